@@ -1,0 +1,199 @@
+"""Artifacts: immutable directories that appear whole or not at all.
+
+    $DOWSE_DATA/indexes/
+        CURRENT                           one line: the id that is live
+        20261120T101500Z-1f2e3d4c/        an artifact; `manifest.json` was written last
+        .building-1f2e3d4c/               what an unfinished or killed build has left
+
+Publishing renames a complete hidden sibling and then replaces ``CURRENT``. Wherever the process dies, either the old
+artifact is live or the new one is, and at most one hidden directory is left over, which the next build takes up or
+`prune` removes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from indexer.errors import UserError
+from indexer.manifest import Kind, Manifest, describe_files, read_manifest, verify_files, write_manifest
+
+ID_PATTERN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
+FOLDERS: dict[Kind, str] = {"model": "models", "index": "indexes"}
+PROGRAMS: dict[Kind, str] = {"model": "trainer", "index": "indexer"}
+CURRENT = "CURRENT"
+
+STEPS = ("files", "synced", "manifest", "renamed", "current-written", "current-replaced")
+"""The named points of publishing, in order. Tests kill the process at each of them."""
+
+
+def reached(step: str) -> None:
+    """Mark a named point of publishing; a seam for the crash tests, which replace this function."""
+    assert step in STEPS, step
+
+
+def data_dir() -> Path:
+    """Return ``$DOWSE_DATA``, by default ``./data``."""
+    return Path(os.environ.get("DOWSE_DATA") or "data")
+
+
+class Store:
+    """All artifacts of one kind below a data directory."""
+
+    def __init__(self, kind: Kind, data: Path | None = None) -> None:
+        self.kind: Kind = kind
+        self.root = (data or data_dir()) / FOLDERS[kind]
+
+    def ids(self) -> list[str]:
+        """Return the ids of all complete artifacts, oldest first."""
+        if not self.root.is_dir():
+            return []
+        return sorted(
+            path.name
+            for path in self.root.iterdir()
+            if ID_PATTERN.fullmatch(path.name) and (path / "manifest.json").is_file()
+        )
+
+    def current_id(self) -> str | None:
+        """Return the id of the live artifact, or None while there is none."""
+        try:
+            name = (self.root / CURRENT).read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            return None
+        if not ID_PATTERN.fullmatch(name):
+            raise UserError(f"{self.root / CURRENT}: {name!r} is no artifact id; run `{self.command('activate')} ID`")
+        return name
+
+    def path(self, artifact: str) -> Path:
+        """Return the directory of ``artifact``; raise `UserError` where there is none of that id."""
+        if not ID_PATTERN.fullmatch(artifact) or artifact not in self.ids():
+            known = ", ".join(self.ids()[-5:]) or "none"
+            raise UserError(f"{self.root}: no {self.kind} {artifact!r} (there is: {known}); see `{self.command('list')}`")
+        return self.root / artifact
+
+    def resolve(self, artifact: str | None = None) -> Path:
+        """Return the directory of ``artifact``, or of the live one where no id is given."""
+        artifact = artifact or self.current_id()
+        if artifact is None:
+            remedy = "python -m trainer base" if self.kind == "model" else "python -m indexer build CORPUS"
+            raise UserError(f"{self.root}: there is no {self.kind} yet; run `{remedy}`")
+        return self.path(artifact)
+
+    def manifest(self, artifact: str) -> Manifest:
+        """Read the manifest of ``artifact``."""
+        return read_manifest(self.path(artifact))
+
+    def find(self, fingerprint: str) -> Manifest | None:
+        """Return the newest artifact with this fingerprint, or None."""
+        for artifact in reversed(self.ids()):
+            if artifact.endswith(fingerprint[:8]):
+                manifest = self.manifest(artifact)
+                if manifest.fingerprint == fingerprint:
+                    return manifest
+        return None
+
+    def verify(self, artifact: str) -> Manifest:
+        """Check every file of ``artifact`` against its manifest; raise `UserError` at the first that differs."""
+        return verify_files(self.path(artifact))
+
+    @contextmanager
+    def building(self) -> Iterator[None]:
+        """Hold the store's lock: one build at a time. The lock dies with the process."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with open(self.root / ".lock", "a+", encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"{self.root}: another process is publishing here; wait until it has ended") from None
+            yield
+
+    def staging(self, fingerprint: str) -> Path:
+        """Return the hidden directory in which an artifact of this fingerprint is built.
+
+        What a killed build of the same fingerprint has left in it is still there.
+        """
+        path = self.root / f".building-{fingerprint[:8]}"
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def publish(self, staging: Path, draft: Manifest) -> Manifest:
+        """Turn a complete ``staging`` directory into a live artifact and return its manifest.
+
+        ``draft`` carries everything but the id, the time and the files. Call inside `building`.
+        """
+        reached("files")
+        files = describe_files(staging)
+        for name in files:
+            _sync(staging / name)
+        reached("synced")
+        created = datetime.now(UTC)
+        while (artifact := f"{created:%Y%m%dT%H%M%SZ}-{draft.fingerprint[:8]}") in self.ids():
+            created = datetime.fromtimestamp(created.timestamp() + 1, UTC)
+        manifest = draft.model_copy(
+            update={"id": artifact, "created": created.isoformat(timespec="seconds"), "files": files}
+        )
+        write_manifest(staging, manifest)
+        _sync(staging / "manifest.json")
+        for folder in {(staging / name).parent for name in files} | {staging}:
+            _sync(folder)
+        reached("manifest")
+        os.rename(staging, self.root / artifact)
+        _sync(self.root)
+        reached("renamed")
+        self.activate(artifact)
+        return manifest
+
+    def activate(self, artifact: str) -> None:
+        """Make ``artifact`` the live one; readers see the old id or the new one."""
+        self.path(artifact)
+        temporary = self.root / f".{CURRENT}.{os.getpid()}"
+        temporary.write_text(artifact + "\n", encoding="utf-8")
+        _sync(temporary)
+        reached("current-written")
+        os.replace(temporary, self.root / CURRENT)
+        _sync(self.root)
+        reached("current-replaced")
+
+    def prune(self, keep: int, pinned: set[str]) -> list[str]:
+        """Remove all but the newest ``keep`` artifacts, and what killed builds left; return the removed names.
+
+        The live artifact and those in ``pinned`` stay whatever their age.
+        """
+        spared = {self.current_id(), *pinned, *(self.ids()[-keep:] if keep else [])}
+        removed = [artifact for artifact in self.ids() if artifact not in spared]
+        if self.root.is_dir():
+            leftovers = (".building-", ".removing-", f".{CURRENT}.")
+            removed += sorted(path.name for path in self.root.iterdir() if path.name.startswith(leftovers))
+        for name in removed:
+            self._remove(name)
+        return removed
+
+    def _remove(self, name: str) -> None:
+        """Hide a directory before it is deleted, so that a kill midway leaves no half artifact under its id."""
+        path = self.root / name
+        if ID_PATTERN.fullmatch(name):
+            path = path.rename(self.root / f".removing-{name}")
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+    def command(self, verb: str) -> str:
+        """Return the command line of ``verb`` for this kind of artifact."""
+        option = " --kind model" if self.kind == "model" else ""
+        return f"python -m indexer {verb}{option}"
+
+
+def _sync(path: Path) -> None:
+    """Flush a file or a directory entry to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,133 @@
+"""The commands of `python -m indexer`. Each imports what it needs when it runs, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from indexer.settings import BuildSettings, options
+
+app = typer.Typer(
+    help="Build a search index from a corpus and look after the artifacts in $DOWSE_DATA (default: ./data).",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Kind = Annotated[Literal["index", "model"], typer.Option("--kind", help="Kind of artifact")]
+
+
+@app.command()
+def sample(out: Annotated[Path, typer.Option(help="File to write")] = Path("data/corpus.parquet")) -> None:
+    """Make the sample corpus: the documentation of Python's own standard library, about 4,200 documents."""
+    from indexer.progress import say
+    from indexer.sample import write_sample
+
+    say(f"{out}: {write_sample(out):,} documents")
+
+
+@app.command()
+@options(BuildSettings)
+def build(
+    corpus: Annotated[str, typer.Argument(help="Parquet, CSV or JSON lines: a file, a folder or a quoted glob")],
+    settings: BuildSettings,
+) -> None:
+    """Build an index of CORPUS with the live model and make it the live one. Prints its id.
+
+    Columns other than id, text and title are kept as metadata with their types. What has been embedded before is not
+    embedded again; with nothing to do it says so and exits.
+    """
+    from indexer.build import build as build_index
+    from indexer.progress import say
+
+    built = build_index(corpus, settings)
+    if not built.fresh:
+        say("up to date")
+    typer.echo(built.manifest.id)
+
+
+@app.command()
+def search(
+    query: Annotated[str, typer.Argument(help="What to look for")],
+    top_k: Annotated[int, typer.Option("--top-k", min=1, max=100, help="Number of results")] = 10,
+    mode: Annotated[Literal["hybrid", "dense", "lexical"], typer.Option(help="Both legs, or one alone")] = "hybrid",
+    index: Annotated[str | None, typer.Option(help="Id of an index (default: indexes/CURRENT)")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per result")] = False,
+) -> None:
+    """Search an index without a service."""
+    from indexer.artifacts import Store
+    from indexer.index import Index
+    from indexer.retrieval import Retriever
+
+    retriever = Retriever(Index.open(Store("index").resolve(index)))
+    for hit in retriever.page(retriever.search(query, mode), 0, top_k):
+        title = hit.document.title or hit.document.id
+        if as_json:
+            record = {"rank": hit.rank, "score": hit.score, "id": hit.document.id, "title": title, "text": hit.passage}
+            typer.echo(json.dumps(record, ensure_ascii=False))
+        else:
+            typer.echo(f"{hit.rank:3}  {hit.score:7.3f}  {title}\n     {' '.join(hit.passage.split())[:160]}")
+
+
+@app.command("list")
+def list_artifacts(kind: Kind = "index") -> None:
+    """List the artifacts, oldest first; the live one is marked with a star."""
+    from indexer.artifacts import Store
+
+    store = Store(kind)
+    live = store.current_id()
+    for artifact in store.ids():
+        manifest = store.manifest(artifact)
+        counts = ", ".join(f"{number:,} {name}" for name, number in manifest.counts.items())
+        size = sum(entry.size for entry in manifest.files.values()) / 1e6
+        parents = " ".join(f"{name}={parent}" for name, parent in manifest.parents.items())
+        typer.echo(f"{'*' if artifact == live else ' '} {artifact}  {size:,.0f} MB  {counts}  {parents}".rstrip())
+
+
+@app.command()
+def verify(
+    artifact: Annotated[str | None, typer.Argument(help="Id of an artifact (default: all)")] = None,
+    kind: Kind = "index",
+) -> None:
+    """Check every file of an artifact against its manifest; an index together with the model that it pins."""
+    from indexer.artifacts import Store
+
+    store, models = Store(kind), Store("model")
+    for name in [artifact] if artifact else store.ids():
+        manifest = store.verify(name)
+        for parent in manifest.parents.values():
+            models.verify(parent)
+        typer.echo(f"{name}: {len(manifest.files)} files as published")
+
+
+@app.command()
+def activate(artifact: Annotated[str, typer.Argument(help="Id of an artifact")], kind: Kind = "index") -> None:
+    """Make an artifact the live one: the way back to an earlier index. It is verified first."""
+    from indexer.artifacts import Store
+
+    store = Store(kind)
+    for parent in store.verify(artifact).parents.values():
+        Store("model").verify(parent)
+    store.activate(artifact)
+    typer.echo(f"live: {artifact}")
+
+
+@app.command()
+def prune(
+    keep: Annotated[int, typer.Option(min=0, help="How many of the newest artifacts of each kind stay")] = 3,
+) -> None:
+    """Remove old artifacts and what killed builds have left.
+
+    The live index, the live model and every model that a remaining index pins stay whatever their age.
+    """
+    from indexer.artifacts import Store
+
+    indexes, models = Store("index"), Store("model")
+    with indexes.building(), models.building():
+        removed = indexes.prune(keep, set())
+        pinned = {parent for artifact in indexes.ids() for parent in indexes.manifest(artifact).parents.values()}
+        removed += models.prune(keep, pinned)
+    typer.echo("\n".join(f"removed {name}" for name in removed) or "nothing to remove")

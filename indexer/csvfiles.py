@@ -1,0 +1,133 @@
+"""CSV and TSV files: records with their exact numbers, and column types that hold for every row."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from indexer.errors import UserError
+
+DELIMITERS = (",", ";", "\t", "|")
+LONGEST_FIELD = 1 << 27  # characters; the module's own limit of 128 Ki is shorter than many documents
+
+# From the narrowest type to the widest; a value must match the pattern and survive the cast. Numbers with leading zeros
+# ("007") and whole numbers beyond 64 bits are names rather than quantities, so that they stay text.
+_INSTANT = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?"
+_PATTERNS: dict[pa.DataType, str] = {
+    pa.int64(): r"0|-?[1-9]\d{0,18}",
+    pa.float64(): r"-?(0|[1-9]\d{0,17})(\.\d+)?([eE][+-]?\d+)?|nan|NaN|-?inf",
+    pa.bool_(): r"true|false|True|False|TRUE|FALSE",
+    pa.date32(): r"\d{4}-\d\d-\d\d",
+    pa.timestamp("us"): _INSTANT + r"|\d{4}-\d\d-\d\d",
+    pa.timestamp("us", "UTC"): _INSTANT + r"(Z|[+-]\d\d:?\d\d)",
+}
+
+
+class CsvReader:
+    """Reads the CSV files of one corpus and learns the types of its columns on the way."""
+
+    def __init__(self) -> None:
+        self._possible: dict[str, list[pa.DataType]] = {}
+        self._filled: set[str] = set()
+
+    def columns(self, path: Path) -> dict[str, pa.DataType]:
+        """Return the columns that the header names; each is text until all rows were observed."""
+        with _open(path) as file:
+            names = _header(file, path)
+        for name in names:
+            self._possible.setdefault(name, list(_PATTERNS))
+        return dict.fromkeys(names, pa.string())
+
+    def records(self, path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
+        """Yield number (from 1, header not counted) and fields of each record; a string says why it is not readable.
+
+        An empty field is null. Blank lines are counted and skipped.
+        """
+        with _open(path) as file:
+            delimiter = _delimiter(file, path)
+            names = _header(file, path)
+            csv.field_size_limit(LONGEST_FIELD)
+            rows = csv.reader(file, delimiter=delimiter, strict=True)
+            next(rows)
+            number = 0
+            while True:
+                number += 1
+                try:
+                    fields = next(rows)
+                    "".join(fields).encode()  # bytes that are not UTF-8 were read as lone surrogates
+                except StopIteration:
+                    return
+                except csv.Error as error:
+                    yield number, f"broken CSV: {error}"
+                except UnicodeEncodeError:
+                    yield number, "invalid UTF-8"
+                else:
+                    if len(fields) == len(names):
+                        yield number, {name: field or None for name, field in zip(names, fields, strict=True)}
+                    elif fields:
+                        yield number, f"{len(fields)} fields where the header has {len(names)}"
+
+    def observe(self, name: str, values: Sequence[str | None]) -> None:
+        """Narrow the possible types of column ``name`` to those that ``values`` allow."""
+        filled = pa.array([value for value in values if value is not None], pa.string())
+        if len(filled):
+            self._filled.add(name)
+            self._possible[name] = [kind for kind in self._possible[name] if _fits(filled, kind)]
+
+    def types(self) -> dict[str, pa.DataType]:
+        """Return the narrowest type of each column that fits all values observed; text where there was none."""
+        return {
+            name: kinds[0] if kinds and name in self._filled else pa.string()
+            for name, kinds in self._possible.items()
+        }
+
+    def array(self, values: Sequence[str | None], kind: pa.DataType) -> pa.Array:
+        """Convert the fields of one column."""
+        return pa.array(values, pa.string()).cast(kind)
+
+
+def _open(path: Path) -> TextIO:
+    return open(path, encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+
+def _delimiter(file: TextIO, path: Path) -> str:
+    """Return the delimiter that occurs most often outside quotes in the first line; rewinds ``file``."""
+    line = re.sub(r'"[^"]*"', "", file.readline(LONGEST_FIELD))
+    file.seek(0)
+    order = ("\t", *DELIMITERS) if path.suffix.lower() == ".tsv" else DELIMITERS
+    return max(order, key=line.count)  # the first of equals, so that a single column falls back to comma
+
+
+def _header(file: TextIO, path: Path) -> list[str]:
+    """Return the names in the first record; an unnamed column is called after its position. Rewinds ``file``."""
+    csv.field_size_limit(LONGEST_FIELD)
+    delimiter = _delimiter(file, path)
+    try:
+        fields = next(csv.reader(file, delimiter=delimiter, strict=True))
+        "".join(fields).encode()
+    except (StopIteration, csv.Error, UnicodeEncodeError):
+        fields = []
+    file.seek(0)
+    if not any(fields):
+        raise UserError(f"{path}: the first line is no header in UTF-8; write the column names there")
+    names = [field.strip() or f"column_{position}" for position, field in enumerate(fields, 1)]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"{path}: two columns are called {name!r}; rename one")
+    return names
+
+
+def _fits(values: pa.Array, kind: pa.DataType) -> bool:
+    if not pc.all(pc.match_substring_regex(values, f"^({_PATTERNS[kind]})$")).as_py():
+        return False
+    try:
+        values.cast(kind)
+    except pa.ArrowInvalid:  # 2024-02-30, or a whole number beyond 64 bits
+        return False
+    return True

@@ -1,0 +1,79 @@
+"""The dense leg: an exact FAISS index over passage vectors, compared by inner product of unit vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, Self
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from indexer.encoder import Vectors
+
+DenseKind = Literal["flat"]
+Rows = npt.NDArray[np.int64]
+
+FILE = "vectors.faiss"
+
+
+def unit(vectors: Vectors) -> Vectors:
+    """Scale vectors, shape (…, dimension), to length one; a zero vector stays zero."""
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    scaled: Vectors = vectors / np.maximum(length, np.float32(1e-12))
+    return scaled
+
+
+def write_dense(path: Path, kind: DenseKind, dimension: int, blocks: Iterable[Vectors]) -> None:
+    """Write a FAISS index over ``blocks`` of vectors, each of shape (rows, dimension), in their order.
+
+    Args:
+        path: the file to write.
+        kind: ``flat`` searches exactly; it is recorded in the index's configuration.
+        dimension: length of a vector.
+        blocks: the vectors, in pieces.
+    """
+    assert kind == "flat", kind
+    index = faiss.IndexFlatIP(dimension)
+    for block in blocks:
+        index.add(unit(np.ascontiguousarray(block, dtype=np.float32)))
+    faiss.write_index(index, str(path))
+
+
+class DenseIndex:
+    """Passage vectors that can be searched; safe to use from several threads."""
+
+    def __init__(self, index: faiss.Index) -> None:
+        self._index = index
+        # One thread per query: several queries run side by side, and OpenMP threads that wait for a busy core cost
+        # three times the search itself.
+        faiss.omp_set_num_threads(1)
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Map the index file into memory."""
+        return cls(faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC))
+
+    def __len__(self) -> int:
+        return int(self._index.ntotal)
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return int(self._index.d)
+
+    def search(self, vector: Vectors, count: int) -> tuple[Vectors, Rows]:
+        """Return cosine and row of the ``count`` nearest passages, best first; fewer where there are fewer."""
+        scores, rows = self._index.search(unit(vector)[None, :], min(count, len(self)))
+        return scores[0], rows[0]
+
+    def scores(self, vector: Vectors, rows: Rows) -> Vectors:
+        """Return the cosine of ``vector`` to each passage of ``rows``, shape (len(rows),)."""
+        found: Vectors = self.vectors(rows) @ unit(vector)
+        return found
+
+    def vectors(self, rows: Rows) -> Vectors:
+        """Return the vectors of passages, shape (len(rows), dimension)."""
+        found: Vectors = self._index.reconstruct_batch(np.ascontiguousarray(rows, dtype=np.int64))
+        return found

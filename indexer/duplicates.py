@@ -1,0 +1,56 @@
+"""Which ids occur twice, in about 24 bytes a row: digests are compared, so that no id is kept."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+DIGEST_BYTES = 16  # two of 10^9 different ids share a digest with a probability of about 10^-21
+
+
+class Duplicate(NamedTuple):
+    """A row whose id an earlier row has; files by their position in the corpus, rows by their number in the file."""
+
+    file: int
+    row: int
+    first_file: int
+    first_row: int
+
+
+class IdDigests:
+    """The digests of all ids of a corpus, and the rows where they stand."""
+
+    def __init__(self) -> None:
+        self._digests = bytearray()
+        self._rows = bytearray()  # int64 row numbers
+        self._starts: list[int] = []  # how many ids come before each file
+
+    def add(self, file: int, rows: npt.NDArray[np.int64], ids: pa.Array) -> None:
+        """Note the ``ids`` in ``rows`` of the file at position ``file``; files come in order."""
+        while len(self._starts) <= file:
+            self._starts.append(len(self._rows) // 8)
+        self._rows += rows.astype(np.int64).tobytes()
+        self._digests += b"".join(blake2b(each.encode(), digest_size=DIGEST_BYTES).digest() for each in ids.to_pylist())
+
+    def duplicates(self) -> Iterator[Duplicate]:
+        """Yield every row but the first for each id that occurs more than once, in no particular order."""
+        digests = np.frombuffer(self._digests, np.uint64).reshape(-1, 2)
+        rows = np.frombuffer(self._rows, np.int64)
+        order = np.lexsort((digests[:, 1], digests[:, 0]))  # stable: equal ids stay in the order of the corpus
+        first = order[:1]
+        for start in range(1, len(order), 1 << 20):
+            stop = min(start + (1 << 20), len(order))
+            same = (digests[order[start:stop]] == digests[order[start - 1 : stop - 1]]).all(axis=1)
+            for at in start + np.flatnonzero(same):
+                if digests[first[0]].tolist() != digests[order[at]].tolist():
+                    first = order[at - 1 : at]
+                yield Duplicate(*self._place(rows, order[at]), *self._place(rows, first[0]))
+
+    def _place(self, rows: npt.NDArray[np.int64], at: int) -> tuple[int, int]:
+        return bisect_right(self._starts, at) - 1, int(rows[at])

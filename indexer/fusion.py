@@ -1,0 +1,64 @@
+"""Fusion: one ranking out of the scores of the dense and the lexical leg.
+
+The default is a normalised convex combination (Bruch, Gai, Ingber, «An Analysis of Fusion Functions for Hybrid
+Retrieval», 2023): the scores of each leg are standardised over the same set of candidates and added with weights. Both
+legs score *every* candidate, so that a document that only one leg has found is not punished for the other's silence.
+Reciprocal rank fusion (Cormack, Clarke, Büttcher, 2009) looks at ranks alone.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+Numbers = npt.NDArray[np.float64]
+
+
+class Fusion(BaseModel):
+    """How the two legs are combined."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: Literal["convex", "rrf"] = Field(
+        default="convex",
+        description="`convex`: weighted sum of standardised scores; `rrf`: reciprocal rank fusion",
+    )
+    dense_weight: float = Field(
+        default=0.5, ge=0, le=1, description="weight of the dense leg; the lexical leg has the rest"
+    )
+    k: int = Field(default=60, ge=1, le=1000, description="constant of reciprocal rank fusion")
+
+
+def fuse(fusion: Fusion, dense: Numbers, lexical: Numbers) -> Numbers:
+    """Return the fused score of every candidate.
+
+    Args:
+        fusion: method and weights.
+        dense: the candidates' cosines, shape (candidates,).
+        lexical: their BM25 scores, shape (candidates,); 0 where no term of the query occurs.
+    """
+    weight = fusion.dense_weight
+    if fusion.method == "rrf":
+        found = lexical > 0
+        reciprocal = np.where(found, 1 / (fusion.k + ranks(lexical)), 0.0)
+        return weight / (fusion.k + ranks(dense)) + (1 - weight) * reciprocal
+    return weight * standardised(dense) + (1 - weight) * standardised(lexical)
+
+
+def standardised(scores: Numbers) -> Numbers:
+    """Return z-scores, shape as given; all zero where the scores do not differ."""
+    if not len(scores):
+        return scores
+    spread = scores.std()
+    if spread < 1e-9:
+        return np.zeros_like(scores)
+    return (scores - scores.mean()) / spread
+
+
+def ranks(scores: Numbers) -> Numbers:
+    """Return ranks from 1, best first; equal scores share the better rank."""
+    descending = -np.sort(-scores)
+    return np.searchsorted(-descending, -scores, side="left") + 1.0

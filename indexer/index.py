@@ -1,0 +1,167 @@
+"""An opened index artifact: documents, passages and both search legs, memory-mapped."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from indexer import dense, lexical
+from indexer.artifacts import Store
+from indexer.encoder import Encoder
+from indexer.errors import UserError
+from indexer.fusion import Fusion
+from indexer.manifest import Manifest, read_manifest, verify_files
+
+DOCUMENTS = "documents.arrow"
+PASSAGES = "passages.arrow"
+IDS = "ids.arrow"
+ROWS_PER_BATCH = 1024
+"""Documents in a record batch of `documents.arrow`: fixed, so that a row number leads to its batch."""
+
+
+class ArrowFile:
+    """A memory-mapped Arrow IPC file whose batches, all but the last, have the same number of rows."""
+
+    def __init__(self, path: Path) -> None:
+        self._reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        self.schema: pa.Schema = self._reader.schema
+        self.batches = [self._reader.get_batch(number) for number in range(self._reader.num_record_batches)]
+
+    def __len__(self) -> int:
+        return sum(batch.num_rows for batch in self.batches)
+
+    def row(self, row: int, columns: list[str]) -> dict[str, Any]:
+        """Return the named columns of one row as Python values."""
+        size = self.batches[0].num_rows
+        batch, offset = self.batches[row // size], row % size
+        return {column: batch.column(column)[offset].as_py() for column in columns}
+
+    def numbers(self, column: str) -> npt.NDArray[np.int64]:
+        """Return a whole column of integers, shape (rows,)."""
+        parts = [batch.column(column).to_numpy() for batch in self.batches]
+        return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Document:
+    """One document as a user gave it."""
+
+    id: str
+    title: str | None
+    text: str
+    metadata: dict[str, Any]
+
+
+class Index:
+    """Everything that a search needs, opened from one index artifact and the model that it pins."""
+
+    def __init__(self, folder: Path, manifest: Manifest, encoder: Encoder) -> None:
+        self.manifest = manifest
+        self.encoder = encoder
+        self.dense = dense.DenseIndex.open(folder / dense.FILE)
+        self.lexical = lexical.LexicalIndex.open(folder / lexical.FOLDER, manifest.config["language"])
+        self._documents = ArrowFile(folder / DOCUMENTS)
+        self._passages = ArrowFile(folder / PASSAGES)
+        self._ids = ArrowFile(folder / IDS)
+        self.document_of = self._passages.numbers("document")
+        """Row of the document of each passage, shape (passages,), ascending."""
+        self.first_passage = np.searchsorted(self.document_of, np.arange(len(self) + 1))
+        """Row of the first passage of each document, shape (documents + 1,): the end of the last one closes it."""
+        self._check()
+
+    @classmethod
+    def open(cls, folder: Path, *, verify: bool = True, cores: int | None = None) -> Self:
+        """Open the index in directory ``folder``.
+
+        Args:
+            folder: an index artifact below a data directory, where its model is found too.
+            verify: check every file of index and model against its SHA-256 before it is opened.
+            cores: how many queries the encoder takes at once; by default as many as there are cores.
+
+        Raises:
+            UserError: a file is missing or was altered, or the model that the index pins is absent.
+        """
+        manifest = verify_files(folder) if verify else read_manifest(folder)
+        models = Store("model", folder.parent.parent)
+        model = models.path(manifest.parents["model"])
+        contract = (models.verify(model.name) if verify else read_manifest(model)).encoder
+        encoder = Encoder(model, contract, manifest.config["precision"], cores)
+        return cls(folder, manifest, encoder)
+
+    def __len__(self) -> int:
+        return self.manifest.counts["documents"]
+
+    @property
+    def fusion(self) -> Fusion:
+        """The index's own way of combining the legs."""
+        return Fusion.model_validate(self.manifest.config["fusion"])
+
+    @property
+    def candidates(self) -> int:
+        """How many documents of each leg are fused: fixed, so that pages do not repeat or lose a document."""
+        return int(self.manifest.config["candidates"])
+
+    @property
+    def metadata_types(self) -> dict[str, str]:
+        """Names and Arrow types of the metadata columns."""
+        schema = self._documents.schema
+        return {field.name: str(field.type) for field in schema.field("metadata").type} if "metadata" in schema.names else {}
+
+    @cached_property
+    def id_rank(self) -> npt.NDArray[np.int64]:
+        """Place of each document in the order of the ids, shape (documents,): breaks ties between equal scores."""
+        rows = self._ids.numbers("row")
+        rank = np.empty_like(rows)
+        rank[rows] = np.arange(len(rows))
+        return rank
+
+    def row_of(self, document_id: str) -> int | None:
+        """Return the row of the document with this id, or None."""
+        column = _Column(self._ids, "id")
+        place = bisect_left(column, document_id.encode())
+        if place == len(self) or column[place] != document_id.encode():
+            return None
+        return int(self._ids.row(place, ["row"])["row"])
+
+    def document(self, row: int) -> Document:
+        """Return the document in ``row``."""
+        values = self._documents.row(row, self._documents.schema.names)
+        return Document(values["id"], values["title"], values["text"], values.get("metadata") or {})
+
+    def passage_offsets(self, passage: int) -> tuple[int, int]:
+        """Return the character offsets of a passage in the text of its document, the end excluded."""
+        values = self._passages.row(passage, ["start", "end"])
+        return values["start"], values["end"]
+
+    def _check(self) -> None:
+        """Refuse files that do not belong together, whatever their checksums say."""
+        counts = {
+            "documents": (len(self._documents), len(self._ids), len(self.lexical), len(self)),
+            "passages": (len(self._passages), len(self.dense), self.manifest.counts["passages"]),
+            "dimension": (self.dense.dimension, self.encoder.contract.dimension),
+        }
+        for name, numbers in counts.items():
+            if len(set(numbers)) > 1:
+                raise UserError(f"index {self.manifest.id}: {name} differ ({numbers}); build it again with --force")
+
+
+class _Column:
+    """A column of strings as a sequence of their UTF-8 bytes, which sort as the index was sorted."""
+
+    def __init__(self, file: ArrowFile, name: str) -> None:
+        self._file = file
+        self._name = name
+
+    def __len__(self) -> int:
+        return len(self._file)
+
+    def __getitem__(self, row: int) -> bytes:
+        value: str = self._file.row(row, [self._name])[self._name]
+        return value.encode()

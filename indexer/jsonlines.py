@@ -1,0 +1,133 @@
+"""JSON lines: one object per line, and column types that hold for every row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+PEEK_ROWS = 1000  # rows that decide which columns there are before the corpus is read
+MOST_KEYS = 256  # an object with more keys is a dictionary, and no column wants a field for each of them
+_SCALARS: dict[type, pa.DataType] = {
+    type(None): pa.null(),
+    bool: pa.bool_(),
+    float: pa.float64(),
+    str: pa.string(),
+}
+
+
+class _ConflictError(Exception):
+    """No Arrow type holds both values."""
+
+
+class JsonReader:
+    """Reads the JSON lines of one corpus and learns the types of its columns on the way."""
+
+    def __init__(self) -> None:
+        self._types: dict[str, pa.DataType | None] = {}  # None: conflicting types, the column becomes text
+
+    def columns(self, path: Path) -> dict[str, pa.DataType]:
+        """Return the columns of the first `PEEK_ROWS` rows with the types they have there; null is possible."""
+        peek = JsonReader()
+        rows = [row for _, row in islice(self.records(path), PEEK_ROWS) if isinstance(row, dict)]
+        for name in dict.fromkeys(name for row in rows for name in row):
+            peek.observe(name, [row.get(name) for row in rows])
+        return {name: kind or pa.string() for name, kind in peek._types.items()}
+
+    def records(self, path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
+        """Yield line number (from 1) and object of each line; a string says why it is not readable.
+
+        Blank lines are counted and skipped.
+        """
+        with open(path, "rb") as file:
+            for number, line in enumerate(file, 1):
+                if number == 1:
+                    line = line.removeprefix(b"\xef\xbb\xbf")
+                if line.strip():
+                    yield number, _parse(line)
+
+    def observe(self, name: str, values: Sequence[Any]) -> None:
+        """Widen the type of column ``name`` so that it holds ``values``."""
+        known = self._types.setdefault(name, pa.null())
+        if known is not None:
+            try:
+                self._types[name] = _merge(known, _common_type(values))
+            except _ConflictError:
+                self._types[name] = None
+
+    def types(self) -> dict[str, pa.DataType]:
+        """Return the type of each column; text where types conflict or where all values are null."""
+        return {name: kind if kind and kind != pa.null() else pa.string() for name, kind in self._types.items()}
+
+    def array(self, values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+        """Convert the values of one column; in a column of text, values of other types become their JSON text."""
+        if kind == pa.string():
+            values = [value if value is None or isinstance(value, str) else _text(value) for value in values]
+        elif kind == pa.float64():
+            values = [None if value is None else float(value) for value in values]
+        return pa.array(values, kind)
+
+
+def _parse(line: bytes) -> dict[str, Any] | str:
+    try:
+        value = json.loads(line.decode())
+        if b"\\u" in line:
+            _text(value).encode()  # an escaped lone surrogate is JSON, but no text
+    except UnicodeError:
+        return "invalid UTF-8"
+    except json.JSONDecodeError as error:
+        return f"broken JSON: {error.msg} at character {error.pos + 1}"
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets a thousand deep
+        return f"broken JSON: {error}"
+    if not isinstance(value, dict):
+        return "the line holds no JSON object"
+    return value
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _common_type(values: Iterable[Any]) -> pa.DataType:
+    common = pa.null()
+    for value in values:
+        found = _type(value)
+        if found is not common:
+            common = _merge(common, found)
+    return common
+
+
+def _type(value: Any) -> pa.DataType:
+    if scalar := _SCALARS.get(type(value)):
+        return scalar
+    if isinstance(value, int):
+        if not -(2**63) <= value < 2**63:
+            raise _ConflictError
+        return pa.int64()
+    if isinstance(value, list):
+        return pa.list_(_common_type(value))
+    if len(value) > MOST_KEYS:
+        raise _ConflictError
+    return pa.struct([(name, _type(member)) for name, member in value.items()])
+
+
+def _merge(one: pa.DataType, other: pa.DataType) -> pa.DataType:
+    if one == other or pa.types.is_null(other):
+        return one
+    if pa.types.is_null(one):
+        return other
+    if {one, other} == {pa.int64(), pa.float64()}:
+        return pa.float64()
+    if pa.types.is_list(one) and pa.types.is_list(other):
+        return pa.list_(_merge(one.value_type, other.value_type))
+    if pa.types.is_struct(one) and pa.types.is_struct(other):
+        members = {field.name: field.type for field in one}
+        for field in other:
+            members[field.name] = _merge(members.get(field.name, pa.null()), field.type)
+        if len(members) <= MOST_KEYS:
+            return pa.struct(list(members.items()))
+    raise _ConflictError

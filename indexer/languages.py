@@ -1,0 +1,58 @@
+"""Which language a corpus is in, and how words of a language are brought to their stems."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import tantivy
+
+from indexer.errors import UserError
+
+STEMMED = {
+    "ar": "arabic", "da": "danish", "de": "german", "el": "greek", "en": "english", "es": "spanish", "fi": "finnish",
+    "fr": "french", "hu": "hungarian", "it": "italian", "nl": "dutch", "no": "norwegian", "pt": "portuguese",
+    "ro": "romanian", "ru": "russian", "sv": "swedish", "ta": "tamil", "tr": "turkish",
+}  # fmt: skip
+"""ISO 639-1 code → the name of tantivy's stemmer."""
+
+UNSPACED = {"zh", "ja", "ko", "th", "lo", "km", "my"}
+"""Languages written without spaces, or with long compounds between them: indexed by pairs of characters."""
+
+NO_STOP_WORDS = {"ar", "el", "ro", "ta", "tr"}
+"""Languages for which tantivy has a stemmer but no list of stop words."""
+
+CHOICES = sorted({*STEMMED, *UNSPACED})
+LONGEST_WORD = 80
+
+
+def detect_language(texts: Iterable[str]) -> str:
+    """Return the ISO 639-1 code of the language most of ``texts`` are in, or ``none`` where that is not known here."""
+    import py3langid  # only when needed: it loads its model
+
+    votes = Counter(py3langid.classify(text[:2000])[0] for text in texts)
+    language = votes.most_common(1)[0][0] if votes else "none"
+    language = {"nb": "no", "nn": "no"}.get(language, language)
+    return language if language in CHOICES else "none"
+
+
+def analyzer(language: str) -> tantivy.TextAnalyzer:
+    """Return the text analyzer for a language code, or for ``none``: lower-cased words, not stemmed.
+
+    Raises:
+        UserError: the code is not one of `CHOICES`.
+    """
+    if language != "none" and language not in CHOICES:
+        raise UserError(f"--language {language}: not known; use auto, none or one of {', '.join(CHOICES)}")
+    if language in UNSPACED:
+        return tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.ngram(1, 2)).filter(tantivy.Filter.lowercase()).build()
+    builder = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple())
+    builder = builder.filter(tantivy.Filter.remove_long(LONGEST_WORD)).filter(tantivy.Filter.lowercase())
+    if language in STEMMED:
+        if language not in NO_STOP_WORDS:
+            builder = builder.filter(tantivy.Filter.stopword(STEMMED[language]))
+        builder = builder.filter(tantivy.Filter.stemmer(STEMMED[language]))
+    if language != "none":
+        # After the stemmer, which needs the accents: people leave them out when they type a query.
+        builder = builder.filter(tantivy.Filter.ascii_fold())
+    return builder.build()

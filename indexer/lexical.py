@@ -1,0 +1,126 @@
+"""The lexical leg: BM25 over whole documents in tantivy, with stemming by language.
+
+Documents, not passages, are indexed: BM25 corrects for length itself, and a word of the question often stands in
+another passage than the answer.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import tantivy
+
+from indexer.dense import Rows
+from indexer.languages import analyzer
+
+Scores = npt.NDArray[np.float32]
+
+FOLDER = "lexical"
+ANALYZER = "dowse"
+WRITER_BYTES = 128_000_000
+
+
+def _schema() -> tantivy.Schema:
+    builder = tantivy.SchemaBuilder()
+    builder.add_text_field("body", tokenizer_name=ANALYZER, index_option="freq")
+    builder.add_unsigned_field("document", indexed=True, fast=True)
+    return builder.build()
+
+
+class LexicalWriter:
+    """Writes a BM25 index of texts, one per document, in the order of the documents.
+
+    One writer thread keeps the result the same for the same input.
+    """
+
+    def __init__(self, folder: Path, language: str) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        index = tantivy.Index(_schema(), str(folder))
+        index.register_tokenizer(ANALYZER, analyzer(language))
+        self._folder = folder
+        self._writer = index.writer(WRITER_BYTES, 1)
+        self._rows = 0
+
+    def add(self, texts: Iterable[str]) -> None:
+        """Add the texts of the next documents."""
+        for text in texts:
+            document = tantivy.Document()
+            document.add_text("body", text)
+            document.add_unsigned("document", self._rows)
+            self._writer.add_document(document)
+            self._rows += 1
+
+    def close(self) -> None:
+        """Write what is still in memory and merge; the folder is complete after this."""
+        self._writer.commit()
+        self._writer.wait_merging_threads()
+        for lock in self._folder.glob(".tantivy-*.lock"):  # no part of the index; made again by whoever opens it
+            lock.unlink()
+
+
+class LexicalIndex:
+    """A BM25 index that can be searched; safe to use from several threads."""
+
+    def __init__(self, folder: Path, language: str) -> None:
+        self._analyzer = analyzer(language)
+        self._schema = _schema()
+        # tantivy insists on a lock file beside the index. The artifact may lie on a read-only mount and is immutable,
+        # so that the index is opened in a folder of links to its files.
+        self._links = tempfile.TemporaryDirectory(prefix="dowse-lexical-")
+        for path in folder.iterdir():
+            (Path(self._links.name) / path.name).symlink_to(path.resolve())
+        index = tantivy.Index.open(self._links.name)
+        index.config_reader("manual")
+        index.register_tokenizer(ANALYZER, self._analyzer)
+        self._searcher = index.searcher()
+
+    @classmethod
+    def open(cls, folder: Path, language: str) -> Self:
+        """Open the index in ``folder``, which was written for ``language``."""
+        return cls(folder, language)
+
+    def __len__(self) -> int:
+        return int(self._searcher.num_docs)
+
+    def terms(self, text: str) -> list[str]:
+        """Return the distinct terms of ``text`` as the index knows them: lower-cased, stemmed, no stop words."""
+        return list(dict.fromkeys(self._analyzer.analyze(text)))
+
+    def search(self, query: str, count: int) -> tuple[Scores, Rows]:
+        """Return BM25 score and row of the ``count`` best documents; fewer where fewer hold a term of the query."""
+        return self._search(self._any_term(query), count)
+
+    def scores(self, query: str, documents: Rows) -> Scores:
+        """Return the BM25 score of each of ``documents``, shape (len(documents),); 0 where no term occurs."""
+        wanted = tantivy.Query.term_set_query(self._schema, "document", documents.tolist())
+        both = tantivy.Query.boolean_query(
+            [
+                (tantivy.Occur.Must, tantivy.Query.const_score_query(wanted, 0.0)),
+                (tantivy.Occur.Must, self._any_term(query)),
+            ]
+        )
+        found, rows = self._search(both, len(documents))
+        scores = np.zeros(len(documents), dtype=np.float32)
+        order = np.argsort(documents)
+        scores[order[np.searchsorted(documents, rows, sorter=order)]] = found
+        return scores
+
+    def _any_term(self, query: str) -> tantivy.Query:
+        return tantivy.Query.boolean_query(
+            [
+                (tantivy.Occur.Should, tantivy.Query.term_query(self._schema, "body", term, "freq"))
+                for term in self.terms(query)
+            ]
+        )
+
+    def _search(self, query: tantivy.Query, count: int) -> tuple[Scores, Rows]:
+        hits = self._searcher.search(query, max(count, 1), count=False).hits if count else []
+        rows = self._searcher.fast_field_values("document", [address for _, address in hits]) if hits else []
+        return np.array([score for score, _ in hits], dtype=np.float32), np.array(rows, dtype=np.int64)

@@ -1,0 +1,61 @@
+"""Parquet files: columns, types and batches, read in pieces of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from indexer.errors import UserError
+
+READ_BYTES = 1 << 20  # without a buffer of its own size, Arrow reads a whole column chunk at once
+
+
+def columns(path: Path) -> dict[str, pa.DataType]:
+    """Return the columns of a file with the types of their values; dictionary encoding is no type of its own."""
+    schema = pq.read_schema(path)
+    for name in schema.names:
+        if schema.names.count(name) > 1:
+            raise UserError(f"{path}: two columns are called {name!r}; rename one")
+    return {field.name: plain_type(field.type) for field in schema}
+
+
+def count(path: Path) -> int:
+    """Return the number of rows, as the file's footer gives it."""
+    return int(pq.read_metadata(path).num_rows)
+
+
+def batches(path: Path, names: list[str] | None, rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield batches of at most ``rows`` rows with the columns ``names``, or with all."""
+    with pq.ParquetFile(path, buffer_size=READ_BYTES) as file:
+        yield from file.iter_batches(batch_size=rows, columns=names)
+
+
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """Return the type of the values: that of the dictionary for encoded text, string for a view of strings."""
+    if pa.types.is_dictionary(kind):
+        return plain_type(kind.value_type)
+    return pa.string() if pa.types.is_string_view(kind) else kind
+
+
+def common_types(files: dict[str, dict[str, pa.DataType]]) -> dict[str, pa.DataType]:
+    """Return for every column one type that holds its values in all ``files`` (name → columns).
+
+    Raises:
+        UserError: a column has types that have none in common, such as text and numbers.
+    """
+    common: dict[str, pa.Field] = {}
+    for file, found in files.items():
+        for name, kind in found.items():
+            field = pa.field(name, kind)
+            try:
+                schemas = [pa.schema([common.get(name, field)]), pa.schema([field])]
+                common[name] = pa.unify_schemas(schemas, promote_options="permissive").field(0)
+            except pa.ArrowException as error:
+                raise UserError(
+                    f"{file}: column {name!r} holds {kind} where the files before it hold {common[name].type}; "
+                    "give the column one type in all files"
+                ) from error
+    return {name: field.type for name, field in common.items()}

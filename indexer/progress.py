@@ -1,0 +1,110 @@
+"""Progress with rate and ETA: a live bar on a terminal, a plain line now and then in a log file.
+
+Everything goes to stderr, so that the output of a command can be piped.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+LOG_EVERY_SECONDS = 10.0
+
+
+def say(message: str) -> None:
+    """Print one line of progress to stderr."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def clock(seconds: float) -> str:
+    """Format a duration for people: ``0.4 s``, ``12 s``, ``3:07 min``, ``1:02 h``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 100:
+        return f"{minutes}:{rest:02d} min"
+    return f"{minutes // 60}:{minutes % 60:02d} h"
+
+
+@contextmanager
+def stage(name: str) -> Iterator[None]:
+    """Say what starts and, when it has ended, how long it took."""
+    say(f"{name} …")
+    started = time.monotonic()
+    yield
+    say(f"{name}: done in {clock(time.monotonic() - started)}")
+
+
+class Bar:
+    """A progress bar over ``total`` units; ``None`` where the total is not known.
+
+    Use as a context manager and call `advance` with the number of units that were finished.
+    """
+
+    def __init__(self, name: str, total: int | None, unit: str) -> None:
+        self.name = name
+        self.total = total
+        self.unit = unit
+        self.done = 0
+        self._started = self._logged = time.monotonic()
+        self._live: Progress | None = None
+        console = Console(stderr=True)
+        if console.is_terminal:
+            self._live = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+                console=console,
+                transient=True,
+            )
+            self._task = self._live.add_task(name, total=total, rate="")
+
+    def __enter__(self) -> Bar:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live:
+            self._live.stop()
+        if kind is None:
+            elapsed = time.monotonic() - self._started
+            say(f"{self.name}: {self.done:,} {self.unit} in {clock(elapsed)} ({self._rate()})")
+
+    def advance(self, units: int) -> None:
+        """Record that ``units`` more are done."""
+        self.done += units
+        if self._live:
+            self._live.update(self._task, advance=units, rate=self._rate())
+        elif time.monotonic() - self._logged > LOG_EVERY_SECONDS:
+            self._logged = time.monotonic()
+            say(self._line())
+
+    def _rate(self) -> str:
+        elapsed = max(time.monotonic() - self._started, 1e-6)
+        return f"{self.done / elapsed:,.0f} {self.unit}/s"
+
+    def _line(self) -> str:
+        if not self.total or not self.done:
+            return f"{self.name}: {self.done:,} {self.unit}, {self._rate()}"
+        left = (time.monotonic() - self._started) / self.done * (self.total - self.done)
+        share = self.done / self.total
+        return (
+            f"{self.name}: {self.done:,} of {self.total:,} {self.unit} ({share:.0%}), "
+            f"{self._rate()}, {clock(left)} left"
+        )

@@ -1,0 +1,215 @@
+"""Retrieval: the one piece of code that answers a query, in the service as in every evaluation.
+
+A query goes through both legs side by side; their candidates are scored by *both* legs, fused, and ordered by score and
+then by id, so that the same query always gives the same pages.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from indexer.dense import Rows
+from indexer.encoder import Vectors
+from indexer.fusion import Fusion, fuse
+from indexer.index import Document, Index
+
+Mode = Literal["hybrid", "dense", "lexical"]
+Numbers = npt.NDArray[np.float64]
+_lexical_threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="lexical")
+
+
+@dataclass(frozen=True)
+class Leg:
+    """What one leg says of a hit: its score, and its rank by that score among all candidates of the query."""
+
+    score: float
+    rank: int
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One document of a result page."""
+
+    rank: int
+    score: float
+    document: Document
+    passage: str
+    """The text of the best passage."""
+    dense: Leg | None
+    lexical: Leg | None
+
+
+@dataclass
+class Ranking:
+    """All candidates of a query, best first, as arrays of the same length; and the milliseconds of each stage."""
+
+    rows: Rows = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    scores: Numbers = field(default_factory=lambda: np.empty(0))
+    dense: Numbers | None = None
+    lexical: Numbers | None = None
+    vector: Vectors | None = None
+    query: str = ""
+    timings: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the milliseconds spent inside to ``timings[stage]``."""
+        started = time.perf_counter()
+        yield
+        self.timings[stage] = self.timings.get(stage, 0.0) + (time.perf_counter() - started) * 1e3
+
+
+class Retriever:
+    """Answers queries from one index. Safe to use from several threads; holds no state of a query."""
+
+    def __init__(self, index: Index) -> None:
+        self.index = index
+
+    def search(
+        self, query: str, mode: Mode = "hybrid", fusion: Fusion | None = None, candidates: int | None = None
+    ) -> Ranking:
+        """Rank the documents for ``query``.
+
+        Args:
+            query: what the user typed.
+            mode: both legs, or one alone.
+            fusion: how the legs are combined; by default as the index says.
+            candidates: how many documents of each leg take part; by default as the index says.
+
+        Returns:
+            The candidates of one leg, or the fused candidates of both (up to twice as many).
+        """
+        ranking = Ranking(query=query)
+        depth = min(candidates or self.index.candidates, len(self.index))
+        words: Future[tuple[npt.NDArray[np.float32], Rows, float]] | None = None
+        if mode != "dense":
+            words = _lexical_threads.submit(self._lexical, query, depth)
+        if mode != "lexical":
+            with ranking.timed("encode"):
+                ranking.vector = self.index.encoder.encode_query(query)
+            with ranking.timed("dense"):
+                near, cosines = self._nearest_documents(ranking.vector, depth)
+        if words:
+            bm25, found, ranking.timings["lexical"] = words.result()
+        if mode == "dense":
+            return self._ordered(ranking, near, cosines, dense=cosines)
+        if mode == "lexical":
+            return self._ordered(ranking, found, bm25, lexical=bm25)
+        with ranking.timed("dense"):
+            only_words = np.setdiff1d(found, near)
+            cosines = np.concatenate([cosines, self._cosines(ranking.vector, only_words)])
+        with ranking.timed("lexical"):
+            only_dense = np.setdiff1d(near, found)
+            missing = self.index.lexical.scores(query, only_dense)
+        with ranking.timed("fuse"):
+            rows = np.concatenate([near, only_words])
+            by_row = np.argsort(np.concatenate([found, only_dense]))
+            aligned = np.empty(len(rows))
+            aligned[np.argsort(rows)] = np.concatenate([bm25, missing])[by_row]
+            scores = fuse(fusion or self.index.fusion, cosines.astype(np.float64), aligned)
+            return self._ordered(ranking, rows, scores, dense=cosines, lexical=aligned)
+
+    def similar(self, row: int, count: int) -> Ranking:
+        """Rank the documents nearest to the document in ``row`` by cosine of their passages, the document left out.
+
+        Each passage of the document asks for its neighbours; a document counts with its closest pair of passages.
+        """
+        ranking = Ranking()
+        with ranking.timed("dense"):
+            own = np.arange(self.index.first_passage[row], self.index.first_passage[row + 1])
+            best: dict[int, float] = {}
+            for vector in self.index.dense.vectors(own):
+                rows, cosines = self._nearest_documents(vector, min(count + 1, len(self.index)))
+                for other, cosine in zip(rows.tolist(), cosines.tolist(), strict=True):
+                    if other != row:
+                        best[other] = max(cosine, best.get(other, -2.0))
+            ranking.vector = self.index.dense.vectors(own[:1])[0]
+        scores = np.array(list(best.values()))
+        ranking = self._ordered(ranking, np.array(list(best), dtype=np.int64), scores, dense=scores)
+        ranking.rows, ranking.scores = ranking.rows[:count], ranking.scores[:count]
+        return ranking
+
+    def page(self, ranking: Ranking, offset: int, count: int) -> list[Hit]:
+        """Fetch the documents and best passages of ``count`` hits from ``offset`` on."""
+        with ranking.timed("fetch"):
+            return [self._hit(ranking, place) for place in range(offset, min(offset + count, len(ranking.rows)))]
+
+    def _lexical(self, query: str, depth: int) -> tuple[npt.NDArray[np.float32], Rows, float]:
+        started = time.perf_counter()
+        scores, rows = self.index.lexical.search(query, depth)
+        return scores, rows, (time.perf_counter() - started) * 1e3
+
+    def _nearest_documents(self, vector: Vectors, depth: int) -> tuple[Rows, Vectors]:
+        """Return rows and cosines of the ``depth`` nearest documents: as many passages are read as that takes."""
+        passages = depth
+        while True:
+            cosines, found = self.index.dense.search(vector, passages)
+            documents, first = np.unique(self.index.document_of[found], return_index=True)
+            if len(documents) >= depth or len(found) == len(self.index.dense):
+                order = np.sort(first)[:depth]  # places in `found`, which is best first
+                return self.index.document_of[found[order]], cosines[order]
+            passages *= 2
+
+    def _cosines(self, vector: Vectors | None, rows: Rows) -> Vectors:
+        """Return the cosine of the best passage of each document of ``rows``, shape (len(rows),)."""
+        if vector is None or not len(rows):
+            return np.empty(0, dtype=np.float32)
+        starts, ends = self.index.first_passage[rows], self.index.first_passage[rows + 1]
+        lengths = ends - starts
+        bounds = np.cumsum(lengths) - lengths
+        passages = np.repeat(starts - bounds, lengths) + np.arange(lengths.sum())
+        best: Vectors = np.maximum.reduceat(self.index.dense.scores(vector, passages), bounds)
+        return best
+
+    def _ordered(
+        self,
+        ranking: Ranking,
+        rows: Rows,
+        scores: npt.NDArray[np.floating],
+        dense: npt.NDArray[np.floating] | None = None,
+        lexical: npt.NDArray[np.floating] | None = None,
+    ) -> Ranking:
+        order = np.lexsort((self.index.id_rank[rows], -scores))
+        ranking.rows = rows[order]
+        ranking.scores = scores[order].astype(np.float64)
+        ranking.dense = None if dense is None else dense[order].astype(np.float64)
+        ranking.lexical = None if lexical is None else lexical[order].astype(np.float64)
+        return ranking
+
+    def _hit(self, ranking: Ranking, place: int) -> Hit:
+        row = int(ranking.rows[place])
+        document = self.index.document(row)
+        start, end = self.index.passage_offsets(self._best_passage(ranking, row, document))
+        return Hit(
+            rank=place + 1,
+            score=float(ranking.scores[place]),
+            document=document,
+            passage=document.text[start:end].strip(),
+            dense=None if ranking.dense is None else _leg(ranking.dense, place),
+            # A BM25 score of 0 means that no term of the query occurs: the leg has not found the document at all.
+            lexical=None if ranking.lexical is None or not ranking.lexical[place] else _leg(ranking.lexical, place),
+        )
+
+    def _best_passage(self, ranking: Ranking, row: int, document: Document) -> int:
+        """Return the passage nearest to the query's vector or, without one, the one with most of its terms."""
+        passages = np.arange(self.index.first_passage[row], self.index.first_passage[row + 1])
+        if len(passages) == 1:
+            return int(passages[0])
+        if ranking.vector is not None:
+            return int(passages[np.argmax(self.index.dense.scores(ranking.vector, passages))])
+        wanted = set(self.index.lexical.terms(ranking.query))
+        slices = [self.index.passage_offsets(int(passage)) for passage in passages]
+        shared = [len(wanted.intersection(self.index.lexical.terms(document.text[a:b]))) for a, b in slices]
+        return int(passages[int(np.argmax(shared))])
+
+
+def _leg(scores: Numbers, place: int) -> Leg:
+    return Leg(float(scores[place]), 1 + int((scores > scores[place]).sum()))

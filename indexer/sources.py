@@ -1,0 +1,127 @@
+"""One reader over Parquet, CSV and JSON lines: a file, a folder or a glob becomes chunks of rows of bounded size.
+
+A corpus is read twice. The checking pass reads what decides whether a row is a document and learns the column types;
+the second pass delivers the rows with all columns.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+
+from indexer import parquetfiles
+from indexer.chunks import Chunk, Roles, SourceFile, TextReader, Types, parquet_chunks, text_chunks
+from indexer.csvfiles import CsvReader
+from indexer.errors import UserError
+from indexer.jsonlines import JsonReader
+
+FORMATS = {
+    ".parquet": "Parquet",
+    ".csv": "CSV",
+    ".tsv": "CSV",
+    ".jsonl": "JSON lines",
+    ".ndjson": "JSON lines",
+    ".json-lines": "JSON lines",
+}
+
+
+def find_files(spec: str) -> list[SourceFile]:
+    """Return the files that ``spec`` stands for, sorted by name.
+
+    Raises:
+        UserError: there is none, or they are not all of one supported format.
+    """
+    path = Path(spec)
+    supported = " ".join(FORMATS)
+    if path.is_file():
+        if path.suffix.lower() not in FORMATS:
+            raise UserError(f"{spec}: not a supported format; give a file that ends in one of {supported}")
+        return [SourceFile(path, spec)]
+    if not path.exists() and not glob.has_magic(spec):
+        raise UserError(f"{spec}: no such file or folder; give the path of the corpus")
+    found = path.iterdir() if path.is_dir() else map(Path, glob.glob(spec, recursive=True))
+    paths = sorted(
+        each for each in found if each.is_file() and each.suffix.lower() in FORMATS and not each.name.startswith(".")
+    )
+    if not paths:
+        raise UserError(f"{spec}: holds no corpus file; give files that end in one of {supported}")
+    for each in paths:
+        if _format(each) != _format(paths[0]):
+            raise UserError(
+                f"{spec}: {paths[0].name} is {_format(paths[0])} and {each.name} is {_format(each)}; "
+                "give files of one format, for instance by a glob such as '*.parquet'"
+            )
+    return [SourceFile(each, str(each)) for each in paths]
+
+
+class Source:
+    """The files of one corpus.
+
+    ``columns`` says by file name which columns a file has, as far as that is known before any row is read; ``total``
+    is the number of rows where the format states it.
+    """
+
+    def __init__(self, spec: str) -> None:
+        self.files = find_files(spec)
+        self.columns: dict[str, Types] = {}
+        self.total: int | None = None
+        self._reader: TextReader | None = None
+        kind = _format(self.files[0].path)
+        if kind != "Parquet":
+            self._reader = CsvReader() if kind == "CSV" else JsonReader()
+        for file in self.files:
+            with _readable(file):
+                if self._reader:
+                    self.columns[file.name] = self._reader.columns(file.path)
+                else:
+                    self.columns[file.name] = parquetfiles.columns(file.path)
+                    self.total = (self.total or 0) + parquetfiles.count(file.path)
+
+    def types(self, roles: Roles) -> Types:
+        """Return the types of the metadata columns; those of CSV and JSON lines are known after the checking pass.
+
+        Raises:
+            UserError: a column has types in different Parquet files that have none in common.
+        """
+        others = {
+            file: {name: kind for name, kind in found.items() if name not in roles}
+            for file, found in self.columns.items()
+        }
+        types = self._reader.types() if self._reader else parquetfiles.common_types(others)
+        return {name: kind for name, kind in types.items() if name not in roles}
+
+    def chunks(self, roles: Roles, limit: int | None = None, types: Types | None = None) -> Iterator[Chunk]:
+        """Yield the first ``limit`` rows, or all; with metadata where its ``types`` are given.
+
+        Raises:
+            UserError: a file cannot be read.
+        """
+        done = 0
+        for file in self.files:
+            left = None if limit is None else limit - done
+            with _readable(file):
+                if self._reader:
+                    chunks = text_chunks(self._reader, file, roles, types, done, left)
+                else:
+                    chunks = parquet_chunks(file, roles, types, done, left)
+                for chunk in chunks:
+                    done += len(chunk.numbers) + len(chunk.bad)
+                    yield chunk
+
+
+def _format(path: Path) -> str:
+    return FORMATS[path.suffix.lower()]
+
+
+@contextmanager
+def _readable(file: SourceFile) -> Iterator[None]:
+    """Turn every way in which a file can be unreadable into a `UserError` that names it."""
+    try:
+        yield
+    except (OSError, pa.ArrowException, UnicodeError) as error:
+        detail = str(error).partition("\n")[0]
+        raise UserError(f"{file.name}: not readable ({detail}); check that the file is complete") from error

@@ -1,0 +1,1 @@
+"""Answers search requests over HTTP and shows one HTML page. Imports no torch."""

@@ -1,0 +1,57 @@
+"""Serve the live index.
+
+    python -m service                      http://127.0.0.1:8000, and /docs
+    python -m service --port 9000
+    DOWSE_DATA=/srv/dowse python -m service --host 0.0.0.0
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import sys
+
+import typer
+
+from indexer.errors import UserError, run
+from indexer.settings import options
+from service.settings import ServiceSettings
+
+app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+
+
+@app.command()
+@options(ServiceSettings)
+def serve(settings: ServiceSettings) -> None:
+    """Serve the live index of the data directory: a JSON API, its documentation at /docs, and a page at /.
+
+    A newly published index is taken up while the service runs. Ctrl-C ends it once open requests are answered.
+    """
+    import uvicorn
+
+    from service.app import create_app
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    listener = listen(settings.host, settings.port)
+    config = uvicorn.Config(
+        create_app(settings), log_config=None, log_level="warning", access_log=False, timeout_graceful_shutdown=10
+    )
+    address = f"[{settings.host}]" if ":" in settings.host else settings.host
+    print(f"http://{address}:{listener.getsockname()[1]}  (API at /docs, Ctrl-C ends)", file=sys.stderr, flush=True)
+    # On Ctrl-C uvicorn first shuts down and then raises what it has caught.
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket; raise `UserError` where the address is taken or not of this machine."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=512)
+    except OSError as error:
+        raise UserError(f"--host {host} --port {port}: {error.strerror or error}; choose another with --port") from error
+
+
+if __name__ == "__main__":
+    run(app)

@@ -1,0 +1,44 @@
+"""The application: a function of its settings."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+from starlette.concurrency import run_in_threadpool
+
+from indexer import __version__
+from service import middleware, problems, routes
+from service.searcher import Searcher
+from service.settings import ServiceSettings
+
+log = logging.getLogger("dowse.service")
+
+
+def create_app(settings: ServiceSettings) -> FastAPI:
+    """Return the service for ``settings``. The index is opened when the application starts, not before."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        searcher = Searcher(settings.data, settings.cores, settings.poll_seconds)
+        await run_in_threadpool(searcher.start)
+        app.state.searcher = searcher
+        yield
+        await run_in_threadpool(searcher.stop)
+
+    # Its documentation pages need no CDN.
+    app = FastAPIOffline(
+        title="Dowse",
+        version=__version__,
+        description="Semantic search over the live index. Errors are RFC 9457 problem details with a stable `type`.",
+        lifespan=lifespan,
+        redoc_url=None,
+        favicon_url="/page/icon.svg",
+    )
+    app.include_router(routes.router)
+    app.add_middleware(middleware.Envelope)
+    problems.install(app)
+    return app

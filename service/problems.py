@@ -1,0 +1,89 @@
+"""Errors: every one is `application/problem+json` (RFC 9457) with a stable type and the request's id."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from service.schemas import ProblemDetails, ProblemField
+
+log = logging.getLogger("dowse.service")
+
+MEDIA_TYPE = "application/problem+json"
+
+TITLES = {
+    "invalid-request": "The request is not valid",
+    "not-found": "There is no such thing",
+    "method-not-allowed": "The method is not allowed here",
+    "not-ready": "The service is not ready",
+    "http": "The request failed",
+    "internal": "Something went wrong here",
+}
+
+# OpenAPI's description of the errors that a route can give.
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"description": TITLES[kind], "content": {MEDIA_TYPE: {"schema": ProblemDetails.model_json_schema()}}}
+    for status, kind in ((404, "not-found"), (422, "invalid-request"), (500, "internal"), (503, "not-ready"))
+}
+
+
+class Problem(Exception):  # noqa: N818 - the RFC's word
+    """An error that is part of the API: raise it and the client gets it in the one shape."""
+
+    def __init__(self, status: int, kind: str, detail: str, errors: list[ProblemField] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.kind = kind
+        self.detail = detail
+        self.errors = errors or []
+
+
+def response(request: Request, problem: Problem) -> JSONResponse:
+    """Return the response that tells ``problem``."""
+    details = ProblemDetails(
+        type=f"urn:dowse:problem:{problem.kind}",
+        title=TITLES[problem.kind],
+        status=problem.status,
+        detail=problem.detail,
+        request_id=request.scope.get("request_id", ""),
+        errors=problem.errors,
+    )
+    headers = {"Retry-After": "2"} if problem.status == 503 else None
+    return JSONResponse(
+        details.model_dump(exclude_unset=not problem.errors), problem.status, media_type=MEDIA_TYPE, headers=headers
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Make ``app`` answer every error in the one shape."""
+
+    @app.exception_handler(Problem)
+    def known(request: Request, error: Problem) -> JSONResponse:
+        return response(request, error)
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        fields = [ProblemField(field=".".join(map(str, e["loc"])), message=e["msg"]) for e in error.errors()]
+        detail = "; ".join(f"{field.field}: {field.message}" for field in fields)
+        return response(request, Problem(422, "invalid-request", detail, fields))
+
+    @app.exception_handler(HTTPException)
+    def http(request: Request, error: HTTPException) -> JSONResponse:
+        kind = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "http")
+        detail = f"{request.method} {request.url.path}: {error.detail}; /docs lists what there is"
+        answer = response(request, Problem(error.status_code, kind, detail))
+        answer.headers.update(error.headers or {})
+        return answer
+
+
+def internal(request: Request) -> JSONResponse:
+    """Log the exception that is being handled with its traceback and return an answer that tells nothing of it."""
+    identity = request.scope.get("request_id", "")
+    log.exception("request %s failed", identity)
+    detail = f"An unexpected error; the service's log has it under request id {identity}"
+    return response(request, Problem(500, "internal", detail))

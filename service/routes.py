@@ -1,0 +1,174 @@
+"""The routes: each takes a request, asks the retriever, and hands back a model.
+
+They are plain functions, which Starlette runs in its threads: encoding never happens on the event loop.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import FileResponse
+
+from indexer import __version__
+from indexer.retrieval import Hit, Ranking, Retriever
+from service import schemas
+from service.problems import RESPONSES, Problem
+
+PAGE = Path(__file__).parent / "page"
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "Cache-Control": "no-cache",
+}
+ASSETS = {"app.js": "text/javascript", "style.css": "text/css", "icon.svg": "image/svg+xml"}
+
+router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500, 503)})
+
+
+def live_retriever(request: Request) -> Retriever:
+    """Return the retriever of the live index: taken once per request, so that its answer comes from one index."""
+    retriever: Retriever = request.app.state.searcher.retriever
+    return retriever
+
+
+Live = Annotated[Retriever, Depends(live_retriever)]
+
+
+@router.post("/search", tags=["search"], summary="Search", response_model_exclude_unset=True)
+def post_search(request: Request, live: Live, body: schemas.SearchRequest) -> schemas.SearchResponse:
+    """Rank the documents of the index for a query."""
+    return _search(request, live, body)
+
+
+@router.get("/search", tags=["search"], summary="Search, with a query string", response_model_exclude_unset=True)
+def get_search(request: Request, live: Live, query: Annotated[schemas.SearchQuery, Query()]) -> schemas.SearchResponse:
+    """Rank the documents of the index for a query: the same as `POST /search`, for links and for a browser."""
+    return _search(request, live, query.request(live.index.fusion))
+
+
+@router.get(
+    "/documents/{document_id:path}/similar",
+    tags=["documents"],
+    summary="Similar documents",
+    responses={404: RESPONSES[404]},
+    response_model_exclude_unset=True,
+)
+def similar(request: Request, live: Live, document_id: str, top_k: schemas.TopK = 10) -> schemas.SimilarResponse:
+    """Return the documents nearest to this one by cosine, the document itself left out."""
+    started = time.perf_counter()
+    ranking = live.similar(_row(live, document_id), top_k)
+    hits = live.page(ranking, 0, top_k)
+    return schemas.SimilarResponse(id=document_id, **_page(request, live, ranking, hits, started, explain=False))
+
+
+@router.get("/documents/{document_id:path}", tags=["documents"], summary="One document", responses={404: RESPONSES[404]})
+def document(request: Request, live: Live, document_id: str) -> schemas.DocumentResponse:
+    """Return one document with its whole text."""
+    found = live.index.document(_row(live, document_id))
+    return schemas.DocumentResponse(
+        id=found.id,
+        title=found.title,
+        text=found.text,
+        metadata=found.metadata,
+        index=_index(live),
+        request_id=request.scope["request_id"],
+    )
+
+
+@router.get("/info", tags=["operate"], summary="What is served")
+def info(request: Request) -> schemas.Info:
+    """Return version, index, model and how the index was built."""
+    try:
+        live = live_retriever(request)
+    except Problem:
+        return schemas.Info(name="Dowse", version=__version__, index=None)
+    manifest = live.index.manifest
+    details = schemas.IndexDetails(
+        **_index(live).model_dump(),
+        passages=manifest.counts["passages"],
+        created=manifest.created,
+        config=manifest.config,
+        encoder=manifest.encoder.model_dump(),
+        metadata=live.index.metadata_types,
+    )
+    return schemas.Info(name="Dowse", version=__version__, index=details)
+
+
+@router.get("/livez", tags=["operate"], summary="Is the process alive?")
+@router.get("/healthz", tags=["operate"], summary="The same, under its older name")
+async def livez() -> schemas.Health:
+    """Answer as long as the process does."""
+    return schemas.Health(status="alive")
+
+
+@router.get("/readyz", tags=["operate"], summary="Can it answer queries?")
+async def readyz(live: Live) -> schemas.Health:
+    """Answer 200 once an index is open; until then 503 with what to run."""
+    return schemas.Health(status=f"ready: {live.index.manifest.id}")
+
+
+@router.get("/", include_in_schema=False)
+async def page() -> FileResponse:
+    """Return the HTML page."""
+    return FileResponse(PAGE / "index.html", media_type="text/html", headers=PAGE_HEADERS)
+
+
+@router.get("/page/{name}", include_in_schema=False)
+async def asset(name: str) -> FileResponse:
+    """Return a file of the page."""
+    if name not in ASSETS:
+        raise Problem(404, "not-found", f"The page has no file {name!r}")
+    return FileResponse(PAGE / name, media_type=ASSETS[name], headers=PAGE_HEADERS)
+
+
+def _search(request: Request, live: Retriever, asked: schemas.SearchRequest) -> schemas.SearchResponse:
+    started = time.perf_counter()
+    ranking = live.search(asked.query, asked.mode, asked.fusion)
+    hits = live.page(ranking, asked.offset, asked.top_k)
+    page = _page(request, live, ranking, hits, started, explain=asked.explain)
+    return schemas.SearchResponse(query=asked.query, offset=asked.offset, **page)
+
+
+def _page(
+    request: Request, live: Retriever, ranking: Ranking, hits: list[Hit], started: float, *, explain: bool
+) -> dict[str, object]:
+    return {
+        "results": [_result(hit, explain=explain) for hit in hits],
+        "count": len(hits),
+        "took_ms": round((time.perf_counter() - started) * 1e3, 3),
+        "timings": schemas.Timings(**{stage: round(ranking.timings.get(stage, 0.0), 3) for stage in schemas.Timings.model_fields}),
+        "index": _index(live),
+        "request_id": request.scope["request_id"],
+    }
+
+
+def _result(hit: Hit, *, explain: bool) -> schemas.Result:
+    fields = {
+        "id": hit.document.id,
+        "rank": hit.rank,
+        "score": round(hit.score, 6),
+        "title": hit.document.title,
+        "text": hit.passage,
+        "metadata": hit.document.metadata,
+    }
+    if explain:
+        legs = {"dense": hit.dense, "lexical": hit.lexical}
+        fields["scores"] = schemas.Scores(
+            **{name: leg and schemas.LegScore(score=round(leg.score, 6), rank=leg.rank) for name, leg in legs.items()}
+        )
+    return schemas.Result(**fields)
+
+
+def _index(live: Retriever) -> schemas.IndexInfo:
+    manifest = live.index.manifest
+    return schemas.IndexInfo(id=manifest.id, model=manifest.parents["model"], documents=len(live.index))
+
+
+def _row(live: Retriever, document_id: str) -> int:
+    row = live.index.row_of(document_id)
+    if row is None:
+        raise Problem(404, "not-found", f"The index holds no document {document_id!r}")
+    return row

@@ -1,0 +1,233 @@
+"""What the service takes and gives: the models behind `openapi.json`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from indexer.fusion import Fusion
+from indexer.retrieval import Mode
+
+LONGEST_QUERY = 2_000
+DEEPEST_OFFSET = 10_000
+
+Query = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_QUERY)]
+TopK = Annotated[int, Field(ge=1, le=100, description="number of results")]
+
+HIT = {
+    "id": "subprocess.run",
+    "rank": 1,
+    "score": 3.41,
+    "title": "subprocess.run",
+    "text": "Run command with arguments and return a CompletedProcess instance.",
+    "metadata": {"module": "subprocess", "kind": "function"},
+}
+INDEX = {"id": "20261120T101500Z-1f2e3d4c", "model": "20261120T101420Z-5a6b7c8d", "documents": 4211}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Choices(_Strict):
+    """What both ways of searching have in common."""
+
+    top_k: TopK = 10
+    offset: int = Field(default=0, ge=0, le=DEEPEST_OFFSET, description="number of results to skip")
+    mode: Mode = Field(
+        default="hybrid",
+        description="`dense`: by meaning, scores are cosines; `lexical`: by words, scores are BM25; "
+        "`hybrid`: both, scores are fused and comparable only within one response",
+    )
+    explain: bool = Field(default=False, description="add each leg's score and rank to every result")
+
+
+class SearchRequest(Choices):
+    """Body of `POST /search`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"query": "run a command and get its output"},
+                {
+                    "query": "remove duplicates but keep the order",
+                    "top_k": 5,
+                    "mode": "hybrid",
+                    "fusion": {"method": "convex", "dense_weight": 0.7},
+                    "explain": True,
+                },
+            ]
+        }
+    )
+    query: Query = Field(description="what to look for, in plain words")
+    fusion: Fusion | None = Field(default=None, description="how the legs are combined; by default as the index says")
+
+
+class SearchQuery(Choices):
+    """Query string of `GET /search`: the same, flat."""
+
+    q: Query = Field(description="what to look for, in plain words", examples=["run a command and get its output"])
+    fusion: Literal["convex", "rrf"] | None = Field(default=None, description="how the legs are combined")
+    dense_weight: float | None = Field(default=None, ge=0, le=1, description="weight of the dense leg")
+
+    def request(self, default: Fusion) -> SearchRequest:
+        """Return the same request as a body; ``default`` is the fusion of the index."""
+        asked = {"method": self.fusion, "dense_weight": self.dense_weight}
+        fusion = default.model_copy(update={name: value for name, value in asked.items() if value is not None})
+        return SearchRequest(
+            query=self.q, top_k=self.top_k, offset=self.offset, mode=self.mode, explain=self.explain, fusion=fusion
+        )
+
+
+class LegScore(BaseModel):
+    """One leg's word on a result."""
+
+    score: float = Field(description="cosine (dense) or BM25 (lexical)")
+    rank: int = Field(description="rank by this score among the query's candidates, from 1")
+
+
+class Scores(BaseModel):
+    """Both legs' words on a result; null for a leg that was not asked or has not found it."""
+
+    dense: LegScore | None = None
+    lexical: LegScore | None = None
+
+
+class Result(BaseModel):
+    """One document."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [HIT]}, ser_json_bytes="base64", ser_json_inf_nan="null")
+    id: str = Field(description="id of the document")
+    rank: int = Field(description="place in the ranking, from 1; counts on over pages")
+    score: float = Field(description="higher is better; see `mode` for its meaning")
+    title: str | None = Field(description="title of the document, if it has one")
+    text: str = Field(description="the passage of the document that fits best")
+    metadata: dict[str, Any] = Field(description="all other columns of the corpus, with their types")
+    scores: Scores | None = Field(default=None, description="each leg's score and rank, where `explain` was set")
+
+
+class Timings(BaseModel):
+    """Milliseconds spent in each stage; encoding and the lexical leg run side by side."""
+
+    encode: float = Field(default=0.0, description="the query's vector")
+    dense: float = Field(default=0.0, description="nearest passages")
+    lexical: float = Field(default=0.0, description="BM25")
+    fuse: float = Field(default=0.0, description="one ranking out of two")
+    fetch: float = Field(default=0.0, description="texts and metadata of the results")
+
+
+class IndexInfo(BaseModel):
+    """The index that answered."""
+
+    id: str = Field(description="id of the index")
+    model: str = Field(description="id of the model that it was built with")
+    documents: int = Field(description="number of documents")
+
+
+class Page(BaseModel):
+    """What every list of results comes with."""
+
+    results: list[Result] = Field(description="best first; equal scores in the order of their ids")
+    count: int = Field(description="number of results in this response")
+    took_ms: float = Field(description="milliseconds from the request's arrival to the finished results")
+    timings: Timings
+    index: IndexInfo
+    request_id: str = Field(description="as in the header X-Request-ID and in the log")
+
+
+class SearchResponse(Page):
+    """Answer of `/search`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "query": "run a command and get its output",
+                    "results": [HIT],
+                    "count": 1,
+                    "offset": 0,
+                    "took_ms": 5.2,
+                    "timings": {"encode": 4.1, "dense": 0.3, "lexical": 0.5, "fuse": 0.1, "fetch": 0.2},
+                    "index": INDEX,
+                    "request_id": "0f8fad5bd9cb469fa16570867728950e",
+                }
+            ]
+        }
+    )
+    query: str = Field(description="the query as it was searched")
+    offset: int = Field(description="number of results that were skipped")
+
+
+class SimilarResponse(Page):
+    """Answer of `/documents/{id}/similar`."""
+
+    id: str = Field(description="id of the document that was asked about; it is not among the results")
+
+
+class DocumentResponse(BaseModel):
+    """One whole document."""
+
+    model_config = ConfigDict(ser_json_bytes="base64", ser_json_inf_nan="null")
+    id: str
+    title: str | None
+    text: str = Field(description="the whole text")
+    metadata: dict[str, Any] = Field(description="all other columns of the corpus, with their types")
+    index: IndexInfo
+    request_id: str
+
+
+class IndexDetails(IndexInfo):
+    """The live index in full."""
+
+    passages: int = Field(description="number of passages, each with one vector")
+    created: str = Field(description="when it was published, UTC")
+    config: dict[str, Any] = Field(description="how it was built")
+    encoder: dict[str, Any] = Field(description="how a text becomes a vector")
+    metadata: dict[str, str] = Field(description="metadata columns and their types")
+
+
+class Info(BaseModel):
+    """Answer of `/info`."""
+
+    name: str
+    version: str = Field(description="version of Dowse")
+    index: IndexDetails | None = Field(description="null while there is no index")
+
+
+class Health(BaseModel):
+    """Answer of the health checks."""
+
+    status: str
+
+
+class ProblemField(BaseModel):
+    """One part of a request that was refused."""
+
+    field: str = Field(description="where: `body.top_k`, `query.q`, …")
+    message: str = Field(description="what is wrong with it")
+
+
+class ProblemDetails(BaseModel):
+    """An error, as RFC 9457 has it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "urn:dowse:problem:invalid-request",
+                    "title": "The request is not valid",
+                    "status": 422,
+                    "detail": "body.top_k: Input should be less than or equal to 100",
+                    "request_id": "0f8fad5bd9cb469fa16570867728950e",
+                    "errors": [{"field": "body.top_k", "message": "Input should be less than or equal to 100"}],
+                }
+            ]
+        }
+    )
+    type: str = Field(description="stable name of the kind of problem")
+    title: str = Field(description="the kind of problem in words")
+    status: int = Field(description="HTTP status")
+    detail: str = Field(description="this problem, and what to do about it")
+    request_id: str = Field(description="as in the header X-Request-ID and in the log")
+    errors: list[ProblemField] = Field(default=[], description="the refused parts of the request")

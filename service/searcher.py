@@ -1,0 +1,79 @@
+"""The live index: opened at start, replaced when another one is published."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+
+from indexer.artifacts import Store
+from indexer.errors import UserError
+from indexer.index import Index
+from indexer.retrieval import Retriever
+from service.problems import Problem
+
+log = logging.getLogger("dowse.service")
+
+
+class Searcher:
+    """Holds one retriever and follows ``indexes/CURRENT``.
+
+    A request takes `retriever` once and keeps it, so that its answer comes from one index whatever is published
+    meanwhile. An index that cannot be opened leaves the one before in place.
+    """
+
+    def __init__(self, data: Path, cores: int | None, poll_seconds: float) -> None:
+        self._store = Store("index", data)
+        self._cores = cores
+        self._poll_seconds = poll_seconds
+        self._retriever: Retriever | None = None
+        self._refused: str | None = None
+        self._reason = ""
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="follow-current", daemon=True)
+
+    def start(self) -> None:
+        """Open the live index, if there is one, and follow what is published."""
+        self.refresh()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop following."""
+        self._stop.set()
+        self._thread.join()
+
+    @property
+    def retriever(self) -> Retriever:
+        """The retriever of the live index.
+
+        Raises:
+            Problem: there is none; the detail says why and what to run.
+        """
+        if self._retriever is None:
+            raise Problem(503, "not-ready", self._reason)
+        return self._retriever
+
+    def refresh(self) -> None:
+        """Open the live index unless it is the one that is open, or one that was refused already."""
+        try:
+            current = self._store.current_id()
+            if current is None:
+                self._reason = "There is no index yet; run `python -m indexer build CORPUS`"
+                return
+            if current == self._refused or (self._retriever and self._retriever.index.manifest.id == current):
+                return
+            self._refused = current
+            index = Index.open(self._store.path(current), cores=self._cores)
+            index.encoder.encode_query("warm up")
+            self._retriever, self._refused = Retriever(index), None
+            log.info("index %s: %d documents", current, len(index))
+        except UserError as error:
+            self._reason = f"The index cannot be opened; run `python -m indexer verify`, then activate or build another"
+            log.error("%s", error)  # noqa: TRY400 - the message says all that a traceback could
+
+    def _follow(self) -> None:
+        while not self._stop.wait(self._poll_seconds):
+            try:
+                self.refresh()
+            except Exception:
+                log.exception("looking for a new index failed; the one before stays")

@@ -1,0 +1,37 @@
+"""The settings of `python -m service`: the only place where a name, a default and a help text stand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ServiceSettings(BaseModel):
+    """Where the service finds its index and where it listens. Each has an environment variable."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: Path = Field(
+        default=Path("data"),
+        description="Data directory, as written by trainer and indexer",
+        json_schema_extra={"env": "DOWSE_DATA"},
+    )
+    host: str = Field(
+        default="127.0.0.1",
+        description="Address to listen on; 0.0.0.0 for all, which lets everybody in the network search",
+        json_schema_extra={"env": "DOWSE_HOST"},
+    )
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on", json_schema_extra={"env": "DOWSE_PORT"})
+    cores: int | None = Field(
+        default=None,
+        ge=1,
+        description="Queries encoded at the same time (default: as many as there are cores)",
+        json_schema_extra={"env": "DOWSE_CORES"},
+    )
+    poll_seconds: float = Field(
+        default=1.0,
+        gt=0,
+        description="How often to look for a newly published index",
+        json_schema_extra={"env": "DOWSE_POLL_SECONDS"},
+    )

@@ -1,0 +1,71 @@
+"""Makes tiny but real models: a BERT with random weights and a word-level tokenizer, no download."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from conftest import WORDS
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer import modules
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+from indexer.manifest import Manifest
+from trainer.base import publish_base
+from trainer.settings import BaseSettings
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def make_tiny_model(
+    folder: Path,
+    *,
+    pooling: str = "mean",
+    normalise: bool = True,
+    dense: int | None = None,
+    max_tokens: int = 32,
+    prompts: dict[str, str] | None = None,
+) -> Path:
+    """Write a sentence-transformers directory into ``folder`` and return it.
+
+    Args:
+        folder: where to.
+        pooling: mean, cls or max.
+        normalise: whether the model ends with a Normalize module.
+        dense: width of a Dense module after the pooling, or none.
+        max_tokens: the longest input.
+        prompts: the model's prompts by name.
+    """
+    torch.manual_seed(7)
+    bert = folder / "bert"
+    vocabulary = {word: number for number, word in enumerate([*SPECIAL, *WORDS, ".", ",", ":"])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]",
+        mask_token="[MASK]", model_max_length=max_tokens,
+    ).save_pretrained(bert)  # fmt: skip
+    config = BertConfig(
+        vocab_size=len(vocabulary), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+        max_position_embeddings=64,
+    )  # fmt: skip
+    network = BertModel(config)
+    with torch.no_grad():  # words must matter more than what all vectors have in common
+        network.embeddings.word_embeddings.weight.mul_(20)
+    network.save_pretrained(bert)
+    parts = [modules.Transformer(str(bert), max_seq_length=max_tokens), modules.Pooling(32, pooling_mode=pooling)]
+    if dense:
+        parts.append(modules.Dense(32, dense))
+    if normalise:
+        parts.append(modules.Normalize())
+    model = SentenceTransformer(modules=parts, prompts=prompts, device="cpu")
+    model.save_pretrained(str(folder / "model"), create_model_card=False)
+    return folder / "model"
+
+
+def publish(model: Path, data: Path) -> Manifest:
+    """Publish a model directory, with 8-bit weights too, and return its manifest."""
+    return publish_base(str(model), BaseSettings(int8=True), data).manifest

@@ -1,0 +1,1 @@
+"""Learns an encoder from a corpus, and publishes encoders as model artifacts."""
