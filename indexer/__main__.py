@@ -1,9 +1,9 @@
 """Build and look after search indexes.
 
-    python -m indexer sample --out data/corpus.parquet
-    python -m indexer build data/corpus.parquet
-    python -m indexer search "remove duplicates but keep the order"
-    python -m indexer list | verify [ID] | activate ID | prune --keep 3
+python -m indexer sample --out data/corpus.parquet
+python -m indexer build data/corpus.parquet
+python -m indexer search "remove duplicates but keep the order"
+python -m indexer list | verify [ID] | activate ID | prune --keep 3
 """
 
 from indexer.cli import app

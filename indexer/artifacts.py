@@ -35,7 +35,8 @@ STEPS = ("files", "synced", "manifest", "renamed", "current-written", "current-r
 
 def reached(step: str) -> None:
     """Mark a named point of publishing; a seam for the crash tests, which replace this function."""
-    assert step in STEPS, step
+    if step not in STEPS:
+        raise ValueError(step)
 
 
 def data_dir() -> Path:
@@ -74,7 +75,9 @@ class Store:
         """Return the directory of ``artifact``; raise `UserError` where there is none of that id."""
         if not ID_PATTERN.fullmatch(artifact) or artifact not in self.ids():
             known = ", ".join(self.ids()[-5:]) or "none"
-            raise UserError(f"{self.root}: no {self.kind} {artifact!r} (there is: {known}); see `{self.command('list')}`")
+            raise UserError(
+                f"{self.root}: no {self.kind} {artifact!r} (there is: {known}); see `{self.command('list')}`"
+            )
         return self.root / artifact
 
     def resolve(self, artifact: str | None = None) -> Path:
@@ -106,7 +109,7 @@ class Store:
     def building(self) -> Iterator[None]:
         """Hold the store's lock: one build at a time. The lock dies with the process."""
         self.root.mkdir(parents=True, exist_ok=True)
-        with open(self.root / ".lock", "a+", encoding="utf-8") as lock:
+        with (self.root / ".lock").open("a+", encoding="utf-8") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -143,7 +146,7 @@ class Store:
         for folder in {(staging / name).parent for name in files} | {staging}:
             _sync(folder)
         reached("manifest")
-        os.rename(staging, self.root / artifact)
+        staging.rename(self.root / artifact)
         _sync(self.root)
         reached("renamed")
         self.activate(artifact)
@@ -156,7 +159,7 @@ class Store:
         temporary.write_text(artifact + "\n", encoding="utf-8")
         _sync(temporary)
         reached("current-written")
-        os.replace(temporary, self.root / CURRENT)
+        temporary.replace(self.root / CURRENT)
         _sync(self.root)
         reached("current-replaced")
 

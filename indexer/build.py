@@ -21,7 +21,7 @@ from indexer.errors import UserError
 from indexer.index import DOCUMENTS, IDS, PASSAGES, ROWS_PER_BATCH, Index
 from indexer.languages import detect_language
 from indexer.lexical import LexicalWriter
-from indexer.manifest import Manifest, fingerprint, library_versions, read_manifest
+from indexer.manifest import Manifest, fingerprint, library_versions
 from indexer.passages import Passage, Splitter
 from indexer.progress import Bar, clock, say
 from indexer.settings import BuildSettings
@@ -73,7 +73,8 @@ def build(source: str, settings: BuildSettings, data: Path | None = None, cores:
             _make_live(indexes, existing.id)
             return Built(existing, fresh=False)
         models.verify(model.name)
-        return Built(_Build(corpus, settings, indexes, model, recipe, key, cores).run(), fresh=True)
+        encoder = Encoder.open(model, settings.precision, cores)
+        return Built(_Build(corpus, settings, indexes, model, recipe, key, encoder).run(), fresh=True)
 
 
 def _make_live(indexes: Store, artifact: str) -> None:
@@ -85,29 +86,25 @@ def _make_live(indexes: Store, artifact: str) -> None:
         say(f"live again: {artifact}")
 
 
+@dataclass(frozen=True)
 class _Build:
     """One run from a checked corpus to a published index."""
 
-    def __init__(
-        self,
-        corpus: Corpus,
-        settings: BuildSettings,
-        indexes: Store,
-        model: Path,
-        recipe: dict[str, Any],
-        key: str,
-        cores: int | None,
-    ) -> None:
-        self.corpus = corpus
-        self.settings = settings
-        self.indexes = indexes
-        self.model = model
-        self.recipe = recipe
-        self.key = key
-        self.encoder = Encoder.open(model, settings.precision, cores)
-        self.folder = indexes.staging(key)
+    corpus: Corpus
+    settings: BuildSettings
+    indexes: Store
+    model: Path
+    recipe: dict[str, Any]
+    key: str
+    encoder: Encoder
+
+    @property
+    def folder(self) -> Path:
+        """The hidden directory in which the artifact grows."""
+        return self.indexes.staging(self.key)
 
     def run(self) -> Manifest:
+        """Build and publish."""
         started = time.monotonic()
         language = self._language()
         journal = VectorJournal(self.folder, self.encoder, self._known_vectors())
@@ -282,5 +279,7 @@ def self_retrieval(index: Index) -> float:
     cosines = np.einsum("ij,ij->i", dense.unit(vectors), own)
     share = float((cosines > 0.95).mean())
     if share < 0.9:
-        raise UserError(f"the index does not hold the vectors of its passages ({share:.0%} found); build it with --force")
+        raise UserError(
+            f"the index does not hold the vectors of its passages ({share:.0%} found); build it with --force"
+        )
     return share

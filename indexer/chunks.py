@@ -61,15 +61,24 @@ class Chunk(NamedTuple):
 class TextReader(Protocol):
     """What the readers of CSV and JSON lines have in common."""
 
-    def columns(self, path: Path) -> Types: ...
-    def records(self, path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]: ...
-    def observe(self, name: str, values: Sequence[Any]) -> None: ...
-    def types(self) -> Types: ...
-    def array(self, values: Sequence[Any], kind: pa.DataType) -> pa.Array: ...
+    def columns(self, path: Path) -> Types:
+        """Return the columns of a file with their types, as far as they are known before all rows are read."""
+
+    def records(self, path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
+        """Yield number and values of each row; a string says why a row is not readable."""
+
+    def observe(self, name: str, values: Sequence[Any]) -> None:
+        """Learn the type of column ``name`` from some of its values."""
+
+    def types(self) -> Types:
+        """Return the types that hold all values observed."""
+
+    def array(self, values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+        """Convert some values of one column."""
 
 
 def parquet_chunks(
-    file: SourceFile, roles: Roles, types: Types | None, before: int, limit: int | None
+    file: SourceFile, roles: Roles, types: Types | None, *, before: int, limit: int | None
 ) -> Iterator[Chunk]:
     """Yield the first ``limit`` rows of a Parquet file.
 
@@ -79,9 +88,8 @@ def parquet_chunks(
     present = parquetfiles.columns(file.path)
     needed = [name for name in dict.fromkeys(roles) if name in present] if types is None else None
     row = 0
-    for batch in parquetfiles.batches(file.path, needed, CHUNK_ROWS):
-        if limit is not None:
-            batch = batch.slice(0, limit - row)
+    for read in parquetfiles.batches(file.path, needed, CHUNK_ROWS):
+        batch = read if limit is None else read.slice(0, limit - row)
         if not batch.num_rows:
             return
 
@@ -101,7 +109,7 @@ def parquet_chunks(
 
 
 def text_chunks(
-    reader: TextReader, file: SourceFile, roles: Roles, types: Types | None, before: int, limit: int | None
+    reader: TextReader, file: SourceFile, roles: Roles, types: Types | None, *, before: int, limit: int | None
 ) -> Iterator[Chunk]:
     """Yield the first ``limit`` rows of a CSV or JSON-lines file; arguments as for `parquet_chunks`.
 

@@ -135,9 +135,8 @@ class Corpus:
 
 def write_rejects(path: Path, rejects: Iterable[Reject]) -> None:
     """Write one JSON object with file, row, id and reason per line."""
-    with open(path, "w", encoding="utf-8") as file:
-        for reject in rejects:
-            file.write(json.dumps(asdict(reject), ensure_ascii=False) + "\n")
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(asdict(reject), ensure_ascii=False) + "\n" for reject in rejects)
 
 
 def _stamp(file: SourceFile) -> tuple[int, int]:

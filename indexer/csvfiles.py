@@ -83,8 +83,7 @@ class CsvReader:
     def types(self) -> dict[str, pa.DataType]:
         """Return the narrowest type of each column that fits all values observed; text where there was none."""
         return {
-            name: kinds[0] if kinds and name in self._filled else pa.string()
-            for name, kinds in self._possible.items()
+            name: kinds[0] if kinds and name in self._filled else pa.string() for name, kinds in self._possible.items()
         }
 
     def array(self, values: Sequence[str | None], kind: pa.DataType) -> pa.Array:
@@ -93,7 +92,7 @@ class CsvReader:
 
 
 def _open(path: Path) -> TextIO:
-    return open(path, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
 def _delimiter(file: TextIO, path: Path) -> str:

@@ -34,8 +34,7 @@ def write_dense(path: Path, kind: DenseKind, dimension: int, blocks: Iterable[Ve
         dimension: length of a vector.
         blocks: the vectors, in pieces.
     """
-    assert kind == "flat", kind
-    index = faiss.IndexFlatIP(dimension)
+    index = {"flat": faiss.IndexFlatIP}[kind](dimension)
     for block in blocks:
         index.add(unit(np.ascontiguousarray(block, dtype=np.float32)))
     faiss.write_index(index, str(path))

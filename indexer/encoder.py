@@ -63,7 +63,9 @@ class Encoder:
         path = model / MODEL_FILES[precision]
         if not path.is_file():
             flag = " --int8" if precision == "int8" else ""
-            raise UserError(f"{path}: the model has no {precision} weights; publish it with `python -m trainer base{flag}`")
+            raise UserError(
+                f"{path}: the model has no {precision} weights; publish it with `python -m trainer base{flag}`"
+            )
         self._narrow = _session(path, threads=1)
         # Integer weights are no faster on two threads, so that a second session would only cost memory.
         wide = self.cores > 1 and precision == "fp32"

@@ -44,7 +44,8 @@ def fuse(fusion: Fusion, dense: Numbers, lexical: Numbers) -> Numbers:
     if fusion.method == "rrf":
         found = lexical > 0
         reciprocal = np.where(found, 1 / (fusion.k + ranks(lexical)), 0.0)
-        return weight / (fusion.k + ranks(dense)) + (1 - weight) * reciprocal
+        fused: Numbers = weight / (fusion.k + ranks(dense)) + (1 - weight) * reciprocal
+        return fused
     return weight * standardised(dense) + (1 - weight) * standardised(lexical)
 
 
@@ -55,10 +56,11 @@ def standardised(scores: Numbers) -> Numbers:
     spread = scores.std()
     if spread < 1e-9:
         return np.zeros_like(scores)
-    return (scores - scores.mean()) / spread
+    scaled: Numbers = (scores - scores.mean()) / spread
+    return scaled
 
 
 def ranks(scores: Numbers) -> Numbers:
     """Return ranks from 1, best first; equal scores share the better rank."""
     descending = -np.sort(-scores)
-    return np.searchsorted(-descending, -scores, side="left") + 1.0
+    return (np.searchsorted(-descending, -scores, side="left") + 1).astype(np.float64)

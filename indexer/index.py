@@ -112,7 +112,11 @@ class Index:
     def metadata_types(self) -> dict[str, str]:
         """Names and Arrow types of the metadata columns."""
         schema = self._documents.schema
-        return {field.name: str(field.type) for field in schema.field("metadata").type} if "metadata" in schema.names else {}
+        return (
+            {field.name: str(field.type) for field in schema.field("metadata").type}
+            if "metadata" in schema.names
+            else {}
+        )
 
     @cached_property
     def id_rank(self) -> npt.NDArray[np.int64]:

@@ -43,12 +43,11 @@ class JsonReader:
 
         Blank lines are counted and skipped.
         """
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             for number, line in enumerate(file, 1):
-                if number == 1:
-                    line = line.removeprefix(b"\xef\xbb\xbf")
-                if line.strip():
-                    yield number, _parse(line)
+                text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+                if text.strip():
+                    yield number, _parse(text)
 
     def observe(self, name: str, values: Sequence[Any]) -> None:
         """Widen the type of column ``name`` so that it holds ``values``."""

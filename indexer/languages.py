@@ -46,13 +46,23 @@ def analyzer(language: str) -> tantivy.TextAnalyzer:
         raise UserError(f"--language {language}: not known; use auto, none or one of {', '.join(CHOICES)}")
     if language in UNSPACED:
         return tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.ngram(1, 2)).filter(tantivy.Filter.lowercase()).build()
-    builder = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple())
-    builder = builder.filter(tantivy.Filter.remove_long(LONGEST_WORD)).filter(tantivy.Filter.lowercase())
+    builder = _words(language)
     if language in STEMMED:
-        if language not in NO_STOP_WORDS:
-            builder = builder.filter(tantivy.Filter.stopword(STEMMED[language]))
         builder = builder.filter(tantivy.Filter.stemmer(STEMMED[language]))
     if language != "none":
         # After the stemmer, which needs the accents: people leave them out when they type a query.
         builder = builder.filter(tantivy.Filter.ascii_fold())
     return builder.build()
+
+
+def exact_analyzer(language: str) -> tantivy.TextAnalyzer | None:
+    """Return the analyzer of words as they are written, without stop words; None where `analyzer` does not stem."""
+    return _words(language).build() if language in STEMMED else None
+
+
+def _words(language: str) -> tantivy.TextAnalyzerBuilder:
+    builder = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple())
+    builder = builder.filter(tantivy.Filter.remove_long(LONGEST_WORD)).filter(tantivy.Filter.lowercase())
+    if language in STEMMED and language not in NO_STOP_WORDS:
+        builder = builder.filter(tantivy.Filter.stopword(STEMMED[language]))
+    return builder

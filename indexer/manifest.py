@@ -65,7 +65,9 @@ class Manifest(BaseModel):
     kind: Kind = Field(description="`model` or `index`")
     id: str = Field(default="", description="UTC time of publishing and the first 8 digits of the fingerprint")
     created: str = Field(default="", description="time of publishing, ISO 8601, UTC")
-    fingerprint: str = Field(description="SHA-256 of kind, parents, inputs and configuration: equal means nothing to do")
+    fingerprint: str = Field(
+        description="SHA-256 of kind, parents, inputs and configuration: equal means nothing to do"
+    )
     parents: dict[str, str] = Field(default={}, description="artifacts that this one needs: an index pins its model")
     inputs: list[InputEntry] = Field(description="the files it was made from")
     config: dict[str, Any] = Field(description="the full configuration")
@@ -107,7 +109,7 @@ def library_versions(*packages: str) -> dict[str, str]:
 
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's content, read in bounded pieces."""
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -149,7 +151,9 @@ def read_manifest(directory: Path) -> Manifest:
             raise UserError(f"{path}: format {number}, this Dowse reads format {FORMAT}; build the artifact again")
         manifest = Manifest.model_validate_json(text)
     except (OSError, ValueError, AttributeError, ValidationError) as error:
-        raise UserError(f"{path}: not readable as a manifest ({type(error).__name__}); build the artifact again") from error
+        raise UserError(
+            f"{path}: not readable as a manifest ({type(error).__name__}); build the artifact again"
+        ) from error
     blank = text.replace(manifest.checksum, UNSET)
     if hashlib.sha256(blank.encode()).hexdigest() != manifest.checksum:
         raise UserError(f"{path}: the text does not match its checksum; build the artifact again")

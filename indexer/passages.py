@@ -51,10 +51,9 @@ class Splitter:
         bodies = self._tokenizer.encode_batch(texts, add_special_tokens=False)
         documents = []
         for title, head, text, body in zip(titles, heads, texts, bodies, strict=True):
-            taken = len(head.ids)
-            if taken > (half := self._max_tokens // 2):
-                title, taken = title[: head.offsets[half - 1][1]], half
-            documents.append((title, self._split(text, body.offsets, self._max_tokens - taken)))
+            taken = min(len(head.ids), self._max_tokens // 2)
+            kept = title if taken == len(head.ids) else title[: head.offsets[taken - 1][1]]
+            documents.append((kept, self._split(text, body.offsets, self._max_tokens - taken)))
         return documents
 
     def _split(self, text: str, offsets: list[tuple[int, int]], room: int) -> list[Passage]:

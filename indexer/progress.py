@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -19,7 +20,8 @@ LOG_EVERY_SECONDS = 10.0
 
 def say(message: str) -> None:
     """Print one line of progress to stderr."""
-    print(message, file=sys.stderr, flush=True)
+    sys.stderr.write(message + "\n")
+    sys.stderr.flush()
 
 
 def clock(seconds: float) -> str:
@@ -69,7 +71,7 @@ class Bar:
             )
             self._task = self._live.add_task(name, total=total, rate="")
 
-    def __enter__(self) -> Bar:
+    def __enter__(self) -> Self:
         if self._live:
             self._live.start()
         return self

@@ -43,9 +43,7 @@ def choose_roles(
     return Roles(id_role, title_role, text_column), notes
 
 
-def _require(
-    files: dict[str, Types], column: str, flag: str, wanted: str, fits: Callable[[pa.DataType], bool]
-) -> None:
+def _require(files: dict[str, Types], column: str, flag: str, wanted: str, fits: Callable[[pa.DataType], bool]) -> None:
     for file, columns in files.items():
         existing = ", ".join(map(repr, columns))
         if column not in columns:

@@ -65,7 +65,7 @@ def write_sample(out: Path) -> int:
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
         pq.write_table(table, temporary, compression="zstd")
-        os.replace(temporary, out)
+        temporary.replace(out)
     finally:
         temporary.unlink(missing_ok=True)
     return len(rows)
@@ -76,7 +76,7 @@ def _modules(name: str) -> Iterator[types.ModuleType]:
     try:
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             module = importlib.import_module(name)
-    except (Exception, SystemExit):  # a missing library, or a module for another platform
+    except (Exception, SystemExit):  # noqa: BLE001 - a missing library, or a module for another platform
         return
     yield module
     below = [each.name for each in pkgutil.iter_modules(getattr(module, "__path__", []))]
@@ -109,7 +109,7 @@ def _module_entries(module: types.ModuleType) -> Iterator[Entry]:
 def _belongs(value: Any, module: str) -> bool:
     """Say whether an object was defined in the package of ``module`` rather than imported from elsewhere."""
     home = getattr(value, "__module__", None)
-    return isinstance(home, str) and home.lstrip("_").split(".")[0] == module.split(".")[0]
+    return isinstance(home, str) and home.lstrip("_").partition(".")[0] == module.partition(".")[0]
 
 
 def _class_entries(prefix: str, module: str, owner: type) -> Iterator[Entry]:
@@ -190,6 +190,6 @@ def _signature(value: Any) -> str | None:
 
 
 def _is_plain(default: Any) -> bool:
-    if isinstance(default, str) and os.path.isabs(default):
+    if isinstance(default, str) and Path(default).is_absolute():
         return default == os.sep  # a path of this machine, such as that of the interpreter
     return default is None or default == () or type(default) in (bool, int, float, str, bytes)

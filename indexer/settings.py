@@ -77,7 +77,9 @@ def options(settings: type[Settings]) -> Callable[[Callable[..., None]], Callabl
                 validated = settings.model_validate(chosen)
             except ValidationError as error:
                 first = error.errors()[0]
-                raise UserError(f"{_flag(str(first['loc'][0]))} {first['input']}: {first['msg']}; see --help") from error
+                raise UserError(
+                    f"{_flag(str(first['loc'][0]))} {first['input']}: {first['msg']}; see --help"
+                ) from error
             command(**values, settings=validated)
 
         run.__doc__ = command.__doc__

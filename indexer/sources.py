@@ -43,7 +43,8 @@ def find_files(spec: str) -> list[SourceFile]:
         return [SourceFile(path, spec)]
     if not path.exists() and not glob.has_magic(spec):
         raise UserError(f"{spec}: no such file or folder; give the path of the corpus")
-    found = path.iterdir() if path.is_dir() else map(Path, glob.glob(spec, recursive=True))
+    matches = glob.iglob(spec, recursive=True)  # noqa: PTH207 - a Path has no glob for an absolute pattern
+    found = path.iterdir() if path.is_dir() else map(Path, matches)
     paths = sorted(
         each for each in found if each.is_file() and each.suffix.lower() in FORMATS and not each.name.startswith(".")
     )
@@ -105,9 +106,9 @@ class Source:
             left = None if limit is None else limit - done
             with _readable(file):
                 if self._reader:
-                    chunks = text_chunks(self._reader, file, roles, types, done, left)
+                    chunks = text_chunks(self._reader, file, roles, types, before=done, limit=left)
                 else:
-                    chunks = parquet_chunks(file, roles, types, done, left)
+                    chunks = parquet_chunks(file, roles, types, before=done, limit=left)
                 for chunk in chunks:
                     done += len(chunk.numbers) + len(chunk.bad)
                     yield chunk

@@ -67,7 +67,7 @@ class VectorJournal:
         self.embedded = self.reused = self._rows = 0
 
     def __enter__(self) -> Self:
-        self._file = open(self._path, "a+b")  # noqa: SIM115 - closed in __exit__
+        self._file = self._path.open("a+b")
         self._resumed = self._file.seek(0, os.SEEK_END) // self._row_bytes
         self._file.truncate(self._resumed * self._row_bytes)
         return self
@@ -94,7 +94,9 @@ class VectorJournal:
             known, found = self._known.find(keys)
             vectors[known] = found
             unknown = ~known
-        vectors[unknown] = self._encoder.encode_documents([text for text, new in zip(texts, unknown, strict=True) if new])
+        vectors[unknown] = self._encoder.encode_documents(
+            [text for text, new in zip(texts, unknown, strict=True) if new]
+        )
         self.embedded += int(unknown.sum())
         self.reused += int((~unknown).sum())
         self._file.write(vectors.tobytes())

@@ -1,8 +1,8 @@
 """Serve the live index.
 
-    python -m service                      http://127.0.0.1:8000, and /docs
-    python -m service --port 9000
-    DOWSE_DATA=/srv/dowse python -m service --host 0.0.0.0
+python -m service                      http://127.0.0.1:8000, and /docs
+python -m service --port 9000
+DOWSE_DATA=/srv/dowse python -m service --host 0.0.0.0
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-import sys
 
 import typer
 
 from indexer.errors import UserError, run
+from indexer.progress import say
 from indexer.settings import options
 from service.settings import ServiceSettings
 
@@ -38,7 +38,7 @@ def serve(settings: ServiceSettings) -> None:
         create_app(settings), log_config=None, log_level="warning", access_log=False, timeout_graceful_shutdown=10
     )
     address = f"[{settings.host}]" if ":" in settings.host else settings.host
-    print(f"http://{address}:{listener.getsockname()[1]}  (API at /docs, Ctrl-C ends)", file=sys.stderr, flush=True)
+    say(f"http://{address}:{listener.getsockname()[1]}  (API at /docs, Ctrl-C ends)")
     # On Ctrl-C uvicorn first shuts down and then raises what it has caught.
     with contextlib.suppress(KeyboardInterrupt):
         uvicorn.Server(config).run(sockets=[listener])
@@ -50,7 +50,9 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=512)
     except OSError as error:
-        raise UserError(f"--host {host} --port {port}: {error.strerror or error}; choose another with --port") from error
+        raise UserError(
+            f"--host {host} --port {port}: {error.strerror or error}; choose another with --port"
+        ) from error
 
 
 if __name__ == "__main__":

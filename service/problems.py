@@ -25,9 +25,12 @@ TITLES = {
     "internal": "Something went wrong here",
 }
 
+REFERENCE = "#/components/schemas/{model}"
+CONTENT = {MEDIA_TYPE: {"schema": {"$ref": REFERENCE.format(model="ProblemDetails")}}}
+
 # OpenAPI's description of the errors that a route can give.
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"description": TITLES[kind], "content": {MEDIA_TYPE: {"schema": ProblemDetails.model_json_schema()}}}
+    status: {"description": TITLES[kind], "content": CONTENT}
     for status, kind in ((404, "not-found"), (422, "invalid-request"), (500, "internal"), (503, "not-ready"))
 }
 
@@ -54,9 +57,7 @@ def response(request: Request, problem: Problem) -> JSONResponse:
         errors=problem.errors,
     )
     headers = {"Retry-After": "2"} if problem.status == 503 else None
-    return JSONResponse(
-        details.model_dump(exclude_unset=not problem.errors), problem.status, media_type=MEDIA_TYPE, headers=headers
-    )
+    return JSONResponse(details.model_dump(), problem.status, media_type=MEDIA_TYPE, headers=headers)
 
 
 def install(app: FastAPI) -> None:
@@ -80,10 +81,20 @@ def install(app: FastAPI) -> None:
         answer.headers.update(error.headers or {})
         return answer
 
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = describe()
+        schema = ProblemDetails.model_json_schema(ref_template=REFERENCE)
+        document["components"]["schemas"] |= {**schema.pop("$defs"), "ProblemDetails": schema}
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
 
 def internal(request: Request) -> JSONResponse:
     """Log the exception that is being handled with its traceback and return an answer that tells nothing of it."""
     identity = request.scope.get("request_id", "")
-    log.exception("request %s failed", identity)
+    log.exception("request %s failed", identity)  # noqa: LOG004 - called while the exception is handled
     detail = f"An unexpected error; the service's log has it under request id {identity}"
     return response(request, Problem(500, "internal", detail))

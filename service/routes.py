@@ -64,7 +64,9 @@ def similar(request: Request, live: Live, document_id: str, top_k: schemas.TopK 
     return schemas.SimilarResponse(id=document_id, **_page(request, live, ranking, hits, started, explain=False))
 
 
-@router.get("/documents/{document_id:path}", tags=["documents"], summary="One document", responses={404: RESPONSES[404]})
+@router.get(
+    "/documents/{document_id:path}", tags=["documents"], summary="One document", responses={404: RESPONSES[404]}
+)
 def document(request: Request, live: Live, document_id: str) -> schemas.DocumentResponse:
     """Return one document with its whole text."""
     found = live.index.document(_row(live, document_id))
@@ -139,7 +141,9 @@ def _page(
         "results": [_result(hit, explain=explain) for hit in hits],
         "count": len(hits),
         "took_ms": round((time.perf_counter() - started) * 1e3, 3),
-        "timings": schemas.Timings(**{stage: round(ranking.timings.get(stage, 0.0), 3) for stage in schemas.Timings.model_fields}),
+        "timings": schemas.Timings(
+            **{stage: round(ranking.timings.get(stage, 0.0), 3) for stage in schemas.Timings.model_fields}
+        ),
         "index": _index(live),
         "request_id": request.scope["request_id"],
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from indexer.fusion import Fusion
 from indexer.retrieval import Mode
@@ -15,7 +15,7 @@ DEEPEST_OFFSET = 10_000
 Query = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_QUERY)]
 TopK = Annotated[int, Field(ge=1, le=100, description="number of results")]
 
-HIT = {
+HIT: dict[str, JsonValue] = {
     "id": "subprocess.run",
     "rank": 1,
     "score": 3.41,
@@ -23,7 +23,15 @@ HIT = {
     "text": "Run command with arguments and return a CompletedProcess instance.",
     "metadata": {"module": "subprocess", "kind": "function"},
 }
-INDEX = {"id": "20261120T101500Z-1f2e3d4c", "model": "20261120T101420Z-5a6b7c8d", "documents": 4211}
+METADATA = (
+    "all other columns of the corpus, with their types; dates and times in ISO 8601, binary in URL-safe base64, "
+    "a number that is none (NaN) as null"
+)
+INDEX: dict[str, JsonValue] = {
+    "id": "20261120T101500Z-1f2e3d4c",
+    "model": "20261120T101420Z-5a6b7c8d",
+    "documents": 4211,
+}
 
 
 class _Strict(BaseModel):
@@ -90,20 +98,20 @@ class LegScore(BaseModel):
 class Scores(BaseModel):
     """Both legs' words on a result; null for a leg that was not asked or has not found it."""
 
-    dense: LegScore | None = None
-    lexical: LegScore | None = None
+    dense: LegScore | None = Field(default=None, description="nearness in meaning")
+    lexical: LegScore | None = Field(default=None, description="words in common")
 
 
 class Result(BaseModel):
     """One document."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [HIT]}, ser_json_bytes="base64", ser_json_inf_nan="null")
+    model_config = ConfigDict(json_schema_extra={"examples": [HIT]})
     id: str = Field(description="id of the document")
     rank: int = Field(description="place in the ranking, from 1; counts on over pages")
     score: float = Field(description="higher is better; see `mode` for its meaning")
     title: str | None = Field(description="title of the document, if it has one")
     text: str = Field(description="the passage of the document that fits best")
-    metadata: dict[str, Any] = Field(description="all other columns of the corpus, with their types")
+    metadata: dict[str, Any] = Field(description=METADATA)
     scores: Scores | None = Field(default=None, description="each leg's score and rank, where `explain` was set")
 
 
@@ -128,11 +136,13 @@ class IndexInfo(BaseModel):
 class Page(BaseModel):
     """What every list of results comes with."""
 
+    # Of nested models only the outermost one's choice counts.
+    model_config = ConfigDict(ser_json_bytes="base64", ser_json_inf_nan="null")
     results: list[Result] = Field(description="best first; equal scores in the order of their ids")
     count: int = Field(description="number of results in this response")
     took_ms: float = Field(description="milliseconds from the request's arrival to the finished results")
-    timings: Timings
-    index: IndexInfo
+    timings: Timings = Field(description="milliseconds of each stage")
+    index: IndexInfo = Field(description="the index that answered")
     request_id: str = Field(description="as in the header X-Request-ID and in the log")
 
 
@@ -169,12 +179,12 @@ class DocumentResponse(BaseModel):
     """One whole document."""
 
     model_config = ConfigDict(ser_json_bytes="base64", ser_json_inf_nan="null")
-    id: str
-    title: str | None
+    id: str = Field(description="id of the document")
+    title: str | None = Field(description="title of the document, if it has one")
     text: str = Field(description="the whole text")
-    metadata: dict[str, Any] = Field(description="all other columns of the corpus, with their types")
-    index: IndexInfo
-    request_id: str
+    metadata: dict[str, Any] = Field(description=METADATA)
+    index: IndexInfo = Field(description="the index that answered")
+    request_id: str = Field(description="as in the header X-Request-ID and in the log")
 
 
 class IndexDetails(IndexInfo):
@@ -190,7 +200,7 @@ class IndexDetails(IndexInfo):
 class Info(BaseModel):
     """Answer of `/info`."""
 
-    name: str
+    name: str = Field(description="name of the service")
     version: str = Field(description="version of Dowse")
     index: IndexDetails | None = Field(description="null while there is no index")
 
@@ -198,7 +208,7 @@ class Info(BaseModel):
 class Health(BaseModel):
     """Answer of the health checks."""
 
-    status: str
+    status: str = Field(description="`alive`, or `ready` with the id of the index")
 
 
 class ProblemField(BaseModel):

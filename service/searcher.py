@@ -68,7 +68,7 @@ class Searcher:
             self._retriever, self._refused = Retriever(index), None
             log.info("index %s: %d documents", current, len(index))
         except UserError as error:
-            self._reason = f"The index cannot be opened; run `python -m indexer verify`, then activate or build another"
+            self._reason = "The index cannot be opened; run `python -m indexer verify`, then activate or build another"
             log.error("%s", error)  # noqa: TRY400 - the message says all that a traceback could
 
     def _follow(self) -> None:

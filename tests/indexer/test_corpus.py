@@ -31,18 +31,20 @@ def write(path: Path, rows: list[dict[str, Any]]) -> str:
     elif path.suffix == ".jsonl":
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     else:
-        with open(path, "w", newline="", encoding="utf-8") as file:
+        with path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(rows[0]), delimiter="\t" if path.suffix == ".tsv" else ",")
             writer.writeheader()
             writer.writerows(rows)
     return str(path)
 
 
-def documents(corpus: Corpus, rows: int = 1024) -> list[dict[str, Any]]:
-    return [row for batch in corpus.batches(rows) for row in batch.to_pylist()]
+def documents(corpus: Corpus) -> list[dict[str, Any]]:
+    """Return all documents of a corpus."""
+    return [row for batch in corpus.batches() for row in batch.to_pylist()]
 
 
 def ids(corpus: Corpus) -> list[str]:
+    """Return the ids of all documents of a corpus."""
     return [row["id"] for row in documents(corpus)]
 
 
@@ -211,7 +213,7 @@ def test_no_metadata(tmp_path: Path) -> None:
     ],
 )
 def test_missing_column(
-    tmp_path: Path, suffix: str, row: dict[str, Any], options: dict[str, Any], flag: str, column: str
+    tmp_path: Path, *, suffix: str, row: dict[str, Any], options: dict[str, Any], flag: str, column: str
 ) -> None:
     """A missing column is named with the file, the columns that exist and the flag to set."""
     spec = write(tmp_path / f"a.{suffix}", [row])
@@ -232,7 +234,7 @@ def test_missing_column(
     ],
 )
 def test_wrong_type(
-    tmp_path: Path, suffix: str, row: dict[str, Any], options: dict[str, Any], flag: str, problem: str
+    tmp_path: Path, *, suffix: str, row: dict[str, Any], options: dict[str, Any], flag: str, problem: str
 ) -> None:
     """A column of a type that cannot play its role is named with the file, the columns that exist and the flag."""
     spec = write(tmp_path / f"a.{suffix}", [row])
@@ -317,7 +319,7 @@ def test_change_between_the_passes(tmp_path: Path) -> None:
     os.utime(spec, ns=(1, 1))
     with pytest.raises(UserError, match=r"a\.csv: changed while it was read"):
         next(corpus.batches())
-    os.remove(spec)
+    Path(spec).unlink()
     with pytest.raises(UserError, match=r"a\.csv: not readable"):
         next(corpus.batches())
 

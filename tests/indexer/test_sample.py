@@ -18,16 +18,20 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def make(out: Path, seed: str) -> int:
+    """Write the sample in a process whose sets are ordered by ``seed``; return what it says is the number of rows."""
     # A process of its own: the program imports the whole standard library, and nothing of it should stay behind here.
     environment = {**os.environ, "PYTHONHASHSEED": seed, "DOWSE_TEST_VARIABLE": "a-secret-of-this-process"}
     command = [sys.executable, "-W", "error", "-c", PROGRAM, str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, env=environment, timeout=120)
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=REPOSITORY, env=environment, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stderr
     return int(done.stdout)
 
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the path of a sample corpus."""
     path = tmp_path_factory.mktemp("sample") / "sample.parquet"
     make(path, "1")
     return path
@@ -35,6 +39,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def rows(sample: Path) -> dict[str, dict[str, Any]]:
+    """Return the rows of the sample by id."""
     return {row["id"]: row for row in pq.read_table(sample).to_pylist()}
 
 

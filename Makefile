@@ -1,0 +1,38 @@
+# Two commands: `make demo` shows it, `make test` checks it. Both set up what they need in .venv.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PORT ?= 8000
+export DOWSE_DATA ?= data
+
+BIN := .venv/bin
+
+.PHONY: help demo test lint lock clean
+
+help:                    ## what there is
+	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
+
+demo: .venv/installed    ## environment, sample corpus, model, index, and the service on http://127.0.0.1:8000 (PORT=)
+	@scripts/demo $(BIN)/python $(PORT)
+
+test: .venv/installed-dev lint  ## environment, Chromium, linters, type checks and all tests
+	@scripts/chromium
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+lint: .venv/installed-dev  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+lock:                    ## pin the newest versions that pyproject.toml allows
+	scripts/lock
+
+clean:                   ## remove the environment; data stays
+	rm -rf .venv
+
+# A stamp is younger than its lock file: the environment is what the lock file says.
+.venv/installed: requirements.lock
+	@scripts/environment $(PYTHON) requirements.lock
+	@touch $@
+
+.venv/installed-dev: requirements-dev.lock
+	@scripts/environment $(PYTHON) requirements-dev.lock
+	@touch $@ .venv/installed

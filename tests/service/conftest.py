@@ -1,0 +1,170 @@
+"""What the tests of the service share: clients inside this process, and the real program beside it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from runpy import run_path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from starlette.testclient import TestClient
+
+from indexer.build import Built, build
+from indexer.settings import BuildSettings
+from service.app import create_app
+from service.settings import ServiceSettings
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 60  # seconds until something that happens by itself counts as not happening
+
+# pytest imports all conftest files under one name, so that `tests_support` finds this one in place of the outer one.
+WORDS = run_path(str(Path(__file__).parents[1] / "conftest.py"))["WORDS"]
+
+WANTED = {
+    "itertools.chain", "itertools.chain.from_iterable", "json", "json.dump", "json.dumps", "json.load", "json.loads",
+    "os.makedirs", "os.remove", "os.rmdir", "shutil.copytree", "shutil.rmtree",
+}  # fmt: skip
+XSS = {
+    "id": "xss",
+    "title": "<img src=x onerror=alert(1)>",
+    "text": "<script>alert(1)</script> <b>bold</b> markup in a text",
+}
+
+
+class Running:
+    """A `python -m service` that runs beside the tests."""
+
+    def __init__(self, data: Path, *options: str) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("DOWSE_")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "service", "--port", "0", *options],
+            cwd=ROOT,
+            env={**environment, "DOWSE_DATA": str(data)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stderr
+        self.line = self.process.stderr.readline()
+        """The first line that the program says: its URL."""
+        self.url = self.line.split()[0]
+        self.port = int(self.url.rpartition(":")[2])
+
+    def status(self, path: str) -> int:
+        """Return the status of a GET."""
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=PATIENCE) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            error.close()
+            return error.code
+
+    def end(self, number: signal.Signals) -> int:
+        """Send a signal and return the exit code; what the program has said on stderr lies in `said`."""
+        self.process.send_signal(number)
+        try:
+            self.said = self.process.communicate(timeout=PATIENCE)[1]
+        finally:
+            self.kill()
+        return self.process.returncode
+
+    def kill(self) -> None:
+        """End it, however it is."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
+        elif self.process.stderr:
+            self.process.stderr.close()
+
+
+def until(met: Callable[[], object], what: str) -> None:
+    """Wait for a condition; fail and say what did not happen once `PATIENCE` is over."""
+    end = time.monotonic() + PATIENCE
+    while not met():
+        assert time.monotonic() < end, f"not within {PATIENCE} s: {what}"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Callable[[Callable[[], object], str], None]:
+    """Waits for a condition: ``eventually(condition, "what should happen")``."""
+    return until
+
+
+@pytest.fixture(scope="session")
+def client(built_data: Path) -> Iterator[TestClient]:
+    """A client of the service over the six stories."""
+    with TestClient(create_app(ServiceSettings(data=built_data))) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def serve_columns(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Callable[..., Path]:
+    """Builds an index of the columns that it is given and returns its data directory."""
+
+    def serve(columns: dict[str, Any]) -> Path:
+        data = tmp_path_factory.mktemp("columns") / "data"
+        shutil.copytree(tiny_data, data)
+        publish_columns(columns, data)
+        return data
+
+    return serve
+
+
+@pytest.fixture(scope="session")
+def publish() -> Callable[..., Built]:
+    """Builds an index of columns in a data directory: ``publish({"id": …, "text": …}, data)``."""
+    return publish_columns
+
+
+def publish_columns(columns: dict[str, Any], data: Path, **settings: Any) -> Built:
+    corpus = data / "corpus.parquet"
+    pq.write_table(pa.table(columns), corpus)
+    return build(str(corpus), BuildSettings(language="en", **settings), data)
+
+
+@pytest.fixture
+def start_service() -> Iterator[Callable[..., Running]]:
+    """Starts the program over a data directory, with options; whatever still runs after the test is killed."""
+    started: list[Running] = []
+
+    def start(data: Path, *options: str) -> Running:
+        started.append(Running(data, *options))
+        return started[-1]
+
+    yield start
+    for running in started:
+        running.kill()
+
+
+@pytest.fixture(scope="session")
+def live_service(tmp_path_factory: pytest.TempPathFactory, minilm_data: Path) -> Iterator[str]:
+    """The URL of the real program with the real model, over some sixty pages of Python's documentation."""
+    data = tmp_path_factory.mktemp("live") / "data"
+    shutil.copytree(minilm_data, data)
+    corpus = data / "corpus.parquet"
+    # Of its own, for the sample imports all of the standard library.
+    subprocess.run([sys.executable, "-m", "indexer", "sample", "--out", str(corpus)], cwd=ROOT, check=True)
+    pages = pq.read_table(corpus)
+    wanted = [name in WANTED or name.startswith("subprocess.") for name in pages.column("id").to_pylist()]
+    others = [row for row, is_wanted in enumerate(wanted) if not is_wanted]
+    rows = [row for row, is_wanted in enumerate(wanted) if is_wanted] + others[:: len(others) // 35]
+    pq.write_table(pa.concat_tables([pages.take(rows), pa.Table.from_pylist([XSS], pages.schema)]), corpus)
+    build(str(corpus), BuildSettings(), data)
+    running = Running(data)
+    try:
+        until(lambda: running.status("/readyz") == 200, "the live service is ready")
+        yield running.url
+        assert running.end(signal.SIGINT) == 0, running.said
+    finally:
+        running.kill()
