@@ -6,6 +6,8 @@ FROM python:3.11-slim AS base
 # A user with a name, because libraries ask for it, and without a home: the image is read-only to it.
 RUN groupadd --gid 10001 dowse && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp dowse
 ENV PYTHONPATH=/app:/site-packages PYTHONUNBUFFERED=1 HOME=/tmp DOWSE_DATA=/data
+# Nothing is reported to anybody: ONNX Runtime sends usage events to its maker unless told not to.
+ENV ORT_DISABLE_TELEMETRY=1
 WORKDIR /app
 
 FROM python:3.11-slim AS build
@@ -68,6 +70,6 @@ COPY indexer/ indexer/
 COPY trainer/ trainer/
 RUN python -m compileall -q . && python -c "import trainer.base, trainer.export, trainer.parity"
 USER 10001:10001
-# Models from the hub stay with the data, so that they are fetched once.
-ENV HF_HOME=/data/.cache/huggingface
+# Models from the hub stay with the data, so that they are fetched once. Bars would fill a log.
+ENV HF_HOME=/data/.cache/huggingface HF_HUB_DISABLE_TELEMETRY=1 HF_HUB_DISABLE_PROGRESS_BARS=1
 ENTRYPOINT ["python", "-m", "trainer"]

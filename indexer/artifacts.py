@@ -71,6 +71,13 @@ class Store:
             raise UserError(f"{self.root / CURRENT}: {name!r} is no artifact id; run `{self.command('activate')} ID`")
         return name
 
+    def activated(self) -> int:
+        """Return when the live artifact was made live, in nanoseconds; 0 while there is none."""
+        try:
+            return (self.root / CURRENT).stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
     def path(self, artifact: str) -> Path:
         """Return the directory of ``artifact``; raise `UserError` where there is none of that id."""
         if not ID_PATTERN.fullmatch(artifact) or artifact not in self.ids():

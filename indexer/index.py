@@ -41,12 +41,24 @@ class ArrowFile:
         """Return the named columns of one row as Python values."""
         size = self.batches[0].num_rows
         batch, offset = self.batches[row // size], row % size
-        return {column: batch.column(column)[offset].as_py() for column in columns}
+        return {column: to_python(batch.column(column)[offset]) for column in columns}
 
     def numbers(self, column: str) -> npt.NDArray[np.int64]:
         """Return a whole column of integers, shape (rows,)."""
         parts = [batch.column(column).to_numpy() for batch in self.batches]
         return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, dtype=np.int64)
+
+
+def to_python(scalar: pa.Scalar) -> Any:
+    """Return an Arrow value as Python has it; as text where Python has no such value (nanoseconds, the year 10000)."""
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError):
+        if pa.types.is_struct(scalar.type):
+            return {field.name: to_python(scalar[field.name]) for field in scalar.type}
+        if pa.types.is_list(scalar.type) or pa.types.is_large_list(scalar.type):
+            return [to_python(value) for value in scalar.values]
+        return scalar.cast(pa.string()).as_py()
 
 
 @dataclass(frozen=True)

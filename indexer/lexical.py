@@ -41,8 +41,8 @@ def _schema() -> tantivy.Schema:
 
 def _register(index: tantivy.Index, language: str) -> None:
     index.register_tokenizer(ANALYZER, analyzer(language))
-    if exact := exact_analyzer(language):
-        index.register_tokenizer(EXACT_ANALYZER, exact)
+    # tantivy wants every field's tokenizer, also that of a field that stays empty.
+    index.register_tokenizer(EXACT_ANALYZER, exact_analyzer(language) or analyzer("none"))
 
 
 class LexicalWriter:
@@ -87,14 +87,14 @@ class LexicalIndex:
         self._exact_analyzer = exact_analyzer(language)
         self._schema = _schema()
         # tantivy insists on a lock file beside the index. The artifact may lie on a read-only mount and is immutable,
-        # so that the index is opened in a folder of links to its files.
-        self._links = tempfile.TemporaryDirectory(prefix="dowse-lexical-")
-        for path in folder.iterdir():
-            (Path(self._links.name) / path.name).symlink_to(path.resolve())
-        index = tantivy.Index.open(self._links.name)
-        index.config_reader("manual")
-        _register(index, language)
-        self._searcher = index.searcher()
+        # so that the index is opened in a folder of links to its files, which are mapped when the folder goes.
+        with tempfile.TemporaryDirectory(prefix="dowse-lexical-") as links:
+            for path in folder.iterdir():
+                (Path(links) / path.name).symlink_to(path.resolve())
+            index = tantivy.Index.open(links)
+            _register(index, language)
+            index.config_reader("manual")
+            self._searcher = index.searcher()
 
     @classmethod
     def open(cls, folder: Path, language: str) -> Self:

@@ -36,6 +36,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         description="Semantic search over the live index. Errors are RFC 9457 problem details with a stable `type`.",
         lifespan=lifespan,
         redoc_url=None,
+        redirect_slashes=False,  # /search/ is a 404 like any other unknown path
         favicon_url="/page/icon.svg",
     )
     app.include_router(routes.router)

@@ -46,7 +46,7 @@ def post_search(request: Request, live: Live, body: schemas.SearchRequest) -> sc
 @router.get("/search", tags=["search"], summary="Search, with a query string", response_model_exclude_unset=True)
 def get_search(request: Request, live: Live, query: Annotated[schemas.SearchQuery, Query()]) -> schemas.SearchResponse:
     """Rank the documents of the index for a query: the same as `POST /search`, for links and for a browser."""
-    return _search(request, live, query.request(live.index.fusion))
+    return _search(request, live, query.request())
 
 
 @router.get(
@@ -99,6 +99,8 @@ def info(request: Request) -> schemas.Info:
     return schemas.Info(name="Dowse", version=__version__, index=details)
 
 
+@router.head("/livez", include_in_schema=False)
+@router.head("/healthz", include_in_schema=False)
 @router.get("/livez", tags=["operate"], summary="Is the process alive?")
 @router.get("/healthz", tags=["operate"], summary="The same, under its older name")
 async def livez() -> schemas.Health:
@@ -106,12 +108,14 @@ async def livez() -> schemas.Health:
     return schemas.Health(status="alive")
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", tags=["operate"], summary="Can it answer queries?")
 async def readyz(live: Live) -> schemas.Health:
     """Answer 200 once an index is open; until then 503 with what to run."""
     return schemas.Health(status=f"ready: {live.index.manifest.id}")
 
 
+@router.head("/", include_in_schema=False)
 @router.get("/", include_in_schema=False)
 async def page() -> FileResponse:
     """Return the HTML page."""
@@ -128,7 +132,9 @@ async def asset(name: str) -> FileResponse:
 
 def _search(request: Request, live: Retriever, asked: schemas.SearchRequest) -> schemas.SearchResponse:
     started = time.perf_counter()
-    ranking = live.search(asked.query, asked.mode, asked.fusion)
+    own = live.index.fusion
+    fusion = own.model_copy(update=asked.fusion.model_dump(exclude_unset=True)) if asked.fusion else own
+    ranking = live.search(asked.query, asked.mode, fusion)
     hits = live.page(ranking, asked.offset, asked.top_k)
     page = _page(request, live, ranking, hits, started, explain=asked.explain)
     return schemas.SearchResponse(query=asked.query, offset=asked.offset, **page)

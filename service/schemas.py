@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer, StringConstraints
+from pydantic_core import to_jsonable_python
 
 from indexer.fusion import Fusion
 from indexer.retrieval import Mode
@@ -23,15 +24,27 @@ HIT: dict[str, JsonValue] = {
     "text": "Run command with arguments and return a CompletedProcess instance.",
     "metadata": {"module": "subprocess", "kind": "function"},
 }
-METADATA = (
-    "all other columns of the corpus, with their types; dates and times in ISO 8601, binary in URL-safe base64, "
-    "a number that is none (NaN) as null"
-)
 INDEX: dict[str, JsonValue] = {
     "id": "20261120T101500Z-1f2e3d4c",
     "model": "20261120T101420Z-5a6b7c8d",
     "documents": 4211,
 }
+
+
+def _jsonable(metadata: dict[str, Any]) -> dict[str, Any]:
+    # A model's `ser_json_bytes` counts only where that model is dumped by itself, which is not what FastAPI does.
+    jsonable: dict[str, Any] = to_jsonable_python(metadata, bytes_mode="base64")
+    return jsonable
+
+
+Metadata = Annotated[
+    dict[str, Any],
+    PlainSerializer(_jsonable, return_type=dict[str, Any]),
+    Field(
+        description="all other columns of the corpus, with their types: dates and times in ISO 8601, binary in "
+        "URL-safe base64, a number that is none (NaN) or infinite as null"
+    ),
+]
 
 
 class _Strict(BaseModel):
@@ -69,7 +82,9 @@ class SearchRequest(Choices):
         }
     )
     query: Query = Field(description="what to look for, in plain words")
-    fusion: Fusion | None = Field(default=None, description="how the legs are combined; by default as the index says")
+    fusion: Fusion | None = Field(
+        default=None, description="how the legs are combined; what is left out is as the index says"
+    )
 
 
 class SearchQuery(Choices):
@@ -79,13 +94,12 @@ class SearchQuery(Choices):
     fusion: Literal["convex", "rrf"] | None = Field(default=None, description="how the legs are combined")
     dense_weight: float | None = Field(default=None, ge=0, le=1, description="weight of the dense leg")
 
-    def request(self, default: Fusion) -> SearchRequest:
-        """Return the same request as a body; ``default`` is the fusion of the index."""
+    def request(self) -> SearchRequest:
+        """Return the same request as a body."""
         asked = {"method": self.fusion, "dense_weight": self.dense_weight}
-        fusion = default.model_copy(update={name: value for name, value in asked.items() if value is not None})
-        return SearchRequest(
-            query=self.q, top_k=self.top_k, offset=self.offset, mode=self.mode, explain=self.explain, fusion=fusion
-        )
+        given = {name: value for name, value in asked.items() if value is not None}
+        common = {name: getattr(self, name) for name in Choices.model_fields}
+        return SearchRequest(query=self.q, fusion=Fusion(**given) if given else None, **common)
 
 
 class LegScore(BaseModel):
@@ -111,7 +125,7 @@ class Result(BaseModel):
     score: float = Field(description="higher is better; see `mode` for its meaning")
     title: str | None = Field(description="title of the document, if it has one")
     text: str = Field(description="the passage of the document that fits best")
-    metadata: dict[str, Any] = Field(description=METADATA)
+    metadata: Metadata
     scores: Scores | None = Field(default=None, description="each leg's score and rank, where `explain` was set")
 
 
@@ -136,11 +150,9 @@ class IndexInfo(BaseModel):
 class Page(BaseModel):
     """What every list of results comes with."""
 
-    # Of nested models only the outermost one's choice counts.
-    model_config = ConfigDict(ser_json_bytes="base64", ser_json_inf_nan="null")
     results: list[Result] = Field(description="best first; equal scores in the order of their ids")
     count: int = Field(description="number of results in this response")
-    took_ms: float = Field(description="milliseconds from the request's arrival to the finished results")
+    took_ms: float = Field(description="milliseconds from the start of the search to the finished results")
     timings: Timings = Field(description="milliseconds of each stage")
     index: IndexInfo = Field(description="the index that answered")
     request_id: str = Field(description="as in the header X-Request-ID and in the log")
@@ -178,11 +190,10 @@ class SimilarResponse(Page):
 class DocumentResponse(BaseModel):
     """One whole document."""
 
-    model_config = ConfigDict(ser_json_bytes="base64", ser_json_inf_nan="null")
     id: str = Field(description="id of the document")
     title: str | None = Field(description="title of the document, if it has one")
     text: str = Field(description="the whole text")
-    metadata: dict[str, Any] = Field(description=METADATA)
+    metadata: Metadata
     index: IndexInfo = Field(description="the index that answered")
     request_id: str = Field(description="as in the header X-Request-ID and in the log")
 

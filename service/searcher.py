@@ -27,7 +27,7 @@ class Searcher:
         self._cores = cores
         self._poll_seconds = poll_seconds
         self._retriever: Retriever | None = None
-        self._refused: str | None = None
+        self._refused: tuple[str, int] | None = None
         self._reason = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="follow-current", daemon=True)
@@ -35,6 +35,8 @@ class Searcher:
     def start(self) -> None:
         """Open the live index, if there is one, and follow what is published."""
         self.refresh()
+        if self._retriever is None:
+            log.warning("not ready: %s", self._reason)
         self._thread.start()
 
     def stop(self) -> None:
@@ -60,14 +62,15 @@ class Searcher:
             if current is None:
                 self._reason = "There is no index yet; run `python -m indexer build CORPUS`"
                 return
-            if current == self._refused or (self._retriever and self._retriever.index.manifest.id == current):
+            activated = (current, self._store.activated())
+            if activated == self._refused or (self._retriever and self._retriever.index.manifest.id == current):
                 return
-            self._refused = current
+            self._refused = activated  # until `activate` is called again, perhaps after a repair
             index = Index.open(self._store.path(current), cores=self._cores)
             index.encoder.encode_query("warm up")
             self._retriever, self._refused = Retriever(index), None
             log.info("index %s: %d documents", current, len(index))
-        except UserError as error:
+        except (UserError, OSError) as error:
             self._reason = "The index cannot be opened; run `python -m indexer verify`, then activate or build another"
             log.error("%s", error)  # noqa: TRY400 - the message says all that a traceback could
 

@@ -60,9 +60,7 @@ def test_import_rule_sees_every_package() -> None:
 
 def test_service_loads_no_training_library() -> None:
     """The service is made of ONNX Runtime and tokenizers: it starts in a second and ships in a small image."""
-    program = (
-        "from service.app import create_app; from service.settings import ServiceSettings; create_app(ServiceSettings())"
-    )
+    program = "from service.app import create_app; from service.settings import ServiceSettings; create_app(ServiceSettings())"
     modules = loaded("-c", program)
     assert {"fastapi", "onnxruntime", "indexer"} <= modules  # the report is of what was really loaded
     assert not modules & {"torch", "transformers", "sentence_transformers", "pandas", "trainer"}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from conftest import WORDS
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer import modules
+from stories import WORDS
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 

@@ -1,9 +1,10 @@
 """The ONNX encoder gives the vectors of sentence-transformers, whatever modules the model is made of."""
 
+
+
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import STORIES, WORDS, write_corpus
 from sentence_transformers import SentenceTransformer
+from stories import STORIES, WORDS, write_corpus
 from tests_support import make_tiny_model
 
 from indexer.artifacts import Store
@@ -44,7 +45,7 @@ class Pair:
 
 
 @pytest.fixture(scope="module", params=VARIANTS)
-def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
     """Publish a tiny model of each variant."""
     folder = tmp_path_factory.mktemp("variant")
     options = VARIANTS[request.param]
@@ -52,7 +53,7 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     corpus = write_corpus(folder / "corpus.parquet")
     manifest = publish_base(str(directory), BaseSettings(corpus=str(corpus)), folder / "data").manifest
     encoder = Encoder.open(Store("model", folder / "data").path(manifest.id), cores=1)
-    yield Pair(options, SentenceTransformer(str(directory), device="cpu"), encoder)
+    return Pair(options, SentenceTransformer(str(directory), device="cpu"), encoder)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
 """The lexical leg: BM25 with stems, harmless whatever the query holds."""
 
+
+
 from __future__ import annotations
 
 import random
@@ -8,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import STORIES, WORDS
+from stories import STORIES, WORDS
 
 from indexer.errors import UserError
 from indexer.lexical import LexicalIndex, LexicalWriter

@@ -71,7 +71,7 @@ def a_manifest(**fields: object) -> Manifest:
     values = {
         "kind": "index", "id": "20261120T101500Z-1f2e3d4c", "created": "2026-11-20T10:15:00+00:00",
         "fingerprint": "1f2e3d4c" * 8, "parents": {"model": "20261120T101400Z-00000000"},
-        "inputs": [InputEntry(name="cörpus.parquet", size=3, sha256="00" * 32)],
+        "inputs": [InputEntry(name="cörpus.parquet", size=3, sha256="22" * 32)],
         "config": {"language": "en", "limit": None, "fusion": {"method": "rrf", "dense_weight": 0.3}},
         "encoder": EncoderContract(
             dimension=2, max_tokens=8, pooling="cls", normalised=True, query_prompt="q: ", document_prompt="d: ",

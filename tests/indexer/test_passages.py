@@ -1,5 +1,7 @@
 """Splitting: passages cover the text, fit into the encoder and begin where sentences begin."""
 
+
+
 from __future__ import annotations
 
 import random
@@ -8,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from conftest import WORDS
+from stories import WORDS
 from tokenizers import Tokenizer
 
 from indexer.passages import Passage, Splitter
@@ -38,7 +40,7 @@ def tokenizer(room: int, tiny_model: Path) -> Tokenizer:
 
 
 def split(
-    tokenizer: Tokenizer, room: int, text: str, title: str = "", overlap: int = 8, prompt: str = ""
+    tokenizer: Tokenizer, room: int, text: str, *, title: str = "", overlap: int = 8, prompt: str = ""
 ) -> list[Passage]:
     """Split one text, check what holds for every text, and return its passages."""
     [(head, passages)] = Splitter(tokenizer, room, overlap, prompt).split([title], [text])
@@ -46,7 +48,7 @@ def split(
     assert passages[0].start == 0
     assert passages[-1].end == len(text)
     for one, following in pairwise(passages):
-        assert one.start < following.start <= one.end < following.end, "passages cover the text and move forward"
+        assert one.start < following.start <= one.end <= following.end, "passages cover the text and move forward"
         shared = tokenizer.encode(text[following.start : one.end], add_special_tokens=False)
         assert len(shared.ids) <= overlap + 2
     for passage in passages:
@@ -77,6 +79,14 @@ def test_prose_is_split_at_sentences(tokenizer: Tokenizer, room: int, seed: int)
     assert len(passages) > 5
     assert {passage.start for passage in passages} <= set(starts)
     assert any(following.start < one.end for one, following in pairwise(passages)), "no two passages overlap"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_passage_lies_inside_another(tokenizer: Tokenizer, room: int, seed: int) -> None:
+    """Every passage goes further than the one before: none is a mere repetition of the end of its neighbour."""
+    text, _ = prose(sentences=room, longest=room - 8, seed=seed)
+    for one, following in pairwise(split(tokenizer, room, text)):
+        assert one.end < following.end, f"{text[following.start : following.end]!r} is all in the passage before"
 
 
 @pytest.mark.parametrize("overlap", [0, 3, 8, 1000])
@@ -117,7 +127,7 @@ def test_prompt_and_title_take_room(tokenizer: Tokenizer, room: int) -> None:
     """What is put before a passage counts: together they stay within the encoder's maximum."""
     text, _ = prose(sentences=room, longest=6, seed=3)
     bare = split(tokenizer, room, text)
-    headed = split(tokenizer, room, text, title="The king and the queen", prompt="the old city: ")
+    headed = split(tokenizer, room, text, title="The king and the queen " * (room // 20), prompt="the old city: ")
     assert len(headed) > len(bare)
 
 
@@ -139,9 +149,7 @@ def test_documents_are_split_side_by_side(tokenizer: Tokenizer, room: int) -> No
     titles = ["a cat", "", "dog", "sea"]
     splitter = Splitter(tokenizer, room, 8)
     together = splitter.split(titles, texts)
-    assert together == [
-        splitter.split([title], [text])[0] for title, text in zip(titles, texts, strict=True)
-    ]
+    assert together == [splitter.split([title], [text])[0] for title, text in zip(titles, texts, strict=True)]
     assert splitter.split([], []) == []
 
 

@@ -8,11 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
 from pathlib import Path
-from runpy import run_path
 from typing import Any
 
 import pyarrow as pa
@@ -27,9 +25,6 @@ from service.settings import ServiceSettings
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60  # seconds until something that happens by itself counts as not happening
-
-# pytest imports all conftest files under one name, so that `tests_support` finds this one in place of the outer one.
-WORDS = run_path(str(Path(__file__).parents[1] / "conftest.py"))["WORDS"]
 
 WANTED = {
     "itertools.chain", "itertools.chain.from_iterable", "json", "json.dump", "json.dumps", "json.load", "json.loads",
@@ -60,14 +55,19 @@ class Running:
         self.url = self.line.split()[0]
         self.port = int(self.url.rpartition(":")[2])
 
+    def get(self, path: str) -> tuple[int, bytes]:
+        """Return status and body of a GET; the path is sent as it is."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
     def status(self, path: str) -> int:
         """Return the status of a GET."""
-        try:
-            with urllib.request.urlopen(self.url + path, timeout=PATIENCE) as answer:
-                return int(answer.status)
-        except urllib.error.HTTPError as error:
-            error.close()
-            return error.code
+        return self.get(path)[0]
 
     def end(self, number: signal.Signals) -> int:
         """Send a signal and return the exit code; what the program has said on stderr lies in `said`."""
@@ -128,6 +128,7 @@ def publish() -> Callable[..., Built]:
 
 
 def publish_columns(columns: dict[str, Any], data: Path, **settings: Any) -> Built:
+    """Build an index of columns in a data directory that has a model."""
     corpus = data / "corpus.parquet"
     pq.write_table(pa.table(columns), corpus)
     return build(str(corpus), BuildSettings(language="en", **settings), data)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from urllib.parse import quote
-from urllib.request import urlopen
 
 import pytest
 from starlette.testclient import TestClient
@@ -22,7 +21,9 @@ IDS = [
 @pytest.fixture(scope="module")
 def odd_data(serve_columns):
     """The data directory of an index whose ids need care in a URL."""
-    return serve_columns({"id": IDS, "text": [f"The cat number {number} sits in the garden." for number in range(len(IDS))]})
+    return serve_columns(
+        {"id": IDS, "text": [f"The cat number {number} sits in the garden." for number in range(len(IDS))]}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +34,7 @@ def odd(odd_data):
 
 
 def path(name, tail=""):
+    """The path of a document, its id percent-encoded."""
     return f"/documents/{quote(name, safe='')}{tail}"
 
 
@@ -70,10 +72,10 @@ def test_ids_survive_the_real_server(odd_data, start_service):
     """The real server decodes a path once: an id that holds a percent sign, or looks encoded, is found too."""
     running = start_service(odd_data)
     for name in IDS:
-        with urlopen(running.url + path(name)) as answer:
-            assert json.load(answer)["id"] == name
-        with urlopen(running.url + path(name, "/similar?top_k=2")) as answer:
-            assert json.load(answer)["id"] == name
+        for asked in (path(name), path(name, "/similar?top_k=2")):
+            status, body = running.get(asked)
+            assert status == 200, asked
+            assert json.loads(body)["id"] == name
 
 
 def test_slashes_may_stand_as_they_are(odd):

@@ -47,18 +47,21 @@ def typed(serve_columns):
 
 
 def post(client, **body):
+    """The answer to a body that is searched."""
     answer = client.post("/search", json={"query": QUERY, **body})
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
 def get(client, **params):
+    """The answer to a query string that is searched."""
     answer = client.get("/search", params={"q": QUERY, **params})
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
 def ids(answer):
+    """The ids of the results, best first."""
     return [result["id"] for result in answer["results"]]
 
 
@@ -213,7 +216,18 @@ def test_a_missing_title_is_null(typed):
 
 
 @pytest.mark.parametrize(
-    "query", ["Straße über den Fluß", "猫は庭にいる", "قطة", "🐈🐕", "👩‍👩‍👧", "e\u0301", "...", "AND OR NOT ( ] body:cat*", "a\u0000b"]
+    "query",
+    [
+        "Straße über den Fluß",
+        "猫は庭にいる",
+        "قطة",
+        "🐈🐕",
+        "👩‍👩‍👧",
+        "e\u0301",
+        "...",
+        "AND OR NOT ( ] body:cat*",
+        "a\u0000b",
+    ],
 )
 def test_any_text_is_a_query(client, query):
     """Scripts, emoji, NUL, punctuation and the operators of query languages are searched as text."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_corpus
+from stories import write_corpus
 
 import trainer.parity
 from indexer.artifacts import Store

@@ -1,0 +1,159 @@
+"""`service/openapi.json` is what the API promises: true, complete, and the same as what the service says of itself."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from service import schemas
+from service.app import create_app
+from service.openapi import FILE, document
+from service.settings import ServiceSettings
+
+ROOT = Path(__file__).parents[2]
+DOCUMENT = create_app(ServiceSettings()).openapi()
+SCHEMAS = DOCUMENT["components"]["schemas"]
+OPERATIONS = {
+    f"{method.upper()} {path}": operation
+    for path, methods in DOCUMENT["paths"].items()
+    for method, operation in methods.items()
+}
+EXAMPLES = [(name, example) for name, schema in SCHEMAS.items() for example in schema.get("examples", [])]
+
+
+def parts(node):
+    """Every object of a JSON document, itself included."""
+    if isinstance(node, dict):
+        yield node
+    for below in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from parts(below)
+
+
+def resolve(reference):
+    """The part of the document that a reference names."""
+    node = DOCUMENT
+    assert reference.startswith("#/")
+    for step in reference[2:].split("/"):
+        node = node[step]
+    return node
+
+
+def test_the_file_is_what_the_service_says_of_itself():
+    """The file in the repository is up to date, so that a client made from it fits."""
+    assert FILE == ROOT / "service" / "openapi.json"
+    assert FILE.is_file(), "run `python -m service.openapi`"
+    assert FILE.read_text(encoding="utf-8") == document(), "the API has changed: run `python -m service.openapi`"
+
+
+def test_the_service_gives_out_the_same_document(client):
+    """The running service's `/openapi.json` says what the file says."""
+    assert client.get("/openapi.json").json() == json.loads(FILE.read_text(encoding="utf-8"))
+
+
+def test_the_command_writes_the_file():
+    """`python -m service.openapi` writes the file, byte for byte the same every time."""
+    before = FILE.read_bytes()
+    try:
+        subprocess.run([sys.executable, "-m", "service.openapi"], cwd=ROOT, check=True, timeout=60)
+        written = FILE.read_bytes()
+    finally:
+        FILE.write_bytes(before)
+    assert written == document().encode()
+
+
+def test_these_are_the_operations():
+    """The operations of the API are these: none disappears, and none is added, without this test."""
+    assert set(OPERATIONS) == {
+        "POST /search", "GET /search", "GET /documents/{document_id}", "GET /documents/{document_id}/similar",
+        "GET /info", "GET /livez", "GET /healthz", "GET /readyz",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_operation_is_described(name):
+    """Every operation has a summary, a description, a tag and described parameters."""
+    operation = OPERATIONS[name]
+    assert operation["summary"]
+    assert operation["description"].endswith(".")
+    assert operation["tags"]
+    for parameter in operation.get("parameters", []):
+        assert parameter.get("description") or parameter["in"] == "path", parameter["name"]
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_error_is_documented_as_a_problem(name):
+    """Errors are documented with their media type and the one schema, and a 404 wherever there is an id."""
+    responses = OPERATIONS[name]["responses"]
+    errors = {status for status in responses if status != "200"}
+    assert errors >= {"422", "500", "503"}
+    assert ("404" in errors) == ("{document_id}" in name)
+    for status in errors:
+        assert responses[status]["description"]
+        content = responses[status]["content"]
+        assert content == {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
+
+
+def test_every_reference_leads_somewhere():
+    """No reference dangles: tools that make clients stop at the first that does."""
+    references = [part["$ref"] for part in parts(DOCUMENT) if "$ref" in part]
+    assert len(references) > 10
+    for reference in references:
+        assert resolve(reference), reference
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_every_property_is_described(name):
+    """Every schema and each of its properties says what it means."""
+    assert SCHEMAS[name]["description"]
+    for field, schema in SCHEMAS[name]["properties"].items():
+        assert schema.get("description"), f"{name}.{field}"
+
+
+def test_the_problem_is_documented_with_all_its_fields(client):
+    """The documented problem has the fields that a real one has."""
+    assert set(SCHEMAS["ProblemDetails"]["properties"]) == set(client.get("/nope").json())
+
+
+def test_there_are_examples_to_check():
+    """The bodies that a reader copies from `/docs` are there: two searches, an answer and a problem."""
+    names = [name for name, _ in EXAMPLES]
+    assert names.count("SearchRequest") == 2
+    assert {"Result", "SearchResponse", "ProblemDetails"} <= set(names)
+
+
+@pytest.mark.parametrize("example", [example for name, example in EXAMPLES if name == "SearchRequest"], ids=json.dumps)
+def test_examples_of_requests_are_accepted(client, example):
+    """Whoever sends an example of the documentation gets results, not a refusal."""
+    answer = client.post("/search", json=example)
+    assert answer.status_code == 200
+    assert answer.json()["query"] == example["query"]
+    assert answer.json()["results"]
+
+
+def test_examples_of_parameters_are_accepted(client):
+    """The examples of the query string are accepted too."""
+    parameters = OPERATIONS["GET /search"]["parameters"]
+    examples = {each["name"]: each["schema"]["examples"][0] for each in parameters if "examples" in each["schema"]}
+    assert "q" in examples
+    assert client.get("/search", params=examples).status_code == 200
+
+
+@pytest.mark.parametrize(("name", "example"), EXAMPLES, ids=[name for name, _ in EXAMPLES])
+def test_examples_are_of_their_models(name, example):
+    """Every example is valid for its model, with all that is required and nothing that the model does not know."""
+    model = getattr(schemas, name).model_validate(example, strict=True)
+    assert json.loads(model.model_dump_json(exclude_unset=True)) == example
+
+
+def test_a_real_answer_has_the_fields_of_the_example(client):
+    """The example of an answer shows the fields of a real one."""
+    (example,) = SCHEMAS["SearchResponse"]["examples"]
+    answer = client.post("/search", json={"query": "cat"}).json()
+    assert set(answer) == set(example)
+    assert set(answer["timings"]) == set(example["timings"])
+    assert set(answer["index"]) == set(example["index"])
+    assert set(answer["results"][0]) == set(example["results"][0])
