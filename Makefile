@@ -22,8 +22,8 @@ lint: .venv/installed-dev  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-lock:                    ## pin the newest versions that pyproject.toml allows
-	scripts/lock
+lock: .venv/installed-dev  ## pin the newest versions that pyproject.toml allows
+	scripts/lock --upgrade
 
 clean:                   ## remove the environment; data stays
 	rm -rf .venv

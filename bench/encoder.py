@@ -25,7 +25,6 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from indexer.artifacts import Store, data_dir
-from indexer.errors import run
 from indexer.progress import say
 
 ENGINES = ("sentence-transformers", "fp32", "int8")
@@ -141,4 +140,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    main()

@@ -27,7 +27,7 @@ from ir_measures import RR, R, nDCG
 
 from indexer.artifacts import Store, data_dir
 from indexer.build import build
-from indexer.errors import run
+from indexer.errors import UserError
 from indexer.fusion import Fusion, fuse
 from indexer.index import Index
 from indexer.progress import Bar, say
@@ -219,4 +219,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")

@@ -1,3 +1,8 @@
 """The library at the centre of Dowse: artifacts, corpus, encoder, indexes, retrieval; and the program that builds an index."""
 
+import os
+
+# ONNX Runtime reports to its maker unless it is told not to; nothing leaves the machine of a user of Dowse.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 __version__ = "0.1.0"

@@ -18,16 +18,19 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from indexer.errors import UserError
 from indexer.manifest import Kind, Manifest, describe_files, read_manifest, verify_files, write_manifest
+from indexer.progress import say
 
 ID_PATTERN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 FOLDERS: dict[Kind, str] = {"model": "models", "index": "indexes"}
 PROGRAMS: dict[Kind, str] = {"model": "trainer", "index": "indexer"}
 CURRENT = "CURRENT"
+PUBLISHING = ".publishing"
+"""Names the artifact that is being published: what a kill after the rename leaves for the next build to finish."""
 
 STEPS = ("files", "synced", "manifest", "renamed", "current-written", "current-replaced")
 """The named points of publishing, in order. Tests kill the process at each of them."""
@@ -99,14 +102,31 @@ class Store:
         """Read the manifest of ``artifact``."""
         return read_manifest(self.path(artifact))
 
-    def find(self, fingerprint: str) -> Manifest | None:
-        """Return the newest artifact with this fingerprint, or None."""
+    def reuse(self, fingerprint: str) -> Manifest | None:
+        """Return the newest sound artifact with this fingerprint, or None where one has to be built.
+
+        It becomes live again if a *newer* one is live. If an *older* one is, somebody has rolled back, and it stays.
+        """
         for artifact in reversed(self.ids()):
-            if artifact.endswith(fingerprint[:8]):
-                manifest = self.manifest(artifact)
-                if manifest.fingerprint == fingerprint:
-                    return manifest
+            if not artifact.endswith(fingerprint[:8]):
+                continue
+            try:
+                manifest = self.verify(artifact)
+            except UserError as error:
+                say(f"built again: {error}")
+                continue
+            if manifest.fingerprint == fingerprint:
+                self._make_live_again(artifact)
+                return manifest
         return None
+
+    def _make_live_again(self, artifact: str) -> None:
+        live = self.current_id()
+        if live and live < artifact:
+            say(f"live is the older {live}, by choice; `{self.command('activate')} {artifact}` puts the newest live")
+        elif live != artifact:
+            self.activate(artifact)
+            say(f"live again: {artifact}")
 
     def verify(self, artifact: str) -> Manifest:
         """Check every file of ``artifact`` against its manifest; raise `UserError` at the first that differs."""
@@ -121,7 +141,15 @@ class Store:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UserError(f"{self.root}: another process is publishing here; wait until it has ended") from None
+            self._finish_publishing()
             yield
+
+    def _finish_publishing(self) -> None:
+        """Make the artifact live that a killed process had renamed and not yet put into ``CURRENT``."""
+        marker = self.root / PUBLISHING
+        if marker.is_file() and (artifact := marker.read_text(encoding="utf-8").strip()) in self.ids():
+            self.activate(artifact)
+        marker.unlink(missing_ok=True)
 
     def staging(self, fingerprint: str) -> Path:
         """Return the hidden directory in which an artifact of this fingerprint is built.
@@ -138,21 +166,27 @@ class Store:
         ``draft`` carries everything but the id, the time and the files. Call inside `building`.
         """
         reached("files")
+        for path in (staging, *staging.rglob("*")):  # whoever serves need not be who built, whatever a library chose
+            path.chmod(0o755 if path.is_dir() else 0o644)
         files = describe_files(staging)
         for name in files:
             _sync(staging / name)
         reached("synced")
         created = datetime.now(UTC)
-        while (artifact := f"{created:%Y%m%dT%H%M%SZ}-{draft.fingerprint[:8]}") in self.ids():
-            created = datetime.fromtimestamp(created.timestamp() + 1, UTC)
+        newest = max(self.ids(), default="")
+        # Ids sort by time, also within a second and after the clock was set back.
+        while (artifact := f"{created:%Y%m%dT%H%M%SZ}-{draft.fingerprint[:8]}") <= newest:
+            created += timedelta(seconds=1)
         manifest = draft.model_copy(
             update={"id": artifact, "created": created.isoformat(timespec="seconds"), "files": files}
         )
-        write_manifest(staging, manifest)
+        manifest = write_manifest(staging, manifest)
         _sync(staging / "manifest.json")
         for folder in {(staging / name).parent for name in files} | {staging}:
             _sync(folder)
         reached("manifest")
+        (self.root / PUBLISHING).write_text(artifact + "\n", encoding="utf-8")
+        _sync(self.root / PUBLISHING)
         staging.rename(self.root / artifact)
         _sync(self.root)
         reached("renamed")
@@ -167,6 +201,7 @@ class Store:
         _sync(temporary)
         reached("current-written")
         temporary.replace(self.root / CURRENT)
+        (self.root / PUBLISHING).unlink(missing_ok=True)
         _sync(self.root)
         reached("current-replaced")
 

@@ -69,32 +69,11 @@ def build(source: str, settings: BuildSettings, data: Path | None = None, cores:
     recipe = settings.model_dump(exclude={"force", "model"})
     key = fingerprint("index", {"model": model.name}, corpus.inputs, recipe)
     with indexes.building():
-        if not settings.force and (existing := _sound(indexes, indexes.find(key))):
-            _make_live(indexes, existing.id)
+        if not settings.force and (existing := indexes.reuse(key)):
             return Built(existing, fresh=False)
         models.verify(model.name)
         encoder = Encoder.open(model, settings.precision, cores)
         return Built(_Build(corpus, settings, indexes, model, recipe, key, encoder).run(), fresh=True)
-
-
-def _sound(indexes: Store, existing: Manifest | None) -> Manifest | None:
-    """Return the manifest of an existing index unless its files were altered: then it is built again."""
-    if existing is None:
-        return None
-    try:
-        return indexes.verify(existing.id)
-    except UserError as error:
-        say(f"built again: {error}")
-        return None
-
-
-def _make_live(indexes: Store, artifact: str) -> None:
-    live = indexes.current_id()
-    if live and live < artifact:
-        say(f"live is the older {live}, by choice; `{indexes.command('activate')} {artifact}` puts the newest live")
-    elif live != artifact:
-        indexes.activate(artifact)
-        say(f"live again: {artifact}")
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,8 @@ def verify(
     from indexer.artifacts import Store
 
     store, models = Store(kind), Store("model")
+    if live := store.current_id():
+        store.path(live)  # CURRENT must name an artifact that is there
     for name in [artifact] if artifact else store.ids():
         manifest = store.verify(name)
         for parent in manifest.parents.values():

@@ -134,18 +134,19 @@ def describe_files(directory: Path, *, follow_links: bool = False) -> dict[str, 
     return files
 
 
-def write_manifest(directory: Path, manifest: Manifest) -> None:
-    """Write ``manifest.json`` with its checksum."""
+def write_manifest(directory: Path, manifest: Manifest) -> Manifest:
+    """Write ``manifest.json`` with its checksum and return the manifest with it."""
     blank = _serialise(manifest.model_copy(update={"checksum": UNSET}))
     checksum = hashlib.sha256(blank.encode()).hexdigest()
     (directory / "manifest.json").write_text(blank.replace(UNSET, checksum), encoding="utf-8")
+    return manifest.model_copy(update={"checksum": checksum})
 
 
 def read_manifest(directory: Path) -> Manifest:
     """Read and check ``manifest.json``; raise `UserError` where it is absent, altered or of another format."""
     path = directory / "manifest.json"
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode()  # `read_text` would take one line end for another
         number = json.loads(text).get("format")
         if number != FORMAT:
             raise UserError(f"{path}: format {number}, this Dowse reads format {FORMAT}; build the artifact again")
@@ -167,6 +168,10 @@ def verify_files(directory: Path) -> Manifest:
         UserError: a file is missing, was altered, or does not belong there.
     """
     manifest = read_manifest(directory)
+    published = {"manifest.json", *manifest.files}
+    for path in sorted(directory.rglob("*")):
+        if path.is_symlink() or (path.is_file() and path.relative_to(directory).as_posix() not in published):
+            raise UserError(f"{path}: was not published with the artifact; remove it")
     with ThreadPoolExecutor(4) as threads:  # hashlib releases the interpreter lock on large blocks
         checks = [threads.submit(_check_file, directory, name, entry) for name, entry in manifest.files.items()]
         for check in checks:

@@ -64,11 +64,15 @@ class Splitter:
         starts = [start for start, _ in offsets]
         cuts = sorted({bisect_left(starts, end.end()) for end in SENTENCE_END.finditer(text)} | {len(offsets)})
         passages: list[Passage] = []
-        first = 0
+        first = covered = 0
         while True:
             last = _latest(cuts, first + room) or 0
             if last <= first:  # one sentence fills the room: cut between words, or within a word that has no end
                 last = _word_start(text, starts, first, min(first + room, len(offsets)))
+            if passages and last <= covered:  # what is repeated leaves no room for the next sentence: repeat nothing
+                first = covered
+                continue
+            covered = last
             begin = starts[first] if passages else 0
             if last >= len(offsets):
                 return [*passages, Passage(begin, len(text))]

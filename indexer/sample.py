@@ -62,6 +62,7 @@ def write_sample(out: Path) -> int:
             bar.advance(1)
     rows = _rows(entries)
     table = pa.Table.from_pylist(rows, SCHEMA)
+    out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
         pq.write_table(table, temporary, compression="zstd")

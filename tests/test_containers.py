@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ def pins(lock: str) -> dict[str, str]:
     """Return package → version of a lock file; every line must be a pin."""
     found = {}
     for line in (ROOT / lock).read_text(encoding="utf-8").splitlines():
-        assert (pin := re.fullmatch(r"([a-z0-9][a-z0-9.-]*)==([a-z0-9.]+)", line)), f"{lock}: {line!r} is no pin"
+        pin = re.fullmatch(r"([a-z0-9][a-z0-9.-]*)==([a-z0-9.]+)", line)
+        assert pin, f"{lock}: {line!r} is no pin"
         found[pin[1]] = pin[2]
     return found
 
@@ -82,7 +84,7 @@ def test_steps_run_in_order() -> None:
     order = ["prepare", "sample", "trainer", "indexer", "service"]
     services = compose()
     assert sorted(services) == sorted(order)
-    for before, after in zip(order, order[1:], strict=False):
+    for before, after in pairwise(order):
         assert services[after]["depends_on"] == {before: {"condition": "service_completed_successfully"}}
         assert services[before]["restart"] == "no"
     assert services["service"]["restart"] == "unless-stopped"
@@ -105,7 +107,7 @@ def test_every_variable_is_in_the_example() -> None:
         if not line.lstrip().startswith("#")
     )
     used = set(re.findall(r"(?<!\$)\$\{(\w+)", text))
-    used |= {field.json_schema_extra["env"] for field in ServiceSettings.model_fields.values()}  # type: ignore[call-overload,index]
+    used |= {field.json_schema_extra["env"] for field in ServiceSettings.model_fields.values()}  # type: ignore[index]
     lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
     explained = {match[1] for line in lines if (match := re.fullmatch(r"# ([A-Z_]+)=\S+", line))}
     assert explained == used
@@ -113,10 +115,12 @@ def test_every_variable_is_in_the_example() -> None:
 
 def test_example_has_the_defaults_of_the_service() -> None:
     """What .env.example gives as a value of the service is its default, where it has one."""
-    example = dict(re.findall(r"^# (DOWSE_\w+)=(\S+)$", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE))
+    example = dict(
+        re.findall(r"^# (DOWSE_\w+)=(\S+)$", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE)
+    )
     for field in ServiceSettings.model_fields.values():
         if field.default is not None:
-            assert example[field.json_schema_extra["env"]] == str(field.default)  # type: ignore[call-overload,index]
+            assert example[field.json_schema_extra["env"]] == str(field.default)  # type: ignore[index]
 
 
 def test_locks_agree() -> None:
@@ -135,6 +139,6 @@ def test_only_the_trainer_has_torch(lock: str) -> None:
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_no_cuda_packages(lock: str) -> None:
-    """torch is pinned without a build, and what only its CUDA build needs is not pinned at all."""
+    """The pin of torch names no build, and what only its CUDA build needs is not pinned at all."""
     assert not [name for name in pins(lock) if name.startswith(("nvidia", "cuda", "triton"))]
     assert pins(lock).get("torch", "2.13.0") == "2.13.0"

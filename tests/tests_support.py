@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer import modules
-from stories import WORDS
+from stories import WORDS, write_corpus
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
@@ -68,4 +68,5 @@ def make_tiny_model(
 
 def publish(model: Path, data: Path) -> Manifest:
     """Publish a model directory, with 8-bit weights too, and return its manifest."""
-    return publish_base(str(model), BaseSettings(int8=True), data).manifest
+    texts = write_corpus(model.parent / "parity.parquet")
+    return publish_base(str(model), BaseSettings(int8=True, corpus=str(texts)), data).manifest

@@ -47,9 +47,7 @@ def publish_base(model: str | None, settings: BaseSettings, data: Path | None = 
         inputs = [_describe(name, directory)]
         key = fingerprint("model", {}, inputs, recipe)
         draft = partial(Manifest, kind="model", fingerprint=key, inputs=inputs, config=recipe)
-        if not settings.force and (existing := models.find(key)):
-            if (live := models.current_id()) is None or live < existing.id:
-                models.activate(existing.id)
+        if not settings.force and (existing := models.reuse(key)):
             return Published(existing, fresh=False)
         return Published(_publish(models, directory, models.staging(key), settings, draft), fresh=True)
 
@@ -60,7 +58,7 @@ def locate(model: str | None) -> tuple[str, Path]:
     Raises:
         UserError: there is no such directory, and the Hub does not have the model or cannot be reached.
     """
-    if model is None:
+    if not model:
         if (found := find_spec(PACKAGED_MODEL)) and found.submodule_search_locations:
             return DEFAULT_MODEL, Path(found.submodule_search_locations[0]) / "model"
         model = DEFAULT_MODEL

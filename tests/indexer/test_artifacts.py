@@ -186,15 +186,15 @@ def test_directories_without_a_manifest_do_not_exist(tmp_path: Path) -> None:
     assert store.current_id() == artifact
 
 
-def test_find_by_fingerprint(tmp_path: Path) -> None:
-    """`find` gives the newest artifact of exactly this fingerprint, not of one that begins alike."""
+def test_reuse_by_fingerprint(tmp_path: Path) -> None:
+    """`reuse` gives the newest artifact of exactly this fingerprint, not of one that begins alike."""
     store = Store("index", tmp_path)
     alike = "ab" * 31 + "cd"
     first, second, _ = publish(store, "ab" * 32), publish(store, "ab" * 32), publish(store, alike)
-    found = store.find("ab" * 32)
+    found = store.reuse("ab" * 32)
     assert found
     assert found.id == second != first
-    assert store.find("ab" * 31 + "00") is None
+    assert store.reuse("ab" * 31 + "00") is None
 
 
 def test_resolve_without_artifacts_names_the_command(tmp_path: Path) -> None:

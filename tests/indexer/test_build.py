@@ -1,7 +1,5 @@
 """Building: what ends up in an index, what is reused, and which index is live afterwards."""
 
-
-
 from __future__ import annotations
 
 import json

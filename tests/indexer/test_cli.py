@@ -8,9 +8,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
+import typer
 from stories import STORIES
 
 from indexer.artifacts import Store
@@ -314,19 +316,21 @@ def test_sample(cli: Command, tmp_path: Path) -> None:
 
 def test_errors_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever a message holds, it is printed as one line; an interrupt has its own status."""
+    app = typer.Typer()
 
+    @app.command()
     def broken() -> None:
         raise UserError("first\nsecond\tthird; do this")
 
-    with pytest.raises(SystemExit) as ended:
-        run(broken)
-    assert ended.value.code == 2
-    assert capsys.readouterr() == ("", "error: first second third; do this\n")
-
+    @app.command()
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    with pytest.raises(SystemExit) as ended:
-        run(interrupted)
-    assert ended.value.code == 130
-    assert "Traceback" not in capsys.readouterr().err
+    for command, status, message in (
+        ("broken", 2, "error: first second third; do this"),
+        ("interrupted", 130, "error: interrupted"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            run(partial(app, [command]))
+        assert ended.value.code == status
+        assert capsys.readouterr().err.strip() == message

@@ -1,7 +1,5 @@
 """The ONNX encoder gives the vectors of sentence-transformers, whatever modules the model is made of."""
 
-
-
 from __future__ import annotations
 
 import random

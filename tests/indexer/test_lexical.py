@@ -1,7 +1,5 @@
 """The lexical leg: BM25 with stems, harmless whatever the query holds."""
 
-
-
 from __future__ import annotations
 
 import random

@@ -1,7 +1,5 @@
 """Splitting: passages cover the text, fit into the encoder and begin where sentences begin."""
 
-
-
 from __future__ import annotations
 
 import random

@@ -1,7 +1,5 @@
 """Retrieval: the same query always gives the same pages, and both legs have their say."""
 
-
-
 from __future__ import annotations
 
 import random
