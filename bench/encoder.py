@@ -70,10 +70,11 @@ def work(engine: str, model: Path, pipe: Connection) -> None:
 def compare(model: Path, batches: list[list[str]], rounds: int) -> dict[str, list[float]]:
     """Return for every engine the median seconds of a batch in each round, after one round that does not count."""
     spawn = multiprocessing.get_context("spawn")
-    pipes = {}
+    pipes, workers = {}, []
     for engine in ENGINES:
         pipes[engine], other = spawn.Pipe()
-        spawn.Process(target=work, args=(engine, model, other), daemon=True).start()
+        workers.append(spawn.Process(target=work, args=(engine, model, other), daemon=True))
+        workers[-1].start()
     medians: dict[str, list[float]] = {engine: [] for engine in ENGINES}
     for number in range(rounds + 1):
         for engine, pipe in pipes.items():
@@ -82,8 +83,9 @@ def compare(model: Path, batches: list[list[str]], rounds: int) -> dict[str, lis
             if number:
                 medians[engine].append(seconds)
         say(f"round {number} of {rounds}" + ("" if number else " (warm-up)"))
-    for pipe in pipes.values():
+    for pipe, worker in zip(pipes.values(), workers, strict=True):
         pipe.send(None)
+        worker.join()
     return medians
 
 
@@ -94,6 +96,7 @@ def busy_core() -> Iterator[None]:
     hog.start()
     yield
     hog.terminate()
+    hog.join()
 
 
 def spin() -> None:
