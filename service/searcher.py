@@ -66,10 +66,11 @@ class Searcher:
             if activated == self._refused or (self._retriever and self._retriever.index.manifest.id == current):
                 return
             self._refused = activated  # until `activate` is called again, perhaps after a repair
-            index = Index.open(self._store.path(current), cores=self._cores)
-            index.encoder.encode_query("warm up")
-            self._retriever, self._refused = Retriever(index), None
-            log.info("index %s: %d documents", current, len(index))
+            retriever = Retriever(Index.open(self._store.path(current), cores=self._cores))
+            # The first query maps files and makes threads: nobody should have to wait for that.
+            retriever.page(retriever.search("warm up"), 0, 1)
+            self._retriever, self._refused = retriever, None
+            log.info("index %s: %d documents", current, len(retriever.index))
         except (UserError, OSError) as error:
             self._reason = "The index cannot be opened; run `python -m indexer verify`, then activate or build another"
             log.error("%s", error)  # noqa: TRY400 - the message says all that a traceback could
