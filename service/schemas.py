@@ -147,18 +147,16 @@ class IndexInfo(BaseModel):
     documents: int = Field(description="number of documents")
 
 
-class Page(BaseModel):
-    """What every list of results comes with."""
-
-    results: list[Result] = Field(description="best first; equal scores in the order of their ids")
-    count: int = Field(description="number of results in this response")
-    took_ms: float = Field(description="milliseconds from the start of the search to the finished results")
-    timings: Timings = Field(description="milliseconds of each stage")
-    index: IndexInfo = Field(description="the index that answered")
-    request_id: str = Field(description="as in the header X-Request-ID and in the log")
+# What every list of results comes with; spelt out in each response, so that its fields keep their order.
+Results = Annotated[list[Result], Field(description="best first; equal scores in the order of their ids")]
+Count = Annotated[int, Field(description="number of results in this response")]
+Took = Annotated[float, Field(description="milliseconds from the start of the search to the finished results")]
+Stages = Annotated[Timings, Field(description="milliseconds of each stage")]
+AnsweredBy = Annotated[IndexInfo, Field(description="the index that answered")]
+RequestId = Annotated[str, Field(description="as in the header X-Request-ID and in the log")]
 
 
-class SearchResponse(Page):
+class SearchResponse(BaseModel):
     """Answer of `/search`."""
 
     model_config = ConfigDict(
@@ -178,13 +176,25 @@ class SearchResponse(Page):
         }
     )
     query: str = Field(description="the query as it was searched")
+    results: Results
+    count: Count
     offset: int = Field(description="number of results that were skipped")
+    took_ms: Took
+    timings: Stages
+    index: AnsweredBy
+    request_id: RequestId
 
 
-class SimilarResponse(Page):
+class SimilarResponse(BaseModel):
     """Answer of `/documents/{id}/similar`."""
 
     id: str = Field(description="id of the document that was asked about; it is not among the results")
+    results: Results
+    count: Count
+    took_ms: Took
+    timings: Stages
+    index: AnsweredBy
+    request_id: RequestId
 
 
 class DocumentResponse(BaseModel):
