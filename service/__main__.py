@@ -48,11 +48,15 @@ def listen(host: str, port: int) -> socket.socket:
     """Return a listening socket; raise `UserError` where the address is taken or not of this machine."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=512)
+        listener = socket.create_server((host, port), family=family, backlog=512)
     except OSError as error:
         raise UserError(
             f"--host {host} --port {port}: {error.strerror or error}; choose another with --port"
         ) from error
+    # Connections inherit this. asyncio does it by itself only for sockets that it has opened; without it every answer
+    # on a kept connection waits 40 ms for the client's delayed acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 if __name__ == "__main__":

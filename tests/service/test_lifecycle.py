@@ -335,3 +335,15 @@ def test_a_damaged_index_does_not_end_the_program(data, publish, start_service):
     assert running.end(signal.SIGINT) == 0
     assert "vectors.faiss" in running.said
     assert "Traceback" not in running.said
+
+
+def test_connections_do_not_wait_for_acknowledgements():
+    """A connection that the service accepts sends small packets at once, instead of 40 ms later."""
+    from service.__main__ import listen
+
+    with (
+        listen("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()) as _,
+        listener.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
