@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from indexer import dense, lexical
 from indexer.artifacts import Store
@@ -25,12 +25,14 @@ from indexer.manifest import Manifest, fingerprint, library_versions
 from indexer.passages import Passage, Splitter
 from indexer.progress import Bar, clock, say
 from indexer.settings import BuildSettings
-from indexer.vectors import KEY_BYTES, KnownVectors, VectorJournal, passage_key
+from indexer.tables import PassageTable, write_ids
+from indexer.vectors import KnownVectors, VectorJournal, passage_key
 
 REJECTS = "rejects.jsonl"
 LANGUAGE_SAMPLE = 200
 SELF_CHECKS = 50
-ROWS_PER_TABLE_BATCH = 65_536
+DOCUMENTS_PER_PART = 256
+"""Documents whose passages are embedded together: enough to sort by length, few enough to lose little in a kill."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,14 @@ class _Build:
     def folder(self) -> Path:
         """The hidden directory in which the artifact grows."""
         return self.indexes.staging(self.key)
+
+    @cached_property
+    def splitter(self) -> Splitter:
+        """What cuts texts into passages that the encoder takes whole."""
+        contract = self.encoder.contract
+        return Splitter(
+            load_tokenizer(self.model), contract.max_tokens, self.settings.overlap_tokens, contract.document_prompt
+        )
 
     def run(self) -> Manifest:
         """Build and publish."""
@@ -163,7 +173,7 @@ class _Build:
         """Write documents, ids, passages and words, and embed the passages; return the number of passages."""
         words = LexicalWriter(self.folder / lexical.FOLDER, language)
         ids: list[pa.Array] = []
-        table = _PassageTable()
+        table = PassageTable()
         schema = self.corpus.schema
         with (
             pa.OSFile(str(self.folder / DOCUMENTS), "wb") as file,
@@ -184,7 +194,7 @@ class _Build:
                     bar.advance(part[-1][0] - part[0][0] + 1)
         words.close()
         table.write(self.folder / PASSAGES)
-        _write_ids(self.folder / IDS, pa.chunked_array(ids))
+        write_ids(self.folder / IDS, pa.chunked_array(ids))
         return len(table)
 
     def _split(self, titles: list[str], texts: list[str]) -> Iterator[list[tuple[int, Passage, str]]]:
@@ -192,11 +202,7 @@ class _Build:
         if self.settings.passages == "one":
             split = [(title, [Passage(0, len(text))]) for title, text in zip(titles, texts, strict=True)]
         else:
-            contract = self.encoder.contract
-            splitter = Splitter(
-                load_tokenizer(self.model), contract.max_tokens, self.settings.overlap_tokens, contract.document_prompt
-            )
-            split = splitter.split(titles, texts)
+            split = self.splitter.split(titles, texts)
         documents = iter(enumerate(zip(split, texts, strict=True)))
         while part := list(islice(documents, DOCUMENTS_PER_PART)):
             yield [
@@ -204,50 +210,6 @@ class _Build:
                 for place, ((title, passages), text) in part
                 for passage in passages
             ]
-
-
-DOCUMENTS_PER_PART = 256
-"""Documents whose passages are embedded together: enough to sort by length, few enough to lose little in a kill."""
-
-
-class _PassageTable:
-    """The passages of all documents, 28 bytes each, written as one Arrow table at the end."""
-
-    def __init__(self) -> None:
-        self._numbers: list[np.ndarray[Any, Any]] = []
-        self._keys = bytearray()
-        self._documents = 0
-
-    def __len__(self) -> int:
-        return len(self._keys) // KEY_BYTES
-
-    def add(self, part: list[tuple[int, Passage, str]], keys: list[bytes]) -> None:
-        """Add passages of consecutive documents."""
-        first = part[0][0]
-        rows = [(self._documents + place - first, passage.start, passage.end) for place, passage, _ in part]
-        self._numbers.append(np.array(rows, dtype=np.int32))
-        self._keys += b"".join(keys)
-        self._documents += part[-1][0] - first + 1
-
-    def write(self, path: Path) -> None:
-        """Write the Arrow file."""
-        numbers = np.concatenate(self._numbers)
-        columns = {name: numbers[:, place] for place, name in enumerate(("document", "start", "end"))}
-        keys = pa.FixedSizeBinaryArray.from_buffers(
-            pa.binary(KEY_BYTES), len(self), [None, pa.py_buffer(bytes(self._keys))]
-        )
-        _write_table(path, pa.table({**columns, "key": keys}))
-
-
-def _write_ids(path: Path, ids: pa.ChunkedArray) -> None:
-    """Write the ids in the order of their UTF-8 bytes with their rows: the way from an id to its document."""
-    order = pc.array_sort_indices(ids)
-    _write_table(path, pa.table({"id": ids.take(order).combine_chunks(), "row": order.cast(pa.int32())}))
-
-
-def _write_table(path: Path, table: pa.Table) -> None:
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table, max_chunksize=ROWS_PER_TABLE_BATCH)
 
 
 def self_retrieval(index: Index) -> float:
