@@ -31,7 +31,13 @@ CONTENT = {MEDIA_TYPE: {"schema": {"$ref": REFERENCE.format(model="ProblemDetail
 # OpenAPI's description of the errors that a route can give.
 RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"description": TITLES[kind], "content": CONTENT}
-    for status, kind in ((404, "not-found"), (422, "invalid-request"), (500, "internal"), (503, "not-ready"))
+    for status, kind in (
+        (400, "http"),
+        (404, "not-found"),
+        (422, "invalid-request"),
+        (500, "internal"),
+        (503, "not-ready"),
+    )
 }
 
 

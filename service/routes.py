@@ -37,7 +37,9 @@ def live_retriever(request: Request) -> Retriever:
 Live = Annotated[Retriever, Depends(live_retriever)]
 
 
-@router.post("/search", tags=["search"], summary="Search", response_model_exclude_unset=True)
+@router.post(
+    "/search", tags=["search"], summary="Search", responses={400: RESPONSES[400]}, response_model_exclude_unset=True
+)
 def post_search(request: Request, live: Live, body: schemas.SearchRequest) -> schemas.SearchResponse:
     """Rank the documents of the index for a query."""
     return _search(request, live, body)
