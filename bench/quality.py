@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections import defaultdict
 from collections.abc import Callable
@@ -55,6 +54,11 @@ class Dataset:
     @classmethod
     def read(cls, folder: Path, split: str) -> Dataset:
         """Read the queries of ``split`` that have a relevant document; all queries where there are no splits."""
+        for name in ("corpus", "queries", "qrels"):
+            if not (folder / f"{name}.parquet").is_file():
+                raise UserError(
+                    f"{folder / name}.parquet: missing; a data set has corpus, queries and qrels as Parquet"
+                )
         table = pq.read_table(folder / "queries.parquet")
         splits = table["split"].to_pylist() if "split" in table.column_names else [split] * len(table)
         qrels: dict[str, dict[str, int]] = defaultdict(dict)
@@ -63,6 +67,8 @@ class Dataset:
                 qrels[str(row["query_id"])][str(row["doc_id"])] = int(row["relevance"])
         rows = zip(table["id"].to_pylist(), table["text"].to_pylist(), splits, strict=True)
         queries = {str(key): text for key, text, part in rows if part == split and str(key) in qrels}
+        if not queries:
+            raise UserError(f"{folder}: no query of the split {split!r} has a relevant document; see --split")
         return cls(folder, split, queries, {key: qrels[key] for key in queries})
 
     def title_is_query(self) -> bool:
@@ -201,7 +207,7 @@ def main() -> None:
     parser.add_argument("--precision", default="fp32", choices=["fp32", "int8"], help="as in `indexer build`")
     parser.add_argument("--model", help="Hub name or directory of a model (default: all-MiniLM-L6-v2)")
     parser.add_argument("--data", type=Path, default=data_dir() / "bench", help="where indexes are kept (DATA/bench)")
-    parser.add_argument("--json", type=Path, help="file for the results")
+    parser.add_argument("--json", type=Path, help="file for the results (default: DATA/bench/quality.json)")
     arguments = parser.parse_args()
     if unknown := set(arguments.modes) - {"dense", "lexical", "hybrid"}:
         parser.error(f"--modes: {', '.join(sorted(unknown))}: not among dense, lexical, hybrid")
@@ -213,9 +219,9 @@ def main() -> None:
     for folder in arguments.datasets:
         reports.append(measure(Dataset.read(folder, arguments.split), arguments))
         show(reports[-1])
-        if arguments.json:
-            arguments.json.parent.mkdir(parents=True, exist_ok=True)
-            arguments.json.write_text(json.dumps(reports, indent=2) + os.linesep, encoding="utf-8")
+        results = arguments.json or arguments.data / "quality.json"
+        results.parent.mkdir(parents=True, exist_ok=True)
+        results.write_text(json.dumps(reports, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,6 @@ from indexer.progress import say
 
 ID_PATTERN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 FOLDERS: dict[Kind, str] = {"model": "models", "index": "indexes"}
-PROGRAMS: dict[Kind, str] = {"model": "trainer", "index": "indexer"}
 CURRENT = "CURRENT"
 PUBLISHING = ".publishing"
 """Names the artifact that is being published: what a kill after the rename leaves for the next build to finish."""
@@ -122,7 +121,7 @@ class Store:
 
     def _make_live_again(self, artifact: str) -> None:
         live = self.current_id()
-        if live and live < artifact:
+        if live and live in self.ids() and live < artifact:
             say(f"live is the older {live}, by choice; `{self.command('activate')} {artifact}` puts the newest live")
         elif live != artifact:
             self.activate(artifact)
