@@ -1,4 +1,4 @@
-"""Makes tiny but real models: a BERT with random weights and a word-level tokenizer, no download."""
+"""Makes tiny but real models: two layers with random weights and a word-level tokenizer, no download."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer import modules
 from stories import WORDS, write_corpus
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
 from indexer.manifest import Manifest
 from trainer.base import publish_base
@@ -26,6 +26,7 @@ def make_tiny_model(
     dense: int | None = None,
     max_tokens: int = 32,
     prompts: dict[str, str] | None = None,
+    architecture: str = "bert",
 ) -> Path:
     """Write a sentence-transformers directory into ``folder`` and return it.
 
@@ -36,6 +37,7 @@ def make_tiny_model(
         dense: width of a Dense module after the pooling, or none.
         max_tokens: the longest input.
         prompts: the model's prompts by name.
+        architecture: transformers' name of another one.
     """
     torch.manual_seed(7)
     bert = folder / "bert"
@@ -48,13 +50,13 @@ def make_tiny_model(
         tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]",
         mask_token="[MASK]", model_max_length=max_tokens,
     ).save_pretrained(bert)  # fmt: skip
-    config = BertConfig(
-        vocab_size=len(vocabulary), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-        max_position_embeddings=64,
+    config = AutoConfig.for_model(
+        architecture, vocab_size=len(vocabulary), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=64, max_position_embeddings=66, pad_token_id=0,
     )  # fmt: skip
-    network = BertModel(config)
+    network = AutoModel.from_config(config)
     with torch.no_grad():  # words must matter more than what all vectors have in common
-        network.embeddings.word_embeddings.weight.mul_(20)
+        network.get_input_embeddings().weight.mul_(20)
     network.save_pretrained(bert)
     parts = [modules.Transformer(str(bert), max_seq_length=max_tokens), modules.Pooling(32, pooling_mode=pooling)]
     if dense:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from stories import write_corpus
+from tests_support import make_tiny_model, publish
 
 import trainer.parity
 from indexer.artifacts import Store
@@ -127,6 +128,13 @@ def test_published_once(settings: BaseSettings, tiny_model: Path, tmp_path: Path
     assert small.fresh
     assert small.manifest.fingerprint != first.manifest.fingerprint
     assert Store("model", data).current_id() == small.manifest.id
+
+
+@pytest.mark.parametrize("architecture", ["roberta", "mpnet", "distilbert", "modernbert"])
+def test_other_architectures(architecture: str, tmp_path: Path) -> None:
+    """A model need not be a BERT: other inputs, positions and attention are exported as faithfully."""
+    manifest = publish(make_tiny_model(tmp_path, architecture=architecture), tmp_path / "data")
+    assert manifest.metrics["parity_fp32"] > 0.999
 
 
 def test_what_a_model_artifact_holds(tiny_data: Path) -> None:
