@@ -22,7 +22,7 @@ from indexer.index import DOCUMENTS, IDS, PASSAGES, ROWS_PER_BATCH, Index
 from indexer.languages import detect_language
 from indexer.lexical import LexicalWriter
 from indexer.manifest import Manifest, fingerprint, library_versions
-from indexer.passages import Passage, Splitter
+from indexer.passages import Passage, Splitter, encoder_input
 from indexer.progress import Bar, clock, say
 from indexer.settings import BuildSettings
 from indexer.tables import PassageTable, write_ids
@@ -90,7 +90,7 @@ class _Build:
     key: str
     encoder: Encoder
 
-    @property
+    @cached_property
     def folder(self) -> Path:
         """The hidden directory in which the artifact grows."""
         return self.indexes.staging(self.key)
@@ -206,7 +206,7 @@ class _Build:
         documents = iter(enumerate(zip(split, texts, strict=True)))
         while part := list(islice(documents, DOCUMENTS_PER_PART)):
             yield [
-                (place, passage, f"{title} {text[passage.start : passage.end]}".strip())
+                (place, passage, encoder_input(title, text[passage.start : passage.end]))
                 for place, ((title, passages), text) in part
                 for passage in passages
             ]
@@ -225,7 +225,7 @@ def self_retrieval(index: Index) -> float:
     for row in rows.tolist():
         document = index.document(row)
         start, end = index.passage_offsets(int(index.first_passage[row]))
-        texts.append(f"{document.title or ''} {document.text[start:end]}".strip())
+        texts.append(encoder_input(document.title, document.text[start:end]))
     vectors = index.encoder.encode_documents(texts)
     own = index.dense.vectors(index.first_passage[rows])
     cosines = np.einsum("ij,ij->i", dense.unit(vectors), own)

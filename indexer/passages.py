@@ -27,6 +27,11 @@ class Passage:
     end: int
 
 
+def encoder_input(title: str | None, passage: str) -> str:
+    """Return what the encoder is given for a passage: its document's title, if there is one, and its text."""
+    return f"{title or ''} {passage}".strip()
+
+
 class Splitter:
     """Splits texts so that title and passage together stay within the encoder's maximum.
 
