@@ -30,6 +30,8 @@ FOLDERS: dict[Kind, str] = {"model": "models", "index": "indexes"}
 CURRENT = "CURRENT"
 PUBLISHING = ".publishing"
 """Names the artifact that is being published: what a kill after the rename leaves for the next build to finish."""
+QUIET = ".quiet-"
+"""Begins the name of the marker of an artifact that has never been live."""
 
 STEPS = ("files", "synced", "manifest", "renamed", "current-written", "current-replaced")
 """The named points of publishing, in order. Tests kill the process at each of them."""
@@ -101,10 +103,12 @@ class Store:
         """Read the manifest of ``artifact``."""
         return read_manifest(self.path(artifact))
 
-    def reuse(self, fingerprint: str) -> Manifest | None:
+    def reuse(self, fingerprint: str, *, live: bool = True) -> Manifest | None:
         """Return the newest sound artifact with this fingerprint, or None where one has to be built.
 
-        It becomes live again if a *newer* one is live. If an *older* one is, somebody has rolled back, and it stays.
+        With ``live`` it becomes live again if a *newer* one is live. If an *older* one is, somebody has rolled back,
+        and it stays. An artifact that never was live (it was published with ``live`` off) goes live the first time
+        that it is asked for.
         """
         for artifact in reversed(self.ids()):
             if not artifact.endswith(fingerprint[:8]):
@@ -115,17 +119,23 @@ class Store:
                 say(f"built again: {error}")
                 continue
             if manifest.fingerprint == fingerprint:
-                self._make_live_again(artifact)
+                if live:
+                    self._make_live_again(artifact)
                 return manifest
         return None
 
     def _make_live_again(self, artifact: str) -> None:
-        live = self.current_id()
-        if live and live in self.ids() and live < artifact:
+        live, quiet = self.current_id(), self._quiet(artifact)
+        if live and live in self.ids() and live < artifact and not quiet.exists():
             say(f"live is the older {live}, by choice; `{self.command('activate')} {artifact}` puts the newest live")
         elif live != artifact:
+            again = "" if quiet.exists() else " again"
             self.activate(artifact)
-            say(f"live again: {artifact}")
+            say(f"live{again}: {artifact}")
+
+    def _quiet(self, artifact: str) -> Path:
+        """Return the marker of an artifact that was published without going live, and has not been live since."""
+        return self.root / f"{QUIET}{artifact}"
 
     def verify(self, artifact: str) -> Manifest:
         """Check every file of ``artifact`` against its manifest; raise `UserError` at the first that differs."""
@@ -159,8 +169,8 @@ class Store:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
-    def publish(self, staging: Path, draft: Manifest) -> Manifest:
-        """Turn a complete ``staging`` directory into a live artifact and return its manifest.
+    def publish(self, staging: Path, draft: Manifest, *, live: bool = True) -> Manifest:
+        """Turn a complete ``staging`` directory into an artifact, make it ``live``, and return its manifest.
 
         ``draft`` carries everything but the id, the time and the files. Call inside `building`.
         """
@@ -184,12 +194,14 @@ class Store:
         for folder in {(staging / name).parent for name in files} | {staging}:
             _sync(folder)
         reached("manifest")
-        (self.root / PUBLISHING).write_text(artifact + "\n", encoding="utf-8")
-        _sync(self.root / PUBLISHING)
+        marker = self.root / PUBLISHING if live else self._quiet(artifact)
+        marker.write_text(artifact + "\n", encoding="utf-8")
+        _sync(marker)
         staging.rename(self.root / artifact)
         _sync(self.root)
         reached("renamed")
-        self.activate(artifact)
+        if live:
+            self.activate(artifact)
         return manifest
 
     def activate(self, artifact: str) -> None:
@@ -201,6 +213,7 @@ class Store:
         reached("current-written")
         temporary.replace(self.root / CURRENT)
         (self.root / PUBLISHING).unlink(missing_ok=True)
+        self._quiet(artifact).unlink(missing_ok=True)
         _sync(self.root)
         reached("current-replaced")
 
@@ -213,7 +226,12 @@ class Store:
         removed = [artifact for artifact in self.ids() if artifact not in spared]
         if self.root.is_dir():
             leftovers = (".building-", ".removing-", f".{CURRENT}.")
-            removed += sorted(path.name for path in self.root.iterdir() if path.name.startswith(leftovers))
+            markers = {self._quiet(artifact).name for artifact in self.ids()}  # those of no artifact are left over
+            removed += sorted(
+                name
+                for name in (path.name for path in self.root.iterdir())
+                if name.startswith(leftovers) or (name.startswith(QUIET) and name not in markers)
+            )
         for name in removed:
             self._remove(name)
         return removed
@@ -223,6 +241,7 @@ class Store:
         path = self.root / name
         if ID_PATTERN.fullmatch(name):
             path = path.rename(self.root / f".removing-{name}")
+            self._quiet(name).unlink(missing_ok=True)
         if path.is_dir():
             shutil.rmtree(path)
         else:

@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from indexer import dense, lexical
+from indexer import dense
 from indexer.artifacts import Store
-from indexer.corpus import Corpus, write_rejects
-from indexer.encoder import Encoder, load_tokenizer
+from indexer.assemble import Assembly, private_index
+from indexer.cloze import take_out
+from indexer.corpus import Corpus
+from indexer.encoder import Encoder
 from indexer.errors import UserError
-from indexer.index import DOCUMENTS, IDS, PASSAGES, ROWS_PER_BATCH, Index
+from indexer.index import DOCUMENTS, ArrowFile, Index
 from indexer.languages import detect_language
-from indexer.lexical import LexicalWriter
-from indexer.manifest import Manifest, fingerprint, library_versions
-from indexer.passages import Passage, Splitter, encoder_input
-from indexer.progress import Bar, clock, say
+from indexer.manifest import Manifest, fingerprint, read_manifest
+from indexer.passages import encoder_input
+from indexer.progress import clock, quiet, say, stage
+from indexer.retrieval import Retriever
 from indexer.settings import BuildSettings
-from indexer.tables import PassageTable, write_ids
-from indexer.vectors import KnownVectors, VectorJournal, passage_key
+from indexer.vectors import KnownVectors, known_vectors
+from indexer.weight import EQUAL, LEAST_QUERIES, POOL, QUERIES, dense_weight
 
-REJECTS = "rejects.jsonl"
 LANGUAGE_SAMPLE = 200
 SELF_CHECKS = 50
-DOCUMENTS_PER_PART = 256
-"""Documents whose passages are embedded together: enough to sort by length, few enough to lose little in a kill."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +40,27 @@ class Built:
     fresh: bool
 
 
-def build(source: str, settings: BuildSettings, data: Path | None = None, cores: int | None = None) -> Built:
+def build(
+    source: str,
+    settings: BuildSettings,
+    data: Path | None = None,
+    cores: int | None = None,
+    *,
+    live: bool = True,
+    known: KnownVectors | None = None,
+) -> Built:
     """Build an index of the corpus ``source`` and make it the live one.
 
     Where an index of the same inputs, model and settings exists, nothing is built. It becomes live again if a *newer*
     one is live; if an *older* one is, somebody has rolled back, and it stays.
 
     Args:
-        source: a Parquet, CSV or JSON lines file, a folder of them, or a glob.
+        source: a Parquet, CSV or JSON lines file, a folder of them, a glob, or the URL of a database.
         settings: what is indexed, and how.
         data: the data directory; by default ``$DOWSE_DATA``.
         cores: how many cores embed; by default all.
+        live: whether the index goes live; if not, it does as soon as it is asked for again with ``live``.
+        known: vectors of the model that need not be made again; by default an index is looked for that has them.
 
     Raises:
         UserError: the corpus, the model or a setting is refused. Nothing is published then.
@@ -67,149 +74,84 @@ def build(source: str, settings: BuildSettings, data: Path | None = None, cores:
         title_column=settings.title_column,
         limit=settings.limit,
         skip_bad_rows=settings.skip_bad_rows,
+        query=settings.query,
+        data=data,
     )
     recipe = settings.model_dump(exclude={"force", "model"})
     key = fingerprint("index", {"model": model.name}, corpus.inputs, recipe)
     with indexes.building():
-        if not settings.force and (existing := indexes.reuse(key)):
+        if not settings.force and (existing := indexes.reuse(key, live=live)):
             return Built(existing, fresh=False)
         models.verify(model.name)
         encoder = Encoder.open(model, settings.precision, cores)
-        return Built(_Build(corpus, settings, indexes, model, recipe, key, encoder).run(), fresh=True)
-
-
-@dataclass(frozen=True)
-class _Build:
-    """One run from a checked corpus to a published index."""
-
-    corpus: Corpus
-    settings: BuildSettings
-    indexes: Store
-    model: Path
-    recipe: dict[str, Any]
-    key: str
-    encoder: Encoder
-
-    @cached_property
-    def folder(self) -> Path:
-        """The hidden directory in which the artifact grows."""
-        return self.indexes.staging(self.key)
-
-    @cached_property
-    def splitter(self) -> Splitter:
-        """What cuts texts into passages that the encoder takes whole."""
-        contract = self.encoder.contract
-        return Splitter(
-            load_tokenizer(self.model), contract.max_tokens, self.settings.overlap_tokens, contract.document_prompt
+        assembly = Assembly(
+            corpus,
+            settings.model_copy(update={"language": _language(corpus, settings)}),
+            model,
+            encoder,
+            known or known_vectors(indexes, model, settings.precision, corpus.inputs),
+            indexes.staging(key),
         )
+        return Built(_publish(indexes, assembly, key, live=live), fresh=True)
 
-    def run(self) -> Manifest:
-        """Build and publish."""
-        started = time.monotonic()
-        language = self._language()
-        journal = VectorJournal(self.folder, self.encoder, self._known_vectors())
-        with journal:
-            passages = self._write_parts(language, journal)
-        dense.write_dense(
-            self.folder / dense.FILE, self.settings.dense, self.encoder.contract.dimension, journal.blocks()
+
+def _publish(indexes: Store, assembly: Assembly, key: str, *, live: bool) -> Manifest:
+    started = time.monotonic()
+    draft = assembly.write(key)
+    draft = draft.model_copy(update={"config": draft.config | {"fusion": _fusion(assembly, indexes.root)}})
+    found = self_retrieval(Index(assembly.folder, draft, assembly.encoder))
+    seconds = time.monotonic() - started
+    metrics = {"seconds": round(seconds, 1), "self_retrieval": found}
+    manifest = indexes.publish(assembly.folder, draft.model_copy(update={"metrics": metrics}), live=live)
+    say(
+        f"index {manifest.id}: {manifest.counts['documents']:,} documents, {manifest.counts['passages']:,} passages "
+        f"in {clock(seconds)}"
+    )
+    return manifest
+
+
+def _language(corpus: Corpus, settings: BuildSettings) -> str:
+    if settings.language != "auto":
+        return settings.language
+    language = detect_language(next(corpus.batches(LANGUAGE_SAMPLE)).column("text").to_pylist())
+    say(f"language: {language} (--language sets another)")
+    return language
+
+
+def _fusion(assembly: Assembly, scratch: Path) -> dict[str, Any]:
+    """Return method and weight of the fusion: as set, as the model was tuned with, or as is found here."""
+    settings = assembly.settings
+    weight = settings.dense_weight
+    if weight is None and settings.fusion == "convex":
+        weight = read_manifest(assembly.model).config.get("dense_weight")
+        if weight is None:
+            weight = _weigh(assembly, scratch)
+    return {"method": settings.fusion, "dense_weight": EQUAL if weight is None else weight}
+
+
+def _weigh(assembly: Assembly, scratch: Path) -> float:
+    """Find the weight of the dense leg in a small index, in which some documents lack a sentence."""
+    documents = list(islice(ArrowFile(assembly.folder / DOCUMENTS).rows(["title", "text"]), POOL))
+    clozes = take_out([document["text"] for document in documents], QUERIES, seed=0)
+    if len(clozes) < LEAST_QUERIES:
+        return EQUAL
+    for cloze in clozes:
+        documents[cloze.row]["text"] = cloze.rest
+    with (
+        stage("weigh words against meaning"),
+        quiet(),
+        TemporaryDirectory(dir=scratch, prefix=".building-") as folder,
+    ):
+        index = private_index(
+            documents,
+            assembly.settings,
+            (assembly.model, assembly.encoder),
+            KnownVectors(assembly.folder),
+            Path(folder),
         )
-        journal.remove()
-        if self.corpus.rejects:
-            write_rejects(self.folder / REJECTS, self.corpus.rejects)
-        draft = Manifest(
-            kind="index",
-            fingerprint=self.key,
-            parents={"model": self.model.name},
-            inputs=self.corpus.inputs,
-            config=self._config(language),
-            encoder=self.encoder.contract,
-            counts={
-                "rows": self.corpus.rows,
-                "documents": self.corpus.documents,
-                "passages": passages,
-                "rejected": len(self.corpus.rejects),
-                "embedded": journal.embedded,
-                "reused": journal.reused,
-            },
-            notes=[f"ids: {self.corpus.id_from}", *self.corpus.notes],
-            versions=library_versions("faiss-cpu", "tantivy", "pyarrow", "onnxruntime", "tokenizers"),
-        )
-        found = self_retrieval(Index(self.folder, draft, self.encoder))
-        seconds = time.monotonic() - started
-        metrics = {"seconds": round(seconds, 1), "self_retrieval": found}
-        manifest = self.indexes.publish(self.folder, draft.model_copy(update={"metrics": metrics}))
-        say(f"index {manifest.id}: {self.corpus.documents:,} documents, {passages:,} passages in {clock(seconds)}")
-        return manifest
-
-    def _language(self) -> str:
-        if self.settings.language != "auto":
-            return self.settings.language
-        batch = next(self.corpus.batches(LANGUAGE_SAMPLE))
-        language = detect_language(batch.column("text").to_pylist())
-        say(f"language: {language} (--language sets another)")
-        return language
-
-    def _known_vectors(self) -> KnownVectors | None:
-        """Return the live index's vectors if the same encoder made them."""
-        live = self.indexes.current_id()
-        if live is None:
-            return None
-        try:
-            manifest = self.indexes.verify(live)
-        except UserError as error:
-            say(f"nothing is reused from the live index: {error}")
-            return None
-        same = manifest.parents["model"] == self.model.name
-        if not same or manifest.config["precision"] != self.settings.precision:
-            return None
-        return KnownVectors(self.indexes.path(live))
-
-    def _config(self, language: str) -> dict[str, Any]:
-        config = dict(self.recipe) | {"language": language, "ids": self.corpus.id_from}
-        config["fusion"] = {"method": config["fusion"], "dense_weight": config.pop("dense_weight")}
-        return config
-
-    def _write_parts(self, language: str, journal: VectorJournal) -> int:
-        """Write documents, ids, passages and words, and embed the passages; return the number of passages."""
-        words = LexicalWriter(self.folder / lexical.FOLDER, language)
-        ids: list[pa.Array] = []
-        table = PassageTable()
-        schema = self.corpus.schema
-        with (
-            pa.OSFile(str(self.folder / DOCUMENTS), "wb") as file,
-            pa.ipc.new_file(file, schema) as documents,
-            Bar("embed", self.corpus.documents, "documents") as bar,
-        ):
-            for batch in self.corpus.batches(ROWS_PER_BATCH):
-                documents.write_batch(batch)
-                ids.append(batch.column("id"))
-                titles = [title or "" for title in batch.column("title").to_pylist()]
-                texts = batch.column("text").to_pylist()
-                words.add(f"{title}\n{text}" for title, text in zip(titles, texts, strict=True))
-                for part in self._split(titles, texts):
-                    encoded = [text for _, _, text in part]
-                    keys = [passage_key(text) for text in encoded]
-                    table.add(part, keys)
-                    journal.append(encoded, keys)
-                    bar.advance(part[-1][0] - part[0][0] + 1)
-        words.close()
-        table.write(self.folder / PASSAGES)
-        write_ids(self.folder / IDS, pa.chunked_array(ids))
-        return len(table)
-
-    def _split(self, titles: list[str], texts: list[str]) -> Iterator[list[tuple[int, Passage, str]]]:
-        """Yield the passages of a batch in parts of some documents: place of the document, passage, text to encode."""
-        if self.settings.passages == "one":
-            split = [(title, [Passage(0, len(text))]) for title, text in zip(titles, texts, strict=True)]
-        else:
-            split = self.splitter.split(titles, texts)
-        documents = iter(enumerate(zip(split, texts, strict=True)))
-        while part := list(islice(documents, DOCUMENTS_PER_PART)):
-            yield [
-                (place, passage, encoder_input(title, text[passage.start : passage.end]))
-                for place, ((title, passages), text) in part
-                for passage in passages
-            ]
+        weight = dense_weight(Retriever(index), clozes)
+    say(f"dense weight: {weight} (--dense-weight sets another)")
+    return weight
 
 
 def self_retrieval(index: Index) -> float:

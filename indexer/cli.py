@@ -32,7 +32,12 @@ def sample(out: Annotated[Path, typer.Option(help="File to write")] = Path("data
 @app.command()
 @options(BuildSettings)
 def build(
-    corpus: Annotated[str, typer.Argument(help="Parquet, CSV or JSON lines: a file, a folder or a quoted glob")],
+    corpus: Annotated[
+        str,
+        typer.Argument(
+            help="Parquet, CSV or JSON lines: a file, a folder or a quoted glob; or the URL of a database, with --query"
+        ),
+    ],
     settings: BuildSettings,
 ) -> None:
     """Build an index of CORPUS with the live model and make it the live one. Prints its id.
@@ -123,7 +128,8 @@ def prune(
 ) -> None:
     """Remove old artifacts and what killed builds have left.
 
-    The live index, the live model and every model that a remaining index pins stay whatever their age.
+    The live index, the live model, the model that it was tuned from, and every model that a remaining index pins stay
+    whatever their age.
     """
     from indexer.artifacts import Store
 
@@ -131,5 +137,7 @@ def prune(
     with indexes.building(), models.building():
         removed = indexes.prune(keep, set())
         pinned = {parent for artifact in indexes.ids() for parent in indexes.manifest(artifact).parents.values()}
+        if live := models.current_id():
+            pinned.add(models.manifest(live).config.get("tuned_from", live))
         removed += models.prune(keep, pinned)
     typer.echo("\n".join(f"removed {name}" for name in removed) or "nothing to remove")

@@ -59,20 +59,25 @@ class Corpus:
         title_column: str | None = None,
         limit: int | None = None,
         skip_bad_rows: bool = False,
+        query: str | None = None,
+        data: Path | None = None,
     ) -> Corpus:
         """Read the file, folder or glob ``spec`` once and return it as a corpus.
+
+        ``spec`` can be the URL of a database: then the corpus is what ``query`` returns, and it lies in a file below
+        ``data`` (default: ``$DOWSE_DATA``) as long as the corpus is used.
 
         Without ``id_column`` the ids come from the column "id" or, where there is none, from the number of the row in
         the corpus. Without ``title_column`` the titles come from the column "title" where it holds text; the empty
         string and "none" mean no titles. ``limit`` takes the first rows only.
 
         Raises:
-            UserError: a file is not readable, a column is missing or of the wrong type, no row is a document, or a row
+            UserError: a file or a database is not readable, a column is missing or of the wrong type, no row is a document, or a row
                 is no document and ``skip_bad_rows`` is false.
         """
         if limit is not None and limit < 1:
             raise UserError(f"--limit {limit}: the number of rows must be at least 1")
-        source = Source(spec)
+        source = Source(spec, query, limit, data)
         stamps = {file: _stamp(file) for file in source.files}
         roles, notes = choose_roles(source.columns, id_column, text_column, title_column)
         source.types(roles)  # a conflict between Parquet files is reported before any row is read

@@ -50,6 +50,13 @@ class DenseIndex:
         faiss.omp_set_num_threads(1)
 
     @classmethod
+    def of(cls, vectors: Vectors) -> Self:
+        """Make an exact index in memory over ``vectors``, shape (rows, dimension)."""
+        index = faiss.IndexFlatIP(vectors.shape[1])
+        index.add(unit(np.ascontiguousarray(vectors, dtype=np.float32)))
+        return cls(index)
+
+    @classmethod
     def open(cls, path: Path) -> Self:
         """Map the index file into memory."""
         return cls(faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC))

@@ -101,7 +101,13 @@ class Encoder:
 
         Batches hold texts of similar length and at most `BATCH_TOKENS` padded tokens; the cores share them.
         """
-        prompt = self.contract.document_prompt
+        return self._encode(texts, self.contract.document_prompt)
+
+    def encode_queries(self, queries: Sequence[str]) -> Vectors:
+        """Encode many queries at once, the query prompt included; return shape (len(queries), dimension)."""
+        return self._encode(queries, self.contract.query_prompt)
+
+    def _encode(self, texts: Sequence[str], prompt: str) -> Vectors:
         tokens = [encoding.ids for encoding in self._tokenizer.encode_batch([prompt + text for text in texts])]
         vectors = np.empty((len(texts), self.contract.dimension), dtype=np.float32)
 

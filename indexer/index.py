@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -43,6 +45,11 @@ class ArrowFile:
         batch, offset = self.batches[row // size], row % size
         return {column: to_python(batch.column(column)[offset]) for column in columns}
 
+    def rows(self, columns: list[str]) -> Iterator[dict[str, Any]]:
+        """Yield the named columns of all rows as Python values, one batch in memory at a time."""
+        for batch in self.batches:
+            yield from batch.select(columns).to_pylist()
+
     def numbers(self, column: str) -> npt.NDArray[np.int64]:
         """Return a whole column of integers, shape (rows,)."""
         parts = [batch.column(column).to_numpy() for batch in self.batches]
@@ -75,6 +82,7 @@ class Index:
     """Everything that a search needs, opened from one index artifact and the model that it pins."""
 
     def __init__(self, folder: Path, manifest: Manifest, encoder: Encoder) -> None:
+        self.folder = folder
         self.manifest = manifest
         self.encoder = encoder
         self.dense = dense.DenseIndex.open(folder / dense.FILE)
@@ -104,8 +112,19 @@ class Index:
         models = Store("model", folder.parent.parent)
         model = models.path(manifest.parents["model"])
         contract = (models.verify(model.name) if verify else read_manifest(model)).encoder
-        encoder = Encoder(model, contract, manifest.config["precision"], cores)
+        precision = manifest.config.get("query_precision") or manifest.config["precision"]
+        encoder = Encoder(model, contract, precision, cores)
         return cls(folder, manifest, encoder)
+
+    def with_encoder(self, encoder: Encoder, vectors: dense.DenseIndex) -> Self:
+        """Return the same documents and words with another encoder and its ``vectors`` of the same passages.
+
+        This is how a model is measured before there is an index of it: by the code that would serve it.
+        """
+        other = copy(self)
+        other.encoder, other.dense = encoder, vectors
+        other._check()  # noqa: SLF001 - one of us
+        return other
 
     def __len__(self) -> int:
         return self.manifest.counts["documents"]

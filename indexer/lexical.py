@@ -88,7 +88,8 @@ class LexicalIndex:
         self._schema = _schema()
         # tantivy insists on a lock file beside the index. The artifact may lie on a read-only mount and is immutable,
         # so that the index is opened in a folder of links to its files, which are mapped when the folder goes.
-        with tempfile.TemporaryDirectory(prefix="dowse-lexical-") as links:
+        # tantivy may still write its lock file while the folder is removed; what is left then is an empty file.
+        with tempfile.TemporaryDirectory(prefix="dowse-lexical-", ignore_cleanup_errors=True) as links:
             for path in folder.iterdir():
                 (Path(links) / path.name).symlink_to(path.resolve())
             index = tantivy.Index.open(links)

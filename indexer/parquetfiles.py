@@ -1,4 +1,4 @@
-"""Parquet files: columns, types and batches, read in pieces of bounded size."""
+"""Parquet files: columns, types and batches, read and written in pieces of bounded size."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from indexer.errors import UserError
 
+WRITE_BYTES = 16 << 20
 READ_BYTES = 1 << 20  # without a buffer of its own size, Arrow reads a whole column chunk at once
 
 
@@ -59,3 +60,29 @@ def common_types(files: dict[str, dict[str, pa.DataType]]) -> dict[str, pa.DataT
                     "give the column one type in all files"
                 ) from error
     return {name: field.type for name, field in common.items()}
+
+
+class GroupWriter:
+    """Writes batches to a Parquet file in row groups of about `WRITE_BYTES`, which is what memory holds of them."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.schema = schema
+        self._file = pq.ParquetWriter(path, schema, compression="zstd", compression_level=1)
+        self._waiting: list[pa.RecordBatch] = []
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Append a batch of the file's schema."""
+        self._waiting.append(batch)
+        if sum(each.nbytes for each in self._waiting) >= WRITE_BYTES:
+            self._flush()
+
+    def close(self) -> None:
+        """Complete the file."""
+        self._flush()
+        self._file.close()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            table = pa.Table.from_batches(self._waiting)
+            self._file.write_table(table, row_group_size=max(len(table), 1))
+        self._waiting = []

@@ -18,10 +18,25 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 LOG_EVERY_SECONDS = 10.0
 
 
+_silent = False
+
+
 def say(message: str) -> None:
     """Print one line of progress to stderr."""
-    sys.stderr.write(message + "\n")
-    sys.stderr.flush()
+    if not _silent:
+        sys.stderr.write(message + "\n")
+        sys.stderr.flush()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Say nothing of the steps of something that is itself one step."""
+    global _silent  # noqa: PLW0603 - a program has one stderr
+    before, _silent = _silent, True
+    try:
+        yield
+    finally:
+        _silent = before
 
 
 def clock(seconds: float) -> str:
@@ -59,7 +74,7 @@ class Bar:
         self._started = self._logged = time.monotonic()
         self._live: Progress | None = None
         console = Console(stderr=True)
-        if console.is_terminal:
+        if console.is_terminal and not _silent:
             self._live = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -97,9 +112,16 @@ class Bar:
             self._logged = time.monotonic()
             say(self._line())
 
+    def revise(self, name: str, total: int | None) -> None:
+        """Give the bar another name, such as one with the newest result, and another total where work turns out so."""
+        self.name, self.total = name, total
+        if self._live:
+            self._live.update(self._task, description=name, total=total)
+
     def _rate(self) -> str:
         elapsed = max(time.monotonic() - self._started, 1e-6)
-        return f"{self.done / elapsed:,.0f} {self.unit}/s"
+        rate = self.done / elapsed
+        return f"{rate:,.0f} {self.unit}/s" if rate >= 10 else f"{rate:.2g} {self.unit}/s"
 
     def _line(self) -> str:
         if not self.total or not self.done:

@@ -74,7 +74,12 @@ class Retriever:
         self.index = index
 
     def search(
-        self, query: str, mode: Mode = "hybrid", fusion: Fusion | None = None, candidates: int | None = None
+        self,
+        query: str,
+        mode: Mode = "hybrid",
+        fusion: Fusion | None = None,
+        candidates: int | None = None,
+        vector: Vectors | None = None,
     ) -> Ranking:
         """Rank the documents for ``query``.
 
@@ -83,6 +88,7 @@ class Retriever:
             mode: both legs, or one alone.
             fusion: how the legs are combined; by default as the index says.
             candidates: how many documents of each leg take part; by default as the index says.
+            vector: the query's, shape (dimension,), where it is known; else it is encoded here.
 
         Returns:
             The candidates of one leg, or the fused candidates of both (up to twice as many).
@@ -94,7 +100,7 @@ class Retriever:
             words = _lexical_threads.submit(self._lexical, query, depth)
         if mode != "lexical":
             with ranking.timed("encode"):
-                ranking.vector = self.index.encoder.encode_query(query)
+                ranking.vector = self.index.encoder.encode_query(query) if vector is None else vector
             with ranking.timed("dense"):
                 near, cosines = self._nearest_documents(ranking.vector, depth)
         if words:

@@ -22,6 +22,9 @@ class BuildSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    query: str | None = Field(
+        default=None, description="SQL statement whose rows are the documents, where CORPUS is the URL of a database"
+    )
     id_column: str | None = Field(
         default=None, description="Column of the document ids (default: id, or the row number where there is none)"
     )
@@ -51,8 +54,12 @@ class BuildSettings(BaseModel):
     fusion: Literal["convex", "rrf"] = Field(
         default="convex", description="How hybrid search combines the legs: by score or by rank"
     )
-    dense_weight: float = Field(
-        default=0.5, ge=0, le=1, description="Weight of the dense leg in hybrid search; the lexical leg has the rest"
+    dense_weight: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Weight of the dense leg in hybrid search; the lexical leg has the rest "
+        "(default: as the model was tuned with, else found from sentences taken out of their documents)",
     )
     candidates: int = Field(default=200, ge=1, le=10_000, description="Documents of each leg that hybrid search fuses")
     force: bool = Field(default=False, description="Build even if an index of the same inputs and settings is there")
@@ -61,7 +68,8 @@ class BuildSettings(BaseModel):
 def options(settings: type[Settings]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a typer command one option for each field of ``settings``.
 
-    The command's last parameter, ``settings``, receives the validated model.
+    The command's last parameter, ``settings``, receives the validated model. An empty text counts as not given where
+    the default is None.
 
     Raises:
         UserError: a value is refused; the message names the flag.
@@ -73,6 +81,9 @@ def options(settings: type[Settings]) -> Callable[[Callable[..., None]], Callabl
 
         def run(**values: Any) -> None:
             chosen = {name: values.pop(name) for name in settings.model_fields}
+            for name, field in settings.model_fields.items():
+                if field.default is None and chosen[name] == "":  # what docker-compose.yml and scripts did not find set
+                    del chosen[name]
             try:
                 validated = settings.model_validate(chosen)
             except ValidationError as error:

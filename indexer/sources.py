@@ -1,4 +1,4 @@
-"""One reader over Parquet, CSV and JSON lines: a file, a folder or a glob becomes chunks of rows of bounded size.
+"""One reader over Parquet, CSV, JSON lines and SQL: a file, a folder, a glob or a statement becomes bounded chunks.
 
 A corpus is read twice. The checking pass reads what decides whether a row is a document and learns the column types;
 the second pass delivers the rows with all columns.
@@ -18,6 +18,8 @@ from indexer.chunks import Chunk, Roles, SourceFile, TextReader, Types, parquet_
 from indexer.csvfiles import CsvReader
 from indexer.errors import UserError
 from indexer.jsonlines import JsonReader
+from indexer.sqlsource import spool
+from indexer.sqlurl import EXAMPLE, is_url
 
 FORMATS = {
     ".parquet": "Parquet",
@@ -60,14 +62,19 @@ def find_files(spec: str) -> list[SourceFile]:
 
 
 class Source:
-    """The files of one corpus.
+    """The files of one corpus; what a database answers to ``query`` is one, kept below ``data`` while this is used.
 
     ``columns`` says by file name which columns a file has, as far as that is known before any row is read; ``total``
     is the number of rows where the format states it.
     """
 
-    def __init__(self, spec: str) -> None:
-        self.files = find_files(spec)
+    def __init__(self, spec: str, query: str | None = None, limit: int | None = None, data: Path | None = None) -> None:
+        if is_url(spec):
+            self.files = [spool(spec, query, limit, data, owner=self)]
+        elif query is not None:
+            raise UserError(f"--query: {spec} is no database; leave --query out, or give a URL such as {EXAMPLE}")
+        else:
+            self.files = find_files(spec)
         self.columns: dict[str, Types] = {}
         self.total: int | None = None
         self._reader: TextReader | None = None

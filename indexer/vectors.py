@@ -13,9 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer import dense
-from indexer.encoder import Encoder, Vectors
+from indexer.artifacts import Store
+from indexer.encoder import Encoder, Precision, Vectors
 from indexer.errors import UserError
 from indexer.index import PASSAGES, ArrowFile
+from indexer.manifest import InputEntry, Manifest, read_manifest
+from indexer.progress import say
 
 KEY_BYTES = 16
 JOURNAL = "vectors.f32"
@@ -28,15 +31,65 @@ def passage_key(text: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).digest()
 
 
-class KnownVectors:
-    """The vectors of an existing index of the same model, found by passage key."""
+MAP = "map.npy"
+"""A linear map that makes the unit vectors of one model out of those of another: float32, shape (new, old)."""
 
-    def __init__(self, folder: Path) -> None:
+
+def known_vectors(indexes: Store, model: Path, precision: Precision, inputs: list[InputEntry]) -> KnownVectors | None:
+    """Return the vectors of an index from which those of ``model`` are had without the encoder, or None.
+
+    That is an index of the same model or, where the model is another one with a linear map behind it, an index of that
+    other model. An index of the same corpus is preferred, then the live one, then the newest.
+
+    Args:
+        indexes: where to look.
+        model: directory of a model artifact.
+        precision: of the weights that have made the vectors.
+        inputs: the files of the corpus.
+    """
+    hashes = [entry.sha256 for entry in inputs]
+    origin = read_manifest(model).config.get("map_of")
+    live = indexes.current_id()
+    usable: list[Manifest] = []
+    for artifact in indexes.ids():
+        try:
+            manifest = indexes.manifest(artifact)
+        except UserError as error:
+            say(f"nothing is reused from the index {artifact}: {error}")
+            continue
+        if manifest.config["precision"] == precision and manifest.parents["model"] in {model.name, origin}:
+            usable.append(manifest)
+
+    def likely(manifest: Manifest) -> tuple[bool, bool, str]:
+        return [entry.sha256 for entry in manifest.inputs] == hashes, manifest.id == live, manifest.id
+
+    for manifest in sorted(usable, key=likely, reverse=True):
+        try:
+            indexes.verify(manifest.id)
+        except UserError as error:
+            say(f"nothing is reused from the index {manifest.id}: {error}")
+            continue
+        step = None if manifest.parents["model"] == model.name else np.load(model / MAP, allow_pickle=False)
+        return KnownVectors(indexes.path(manifest.id), step)
+    return None
+
+
+class KnownVectors:
+    """The vectors of an existing index, found by passage key.
+
+    Args:
+        folder: of the index, or of one that is being built.
+        step: a linear map that makes the wanted vectors out of those of the index, shape (wanted, dimension).
+        vectors: other vectors of the same passages, in place of those of the index.
+    """
+
+    def __init__(self, folder: Path, step: Vectors | None = None, vectors: dense.DenseIndex | None = None) -> None:
+        self._step = step
         passages = ArrowFile(folder / PASSAGES)
         keys = b"".join(b"".join(batch.column("key").to_pylist()) for batch in passages.batches)
         self._keys: Keys = np.frombuffer(keys, dtype=f"S{KEY_BYTES}")
         self._order = np.argsort(self._keys, kind="stable")
-        self._dense = dense.DenseIndex.open(folder / dense.FILE)
+        self._dense = vectors or dense.DenseIndex.open(folder / dense.FILE)
 
     def find(self, keys: list[bytes]) -> tuple[npt.NDArray[np.bool_], Vectors]:
         """Return which of ``keys`` are known, shape (len(keys),), and the vectors of those that are."""
@@ -44,7 +97,8 @@ class KnownVectors:
         places = np.searchsorted(self._keys, wanted, sorter=self._order).clip(max=len(self._keys) - 1)
         rows = self._order[places]
         known = self._keys[rows] == wanted
-        return known, self._dense.vectors(rows[known])
+        vectors = self._dense.vectors(rows[known])
+        return known, vectors if self._step is None else dense.unit(vectors @ self._step.T)
 
 
 class VectorJournal:

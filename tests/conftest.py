@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # torch and OpenMP on several threads beside another process crawl
@@ -70,3 +71,12 @@ def minilm_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("minilm")
     publish_base(None, BaseSettings(int8=True), data)
     return data
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Path]:
+    """A real PostgreSQL server: the folder of its socket, as the URL's parameter `host` wants it."""
+    from postgres import running_server
+
+    with running_server() as folder:
+        yield folder

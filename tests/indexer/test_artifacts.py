@@ -16,6 +16,7 @@ import pytest
 from stories import STORIES, write_corpus
 
 import indexer.artifacts
+import indexer.assemble
 import indexer.build
 from indexer.artifacts import STEPS, Store
 from indexer.build import Built, build
@@ -49,6 +50,7 @@ build(sys.argv[2], BuildSettings(language="en"), Path(sys.argv[3]), cores=1)
 KILLED_WHILE_EMBEDDING = """
 import os, signal, sys
 from pathlib import Path
+import indexer.assemble
 import indexer.build
 from indexer.encoder import Encoder
 from indexer.settings import BuildSettings
@@ -62,7 +64,7 @@ def encode_documents(self, texts):
     return encode(self, texts)
 
 Encoder.encode_documents = encode_documents
-indexer.build.DOCUMENTS_PER_PART = 2
+indexer.assemble.DOCUMENTS_PER_PART = 2
 indexer.build.build(sys.argv[1], BuildSettings(language="en"), Path(sys.argv[2]), cores=1)
 """
 
@@ -291,6 +293,131 @@ def test_one_build_at_a_time(data: Path, corpus: Path) -> None:
     assert build(str(corpus), SETTINGS, data, cores=1).fresh
 
 
+# --- published without going live -----------------------------------------------------------------------------------
+
+
+def publish_quietly(store: Store, fingerprint: str) -> str:
+    """Publish an artifact that does not go live and return its id."""
+    with store.building():
+        staging = store.staging(fingerprint)
+        (staging / "file").write_text(fingerprint)
+        return store.publish(staging, draft(fingerprint, store.kind), live=False).id
+
+
+def test_published_without_going_live(tmp_path: Path) -> None:
+    """An artifact can be published beside the live one: CURRENT is not even written again."""
+    store = Store("model", tmp_path)
+    live = publish(store, "ab" * 32)
+    before = (store.root / "CURRENT").stat()
+    beside = publish_quietly(store, "cd" * 32)
+    after = (store.root / "CURRENT").stat()
+    assert (before.st_mtime_ns, before.st_ino) == (after.st_mtime_ns, after.st_ino)
+    assert store.current_id() == live
+    assert store.ids() == [live, beside]
+    assert list(store.verify(beside).files) == ["file"]
+    with store.building():  # what finishes interrupted publishing leaves it alone
+        assert store.current_id() == live
+
+
+def test_the_first_artifact_may_stay_in_the_background(tmp_path: Path) -> None:
+    """Also where nothing is live yet, nothing goes live; `resolve` says what to do."""
+    store = Store("index", tmp_path)
+    artifact = publish_quietly(store, "ab" * 32)
+    assert store.current_id() is None
+    with pytest.raises(UserError, match="there is no index yet"):
+        store.resolve()
+    found = store.reuse("ab" * 32)
+    assert found and found.id == artifact == store.current_id()
+
+
+def test_reuse_leaves_it_in_the_background(tmp_path: Path) -> None:
+    """Asked for without ``live``, it is found and stays where it is, however often."""
+    store = Store("index", tmp_path)
+    live, beside = publish(store, "ab" * 32), publish_quietly(store, "cd" * 32)
+    for _ in range(2):
+        found = store.reuse("cd" * 32, live=False)
+        assert found and found.id == beside
+        assert store.current_id() == live
+    newer = publish(store, "ef" * 32)
+    assert store.reuse("ab" * 32, live=False)
+    assert store.current_id() == newer  # nor is an older one put live again
+
+
+def test_it_goes_live_when_it_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The first time that it is asked for with ``live`` it goes live, though an older one is: nobody has rolled back."""
+    store = Store("index", tmp_path)
+    older, beside = publish(store, "ab" * 32), publish_quietly(store, "cd" * 32)
+    store.reuse("cd" * 32)
+    assert store.current_id() == beside
+    assert capsys.readouterr().err == f"live: {beside}\n"
+    # From then on it is an artifact as any other: after a rollback it stays in the background.
+    store.activate(older)
+    store.reuse("cd" * 32)
+    assert store.current_id() == older
+    assert "by choice" in capsys.readouterr().err
+
+
+def test_one_that_was_activated_was_live(tmp_path: Path) -> None:
+    """Activating it by hand counts as having been live: a rollback from it stays."""
+    store = Store("model", tmp_path)
+    older, beside = publish(store, "ab" * 32), publish_quietly(store, "cd" * 32)
+    store.activate(beside)
+    store.activate(older)
+    store.reuse("cd" * 32)
+    assert store.current_id() == older
+
+
+def test_killed_while_going_live(tmp_path: Path) -> None:
+    """Killed before CURRENT is replaced, an artifact that was never live goes live when it is asked for again."""
+    store = Store("index", tmp_path)
+    older, beside = publish(store, "ab" * 32), publish_quietly(store, "cd" * 32)
+    program = (
+        "import os, signal, sys; from pathlib import Path; import indexer.artifacts\n"
+        "def reached(step):\n    if step == 'current-written': os.kill(os.getpid(), signal.SIGKILL)\n"
+        "indexer.artifacts.reached = reached\n"
+        "indexer.artifacts.Store('index', Path(sys.argv[1])).reuse('cd' * 32)"
+    )
+    assert python(program, tmp_path).returncode == -signal.SIGKILL
+    assert store.current_id() == older
+    store.reuse("cd" * 32)
+    assert store.current_id() == beside
+
+
+def test_killed_while_publishing_quietly(tmp_path: Path) -> None:
+    """Killed right after the rename, it is there, not live, and goes live when it is asked for: nothing else happens."""
+    store = Store("index", tmp_path)
+    older = publish(store, "ab" * 32)
+    staging = store.staging("cd" * 32)
+    (staging / "file").write_text("content")
+    program = (
+        "import os, signal, sys; from pathlib import Path; import indexer.artifacts\n"
+        "from indexer.manifest import Manifest\n"
+        "def reached(step):\n    if step == 'renamed': os.kill(os.getpid(), signal.SIGKILL)\n"
+        "indexer.artifacts.reached = reached\n"
+        "store = indexer.artifacts.Store('index', Path(sys.argv[1]))\n"
+        "with store.building():\n"
+        "    store.publish(Path(sys.argv[2]), Manifest.model_validate_json(sys.argv[3]), live=False)"
+    )
+    assert python(program, tmp_path, staging, draft("cd" * 32).model_dump_json()).returncode == -signal.SIGKILL
+    assert len(store.ids()) == 2
+    with store.building():
+        assert store.current_id() == older
+    assert store.reuse("cd" * 32)
+    assert store.current_id() == store.ids()[-1] != older
+
+
+def test_prune_removes_the_marker_with_the_artifact(tmp_path: Path) -> None:
+    """What says that an artifact was never live goes with it, and so does what a killed publishing has left of it."""
+    store = Store("index", tmp_path)
+    removed, kept = publish_quietly(store, "ab" * 32), publish_quietly(store, "cd" * 32)
+    live = publish(store, "ef" * 32)
+    (store.root / ".quiet-20260101T000000Z-00000000").write_text("of a publishing that was killed\n")
+    assert set(store.prune(keep=2, pinned=set())) == {removed, ".quiet-20260101T000000Z-00000000"}
+    assert {path.name for path in store.root.iterdir()} == {"CURRENT", ".lock", kept, live, f".quiet-{kept}"}
+    assert store.prune(keep=0, pinned=set()) == [kept]
+    assert {path.name for path in store.root.iterdir()} == {"CURRENT", ".lock", live}
+
+
 # --- killed ---------------------------------------------------------------------------------------------------------
 
 
@@ -356,7 +483,7 @@ def test_killed_while_embedding(data: Path, corpus: Path, tmp_path: Path, monkey
     with journal.open("ab") as file:
         file.write(b"half a row")  # the kill came in the middle of a write
 
-    monkeypatch.setattr(indexer.build, "DOCUMENTS_PER_PART", 2)
+    monkeypatch.setattr(indexer.assemble, "DOCUMENTS_PER_PART", 2)
     resumed = build(str(corpus), SETTINGS, data, cores=1).manifest
     undisturbed = build(str(corpus), SETTINGS, undisturbed_data, cores=1).manifest
     assert undisturbed.counts["reused"] == 0

@@ -15,6 +15,7 @@ import pytest
 from stories import STORIES, WORDS, write_corpus
 from tests_support import make_tiny_model
 
+import indexer.assemble
 import indexer.build
 from indexer.artifacts import Store
 from indexer.build import build
@@ -322,9 +323,9 @@ def test_an_altered_model_is_refused(data: Path, corpus: Path) -> None:
 
 def test_wrong_vectors_are_noticed(data: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Vectors that belong to other passages are noticed before they are published."""
-    blocks = indexer.build.VectorJournal.blocks
+    blocks = indexer.assemble.VectorJournal.blocks
     monkeypatch.setattr(
-        indexer.build.VectorJournal, "blocks", lambda self: (np.roll(block, 1, axis=0) for block in blocks(self))
+        indexer.assemble.VectorJournal, "blocks", lambda self: (np.roll(block, 1, axis=0) for block in blocks(self))
     )
     refused(corpus, data, "does not hold the vectors of its passages")
 
@@ -431,7 +432,7 @@ def test_a_rollback_stays(data: Path, tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_copies_in_different_parts_are_ties(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Copies of a text have the same vector wherever they stand in the corpus, so that their order is that of the ids."""
-    monkeypatch.setattr(indexer.build, "DOCUMENTS_PER_PART", 3)
+    monkeypatch.setattr(indexer.assemble, "DOCUMENTS_PER_PART", 3)
     chance = random.Random(2)
     rows = [{"id": f"x{at:02}", "text": " ".join(chance.choices(WORDS, k=chance.randint(2, 25)))} for at in range(40)]
     for at, name in ((3, "z"), (11, "y"), (20, "b"), (31, "a"), (39, "c")):

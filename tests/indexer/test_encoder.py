@@ -103,6 +103,16 @@ def test_queries_as_sentence_transformers(pair: Pair) -> None:
     assert cosines(expected, vectors).min() > 0.999
 
 
+def test_many_queries_at_once(pair: Pair) -> None:
+    """Queries that are encoded together get the vectors that they get alone, with the query prompt, in their order."""
+    queries = [*QUERIES, sentence(30, 2), "the cat", *(sentence(size, size) for size in range(1, 20))]
+    alone = np.stack([pair.encoder.encode_query(query) for query in queries])
+    together = pair.encoder.encode_queries(queries)
+    assert together.dtype == np.float32
+    assert np.allclose(together, alone, atol=1e-4 * np.abs(alone).max())
+    assert pair.encoder.encode_queries([]).shape == (0, pair.encoder.contract.dimension)
+
+
 def test_prompts_are_applied(pair: Pair) -> None:
     """A model with prompts gives a query another vector than a document of the same text; one without does not."""
     queries = np.stack([pair.encoder.encode_query(query) for query in QUERIES])

@@ -289,6 +289,29 @@ def test_lexical_search_needs_no_encoder(stories: Retriever, monkeypatch: pytest
         stories.search("queen", "dense")
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("query", QUERIES)
+def test_a_vector_that_is_known(
+    large: Retriever, query: str, mode: Literal["hybrid", "dense", "lexical"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search whose vector is given is the search that encodes the query itself, and does not encode it."""
+    expected = large.search(query, mode)
+    vector = large.index.encoder.encode_query(query)
+    monkeypatch.setattr(Encoder, "encode_query", None)
+    for scale in (1, 3):  # the length of a vector is of no consequence
+        given = large.search(query, mode, vector=scale * vector)
+        assert given.rows.tolist() == expected.rows.tolist()
+        assert np.allclose(given.scores, expected.scores, atol=1e-5)
+    assert (given.vector is None) == (mode == "lexical")
+
+
+def test_a_vector_decides(large: Retriever) -> None:
+    """It is the given vector that searches, not the words: those of another query find what that query finds."""
+    other = large.search("snow", "dense")
+    assert large.search("king queen castle", "dense", vector=other.vector).rows.tolist() == other.rows.tolist()
+    assert large.search("king queen castle", "dense").rows.tolist() != other.rows.tolist()
+
+
 # --- similar documents ----------------------------------------------------------------------------------------------
 
 
