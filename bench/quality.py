@@ -19,10 +19,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import ir_measures
 import numpy as np
 import pyarrow.parquet as pq
-from ir_measures import RR, R, nDCG
 
 from indexer.artifacts import Store, data_dir
 from indexer.build import build
@@ -32,10 +30,10 @@ from indexer.index import Index
 from indexer.progress import Bar, say
 from indexer.retrieval import Ranking, Retriever
 from indexer.settings import BuildSettings
+from trainer.measures import MEASURES, per_query
+from trainer.significance import interval
 
-MEASURES = {"nDCG@10": nDCG @ 10, "MRR@10": RR @ 10, "Recall@100": R @ 100}
 DEPTH = 100
-RESAMPLES = 2_000
 WEIGHTS = [weight / 10 for weight in range(11)]
 
 Rankings = dict[str, Ranking]
@@ -83,21 +81,12 @@ class Dataset:
 
 def evaluate(dataset: Dataset, ids: list[str], rankings: Rankings) -> dict[str, dict[str, float]]:
     """Return mean and 95 % bootstrap interval of each measure; a query without a result counts as zero."""
-    scored = {
-        query: {ids[row]: -float(place) for place, row in enumerate(ranking.rows[:DEPTH].tolist())}
-        for query, ranking in rankings.items()
-    }
-    values: dict[str, dict[str, float]] = {name: dict.fromkeys(dataset.queries, 0.0) for name in MEASURES}
-    names = {measure: name for name, measure in MEASURES.items()}
-    for metric in ir_measures.iter_calc(list(MEASURES.values()), dataset.qrels, scored):
-        values[names[metric.measure]][metric.query_id] = metric.value
-    random = np.random.default_rng(0)
+    run = {query: [ids[row] for row in ranking.rows[:DEPTH].tolist()] for query, ranking in rankings.items()}
     summary = {}
-    for name, per_query in values.items():
-        numbers = np.array(list(per_query.values()))
-        means = numbers[random.integers(0, len(numbers), (RESAMPLES, len(numbers)))].mean(axis=1)
-        low, high = np.percentile(means, [2.5, 97.5])
-        summary[name] = {"mean": float(numbers.mean()), "low": float(low), "high": float(high)}
+    for name, values in per_query(dataset.qrels, run).items():
+        numbers = list(values.values())
+        low, high = interval(numbers, seed=0)
+        summary[name] = {"mean": float(np.mean(numbers)), "low": low, "high": high}
     return summary
 
 

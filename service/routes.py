@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, HTMLResponse
 
 from indexer import __version__
 from indexer.retrieval import Hit, Ranking, Retriever
 from service import schemas
+from service.model import REPORT_JSON, REPORT_PAGE
 from service.problems import RESPONSES, Problem
+from service.searcher import Serving
 
 PAGE = Path(__file__).parent / "page"
 PAGE_HEADERS = {
@@ -23,15 +25,26 @@ PAGE_HEADERS = {
     "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "Cache-Control": "no-cache",
 }
+REPORT_HEADERS = {
+    # It has one inline style sheet, whose hash its own policy names; a script it has none, wherever it comes from.
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "Cache-Control": "no-cache",
+}
 ASSETS = {"app.js": "text/javascript", "style.css": "text/css", "icon.svg": "image/svg+xml"}
 
 router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500, 503)})
 
 
+def serving(request: Request) -> Serving:
+    """Return the live index with its model: taken once per request, so that its answer comes from one index."""
+    live: Serving = request.app.state.searcher.live
+    return live
+
+
 def live_retriever(request: Request) -> Retriever:
-    """Return the retriever of the live index: taken once per request, so that its answer comes from one index."""
-    retriever: Retriever = request.app.state.searcher.retriever
-    return retriever
+    """Return the retriever of the live index."""
+    return serving(request).retriever
 
 
 Live = Annotated[Retriever, Depends(live_retriever)]
@@ -84,21 +97,44 @@ def document(request: Request, live: Live, document_id: str) -> schemas.Document
 
 @router.get("/info", tags=["operate"], summary="What is served")
 def info(request: Request) -> schemas.Info:
-    """Return version, index, model and how the index was built."""
+    """Return version, index and model, how the index was built, and by how much the model beat its base."""
     try:
-        live = live_retriever(request)
+        live = serving(request)
     except Problem:
-        return schemas.Info(name="Dowse", version=__version__, index=None)
-    manifest = live.index.manifest
+        return schemas.Info(name="Dowse", version=__version__, index=None, model=None)
+    index = live.retriever.index
+    manifest = index.manifest
     details = schemas.IndexDetails(
-        **_index(live).model_dump(),
+        **_index(live.retriever).model_dump(),
         passages=manifest.counts["passages"],
         created=manifest.created,
         config=manifest.config,
         encoder=manifest.encoder.model_dump(),
-        metadata=live.index.metadata_types,
+        metadata=index.metadata_types,
     )
-    return schemas.Info(name="Dowse", version=__version__, index=details)
+    return schemas.Info(name="Dowse", version=__version__, index=details, model=live.model.facts())
+
+
+@router.head("/report", include_in_schema=False)
+@router.get(
+    "/report",
+    tags=["operate"],
+    summary="Report of the live model, as a page",
+    response_class=HTMLResponse,
+    responses={404: RESPONSES[404]},
+)
+def report_page(request: Request) -> FileResponse:
+    """Return the evaluation of the model that answers against its base: figures, plots, gained and lost queries."""
+    return _report(request, REPORT_PAGE, "text/html", REPORT_HEADERS)
+
+
+@router.head("/report.json", include_in_schema=False)
+@router.get(
+    "/report.json", tags=["operate"], summary="Report of the live model, as JSON", responses={404: RESPONSES[404]}
+)
+def report_json(request: Request) -> FileResponse:
+    """Return what the report's page shows, for programs."""
+    return _report(request, REPORT_JSON, "application/json", {"Cache-Control": "no-cache"})
 
 
 @router.head("/livez", include_in_schema=False)
@@ -177,6 +213,16 @@ def _result(hit: Hit, *, explain: bool) -> schemas.Result:
 def _index(live: Retriever) -> schemas.IndexInfo:
     manifest = live.index.manifest
     return schemas.IndexInfo(id=manifest.id, model=manifest.parents["model"], documents=len(live.index))
+
+
+def _report(request: Request, name: str, media_type: str, headers: dict[str, str]) -> FileResponse:
+    model = serving(request).model
+    path = model.file(name)
+    if path is None:
+        raise Problem(
+            404, "not-found", f"The live model {model.manifest.id} has no report; `python -m trainer run` tunes one"
+        )
+    return FileResponse(path, media_type=media_type, headers=headers)
 
 
 def _row(live: Retriever, document_id: str) -> int:

@@ -4,29 +4,40 @@ from __future__ import annotations
 
 import logging
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 from indexer.artifacts import Store
 from indexer.errors import UserError
 from indexer.index import Index
 from indexer.retrieval import Retriever
+from service.model import LiveModel
 from service.problems import Problem
 
 log = logging.getLogger("dowse.service")
 
 
+@dataclass(frozen=True)
+class Serving:
+    """The live index and the model that it pins: replaced together, never one without the other."""
+
+    retriever: Retriever
+    model: LiveModel
+
+
 class Searcher:
     """Holds one retriever and follows ``indexes/CURRENT``.
 
-    A request takes `retriever` once and keeps it, so that its answer comes from one index whatever is published
+    A request takes `live` once and keeps it, so that its answer comes from one index whatever is published
     meanwhile. An index that cannot be opened leaves the one before in place.
     """
 
     def __init__(self, data: Path, cores: int | None, poll_seconds: float) -> None:
         self._store = Store("index", data)
+        self._models = Store("model", data)
         self._cores = cores
         self._poll_seconds = poll_seconds
-        self._retriever: Retriever | None = None
+        self._live: Serving | None = None
         self._refused: tuple[str, int] | None = None
         self._reason = ""
         self._stop = threading.Event()
@@ -35,7 +46,7 @@ class Searcher:
     def start(self) -> None:
         """Open the live index, if there is one, and follow what is published."""
         self.refresh()
-        if self._retriever is None:
+        if self._live is None:
             log.warning("not ready: %s", self._reason)
         self._thread.start()
 
@@ -45,15 +56,15 @@ class Searcher:
         self._thread.join()
 
     @property
-    def retriever(self) -> Retriever:
-        """The retriever of the live index.
+    def live(self) -> Serving:
+        """The live index and its model.
 
         Raises:
             Problem: there is none; the detail says why and what to run.
         """
-        if self._retriever is None:
+        if self._live is None:
             raise Problem(503, "not-ready", self._reason)
-        return self._retriever
+        return self._live
 
     def refresh(self) -> None:
         """Open the live index unless it is the one that is open, or one that was refused already."""
@@ -63,13 +74,14 @@ class Searcher:
                 self._reason = "There is no index yet; run `python -m indexer build CORPUS`"
                 return
             activated = (current, self._store.activated())
-            if activated == self._refused or (self._retriever and self._retriever.index.manifest.id == current):
+            if activated == self._refused or (self._live and self._live.retriever.index.manifest.id == current):
                 return
             self._refused = activated  # until `activate` is called again, perhaps after a repair
             retriever = Retriever(Index.open(self._store.path(current), cores=self._cores))
             # The first query maps files and makes threads: nobody should have to wait for that.
             retriever.page(retriever.search("warm up"), 0, 1)
-            self._retriever, self._refused = retriever, None
+            model = LiveModel(self._models.path(retriever.index.manifest.parents["model"]))
+            self._live, self._refused = Serving(retriever, model), None
             log.info("index %s: %d documents", current, len(retriever.index))
         except (UserError, OSError) as error:
             self._reason = "The index cannot be opened; run `python -m indexer verify`, then activate or build another"

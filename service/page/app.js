@@ -21,12 +21,14 @@ let view; // { q, mode, similar, title }: what the page shows or is about to sho
 let hits = []; // the hits on the page
 let pending = null; // the AbortController of the newest request
 let timer = 0; // the debounce of typing
+let told = ""; // the id of the model that the footer tells of
 let settled = false; // the history entry is one to come back to, so an edit starts a new one
 
 const count = (n) => n.toLocaleString("en");
 const documents = (n) => `${count(n)} document${n === 1 ? "" : "s"}`;
 const milliseconds = (ms) => `${ms.toFixed(1)} ms`;
 const scoreText = (score) => score.toFixed(Math.abs(score) < 10 ? 2 : 1).replace(/^-(0\.00)$/, "$1").replace("-", "−");
+const ndcg = (value) => value.toFixed(3).replace(/^0/, "");
 const kind = () => (view.similar ? "similar" : view.mode);
 const stops = () => [...document.querySelectorAll(".hit, #more:not([hidden])")]; // what the arrows go through
 
@@ -110,6 +112,7 @@ async function load({ more = false, size = PAGE } = {}) {
     if (request !== pending) return false;
     const index = answer.index;
     if (index) $("index").textContent = `Index ${index.id} · model ${index.model}`;
+    tellModel(index, answer.model);
     if (answer.results) showHits(answer, more, size);
     else showWelcome(index);
   } catch (problem) {
@@ -118,6 +121,25 @@ async function load({ more = false, size = PAGE } = {}) {
   }
   $("main").ariaBusy = "false";
   return true;
+}
+
+/** Says in the footer which model answers, and by how much it beat its base. A search only names the model, so what
+ *  there is to say of it is asked for once. */
+async function tellModel(index, model) {
+  if (!index?.model || index.model === told) return;
+  told = index.model;
+  model ??= (await ask("info").catch(() => ({}))).model;
+  if (model?.id !== told) return void (told = ""); // the index has changed meanwhile; the next answer tries again
+  const name = model.name.split("/").at(-1);
+  const gains = Object.entries({ dense: model.dense, hybrid: model.hybrid }).filter(([, gain]) => gain);
+  const figures = gains.map(([leg, gain], i) => `${leg}${i ? "" : " nDCG@10"} ${ndcg(gain.base)} → ${ndcg(gain.tuned)}`).join(", ");
+  const judged = model.judged_by === "labels" ? "held-out queries" : "held-out synthetic queries";
+  const tuned = ["tuned on this corpus", figures && `: ${figures} on ${judged}`, model.verdict !== "WIN" && `, verdict ${model.verdict}`];
+  $("model").textContent = `${name}, ${model.tuned ? tuned.filter(Boolean).join("") : "not tuned on this corpus"}`;
+  if (!model.report) return;
+  const link = make("a", "report");
+  link.href = model.report;
+  $("model").append(" · ", link);
 }
 
 /** Shows these parts of the page and no others, under the heading the view has. */

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import signal
@@ -16,14 +18,24 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from example_report import example_report
 from starlette.testclient import TestClient
 
+from indexer.artifacts import Store
 from indexer.build import Built, build
+from indexer.manifest import Manifest
 from indexer.settings import BuildSettings
 from service.app import create_app
 from service.settings import ServiceSettings
+from trainer.report import Report, write_report
 
 ROOT = Path(__file__).parents[2]
+METRICS = {
+    "base_dense_ndcg10": 0.1612,
+    "base_hybrid_ndcg10": 0.2673,
+    "dense_ndcg10": 0.2279,
+    "hybrid_ndcg10": 0.2914,
+}
 PATIENCE = 60  # seconds until something that happens by itself counts as not happening
 
 WANTED = {
@@ -134,6 +146,28 @@ def publish_columns(columns: dict[str, Any], data: Path, **settings: Any) -> Bui
     return build(str(corpus), BuildSettings(language="en", **settings), data)
 
 
+@pytest.fixture(scope="session")
+def publish_tuned() -> Callable[..., Manifest]:
+    """Publishes a tuned model: the live one of a data directory once more, with what a training run adds to it."""
+    return tuned_model
+
+
+def tuned_model(data: Path, report: Report | None, **config: Any) -> Manifest:
+    """Publish a model with ``report`` beside its files and return its manifest; ``config`` replaces what it says."""
+    models = Store("model", data)
+    base = models.manifest(models.current_id() or "")
+    config = {"tuned_from": base.id, "verdict": "WIN", "judged_by": "labels", **base.config, **config}
+    key = hashlib.sha256(json.dumps(config).encode()).hexdigest()
+    with models.building():
+        staging = models.staging(key)
+        shutil.copytree(models.path(base.id), staging, dirs_exist_ok=True)
+        if report:
+            write_report(report, staging / "report")
+        return models.publish(
+            staging, base.model_copy(update={"fingerprint": key, "config": config, "metrics": METRICS})
+        )
+
+
 @pytest.fixture
 def start_service() -> Iterator[Callable[..., Running]]:
     """Starts the program over a data directory, with options; whatever still runs after the test is killed."""
@@ -169,3 +203,15 @@ def live_service(tmp_path_factory: pytest.TempPathFactory, minilm_data: Path) ->
         assert running.end(signal.SIGINT) == 0, running.said
     finally:
         running.kill()
+
+
+@pytest.fixture(scope="session")
+def tuned_service(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Iterator[str]:
+    """The URL of the real program with a tuned model that has a report."""
+    data = tmp_path_factory.mktemp("tuned-live") / "data"
+    shutil.copytree(tiny_data, data)
+    tuned_model(data, example_report(queries=20, unseen=10), base="sentence-transformers/all-MiniLM-L6-v2")
+    publish_columns({"id": ["a", "b"], "text": ["The cat sits.", "The dog runs."]}, data)
+    running = Running(data)
+    yield running.url
+    running.kill()

@@ -55,7 +55,7 @@ def open_page(browser, live_service):
         complaints.append(f"dialog: {dialog.message}")
         dialog.dismiss()
 
-    def open_(path="/", width=1200, height=900, scheme="light"):
+    def open_(path="/", width=1200, height=900, scheme="light", url=live_service):
         size = {"width": width, "height": height}
         context = browser.new_context(viewport=size, color_scheme=scheme)
         contexts.append(context)
@@ -63,7 +63,7 @@ def open_page(browser, live_service):
         page.on("console", on_console)
         page.on("pageerror", lambda error: complaints.append(f"page error: {error}"))
         page.on("dialog", on_dialog)
-        page.goto(live_service.rstrip("/") + path)
+        page.goto(url.rstrip("/") + path)
         return page
 
     yield open_
@@ -291,3 +291,59 @@ def test_dark_scheme_applies(open_page):
     assert brightness(light, "backgroundColor") > 600
     assert brightness(dark, "backgroundColor") < 200
     assert brightness(dark, "color") > brightness(light, "color")
+
+
+STORIES = {"id": ["a", "b"], "text": ["The cat sits in the garden.", "The dog runs by the river."]}
+GAINS = "dense nDCG@10 .161 → .228, hybrid .267 → .291"
+
+
+def test_the_footer_names_the_model_that_answers(open_page):
+    """The footer says which model answers, and that nobody has tuned it; a search does not change that."""
+    page = open_page()
+    footer = page.locator("#model")
+    expect(footer).to_have_text("all-MiniLM-L6-v2, not tuned on this corpus")
+    expect(footer.get_by_role("link")).to_have_count(0)
+    search(page, QUERY)
+    expect(footer).to_have_text("all-MiniLM-L6-v2, not tuned on this corpus")
+
+
+def test_the_footer_says_by_how_much_the_model_beat_its_base(open_page, tuned_service):
+    """A tuned model's gains stand in the footer, also where the page opens with a search, and lead to its report."""
+    page = open_page("/?q=cat", url=tuned_service)
+    expect(hits(page).first).to_be_visible()
+    footer = page.locator("#model")
+    expect(footer).to_have_text(f"all-MiniLM-L6-v2, tuned on this corpus: {GAINS} on held-out queries · report")
+    footer.get_by_role("link", name="report").click()
+    expect(page.get_by_role("heading", name="The tuned model is better")).to_be_visible()
+    assert urlsplit(page.url).path == "/report"
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"judged_by": "synthetic queries"}, f": {GAINS} on held-out synthetic queries"),
+        ({"verdict": "LOSS"}, f": {GAINS} on held-out queries, verdict LOSS"),
+    ],
+)
+def test_the_footer_does_not_boast(open_page, data, publish, publish_tuned, start_service, config, said):
+    """The footer says when no human judged the gain, and when the model is live although it did not win."""
+    publish_tuned(data, None, base="all-MiniLM-L6-v2", **config)
+    publish(STORIES, data)
+    page = open_page(url=start_service(data).url)
+    expect(page.locator("#model")).to_have_text(f"all-MiniLM-L6-v2, tuned on this corpus{said}")
+
+
+def test_the_report_is_readable_everywhere(open_page, tuned_service):
+    """Under its policy the report has its style and plots, in light and dark, and fits a phone, all cards opened."""
+    colours = {}
+    for scheme in ("light", "dark"):
+        page = open_page("/report", width=360, height=740, scheme=scheme, url=tuned_service)
+        page.locator("details").evaluate_all("all => all.forEach(one => { one.open = true; })")
+        assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+        expect(page.get_by_role("img")).to_have_count(9)
+        assert page.locator("svg.plot").evaluate_all("all => Math.min(...all.map(one => one.clientWidth))") > 200
+        colours[scheme] = [
+            page.evaluate(f"getComputedStyle(document.querySelector('{part}')).{name}")
+            for part, name in (("body", "backgroundColor"), (".fill-ink", "fill"), (".stroke-tuned", "stroke"))
+        ]
+    assert all(light != dark for light, dark in zip(colours["light"], colours["dark"], strict=True))
