@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, NoReturn
 
 import pytest
 import yaml
+from pydantic import BaseModel
+from typer.main import get_command
 
+from indexer.cli import app as indexer_app
+from indexer.settings import BuildSettings
 from service.settings import ServiceSettings
+from trainer.cli import app as trainer_app
+from trainer.settings import RunSettings
 
 ROOT = Path(__file__).parents[1]
 PROGRAMS = ("trainer", "indexer", "service")
@@ -24,9 +33,51 @@ def dockerfile_stage(name: str) -> str:
 
 
 def compose() -> dict[str, Any]:
-    """Return the services of docker-compose.yml, its variables not replaced."""
+    """Return the services that `up` starts by itself, with their variables not replaced: none of a profile."""
     services: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
-    return services
+    return {name: service for name, service in services.items() if "profiles" not in service}
+
+
+def command(service: dict[str, Any], variables: dict[str, str]) -> list[str]:
+    """Return a service's command as it is with these variables set, with host paths for what is mounted one by one."""
+
+    def fill(text: str) -> str:
+        return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: variables.get(found[1]) or found[2], text)
+
+    words = [fill(word) for word in service["command"]]
+    for mount in service["volumes"]:
+        if isinstance(mount, dict):
+            assert mount["read_only"] is True
+            words = [word.replace(fill(mount["target"]), fill(mount["source"])) for word in words]
+    return words
+
+
+class _Called(Exception):  # noqa: N818 - the end of a test's call, not a defect
+    """Corpus and settings that a program was about to work with."""
+
+
+Asked = Callable[..., tuple[str, Any]]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+    """Return a function that says which corpus and settings a service would work with; no work is done."""
+
+    def called(source: str, settings: BaseModel) -> NoReturn:
+        raise _Called(source, settings)
+
+    for name, function in (("trainer.run", "run"), ("indexer.build", "build")):
+        stub = ModuleType(name)
+        setattr(stub, function, called)
+        monkeypatch.setitem(sys.modules, name, stub)
+
+    def ask(service: str, **variables: str) -> tuple[str, Any]:
+        app = {"trainer": trainer_app, "indexer": indexer_app}[service]
+        with pytest.raises(_Called) as caught:
+            get_command(app).main(command(compose()[service], variables), standalone_mode=False)
+        return caught.value.args
+
+    return ask
 
 
 def pins(lock: str) -> dict[str, str]:
@@ -83,11 +134,62 @@ def test_steps_run_in_order() -> None:
     """Each step waits until the one before has succeeded, so that nothing is replaced after a failure."""
     order = ["prepare", "sample", "trainer", "indexer", "service"]
     services = compose()
-    assert sorted(services) == sorted(order)
+    assert list(services) == order
     for before, after in pairwise(order):
         assert services[after]["depends_on"] == {before: {"condition": "service_completed_successfully"}}
         assert services[before]["restart"] == "no"
     assert services["service"]["restart"] == "unless-stopped"
+
+
+def test_without_variables_the_programs_have_their_defaults(asked: Asked) -> None:
+    """Variables that are not set reach no setting as empty texts; only the time to learn is shorter."""
+    corpus = "/corpus/data/corpus.parquet"
+    assert asked("trainer") == (corpus, RunSettings(budget="5m", llm_wait=3600))
+    assert asked("indexer") == (corpus, BuildSettings())
+
+
+def test_a_file_without_a_name_is_none() -> None:
+    """`--qrels "$QRELS"` in a script is no labels where the variable is not set."""
+    assert RunSettings.model_validate({"qrels": "", "queries": ""}) == RunSettings()
+
+
+def test_every_variable_reaches_its_setting(asked: Asked, tmp_path: Path) -> None:
+    """What .env names is learned from, for as long as it says and from the model that it says."""
+    (tmp_path / "judged.csv").write_text("query_id,doc_id\n")
+    given = {
+        "CORPUS": "/srv/homes.csv", "ID_COLUMN": "sku", "TEXT_COLUMN": "description", "TITLE_COLUMN": "none",
+        "MODEL": "BAAI/bge-small-en-v1.5", "TRAIN_BUDGET": "1h", "LLM_URL": "http://gpu:8080/v1", "LLM_MODEL": "llama3",
+        "QRELS": str(tmp_path / "judged.csv"), "QUERIES": "./asked.csv",
+    }  # fmt: skip
+    corpus, settings = asked("trainer", **given)
+    assert corpus == given["CORPUS"]
+    assert settings.model_dump(exclude_defaults=True, mode="json") == {
+        "id_column": "sku", "text_column": "description", "title_column": "none", "model": given["MODEL"], "budget": "1h",
+        "llm": given["LLM_URL"], "llm_model": "llama3", "llm_wait": 3600.0,
+        "qrels": given["QRELS"], "queries": "asked.csv",
+    }  # fmt: skip
+
+
+def test_trainer_and_indexer_agree_about_the_corpus(asked: Asked) -> None:
+    """The index that the trainer has made of the base is the one that the indexer would build: nothing is done twice."""
+    columns = {"ID_COLUMN": "sku", "TEXT_COLUMN": "description", "TITLE_COLUMN": "name"}
+    for variables in ({}, columns, {"CORPUS": "./homes.csv"}):
+        learned, training = asked("trainer", **variables)
+        indexed, building = asked("indexer", **variables)
+        assert learned == indexed
+        shared = (RunSettings.model_fields.keys() & BuildSettings.model_fields.keys()) - {"model", "force"}
+        assert training.model_dump(include=shared) == building.model_dump(include=shared)
+
+
+def test_profile_llm_is_asked_for_by_name() -> None:
+    """A language model is fetched and run only for those who say so, and the trainer knows where it is."""
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
+    assert [name for name, service in services.items() if service.get("profiles") == ["llm"]] == [
+        "ollama",
+        "ollama-pull",
+    ]
+    assert services["trainer"]["environment"]["OLLAMA_HOST"] == services["ollama-pull"]["environment"]["OLLAMA_HOST"]
+    assert all(service["cap_drop"] == ["ALL"] for service in services.values())
 
 
 def test_only_the_step_that_changes_owners_is_root() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer import modules
@@ -11,9 +12,13 @@ from stories import WORDS, write_corpus
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
+from indexer.artifacts import Store
 from indexer.manifest import Manifest
+from indexer.vectors import MAP
 from trainer.base import publish_base
+from trainer.publish import write_model
 from trainer.settings import BaseSettings
+from trainer.tuned import with_map
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
@@ -72,3 +77,16 @@ def publish(model: Path, data: Path) -> Manifest:
     """Publish a model directory, with 8-bit weights too, and return its manifest."""
     texts = write_corpus(model.parent / "parity.parquet")
     return publish_base(str(model), BaseSettings(int8=True, corpus=str(texts)), data).manifest
+
+
+def publish_mapped(data: Path, matrix: np.ndarray) -> Manifest:
+    """Publish the live model with a linear map behind it, as a training run does, make it live, return its manifest."""
+    models = Store("model", data)
+    base = models.resolve()
+    with models.building():
+        staging = models.staging("ab" * 32)
+        written = write_model(with_map(base, matrix), staging, ["the cat", "the storm at sea"], int8=False)
+        np.save(staging / MAP, matrix, allow_pickle=False)
+        config = {"map_of": base.name, "tuned_from": base.name}
+        draft = Manifest(kind="model", fingerprint="ab" * 32, inputs=[], config=config, **vars(written))
+        return models.publish(staging, draft)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from indexer.artifacts import Store
 from indexer.errors import UserError
-from indexer.manifest import InputEntry, Manifest, describe_files, fingerprint, library_versions
+from indexer.manifest import InputEntry, Manifest, describe_files, fingerprint
 from indexer.progress import say, stage
 from trainer.settings import BaseSettings
 
@@ -29,13 +28,16 @@ class Published:
     fresh: bool
 
 
-def publish_base(model: str | None, settings: BaseSettings, data: Path | None = None) -> Published:
+def publish_base(
+    model: str | None, settings: BaseSettings, data: Path | None = None, *, live: bool = True
+) -> Published:
     """Publish a model with its ONNX files and make it the live one.
 
     Args:
         model: name on the Hub or a local directory; by default the packaged all-MiniLM-L6-v2.
         settings: precision and the texts for the parity check.
         data: the data directory; by default ``$DOWSE_DATA``.
+        live: whether the model goes live.
 
     Raises:
         UserError: the model cannot be loaded, or its ONNX form gives other vectors.
@@ -47,9 +49,18 @@ def publish_base(model: str | None, settings: BaseSettings, data: Path | None = 
         inputs = [_describe(name, directory)]
         key = fingerprint("model", {}, inputs, recipe)
         draft = partial(Manifest, kind="model", fingerprint=key, inputs=inputs, config=recipe)
-        if not settings.force and (existing := models.reuse(key)):
+        if not settings.force and (existing := models.reuse(key, live=live and not _has_heir(models, key))):
             return Published(existing, fresh=False)
-        return Published(_publish(models, directory, models.staging(key), settings, draft), fresh=True)
+        return Published(_publish(models, directory, models.staging(key), settings, draft, live=live), fresh=True)
+
+
+def _has_heir(models: Store, key: str) -> bool:
+    """Say whether the live model was tuned from the one with this fingerprint: then that one stays in the background."""
+    live = models.current_id()
+    if live is None or live not in models.ids():
+        return False
+    parent = models.manifest(live).config.get("tuned_from")
+    return parent in models.ids() and models.manifest(parent).fingerprint == key
 
 
 def locate(model: str | None) -> tuple[str, Path]:
@@ -83,30 +94,23 @@ def locate(model: str | None) -> tuple[str, Path]:
 
 
 def _publish(
-    models: Store, directory: Path, folder: Path, settings: BaseSettings, draft: Callable[..., Manifest]
+    models: Store,
+    directory: Path,
+    folder: Path,
+    settings: BaseSettings,
+    draft: Callable[..., Manifest],
+    *,
+    live: bool,
 ) -> Manifest:
-    from trainer.export import encoder_contract, export_onnx, load, quantise
-    from trainer.parity import check_parity, parity_texts
+    from trainer.export import load
+    from trainer.parity import parity_texts
+    from trainer.publish import write_model
 
     with stage("load the model"):
         model = load(directory)
-    shutil.rmtree(folder)  # an export is quick: nothing of a killed one is taken up
-    folder.mkdir()
-    model.save_pretrained(str(folder), create_model_card=False)
-    contract = encoder_contract(model)
-    with stage("export to ONNX"):
-        export_onnx(model, folder / "onnx" / "model.onnx")
-        if settings.int8:
-            quantise(folder / "onnx" / "model.onnx", folder / "onnx" / "model_int8.onnx")
-    manifest = models.publish(
-        folder,
-        draft(
-            encoder=contract,
-            counts={"parameters": sum(parameter.numel() for parameter in model.parameters())},
-            metrics=check_parity(model, folder, contract, parity_texts(settings), int8=settings.int8),
-            versions=library_versions("sentence-transformers", "transformers", "torch", "onnx", "onnxruntime"),
-        ),
-    )
+    written = write_model(model, folder, parity_texts(settings), int8=settings.int8)
+    manifest = models.publish(folder, draft(**vars(written)), live=live)
+    contract = manifest.encoder
     say(f"model {manifest.id}: {contract.dimension} dimensions, {contract.max_tokens} tokens")
     return manifest
 

@@ -35,9 +35,17 @@ def parity_texts(settings: BaseSettings) -> list[str]:
 
 
 def check_parity(
-    model: SentenceTransformer, folder: Path, contract: EncoderContract, texts: list[str], *, int8: bool
+    model: SentenceTransformer,
+    folder: Path,
+    contract: EncoderContract,
+    texts: list[str],
+    *,
+    int8: bool,
+    insist: bool = True,
 ) -> dict[str, float]:
     """Return the smallest cosine between the two encoders over ``texts``, per precision.
+
+    Without ``insist``, 8-bit weights that differ too much are left out of the result.
 
     Raises:
         UserError: a cosine is below 0.999 (32-bit floats) or 0.98 (8-bit integers).
@@ -52,6 +60,8 @@ def check_parity(
             vectors = Encoder(folder, contract, precision).encode_documents(texts)
             least = float(np.einsum("ij,ij->i", expected, unit(vectors)).min())
             if least < LEAST_COSINE[precision]:
+                if precision == "int8" and not insist:
+                    continue
                 raise UserError(
                     f"the {precision} ONNX encoder differs from sentence-transformers: cosine {least:.4f}, "
                     f"needed {LEAST_COSINE[precision]}; "

@@ -1,0 +1,162 @@
+"""What training is worth: base against tuned on the real test queries of data sets, through the code that serves.
+
+    python bench/recipes.py squad_v11_dev airbnb_menorca scifact                 # from the texts alone
+    python bench/recipes.py scifact --labelled --seeds 0                         # from the labels of the train split
+
+A data set is a directory with `corpus.parquet`, `queries.parquet` (id, text, split) and `qrels.parquet`. Titles are left
+out where they are the queries. The weight of the dense leg is the best one on the dev split, for each model, where there
+is a dev split; the verdict is the run's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from quality import Dataset
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+
+from indexer.artifacts import Store, data_dir
+from indexer.dense import DenseIndex
+from indexer.encoder import Encoder
+from indexer.errors import UserError
+from indexer.index import Index
+from indexer.retrieval import Retriever
+from indexer.vectors import MAP
+from trainer.encode import encode_passages, encode_queries
+from trainer.evaluate import Answers, ask
+from trainer.lessons import all_passages
+from trainer.linear_map import apply
+from trainer.questions import Questions
+from trainer.run import run
+from trainer.settings import RunSettings
+from trainer.significance import Difference, paired
+
+
+def answers(index: Index, model: Path, precision: str, questions: Questions) -> Answers:
+    """Ask the questions with a published model over the documents of ``index``, which has the base's vectors."""
+    encoder = Encoder.open(model, precision)  # type: ignore[arg-type]
+    if model.name == index.manifest.parents["model"]:
+        retriever = Retriever(index)
+    else:
+        step = model / MAP
+        vectors = (
+            apply(np.load(step, allow_pickle=False), all_passages(index))
+            if step.is_file()
+            else encode_passages("encode passages", encoder, index)
+        )
+        retriever = Retriever(index.with_encoder(encoder, DenseIndex.of(vectors)))
+    ids = [index.document(row).id for row in range(len(index))]
+    texts = list(questions.texts.values())
+    return ask("ask", retriever, questions, ids, encode_queries("encode", encoder, texts))
+
+
+def questions_of(folder: Path, split: str) -> Questions | None:
+    """Return the labelled queries of one split, or None where there are none."""
+    try:
+        dataset = Dataset.read(folder, split)
+    except UserError:
+        return None
+    return Questions(dataset.queries, dataset.qrels)
+
+
+def difference(base: Answers, tuned: Answers, weights: tuple[float, float], keys: list[str]) -> Difference:
+    """Compare nDCG@10 over some queries."""
+    before, after = base.measures(weights[0])["nDCG@10"], tuned.measures(weights[1])["nDCG@10"]
+    return paired([before[key] for key in keys], [after[key] for key in keys], seed=0)
+
+
+def measure(folder: Path, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Train once and measure on the test split."""
+    test, dev, train = (questions_of(folder, split) for split in ("test", "dev", "train"))
+    if test is None:
+        raise UserError(f"{folder}: no query of the split 'test' has an answer; give a data set that has such queries")
+    plain = Dataset.read(folder, "test").title_is_query()
+    labels = {"qrels": folder / "qrels.parquet", "queries": folder / "queries.parquet"} if arguments.labelled else {}
+    settings = RunSettings(
+        title_column="none" if plain else None, seed=seed, budget=arguments.budget, layers=arguments.layers, **labels
+    )
+    started = time.monotonic()
+    outcome = run(str(folder / "corpus.parquet"), settings, arguments.data)
+    seconds = time.monotonic() - started
+    models, indexes = Store("model", arguments.data), Store("index", arguments.data)
+    base = outcome.manifest.config["tuned_from"]
+    built = [manifest for manifest in map(indexes.manifest, indexes.ids()) if manifest.parents["model"] == base]
+    inputs = [entry.sha256 for entry in outcome.manifest.inputs]
+    index = Index.open(
+        indexes.path([each for each in built if each.inputs[0].sha256 == inputs[0]][-1].id), verify=False
+    )
+    if live := models.current_id():  # the next seed starts from the same base
+        models.activate(base if live != base else live)
+    precision = outcome.manifest.config["query_precision"]
+    both = {
+        name: (
+            answers(index, models.path(base), "fp32", part),
+            answers(index, models.path(outcome.manifest.id), precision, part),
+        )
+        for name, part in (("test", test), ("dev", dev))
+        if part is not None
+    }
+    chosen = both.get("dev")
+    own = index.fusion.dense_weight
+    weights = (
+        (chosen[0].best_weight, chosen[1].best_weight) if chosen else (own, outcome.manifest.config["dense_weight"])
+    )
+    before, after = both["test"]
+    trained = train.documents if train and arguments.labelled else set()
+    groups = {"all": list(test.texts), "unseen": list(test.unseen(trained).texts)}
+    result: dict[str, Any] = {
+        "dataset": folder.name, "seed": seed, "verdict": outcome.verdict, "seconds": round(seconds, 1), "weights": weights,
+        "base": {"dense": before.mean(1), "hybrid": before.mean(weights[0]), "lexical": before.mean(0)},
+        "tuned": {"dense": after.mean(1), "hybrid": after.mean(weights[1])},
+    }  # fmt: skip
+    for group, keys in groups.items():
+        for leg, pair in (("dense", (1.0, 1.0)), ("hybrid", weights)):
+            if keys:
+                result[f"{group} {leg}"] = difference(before, after, pair, keys).model_dump()
+    return result
+
+
+def line(result: dict[str, Any]) -> str:
+    """Return one run as a line."""
+    cells = [f"{result['dataset']:16} seed {result['seed']} {result['verdict']:4} {result['seconds']:6.0f} s"]
+    for leg in ("dense", "hybrid"):
+        cells.append(f"{leg} {result['base'][leg]:.4f} → {result['tuned'][leg]:.4f}")
+        found = {group: result.get(f"{group} {leg}") for group in ("all", "unseen")}
+        cells += [f"{name} {each['mean']:+.4f} ± {each['standard_error']:.4f}" for name, each in found.items() if each]
+    return "  ".join(cells) + f"  weights {result['weights'][0]}, {result['weights'][1]}"
+
+
+def main() -> None:
+    """Read the command line, train and measure, print a line a run and write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("datasets", nargs="+", type=Path, metavar="DATASET_DIR", help="directory of a data set")
+    parser.add_argument("--labelled", action="store_true", help="learn from the labels of the train split")
+    parser.add_argument("--seeds", type=lambda text: [int(each) for each in text.split(",")], default=[0], help="0,1,2")
+    parser.add_argument("--budget", default="15m", help="as of `trainer run`")
+    parser.add_argument("--layers", default="auto", choices=["auto", "never", "always"], help="as of `trainer run`")
+    parser.add_argument("--data", type=Path, default=data_dir() / "bench", help="where everything is kept (DATA/bench)")
+    parser.add_argument("--json", type=Path, help="file for the results (default: DATA/bench/recipes.json)")
+    arguments = parser.parse_args()
+    results = []
+    for folder in arguments.datasets:
+        for seed in arguments.seeds:
+            results.append(measure(folder, seed, arguments))
+            print(line(results[-1]), flush=True)
+            out = arguments.json or arguments.data / "recipes.json"
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,157 @@
+"""Can a verdict without labels be trusted? Good and harmful maps, judged by synthetic queries and by people's.
+
+    python bench/verdicts.py scifact squad_v11_dev airbnb_menorca --seeds 0,1,2
+
+For every map the verdict that a run without labels would give stands beside the real difference on the test queries.
+A line ends in `WRONG` where the verdict is WIN and the real queries show a significant loss, or where they show a
+significant gain and it is not WIN.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from quality import Dataset
+from recipes import questions_of
+
+from indexer.artifacts import Store, data_dir
+from indexer.build import build
+from indexer.dense import DenseIndex
+from indexer.encoder import Vectors
+from indexer.errors import UserError
+from indexer.index import Index
+from indexer.retrieval import Retriever
+from indexer.settings import BuildSettings
+from trainer.base import publish_base
+from trainer.compare import group
+from trainer.encode import encode_queries
+from trainer.evaluate import Answers, ask
+from trainer.ladder import EXPONENT, UNLABELLED
+from trainer.lessons import all_passages, distilled
+from trainer.linear_map import Lesson, apply, learn, scaled, whitening
+from trainer.material import TAKEN_OUT, Material, Test, gather
+from trainer.report import Group
+from trainer.settings import BaseSettings, RunSettings
+from trainer.verdict import MEASURE, better, decide, worse
+from trainer.workshop import Workshop
+
+MOST = 1_500
+"""People's queries that are asked, of those in the test split."""
+
+
+def maps(index: Index, material: Material, seed: int) -> Iterator[tuple[str, Callable[[], Vectors]]]:
+    """Yield names and makers of maps: the recipe, its parts, and recipes that do harm."""
+    passages, asked = all_passages(index), material.practice
+    texts = list(asked.questions.texts.values())
+    chance = np.random.default_rng(seed)
+    identity = np.eye(passages.shape[1], dtype=np.float32)
+
+    def lesson(start: Vectors, *, shuffled: bool) -> Lesson:
+        retriever = Retriever(index.with_encoder(index.encoder, DenseIndex.of(apply(start, passages))))
+        made = distilled(retriever, texts, apply(start, asked.vectors), apply(start, passages))
+        made = replace(made, queries=asked.vectors, passages=passages)
+        if not shuffled:
+            return made
+        order = chance.permutation(len(texts))
+        return replace(made, candidates=made.candidates[order], targets=made.targets[order])
+
+    settings = replace(UNLABELLED, seed=seed)
+    white = whitening(passages, EXPONENT)
+    yield "the recipe", lambda: learn(lesson(white, shuffled=False), white, settings)
+    yield "whitening", lambda: white
+    yield "distillation alone", lambda: learn(lesson(identity, shuffled=False), identity, settings)
+    yield "shuffled teacher", lambda: learn(lesson(identity, shuffled=True), identity, settings)
+    wild = replace(settings, pull=0.0, learning_rate=3e-3)
+    yield "shuffled, unbound", lambda: learn(lesson(identity, shuffled=True), identity, wild)
+    yield "whitening to the power 1", lambda: whitening(passages, 1.0)
+    yield "whitening to the power 1.5", lambda: whitening(passages, 1.5)
+    yield "the opposite of whitening", lambda: whitening(passages, -0.5)
+    yield "noise", lambda: scaled(identity + chance.normal(0, 0.03, identity.shape).astype(np.float32))
+
+
+def answers(test: Test, matrix: Vectors | None) -> Answers:
+    """Ask the questions of a test through a map."""
+    index, vectors = test.index, test.vectors
+    if matrix is not None:
+        index = index.with_encoder(index.encoder, DenseIndex.of(apply(matrix, all_passages(index))))
+        vectors = apply(matrix, vectors)
+    return ask("ask", Retriever(index), test.questions, test.ids, vectors)
+
+
+def compared(base: Answers, tuned: Answers, weight: float) -> Group:
+    """Compare two models over one group of questions."""
+    systems = {
+        f"{name} {leg}": found.measures(at)
+        for name, found in (("base", base), ("tuned", tuned))
+        for leg, at in (("dense", 1.0), ("hybrid", weight))
+    }
+    return group(systems, list(base.questions.texts), 0)
+
+
+def judge(folder: Path, seed: int, data: Path) -> tuple[int, int]:
+    """Print a line for each map; return the number of maps, and of wrong verdicts."""
+    plain = Dataset.read(folder, "test").title_is_query()
+    source, title = str(folder / "corpus.parquet"), "none" if plain else None
+    settings = RunSettings(title_column=title, seed=seed)
+    model = publish_base(None, BaseSettings(), data, live=False).manifest.id
+    index = Index.open(
+        Store("index", data).path(
+            build(source, BuildSettings(model=model, title_column=title), data, live=False).manifest.id
+        )
+    )
+    people = questions_of(folder, "test")
+    assert people is not None
+    people = people.only(list(people.texts)[:: -(-len(people) // MOST)])
+    with (
+        tempfile.TemporaryDirectory() as pool,
+        Workshop(data / "verdicts", f"{seed:02x}{zlib.crc32(folder.name.encode()) & 0xFFFFFF:06x}") as workshop,
+    ):
+        material = gather(source, index, settings, workshop, model=Store("model", data).path(model), pool=Path(pool))
+        vectors = encode_queries("encode", index.encoder, list(people.texts.values()))
+        tests = {**material.tests, "people": Test(people, vectors, index, material.documents.ids)}
+        weight = index.fusion.dense_weight
+        base = {name: answers(test, None) for name, test in tests.items()}
+        wrong = count = 0
+        for name, make in maps(index, material, seed):
+            matrix = make()
+            groups = {key: compared(base[key], answers(test, matrix), weight) for key, test in tests.items()}
+            verdict, _ = decide("synthetic queries", groups[material.deciding], groups.get(TAKEN_OUT))
+            real = {leg: found[MEASURE] for leg, found in groups["people"].differences.items()}
+            harmed = any(worse(each) for each in real.values())
+            gained = any(better(each) for each in real.values()) and not harmed
+            mistaken = (verdict == "WIN" and harmed) or (verdict != "WIN" and gained)
+            wrong, count = wrong + mistaken, count + 1
+            cells = "  ".join(f"{leg} {each.mean:+.4f} ± {each.standard_error:.4f}" for leg, each in real.items())
+            print(
+                f"{folder.name:16} seed {seed}  {name:28} {verdict:4}  real: {cells}{'  WRONG' if mistaken else ''}",
+                flush=True,
+            )
+    return count, wrong
+
+
+def main() -> None:
+    """Read the command line and judge."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("datasets", nargs="+", type=Path, metavar="DATASET_DIR", help="directory of a data set")
+    parser.add_argument("--seeds", type=lambda text: [int(each) for each in text.split(",")], default=[0], help="0,1,2")
+    parser.add_argument("--data", type=Path, default=data_dir() / "bench", help="where everything is kept (DATA/bench)")
+    arguments = parser.parse_args()
+    totals = [judge(folder, seed, arguments.data) for folder in arguments.datasets for seed in arguments.seeds]
+    print(f"{sum(wrong for _, wrong in totals)} of {sum(count for count, _ in totals)} verdicts are wrong")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: {error}")
