@@ -48,7 +48,8 @@ RUN pip install --no-cache-dir --no-compile --target /site-packages -r requireme
 FROM base AS indexer
 COPY --from=indexer-packages /site-packages /site-packages
 COPY indexer/ indexer/
-RUN python -m compileall -q . && python -c "import indexer.build, indexer.sample, py3langid, pyarrow.parquet"
+RUN python -m compileall -q . && python -c "import indexer.build, indexer.sample, psycopg, py3langid, \
+        pyarrow.parquet, sqlalchemy.dialects.postgresql.psycopg, sqlalchemy.dialects.sqlite"
 USER 10001:10001
 ENTRYPOINT ["python", "-m", "indexer"]
 
@@ -68,7 +69,11 @@ FROM base AS trainer
 COPY --from=trainer-packages /site-packages /site-packages
 COPY indexer/ indexer/
 COPY trainer/ trainer/
-RUN python -m compileall -q . && python -c "import trainer.base, trainer.export, trainer.parity"
+# What importing leaves in /tmp belongs to root, and would be in the way of another user's caches there.
+RUN python -m compileall -q . \
+    && python -c "import trainer.run, trainer.queries, trainer.finetune, trainer.tsdae, trainer.embed, trainer.negatives, \
+        trainer.report_page, psycopg, sqlalchemy.dialects.postgresql.psycopg, sqlalchemy.dialects.sqlite" \
+    && find /tmp -mindepth 1 -delete
 USER 10001:10001
 # Models from the hub stay with the data, so that they are fetched once. Bars would fill a log.
 ENV HF_HOME=/data/.cache/huggingface HF_HUB_DISABLE_TELEMETRY=1 HF_HUB_DISABLE_PROGRESS_BARS=1
