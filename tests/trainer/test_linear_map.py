@@ -142,6 +142,13 @@ def test_learning_lowers_the_loss(lesson: Lesson) -> None:
     assert np.linalg.norm(learned[:, 0]) < 0.9 * np.linalg.norm(learned[:, 1:], axis=0).min()
 
 
+def test_what_is_learned_comes_after_the_start(lesson: Lesson) -> None:
+    """From any start the result is one map for the original vectors, start and learning together, and it is better."""
+    start = scaled(noise(DIMENSION, 15))
+    learned = learn(lesson, start, replace(QUICK, epochs=10))
+    assert loss(learned, lesson) < 0.8 * loss(start, lesson)
+
+
 def test_the_loss_that_is_told(lesson: Lesson) -> None:
     """What is reported for a step is the loss over its batch: the first one is that of the start."""
     told: list[tuple[int, float]] = []
