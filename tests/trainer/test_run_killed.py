@@ -28,7 +28,7 @@ RUNS = """
 import json, os, signal, sys
 from pathlib import Path
 import onnxruntime.quantization, sklearn.feature_extraction.text
-import indexer.artifacts, trainer.report_page, trainer.workshop
+import indexer.artifacts, trainer.layers, trainer.material, trainer.report_page, trainer.rungs, trainer.workshop
 from trainer.run import run
 from trainer.settings import RunSettings
 
