@@ -26,7 +26,14 @@ from indexer.manifest import Kind, Manifest, describe_files, read_manifest, veri
 from indexer.progress import say
 
 ID_PATTERN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
-FOLDERS: dict[Kind, str] = {"model": "models", "index": "indexes"}
+FOLDERS: dict[Kind, str] = {"model": "models", "index": "indexes", "masked": "masked", "classifier": "classifiers"}
+MAKERS: dict[Kind, str] = {
+    "model": "python -m trainer base",
+    "index": "python -m indexer build CORPUS",
+    "masked": "python -m trainer publish-mlm DIR",
+    "classifier": "python -m trainer classify publish DIR",
+}
+"""The command that makes the first artifact of a kind."""
 CURRENT = "CURRENT"
 PUBLISHING = ".publishing"
 """Names the artifact that is being published: what a kill after the rename leaves for the next build to finish."""
@@ -95,8 +102,7 @@ class Store:
         """Return the directory of ``artifact``, or of the live one where no id is given."""
         artifact = artifact or self.current_id()
         if artifact is None:
-            remedy = "python -m trainer base" if self.kind == "model" else "python -m indexer build CORPUS"
-            raise UserError(f"{self.root}: there is no {self.kind} yet; run `{remedy}`")
+            raise UserError(f"{self.root}: there is no {self.kind} yet; run `{MAKERS[self.kind]}`")
         return self.path(artifact)
 
     def manifest(self, artifact: str) -> Manifest:
@@ -249,7 +255,7 @@ class Store:
 
     def command(self, verb: str) -> str:
         """Return the command line of ``verb`` for this kind of artifact."""
-        option = " --kind model" if self.kind == "model" else ""
+        option = "" if self.kind == "index" else f" --kind {self.kind}"
         return f"python -m indexer {verb}{option}"
 
 

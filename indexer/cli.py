@@ -17,7 +17,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
-Kind = Annotated[Literal["index", "model"], typer.Option("--kind", help="Kind of artifact")]
+Kind = Annotated[Literal["index", "model", "masked", "classifier"], typer.Option("--kind", help="Kind of artifact")]
 
 
 @app.command()
@@ -140,4 +140,8 @@ def prune(
         if live := models.current_id():
             pinned.add(models.manifest(live).config.get("tuned_from", live))
         removed += models.prune(keep, pinned)
+    for store in (Store("masked"), Store("classifier")):
+        if store.root.is_dir():
+            with store.building():
+                removed += store.prune(keep, set())
     typer.echo("\n".join(f"removed {name}" for name in removed) or "nothing to remove")

@@ -66,10 +66,10 @@ class Encoder:
             raise UserError(
                 f"{path}: the model has no {precision} weights; publish it with `python -m trainer base{flag}`"
             )
-        self._narrow = _session(path, threads=1)
+        self._narrow = open_session(path, threads=1)
         # Integer weights are no faster on two threads, so that a second session would only cost memory.
         wide = self.cores > 1 and precision == "fp32"
-        self._wide = _session(path, threads=min(self.cores, 4)) if wide else self._narrow
+        self._wide = open_session(path, threads=min(self.cores, 4)) if wide else self._narrow
         self._inputs = {node.name for node in self._narrow.get_inputs()}
         self._busy = 0
         self._lock = threading.Lock()
@@ -81,7 +81,7 @@ class Encoder:
         Raises:
             UserError: the directory is no model artifact, or has no weights of this precision.
         """
-        return cls(model, read_manifest(model).encoder, precision, cores)
+        return cls(model, read_manifest(model).contract, precision, cores)
 
     def encode_query(self, query: str) -> Vectors:
         """Encode one query, its prompt included; return shape (dimension,)."""
@@ -148,7 +148,8 @@ def batches_by_length(tokens: Sequence[Sequence[int]], budget: int) -> list[list
     return [*batches, batch] if batch else batches
 
 
-def _session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    """Open an ONNX file on the CPU; each call of it uses so many ``threads``."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

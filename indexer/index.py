@@ -111,7 +111,7 @@ class Index:
         manifest = verify_files(folder) if verify else read_manifest(folder)
         models = Store("model", folder.parent.parent)
         model = models.path(manifest.parents["model"])
-        contract = (models.verify(model.name) if verify else read_manifest(model)).encoder
+        contract = (models.verify(model.name) if verify else read_manifest(model)).contract
         precision = manifest.config.get("query_precision") or manifest.config["precision"]
         encoder = Encoder(model, contract, precision, cores)
         return cls(folder, manifest, encoder)

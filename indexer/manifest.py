@@ -20,7 +20,7 @@ from indexer.errors import UserError
 
 FORMAT = 1
 UNSET = "0" * 64
-Kind = Literal["model", "index"]
+Kind = Literal["model", "index", "masked", "classifier"]
 
 
 class FileEntry(BaseModel):
@@ -62,7 +62,7 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: int = Field(default=FORMAT, description="number of this format")
-    kind: Kind = Field(description="`model` or `index`")
+    kind: Kind = Field(description="`model`, `index`, `masked` (a masked-language model) or `classifier`")
     id: str = Field(default="", description="UTC time of publishing and the first 8 digits of the fingerprint")
     created: str = Field(default="", description="time of publishing, ISO 8601, UTC")
     fingerprint: str = Field(
@@ -71,13 +71,20 @@ class Manifest(BaseModel):
     parents: dict[str, str] = Field(default={}, description="artifacts that this one needs: an index pins its model")
     inputs: list[InputEntry] = Field(description="the files it was made from")
     config: dict[str, Any] = Field(description="the full configuration")
-    encoder: EncoderContract = Field(description="how a text becomes a vector")
+    encoder: EncoderContract | None = Field(default=None, description="how a text becomes a vector (models, indexes)")
     counts: dict[str, int] = Field(default={}, description="documents, passages, rejected rows, …")
     metrics: dict[str, float] = Field(default={}, description="what was measured while it was made")
     notes: list[str] = Field(default=[], description="what a reader should know, in sentences")
     versions: dict[str, str] = Field(description="versions of Dowse and of the libraries that wrote the files")
     files: dict[str, FileEntry] = Field(default={}, description="every file of the artifact but the manifest")
     checksum: str = Field(default=UNSET, description="SHA-256 of this manifest's text with this value as 64 zeros")
+
+    @property
+    def contract(self) -> EncoderContract:
+        """How a text becomes a vector; raise `UserError` where the artifact has no sentence encoder."""
+        if self.encoder is None:
+            raise UserError(f"{self.id}: a {self.kind} has no sentence encoder; give the id of a model")
+        return self.encoder
 
 
 def fingerprint(kind: Kind, parents: dict[str, str], inputs: list[InputEntry], config: dict[str, Any]) -> str:

@@ -110,7 +110,7 @@ def _publish(
         model = load(directory)
     written = write_model(model, folder, parity_texts(settings), int8=settings.int8)
     manifest = models.publish(folder, draft(**vars(written)), live=live)
-    contract = manifest.encoder
+    contract = manifest.contract
     say(f"model {manifest.id}: {contract.dimension} dimensions, {contract.max_tokens} tokens")
     return manifest
 

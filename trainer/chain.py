@@ -28,7 +28,9 @@ from trainer.settings import RunSettings
 from trainer.tuned import with_map
 from trainer.workshop import Workshop
 
-PARITY_TEXTS = 100
+PARITY_TEXTS = 40
+PARITY_CHARACTERS = 400
+"""That are compared of a text: the longest is compared whole, and what is between differs only in its time."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,8 @@ def _export(
 ) -> tuple[Candidate, dict[str, Any]]:
     """Write the tuned model with its ONNX files; return it, and what its manifest says of the files."""
     model = with_map(climbed.directory or start, climbed.matrix)
-    sample = texts[:: max(len(texts) // PARITY_TEXTS, 1)][:PARITY_TEXTS]
+    sample = [text[:PARITY_CHARACTERS] for text in texts[:: max(len(texts) // PARITY_TEXTS, 1)][:PARITY_TEXTS]]
+    sample.append(max(texts, key=len))
     written = write_model(model, staging, sample, int8=True, insist=False)
     passages = climbed.passages if climbed.matrix is None else apply(climbed.matrix, climbed.passages)
     if climbed.directory is None:

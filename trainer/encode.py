@@ -38,6 +38,13 @@ def encode_passages(name: str, encoder: Encoder, index: Index) -> Vectors:
     return vectors
 
 
+def passage_text(index: Index, row: int, passage: int) -> str:
+    """Return what the encoder is given for a passage of the document at ``row``."""
+    document = index.document(row)
+    start, end = index.passage_offsets(passage)
+    return encoder_input(document.title, document.text[start:end])
+
+
 def _inputs(index: Index) -> Iterator[list[str]]:
     texts: list[str] = []
     for row in range(len(index)):

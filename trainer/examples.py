@@ -3,6 +3,7 @@
 The sets of columns:
 
     query, positive                                      a query and a text that answers it
+    query, positive, neighbourhood                       and, on demand, which rows belong together (`grouped-mnr`)
     query, positive, negative  (or negative_1 … _n)      and texts that do not
     query, positive, negative …, scores                  and the teacher's score of the positive, then of each negative
     sentence1, sentence2, score                          two texts and how similar they are
@@ -26,6 +27,7 @@ import pyarrow.parquet as pq
 from datasets import Dataset
 
 from indexer.errors import UserError
+from trainer.grouped import NEIGHBOURHOOD
 from trainer.losses import Columns
 
 _NEGATIVE = re.compile(r"negative(?:_(\d+))?")
@@ -101,10 +103,12 @@ def _select(table: pa.Table, columns: Columns, path: Path, most_negatives: int |
         return _texts(table, [name], path).rename_columns(["text"])
     if columns in {"scored", "labelled"}:
         return _sentences(table, columns, path)
-    negatives = [] if columns == "plain-pairs" else _negatives(table.column_names)[:most_negatives]
+    negatives = [] if columns in {"plain-pairs", "neighbours"} else _negatives(table.column_names)[:most_negatives]
     if columns in {"one-negative", "listwise"} and not negatives:
         _lacks(table, path, ["negative"])
     chosen = _texts(table, ["query", "positive", *negatives], path)
+    if columns == "neighbours" and NEIGHBOURHOOD in table.column_names:
+        return chosen.append_column(NEIGHBOURHOOD, _integers(table, NEIGHBOURHOOD, path))
     if columns == "one-negative":
         return explode_negatives(chosen)
     if columns == "listwise":
@@ -163,6 +167,14 @@ def _numbers(table: pa.Table, name: str, path: Path) -> np.ndarray[Any, np.dtype
     if wrong.size:
         raise UserError(f"{path} row {int(wrong[0]) + 1}: {name} is no number; fill it or leave the row out")
     return np.asarray(numbers, dtype=np.float64)
+
+
+def _integers(table: pa.Table, name: str, path: Path) -> pa.Array:
+    numbers = _numbers(table, name, path)
+    if (wrong := np.flatnonzero((numbers < 0) | (numbers != np.floor(numbers)))).size:
+        row = int(wrong[0])
+        raise UserError(f"{path} row {row + 1}: {name} is {numbers[row]:g}; write a whole number from 0")
+    return pa.array(numbers.astype(np.int64))
 
 
 def _scores(table: pa.Table, count: int, path: Path) -> pa.Array:

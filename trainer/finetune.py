@@ -21,6 +21,7 @@ from trainer.dev import Judge, dev_judge
 from trainer.examples import read_examples
 from trainer.export import encoder_contract
 from trainer.fit import Task, fit
+from trainer.grouped import NEIGHBOURHOOD
 from trainer.losses import LOSSES, LossOptions, make_loss
 from trainer.outputs import Record, Trained, check_out, describe, trained
 from trainer.settings import FinetuneSettings, TsdaeSettings
@@ -90,6 +91,9 @@ def _task(
         guide=settings.guide,
         gather=int(os.environ.get("WORLD_SIZE", "1")) > 1,
     )
+    near = examples[NEIGHBOURHOOD] if NEIGHBOURHOOD in examples.column_names else None
+    if near is not None:
+        examples = examples.remove_columns(NEIGHBOURHOOD)
     sides = {name: _side(name) for name in examples.column_names if _side(name)}
     contract = encoder_contract(model)
     prompts = {"query": contract.query_prompt, "document": contract.document_prompt}
@@ -101,6 +105,8 @@ def _task(
         record=record,
         judge=judge,
         distinct=kind.in_batch,
+        grouped=kind.grouped,
+        neighbourhoods=near,
         prompts={name: prompts[side] for name, side in sides.items() if prompts[side]},
         routes=sides if any(isinstance(module, Router) for module in model) else None,
     )

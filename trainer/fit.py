@@ -6,8 +6,9 @@ one metric that decides, checkpoints that are complete or not there, and an end 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,6 +29,7 @@ from trainer.arguments import training_arguments, wait_for_all
 from trainer.checkpoints import Checkpoint, MarkComplete, last_checkpoint, load_loss, remove_incomplete
 from trainer.clock import Clock, Schedule
 from trainer.dev import METRIC, DevEvaluator, Judge
+from trainer.grouped import GroupedBatchSampler
 from trainer.journal import LOG, Journal, read_log, scores
 from trainer.outputs import CHECKPOINTS, Record, Result, Trained, finish, trained, write_record
 from trainer.settings import FitSettings
@@ -49,6 +51,10 @@ class Task:
     collator: SentenceTransformerDataCollator | None = None
     distinct: bool = False
     """Whether no text may be twice in a batch, because a batch's texts are each other's negatives."""
+    grouped: bool = False
+    """Whether the rows of a text belong into one batch,"""
+    neighbourhoods: Sequence[int] | None = None
+    """and of texts with the same number."""
     prompts: Mapping[str, str] | None = None
     routes: Mapping[str, str] | None = None
 
@@ -88,6 +94,8 @@ def fit(task: Task, settings: FitSettings, out: Path) -> Trained:
     arguments = training_arguments(
         settings, folder, judged=task.judge is not None, distinct=task.distinct, fresh=checkpoint is None
     )
+    if task.grouped:
+        arguments.batch_sampler = partial(GroupedBatchSampler, neighbourhoods=task.neighbourhoods)
     first = arguments.process_index == 0
     wait_for_all(arguments)
     if first:

@@ -1,7 +1,7 @@
 """The dearest rung: the encoder's own layers, trained on labels with hard negatives.
 
-Multiple negatives ranking with one mined negative a query (`trainer.negatives`, `trainer.finetune`), for as long as the
-budget leaves after what has to follow: every passage is encoded again, and the map is learned anew on the new vectors.
+Ranking among the passages of a batch that lie near each other (`trainer.grouped`), for as long as the budget leaves
+after what has to follow: every passage is encoded again, and the map is learned anew on the new vectors.
 """
 
 from __future__ import annotations
@@ -11,30 +11,34 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from indexer.dense import DenseIndex
 from indexer.encoder import Encoder, Vectors
 from indexer.index import Index
 from indexer.progress import say, stage
-from indexer.retrieval import Retriever
-from trainer.encode import encode_passages, encode_queries
+from trainer.encode import encode_passages, encode_queries, passage_text
 from trainer.export import encoder_contract, export_onnx, load
 from trainer.finetune import finetune
+from trainer.grouped import NEIGHBOURHOOD
 from trainer.ladder import Asked
+from trainer.lessons import all_passages, best_passages
 from trainer.material import Material
-from trainer.negatives import mine
+from trainer.neighbourhoods import neighbourhoods
 from trainer.outputs import Trained
-from trainer.pairs import SCHEMA
-from trainer.settings import FinetuneSettings, NegativesSettings
+from trainer.settings import FinetuneSettings
+from trainer.whole import whole
 from trainer.workshop import Workshop
 
 LEAST_SECONDS = 90.0
 """Training for less than this is not worth encoding the corpus again."""
 EXAMPLES = "examples.parquet"
-RATE = 5e-5
+RATE = 1e-4
 BATCH = 32
 TOKENS = 192
-EPOCHS = 4.0
+EPOCHS = 6.0
+NEIGHBOURS = 8
+"""Passages that are put into one batch because they lie near each other."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,9 @@ class Layers:
     material: Material
 
 
-def train_layers(index: Index, material: Material, start: Path, seconds: float, workshop: Workshop) -> Layers:
+def train_layers(
+    index: Index, material: Material, start: Path, *, seconds: float, seed: int, workshop: Workshop
+) -> Layers:
     """Train the layers of the encoder in ``start`` and encode the corpus and the questions with it.
 
     Args:
@@ -56,16 +62,18 @@ def train_layers(index: Index, material: Material, start: Path, seconds: float, 
         material: its labels are learned from.
         start: a sentence-transformers directory.
         seconds: that the training may take.
+        seed: of the order of the examples.
         workshop: checkpoints, examples and vectors are kept there, so that a killed run goes on.
     """
     if material.supervised is None:
         raise ValueError("there are no labels to learn from")
     examples = workshop.folder / EXAMPLES
     if not examples.is_file():
-        _mine(index, material, examples)
+        with whole(examples) as part:
+            pq.write_table(_examples(index, material, material.supervised, seed), part)
     settings = FinetuneSettings(
-        model=str(start), loss="mnr", batch_size=BATCH, learning_rate=RATE, epochs=EPOCHS, max_tokens=TOKENS,
-        budget=f"{seconds:.0f}s", resume=True,
+        model=str(start), loss="grouped-mnr", batch_size=BATCH, learning_rate=RATE, epochs=EPOCHS, max_tokens=TOKENS,
+        seed=seed, budget=f"{seconds:.0f}s", resume=True,
     )  # fmt: skip
     trained = finetune([examples], settings, workshop.folder / "layers")
     model = load(trained.path)
@@ -83,18 +91,26 @@ def train_layers(index: Index, material: Material, start: Path, seconds: float, 
     )
 
 
-def _mine(index: Index, material: Material, out: Path) -> None:
-    labelled = material.supervised.questions if material.supervised else None
-    rows = [
-        (f"{query}/{document}", text, document, document, "label")
-        for query, text in (labelled.texts.items() if labelled else ())
-        for document in labelled.qrels[query]  # type: ignore[union-attr]
+def _examples(index: Index, material: Material, asked: Asked, seed: int) -> pa.Table:
+    """Return each labelled query with the nearest passage of each answer, and which of these lie near each other."""
+    queries = [query for query in asked.questions.texts for _ in asked.questions.qrels[query]]
+    row = {query: row for row, query in enumerate(asked.questions.texts)}
+    documents = [
+        material.rows[document] for query in asked.questions.texts for document in asked.questions.qrels[query]
     ]
-    pairs = pa.Table.from_pylist([dict(zip(SCHEMA.names, row, strict=True)) for row in rows], schema=SCHEMA)
-    allowed = np.ones(len(index), dtype=np.bool_)
-    allowed[[material.rows[document] for document in material.exam_documents]] = False
-    summary = mine(pairs, Retriever(index), NegativesSettings(negatives=1, to_rank=30), out, allowed)
-    say(f"{summary.kept:,} training examples")
+    vectors, passages = asked.vectors[[row[query] for query in queries]], all_passages(index)
+    best = best_passages(index, vectors, passages, np.array(documents)[:, None])[:, 0]
+    distinct, which = np.unique(best, return_inverse=True)
+    numbers = neighbourhoods(passages[distinct], NEIGHBOURS, seed)
+    columns = {
+        "query": [asked.questions.texts[query] for query in queries],
+        "positive": [
+            passage_text(index, document, int(passage)) for document, passage in zip(documents, best, strict=True)
+        ],
+        NEIGHBOURHOOD: numbers[which],
+    }
+    say(f"{len(queries):,} pairs of {len(distinct):,} passages to learn from")
+    return pa.table(columns)
 
 
 def _encoded(material: Material, encoder: Encoder) -> Material:

@@ -15,9 +15,10 @@ from sentence_transformers.sentence_transformer import losses
 from torch import Tensor, nn
 
 from indexer.errors import UserError
+from trainer.grouped import GroupedNegativesLoss
 from trainer.start import load_start, transformer_of
 
-Columns = Literal["pairs", "plain-pairs", "one-negative", "listwise", "scored", "labelled", "texts"]
+Columns = Literal["pairs", "plain-pairs", "neighbours", "one-negative", "listwise", "scored", "labelled", "texts"]
 """What a row holds: see `trainer.examples`, which reads them."""
 
 TEMPERATURE = 0.05
@@ -47,13 +48,15 @@ class LossOptions:
 class LossKind:
     """One loss: the columns that it learns from, and how it is made.
 
-    ``in_batch`` says that the other texts of a batch are its negatives, so that no text may be there twice.
+    ``in_batch`` says that the other texts of a batch are its negatives, so that no text may be there twice; ``grouped``
+    that the rows of a text belong into one batch.
     ``most_negatives`` is how many negatives of a row it takes; None for all.
     """
 
     columns: Columns
     build: Callable[[SentenceTransformer, LossOptions], nn.Module]
     in_batch: bool = False
+    grouped: bool = False
     most_negatives: int | None = None
 
 
@@ -156,6 +159,9 @@ def denoising_loss(model: SentenceTransformer) -> nn.Module:
 LOSSES: dict[str, LossKind] = {
     "mnr": LossKind("pairs", _mnr, in_batch=True),
     "cached-mnr": LossKind("pairs", _cached_mnr, in_batch=True),
+    "grouped-mnr": LossKind(
+        "neighbours", lambda model, options: GroupedNegativesLoss(model, options.scale), grouped=True
+    ),
     "symmetric-mnr": LossKind("pairs", _symmetric_mnr, in_batch=True),
     "gist": LossKind("pairs", _gist, in_batch=True, most_negatives=1),
     "margin-mse": LossKind("listwise", lambda model, _: losses.MarginMSELoss(model)),

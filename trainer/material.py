@@ -75,13 +75,6 @@ class Material:
     notes: list[str]
 
     @property
-    def exam_documents(self) -> set[str]:
-        """Ids of the documents that answer a question of dev or of the exam about the corpus: nothing learns from them."""
-        exams = [test.questions for name, test in self.tests.items() if name != TAKEN_OUT]
-        answers = set().union(self.dev.questions.documents, *(questions.documents for questions in exams))
-        return answers - (self.supervised.questions.documents if self.supervised else set())
-
-    @property
     def unseen_dev(self) -> Questions | None:
         """The dev questions about documents that are not learned from; None where these are all, or too few."""
         if self.supervised is None:

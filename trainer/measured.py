@@ -76,9 +76,9 @@ def published(models: Store, artifact: str, index: Index) -> Candidate:
     precision = manifest.config.get("query_precision", "fp32")
     if manifest.config.get("map_of") == index.manifest.parents["model"]:
         matrix = np.load(folder / MAP, allow_pickle=False)
-        return Candidate(folder, manifest.encoder, index, apply(matrix, all_passages(index)), matrix, precision)
+        return Candidate(folder, manifest.contract, index, apply(matrix, all_passages(index)), matrix, precision)
     passages = encode_passages("encode passages", Encoder.open(folder), index)
-    return Candidate(folder, manifest.encoder, index, passages, None, precision)
+    return Candidate(folder, manifest.contract, index, passages, None, precision)
 
 
 @dataclass(frozen=True)

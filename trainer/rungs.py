@@ -91,7 +91,12 @@ def climb(
         return climbed
     with workshop.stage("layers"):
         return _climb_higher(
-            climbed, train_layers(index, material, start, max(left, LEAST_SECONDS), workshop), settings, workshop
+            climbed,
+            train_layers(
+                index, material, start, seconds=max(left, LEAST_SECONDS), seed=settings.seed, workshop=workshop
+            ),
+            settings,
+            workshop,
         )
 
 

@@ -135,7 +135,7 @@ def _counting_model(data: Path | None) -> CountingModel:
     models = Store("model", data)
     if models.current_id():
         directory = models.resolve()
-        contract = read_manifest(directory).encoder
+        contract = read_manifest(directory).contract
         return CountingModel(directory, contract.max_tokens, contract.document_prompt)
     _, directory = locate(None)
     try:

@@ -229,6 +229,7 @@ class TsdaeSettings(FitSettings):
 LossName = Literal[
     "mnr",
     "cached-mnr",
+    "grouped-mnr",
     "symmetric-mnr",
     "gist",
     "margin-mse",

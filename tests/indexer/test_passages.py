@@ -62,7 +62,7 @@ def prose(sentences: int, longest: int, seed: int) -> tuple[str, list[int]]:
     for _ in range(sentences):
         starts.append(len(text))
         text += " ".join(chance.choices(WORDS, k=chance.randint(2, longest))).capitalize()
-        text += chance.choice([". ", "! ", "? ", '." ', "…  ", ".\n", ".\n\n"])
+        text += chance.choice([". ", "! ", "? ", '." ', "…  ", ".\n", ".\n\n", "। ", "؟ ", "۔ "])
     return text.rstrip(), starts
 
 

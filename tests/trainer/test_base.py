@@ -163,7 +163,7 @@ def test_real_model(minilm_data: Path) -> None:
     assert manifest.inputs[0].name == DEFAULT_MODEL
     assert manifest.metrics["parity_fp32"] >= 0.999
     assert manifest.metrics["parity_int8"] >= 0.98
-    contract = manifest.encoder
+    contract = manifest.contract
     assert (contract.dimension, contract.max_tokens, contract.pooling, contract.normalised) == (384, 256, "mean", True)
     assert manifest.counts["parameters"] == 22_713_216
 

@@ -37,6 +37,7 @@ def toy(columns: str) -> Dataset:
         {
             "pairs": pairs | {"negative": negatives[0]},
             "plain-pairs": pairs,
+            "neighbours": pairs,
             "one-negative": pairs | {"negative": negatives[0]},
             "listwise": pairs
             | {"negative_1": negatives[0], "negative_2": negatives[1], "scores": [[9.0, -2.0, -4.0]] * ROWS},
