@@ -40,22 +40,26 @@ from trainer.settings import RunSettings
 from trainer.significance import Difference, paired
 
 
-def answers(index: Index, model: Path, precision: str, questions: Questions) -> Answers:
-    """Ask the questions with a published model over the documents of ``index``, which has the base's vectors."""
+def retriever_of(index: Index, model: Path, precision: str) -> Retriever:
+    """Return the retriever of a published model over the documents of ``index``, which has the base's vectors."""
     encoder = Encoder.open(model, precision)  # type: ignore[arg-type]
     if model.name == index.manifest.parents["model"]:
-        retriever = Retriever(index)
-    else:
-        step = model / MAP
-        vectors = (
-            apply(np.load(step, allow_pickle=False), all_passages(index))
-            if step.is_file()
-            else encode_passages("encode passages", encoder, index)
-        )
-        retriever = Retriever(index.with_encoder(encoder, DenseIndex.of(vectors)))
+        return Retriever(index)
+    step = model / MAP
+    vectors = (
+        apply(np.load(step, allow_pickle=False), all_passages(index))
+        if step.is_file()
+        else encode_passages("encode passages", Encoder.open(model, "fp32"), index)  # only queries may be in 8 bits
+    )
+    return Retriever(index.with_encoder(encoder, DenseIndex.of(vectors)))
+
+
+def answers(retriever: Retriever, questions: Questions) -> Answers:
+    """Ask the questions through the code that serves."""
+    index = retriever.index
     ids = [index.document(row).id for row in range(len(index))]
-    texts = list(questions.texts.values())
-    return ask("ask", retriever, questions, ids, encode_queries("encode", encoder, texts))
+    vectors = encode_queries("encode", index.encoder, list(questions.texts.values()))
+    return ask("ask", retriever, questions, ids, vectors)
 
 
 def questions_of(folder: Path, split: str) -> Questions | None:
@@ -96,11 +100,10 @@ def measure(folder: Path, seed: int, arguments: argparse.Namespace) -> dict[str,
     if live := models.current_id():  # the next seed starts from the same base
         models.activate(base if live != base else live)
     precision = outcome.manifest.config["query_precision"]
+    untouched = retriever_of(index, models.path(base), "fp32")
+    learned = retriever_of(index, models.path(outcome.manifest.id), precision)
     both = {
-        name: (
-            answers(index, models.path(base), "fp32", part),
-            answers(index, models.path(outcome.manifest.id), precision, part),
-        )
+        name: (answers(untouched, part), answers(learned, part))
         for name, part in (("test", test), ("dev", dev))
         if part is not None
     }

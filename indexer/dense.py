@@ -74,6 +74,11 @@ class DenseIndex:
         scores, rows = self._index.search(unit(vector)[None, :], min(count, len(self)))
         return scores[0], rows[0]
 
+    def search_many(self, vectors: Vectors, count: int) -> tuple[Vectors, Rows]:
+        """Return what `search` returns for each of several vectors, shape (vectors, count): several times as quick."""
+        scores, rows = self._index.search(unit(vectors), min(count, len(self)))
+        return scores, rows
+
     def scores(self, vector: Vectors, rows: Rows) -> Vectors:
         """Return the cosine of ``vector`` to each passage of ``rows``, shape (len(rows),)."""
         found: Vectors = self.vectors(rows) @ unit(vector)

@@ -23,6 +23,8 @@ from indexer.index import Document, Index
 
 Mode = Literal["hybrid", "dense", "lexical"]
 Numbers = npt.NDArray[np.float64]
+Near = tuple[Rows, Vectors]
+"""Rows and cosines of the documents nearest to a query, best first."""
 _lexical_threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="lexical")
 
 
@@ -79,7 +81,9 @@ class Retriever:
         mode: Mode = "hybrid",
         fusion: Fusion | None = None,
         candidates: int | None = None,
+        *,
         vector: Vectors | None = None,
+        near: Near | None = None,
     ) -> Ranking:
         """Rank the documents for ``query``.
 
@@ -89,6 +93,7 @@ class Retriever:
             fusion: how the legs are combined; by default as the index says.
             candidates: how many documents of each leg take part; by default as the index says.
             vector: the query's, shape (dimension,), where it is known; else it is encoded here.
+            near: what `nearest` found for it at the same depth, where many queries were asked at once.
 
         Returns:
             The candidates of one leg, or the fused candidates of both (up to twice as many).
@@ -102,26 +107,33 @@ class Retriever:
             with ranking.timed("encode"):
                 ranking.vector = self.index.encoder.encode_query(query) if vector is None else vector
             with ranking.timed("dense"):
-                near, cosines = self._nearest_documents(ranking.vector, depth)
+                rows, cosines = near or self._nearest_documents(ranking.vector, depth)
         if words:
             bm25, found, ranking.timings["lexical"] = words.result()
         if mode == "dense":
-            return self._ordered(ranking, near, cosines, dense=cosines)
+            return self._ordered(ranking, rows, cosines, dense=cosines)
         if mode == "lexical":
             return self._ordered(ranking, found, bm25, lexical=bm25)
         with ranking.timed("dense"):
-            only_words = np.setdiff1d(found, near)
+            only_words = np.setdiff1d(found, rows)
             cosines = np.concatenate([cosines, self._cosines(ranking.vector, only_words)])
         with ranking.timed("lexical"):
-            only_dense = np.setdiff1d(near, found)
+            only_dense = np.setdiff1d(rows, found)
             missing = self.index.lexical.scores(query, only_dense)
         with ranking.timed("fuse"):
-            rows = np.concatenate([near, only_words])
+            rows = np.concatenate([rows, only_words])
             by_row = np.argsort(np.concatenate([found, only_dense]))
             aligned = np.empty(len(rows))
             aligned[np.argsort(rows)] = np.concatenate([bm25, missing])[by_row]
             scores = fuse(fusion or self.index.fusion, cosines.astype(np.float64), aligned)
             return self._ordered(ranking, rows, scores, dense=cosines, lexical=aligned)
+
+    def nearest(self, vectors: Vectors, candidates: int | None = None) -> list[Near]:
+        """Return the nearest documents of many queries at once, for `search`; ``vectors`` has shape (queries, dimension)."""
+        depth = min(candidates or self.index.candidates, len(self.index))
+        cosines, found = self.index.dense.search_many(vectors, self._passages_for(depth))
+        answers = (self._documents(found[row], cosines[row], depth) for row in range(len(vectors)))
+        return [near or self._nearest_documents(vectors[row], depth) for row, near in enumerate(answers)]
 
     def similar(self, row: int, count: int) -> Ranking:
         """Rank the documents nearest to the document in ``row`` by cosine of their passages, the document left out.
@@ -155,15 +167,24 @@ class Retriever:
 
     def _nearest_documents(self, vector: Vectors, depth: int) -> tuple[Rows, Vectors]:
         """Return rows and cosines of the ``depth`` nearest documents: as many passages are read as that takes."""
-        # Mostly one search is enough: documents have this many passages on average, and some to spare.
-        passages = 1 + depth * len(self.index.dense) * 5 // (len(self.index) * 4)
+        passages = self._passages_for(depth)
         while True:
             cosines, found = self.index.dense.search(vector, passages)
-            documents, first = np.unique(self.index.document_of[found], return_index=True)
-            if len(documents) >= depth or len(found) == len(self.index.dense):
-                order = np.sort(first)[:depth]  # places in `found`, which is best first
-                return self.index.document_of[found[order]], cosines[order]
+            if near := self._documents(found, cosines, depth):
+                return near
             passages *= 2
+
+    def _passages_for(self, depth: int) -> int:
+        """Return how many passages mostly belong to ``depth`` documents: the average, and some to spare."""
+        return 1 + depth * len(self.index.dense) * 5 // (len(self.index) * 4)
+
+    def _documents(self, found: Rows, cosines: Vectors, depth: int) -> Near | None:
+        """Return the documents of the passages that were found; None where these are too few and there are more."""
+        documents, first = np.unique(self.index.document_of[found], return_index=True)
+        if len(documents) < depth and len(found) < len(self.index.dense):
+            return None
+        order = np.sort(first)[:depth]  # places in `found`, which is best first
+        return self.index.document_of[found[order]], cosines[order]
 
     def _cosines(self, vector: Vectors | None, rows: Rows) -> Vectors:
         """Return the cosine of the best passage of each document of ``rows``, shape (len(rows),)."""

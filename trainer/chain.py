@@ -21,14 +21,12 @@ from trainer.linear_map import apply
 from trainer.material import gather
 from trainer.measured import Candidate, Exam, examine, published
 from trainer.plan import Facts, lines, make_plan
-from trainer.publish import write_model
 from trainer.report import Report, write_report
 from trainer.rungs import Climbed, climb
 from trainer.settings import RunSettings
-from trainer.tuned import with_map
 from trainer.workshop import Workshop
 
-PARITY_TEXTS = 40
+PARITY_TEXTS = 20
 PARITY_CHARACTERS = 400
 """That are compared of a text: the longest is compared whole, and what is between differs only in its time."""
 
@@ -105,6 +103,9 @@ def _export(
     climbed: Climbed, index: Index, start: Path, staging: Path, texts: list[str]
 ) -> tuple[Candidate, dict[str, Any]]:
     """Write the tuned model with its ONNX files; return it, and what its manifest says of the files."""
+    from trainer.publish import write_model
+    from trainer.tuned import with_map
+
     model = with_map(climbed.directory or start, climbed.matrix)
     sample = [text[:PARITY_CHARACTERS] for text in texts[:: max(len(texts) // PARITY_TEXTS, 1)][:PARITY_TEXTS]]
     sample.append(max(texts, key=len))

@@ -28,11 +28,8 @@ from trainer.neighbourhoods import neighbourhoods
 from trainer.outputs import Trained
 from trainer.settings import FinetuneSettings
 from trainer.whole import whole
-from trainer.workshop import Workshop
+from trainer.workshop import EXAMPLES, Workshop
 
-LEAST_SECONDS = 90.0
-"""Training for less than this is not worth encoding the corpus again."""
-EXAMPLES = "examples.parquet"
 RATE = 1e-4
 BATCH = 32
 TOKENS = 192

@@ -39,7 +39,10 @@ def rank_all(name: str, retriever: Retriever, texts: Sequence[str], vectors: Vec
     with Bar(name, len(texts), "queries") as bar, ThreadPoolExecutor(retriever.index.encoder.cores) as threads:
         for start in range(0, len(texts), BATCH):
             part = range(start, min(start + BATCH, len(texts)))
-            rankings += threads.map(lambda row: retriever.search(texts[row], vector=vectors[row]), part)
+            near = retriever.nearest(vectors[start : start + BATCH])
+            rankings += threads.map(
+                lambda row, near: retriever.search(texts[row], vector=vectors[row], near=near), part, near
+            )
             bar.advance(len(part))
     return rankings
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -13,14 +14,18 @@ from indexer.index import Index
 from indexer.progress import say
 from trainer.evaluate import WEIGHTS
 from trainer.ladder import Ladder
-from trainer.layers import EXAMPLES, LEAST_SECONDS, Layers, train_layers
 from trainer.lessons import all_passages
 from trainer.material import Material
 from trainer.plan import Facts
 from trainer.report import DevPoint, LossPoint, Rung
 from trainer.settings import RunSettings
-from trainer.workshop import Workshop
+from trainer.workshop import EXAMPLES, Workshop
 
+if TYPE_CHECKING:
+    from trainer.layers import Layers
+
+LEAST_SECONDS = 90.0
+"""Training for less than this is not worth encoding the corpus again."""
 RESERVE = 1.3
 """Times that encoding the corpus again is taken to last as long as a sample says: long texts are slower."""
 AFTERWARDS = 60.0
@@ -89,6 +94,8 @@ def climb(
     if settings.layers == "auto" and left < LEAST_SECONDS and not begun:
         say(f"the encoder's layers stay as they are: --budget {settings.budget} leaves no time for them")
         return climbed
+    from trainer.layers import train_layers  # loads sentence-transformers
+
     with workshop.stage("layers"):
         return _climb_higher(
             climbed,

@@ -30,8 +30,8 @@ class Sizes:
         """Return what fits into a budget in seconds."""
         share = min(1.0, budget / FULL)
         return cls(
-            practice=max(int(6_000 * share), 1_000),
-            dev=max(int(800 * share), 300),
-            keywords=max(int(1_200 * share), 500),
+            practice=max(int(6_000 * share**2), 1_000),  # the dearest part, and the one where half does nearly as well
+            dev=max(int(800 * share), 200),
+            keywords=max(int(1_200 * share), 400),
             clozes=max(int(300 * share), 120),
         )

@@ -26,6 +26,8 @@ from indexer.errors import UserError
 from indexer.progress import say
 from trainer.whole import whole
 
+EXAMPLES = "examples.parquet"
+"""What the encoder's layers learn from: where it is there, a run has begun to train them."""
 KEPT = 3
 """Folders of earlier runs that stay."""
 

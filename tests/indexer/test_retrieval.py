@@ -305,6 +305,17 @@ def test_a_vector_that_is_known(
     assert (given.vector is None) == (mode == "lexical")
 
 
+@pytest.mark.parametrize("candidates", [None, 3, 1000])
+def test_many_at_once_is_one_by_one(large: Retriever, candidates: int | None) -> None:
+    """Evaluation looks for the neighbours of many queries at once: it finds what each query finds alone."""
+    vectors = large.index.encoder.encode_queries(QUERIES)
+    for query, vector, near in zip(QUERIES, vectors, large.nearest(vectors, candidates), strict=True):
+        alone = large.search(query, candidates=candidates, vector=vector)
+        together = large.search(query, candidates=candidates, vector=vector, near=near)
+        assert together.rows.tolist() == alone.rows.tolist()
+        assert together.scores == pytest.approx(alone.scores, abs=1e-5)
+
+
 def test_a_vector_decides(large: Retriever) -> None:
     """It is the given vector that searches, not the words: those of another query find what that query finds."""
     other = large.search("snow", "dense")
