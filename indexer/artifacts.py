@@ -34,6 +34,7 @@ MAKERS: dict[Kind, str] = {
     "classifier": "python -m trainer classify publish DIR",
 }
 """The command that makes the first artifact of a kind."""
+NAMES: dict[Kind, str] = {"model": "model", "index": "index", "masked": "masked-language model", "classifier": "classifier"}
 CURRENT = "CURRENT"
 PUBLISHING = ".publishing"
 """Names the artifact that is being published: what a kill after the rename leaves for the next build to finish."""
@@ -94,7 +95,7 @@ class Store:
         if not ID_PATTERN.fullmatch(artifact) or artifact not in self.ids():
             known = ", ".join(self.ids()[-5:]) or "none"
             raise UserError(
-                f"{self.root}: no {self.kind} {artifact!r} (there is: {known}); see `{self.command('list')}`"
+                f"{self.root}: no {NAMES[self.kind]} {artifact!r} (there is: {known}); see `{self.command('list')}`"
             )
         return self.root / artifact
 
@@ -102,7 +103,7 @@ class Store:
         """Return the directory of ``artifact``, or of the live one where no id is given."""
         artifact = artifact or self.current_id()
         if artifact is None:
-            raise UserError(f"{self.root}: there is no {self.kind} yet; run `{MAKERS[self.kind]}`")
+            raise UserError(f"{self.root}: there is no {NAMES[self.kind]} yet; run `{MAKERS[self.kind]}`")
         return self.path(artifact)
 
     def manifest(self, artifact: str) -> Manifest:

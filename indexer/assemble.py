@@ -19,6 +19,7 @@ from indexer import dense, lexical
 from indexer.corpus import Corpus, write_rejects
 from indexer.encoder import Encoder, load_tokenizer
 from indexer.index import DOCUMENTS, IDS, PASSAGES, ROWS_PER_BATCH, Index
+from indexer.labels import Labeller
 from indexer.lexical import LexicalWriter
 from indexer.manifest import UNSET, Manifest, library_versions, read_manifest
 from indexer.passages import Passage, Splitter, encoder_input
@@ -45,6 +46,7 @@ class Assembly:
         encoder: of that model.
         known: vectors that need not be made again.
         folder: where the files are written.
+        labeller: what adds labels to the metadata; None for nothing.
     """
 
     corpus: Corpus
@@ -53,6 +55,7 @@ class Assembly:
     encoder: Encoder
     known: KnownVectors | None
     folder: Path
+    labeller: Labeller | None = None
 
     @cached_property
     def splitter(self) -> Splitter:
@@ -93,7 +96,10 @@ class Assembly:
         )
 
     def _config(self) -> dict[str, Any]:
-        config = self.settings.model_dump(exclude={"force", "model"}) | {"ids": self.corpus.id_from}
+        left_out = {"force", "model", "label_with", "label_column"}
+        config = self.settings.model_dump(exclude=left_out) | {"ids": self.corpus.id_from}
+        if self.labeller:
+            config["labels"] = self.labeller.facts()
         weight = config.pop("dense_weight")
         config["fusion"] = {"method": config["fusion"], "dense_weight": EQUAL if weight is None else weight}
         config["query_precision"] = read_manifest(self.model).config.get("query_precision") or self.settings.precision
@@ -104,14 +110,14 @@ class Assembly:
         words = LexicalWriter(self.folder / lexical.FOLDER, language)
         ids: list[pa.Array] = []
         table = PassageTable()
-        schema = self.corpus.schema
+        schema = self.labeller.schema(self.corpus.schema) if self.labeller else self.corpus.schema
         with (
             pa.OSFile(str(self.folder / DOCUMENTS), "wb") as file,
             pa.ipc.new_file(file, schema) as documents,
             Bar("embed", self.corpus.documents, "documents") as bar,
         ):
             for batch in self.corpus.batches(ROWS_PER_BATCH):
-                documents.write_batch(batch)
+                documents.write_batch(self.labeller.add(batch) if self.labeller else batch)
                 ids.append(batch.column("id"))
                 titles = [title or "" for title in batch.column("title").to_pylist()]
                 texts = batch.column("text").to_pylist()

@@ -19,6 +19,7 @@ from indexer.corpus import Corpus
 from indexer.encoder import Encoder
 from indexer.errors import UserError
 from indexer.index import DOCUMENTS, ArrowFile, Index
+from indexer.labels import Labeller
 from indexer.languages import detect_language
 from indexer.manifest import Manifest, fingerprint, read_manifest
 from indexer.passages import encoder_input
@@ -77,7 +78,11 @@ def build(
         query=settings.query,
         data=data,
     )
-    recipe = settings.model_dump(exclude={"force", "model"})
+    labeller = Labeller.find(settings.label_with, settings.label_column, data, cores) if settings.label_with else None
+    recipe = settings.model_dump(exclude={"force", "model", "label_with", "label_column"})
+    if labeller:
+        labeller.schema(corpus.schema)  # a name that is taken is reported before any work
+        recipe["labels"] = labeller.recipe()
     key = fingerprint("index", {"model": model.name}, corpus.inputs, recipe)
     with indexes.building():
         if not settings.force and (existing := indexes.reuse(key, live=live)):
@@ -91,6 +96,7 @@ def build(
             encoder,
             known or known_vectors(indexes, model, settings.precision, corpus.inputs),
             indexes.staging(key),
+            labeller,
         )
         return Built(_publish(indexes, assembly, key, live=live), fresh=True)
 

@@ -62,6 +62,16 @@ class BuildSettings(BaseModel):
         "(default: as the model was tuned with, else found from sentences taken out of their documents)",
     )
     candidates: int = Field(default=200, ge=1, le=10_000, description="Documents of each leg that hybrid search fuses")
+    label_with: str | None = Field(
+        default=None,
+        description="Classifier that reads the text of every document: `current`, the id of a published one, or a "
+        "directory. Its answers become metadata (default: no labels)",
+    )
+    label_column: str = Field(
+        default="label",
+        min_length=1,
+        description="Column that --label-with fills; the probabilities go into the column of this name and `_probability`",
+    )
     force: bool = Field(default=False, description="Build even if an index of the same inputs and settings is there")
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.concurrency import run_in_threadpool
 
 from indexer import __version__
-from service import middleware, problems, routes
+from service import classify, middleware, problems, reading, routes
+from service.published import Published
 from service.searcher import Searcher
 from service.settings import ServiceSettings
 
@@ -26,7 +28,19 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         searcher = Searcher(settings.data, settings.cores, settings.poll_seconds)
         await run_in_threadpool(searcher.start)
         app.state.searcher = searcher
+        labelling = Published(
+            "classifier", settings.data, partial(classify.open_classifier, cores=settings.cores), settings.poll_seconds
+        )
+        await run_in_threadpool(labelling.start)
+        app.state.classifier = labelling
+        masked = Published(
+            "masked", settings.data, partial(reading.open_masked, cores=settings.cores), settings.poll_seconds
+        )
+        await run_in_threadpool(masked.start)
+        app.state.masked = masked
         yield
+        await run_in_threadpool(masked.stop)
+        await run_in_threadpool(labelling.stop)
         await run_in_threadpool(searcher.stop)
 
     # Its documentation pages need no CDN.
@@ -40,6 +54,8 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         favicon_url="/page/icon.svg",
     )
     app.include_router(routes.router)
+    app.include_router(classify.router)
+    app.include_router(reading.router)
     app.add_middleware(middleware.Envelope)
     problems.install(app)
     return app

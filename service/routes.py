@@ -31,7 +31,11 @@ REPORT_HEADERS = {
     "frame-ancestors 'none'",
     "Cache-Control": "no-cache",
 }
-ASSETS = {"app.js": "text/javascript", "style.css": "text/css", "icon.svg": "image/svg+xml"}
+SCRIPT, STYLE = "text/javascript", "text/css"
+ASSETS = {
+    "api.js": SCRIPT, "app.js": SCRIPT, "model.js": SCRIPT, "reading.js": SCRIPT,
+    "model.css": STYLE, "style.css": STYLE, "icon.svg": "image/svg+xml",
+}  # fmt: skip
 
 router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500, 503)})
 
@@ -109,7 +113,7 @@ def info(request: Request) -> schemas.Info:
         passages=manifest.counts["passages"],
         created=manifest.created,
         config=manifest.config,
-        encoder=manifest.encoder.model_dump(),
+        encoder=manifest.contract.model_dump(),
         metadata=index.metadata_types,
     )
     return schemas.Info(name="Dowse", version=__version__, index=details, model=live.model.facts())

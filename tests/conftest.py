@@ -80,3 +80,22 @@ def postgres() -> Iterator[Path]:
 
     with running_server() as folder:
         yield folder
+
+
+@pytest.fixture(scope="session")
+def masked_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of the Hub's format with a tiny BERT that knows capitals, and the banks of rivers."""
+    from tiny_bert import make_tiny_bert
+
+    return make_tiny_bert(tmp_path_factory.mktemp("masked-model"))
+
+
+@pytest.fixture(scope="session")
+def masked_data(tmp_path_factory: pytest.TempPathFactory, masked_model: Path) -> Path:
+    """A data directory in which that BERT is published as a masked-language model. Copy it, do not change it."""
+    from trainer.publish_mlm import publish_mlm
+    from trainer.settings_reading import PublishMlmSettings
+
+    data = tmp_path_factory.mktemp("masked-data")
+    publish_mlm(masked_model, PublishMlmSettings(), data)
+    return data

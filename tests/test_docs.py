@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 import shlex
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,7 @@ from typer.main import get_command
 import indexer.settings
 import service.settings
 import trainer.settings
+import trainer.settings_classify
 from indexer.cli import app as indexer_app
 from indexer.manifest import EncoderContract, Manifest
 from service.__main__ import app as service_app
@@ -36,9 +38,18 @@ OTHER_PROGRAMS = {"--nproc_per_node"}
 
 
 def commands(app: typer.Typer) -> dict[str, object]:
-    """Return the commands of a program by name; a program with one command has it under an empty name."""
-    command = get_command(app)
-    return dict(getattr(command, "commands", {"": command}))
+    """Return the commands of a program by name, such as `classify train`; its only command has an empty name."""
+    return dict(below("", get_command(app)))
+
+
+def below(name: str, command: object) -> Iterator[tuple[str, object]]:
+    """Yield a command, or in its place those of a group, each with its whole name."""
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        yield name, command
+        return
+    for word, each in inner.items():
+        yield from below(f"{name} {word}".strip(), each)
 
 
 def flags(command: object) -> set[str]:
@@ -46,10 +57,10 @@ def flags(command: object) -> set[str]:
     return {flag for parameter in command.params for flag in parameter.opts if flag.startswith("--")} - {"--help"}
 
 
-def flag_table(command: object) -> str:
+def flag_table(name: str, command: object) -> str:
     """Return the table of a command's flags as trainer/README.md has it: flag, default, help text."""
-    context = command.make_context(command.name, [], resilient_parsing=True)
-    rows = [f"| `python -m trainer {command.name}` | default | |", "|---|---|---|"]
+    context = command.make_context(name, [], resilient_parsing=True)
+    rows = [f"| `python -m trainer {name}` | default | |", "|---|---|---|"]
     for parameter in command.params:
         names = [name for name in parameter.opts if name.startswith("--")]
         if not names or "--help" in names:
@@ -83,7 +94,7 @@ def test_every_flag_is_documented(program):
 @pytest.mark.parametrize("name", commands(trainer_app))
 def test_the_trainers_tables_say_what_help_says(name):
     """Each command of the trainer has a table with every flag, its default and its help text, to the letter."""
-    table = flag_table(commands(trainer_app)[name])
+    table = flag_table(name, commands(trainer_app)[name])
     assert table in TRAINER, f"put into trainer/README.md:\n\n{table}\n"
 
 
@@ -104,7 +115,7 @@ def test_every_flag_has_a_help_text():
             assert all(parameter.help for parameter in command.params if parameter.name != "help")
 
 
-@pytest.mark.parametrize("module", [indexer.settings, trainer.settings, service.settings])
+@pytest.mark.parametrize("module", [indexer.settings, trainer.settings, trainer.settings_classify, service.settings])
 def test_every_setting_has_a_help_text(module: ModuleType):
     """Each field of a settings model says what it does, wherever it is set."""
     models = [each for _, each in inspect.getmembers(module, inspect.isclass) if issubclass(each, BaseModel)]
@@ -168,13 +179,14 @@ def test_every_command_in_the_documents_can_be_parsed():
     assert len(lines) >= 20
     for program, rest in lines:
         words = shlex.split(rest, comments=True)
-        command = get_command(PROGRAMS[program])
+        command, name = get_command(PROGRAMS[program]), program
         if program == "service":
             command.make_context(program, words)
         else:
-            context = command.make_context(program, words, resilient_parsing=True)
-            name, sub, arguments = command.resolve_command(context, words)
-            sub.make_context(name, arguments)
+            while hasattr(command, "commands"):  # a group, perhaps within another
+                context = command.make_context(name, words, resilient_parsing=True)
+                name, command, words = command.resolve_command(context, words)
+            command.make_context(name, words)
 
 
 def test_every_file_is_in_the_file_map():

@@ -26,8 +26,8 @@ from trainer.rungs import Climbed, climb
 from trainer.settings import RunSettings
 from trainer.workshop import Workshop
 
-PARITY_TEXTS = 20
-PARITY_CHARACTERS = 400
+PARITY_TEXTS = 32
+PARITY_CHARACTERS = 1_000
 """That are compared of a text: the longest is compared whole, and what is between differs only in its time."""
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from indexer.settings import options
+from trainer.classify_cli import app as classify_app
 from trainer.settings import (
     BaseSettings,
     EmbedSettings,
@@ -22,6 +23,8 @@ from trainer.settings import (
     SplitSettings,
     TsdaeSettings,
 )
+from trainer.settings_pretrain import PretrainSettings
+from trainer.settings_reading import FillMaskSettings, PublishMlmSettings
 
 app = typer.Typer(
     help="Publish encoders as model artifacts in $DOWSE_DATA (default: ./data).",
@@ -29,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.add_typer(classify_app, name="classify")
 
 
 @app.callback()
@@ -107,6 +111,38 @@ def queries(
     out = out or frame.with_name("queries.parquet")
     generate(frame, settings, out)
     typer.echo(out)
+
+
+@app.command()
+@options(PretrainSettings)
+def pretrain(
+    corpus: Annotated[
+        str,
+        typer.Argument(
+            help="Parquet, CSV or JSON lines: a file, a folder or a quoted glob; or the URL of a database, with --query"
+        ),
+    ],
+    *,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="Model to go on from: a directory of transformers or sentence-transformers, or a name on the Hub "
+            "(default: a new one)",
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Directory to write (default: $DOWSE_DATA/training/bert)")] = None,
+    settings: PretrainSettings,
+) -> None:
+    """Pre-train a BERT on the texts of CORPUS: masked words and next sentence, with a tokenizer of its own. Prints a path.
+
+    What is written is a directory of the Hub's format, the start of `tsdae`, `finetune` and `base`. On several GPUs:
+    `accelerate launch -m trainer pretrain …`.
+    """
+    from indexer.artifacts import data_dir
+    from trainer.pretrain import pretrain as train
+
+    _print_path(train(corpus, settings, out or data_dir() / "training" / "bert", start))
 
 
 @app.command()
@@ -301,3 +337,49 @@ def evaluate(
     for reason in report.reasons:
         say(reason)
     typer.echo(f"{report.verdict} {out}")
+
+
+@app.command("publish-mlm")
+@options(PublishMlmSettings)
+def publish_mlm(
+    directory: Annotated[
+        Path, typer.Argument(help="Directory of a masked-language model, such as `trainer pretrain` writes")
+    ],
+    *,
+    settings: PublishMlmSettings,
+) -> None:
+    """Publish a masked-language model for `fill-mask` and for the page /model, and make it the live one. Prints its id.
+
+    Its graph, with contextual vectors and attentions, is compared with torch; one that differs is not published. With
+    nothing to do it says so and exits.
+    """
+    from indexer.progress import say
+    from trainer.publish_mlm import publish_mlm as publish
+
+    published = publish(directory, settings)
+    if not published.fresh:
+        say("up to date")
+    typer.echo(published.manifest.id)
+
+
+@app.command("fill-mask")
+@options(FillMaskSettings)
+def fill_mask(
+    texts: Annotated[
+        list[str] | None, typer.Argument(help="Texts with one [MASK] or several (default: the lines on stdin)")
+    ] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per text")] = False,
+    settings: FillMaskSettings,
+) -> None:
+    """Show the words that a masked-language model expects behind [MASK], with their probabilities.
+
+    The model is the published one, or with --model any directory. Several masks are filled independently of one
+    another.
+    """
+    import sys
+
+    from trainer.fill_mask import fill_mask as fill
+
+    lines = (line.strip() for line in sys.stdin)
+    fill(texts or (line for line in lines if line), settings, as_json=as_json, show=typer.echo)

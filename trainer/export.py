@@ -115,7 +115,7 @@ def export_onnx(model: SentenceTransformer, path: Path) -> None:
     inputs: list[str] = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in features]
     path.parent.mkdir(parents=True, exist_ok=True)
     whole = path.with_suffix(".whole")
-    with _quiet(), torch.no_grad():
+    with quiet_export(), torch.no_grad():
         torch.onnx.export(
             _Graph(model, inputs).eval(),
             tuple(features[name] for name in inputs),
@@ -135,12 +135,12 @@ def quantise(source: Path, target: Path) -> None:
     """Write an ONNX model with 8-bit weights, one scale per channel; activations are quantised as they come."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    with _quiet():
+    with quiet_export():
         quantize_dynamic(str(source), str(target), weight_type=QuantType.QInt8, per_channel=True)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_export() -> Iterator[None]:
     """Silence what exporters say about every export: tracer and deprecation warnings, hints to pre-process."""
     root = logging.getLogger()
     level = root.level

@@ -1,6 +1,8 @@
 // The search page. What it shows follows from its URL (?q=, ?mode=, ?similar=) and what the API answers.
 // Corpus text only enters the page through textContent or an attribute's value, never as markup.
 
+import { ask, make, prose } from "./api.js";
+
 const PAGE = 10; // hits asked for at a time
 const MOST = 100; // hits asked for at once when Back restores a longer list
 const DEBOUNCE_MS = 120;
@@ -88,15 +90,6 @@ async function restore(from = null) {
   stops()[hits.findIndex((hit) => hit.id === from)]?.focus();
 }
 
-async function ask(path, signal) {
-  const response = await fetch(path, { signal, headers: { Accept: "application/json" } }).catch(() => {
-    throw { title: "The service does not answer", detail: "Check that it is running and that you are online." };
-  });
-  const body = await response.json().catch(() => null);
-  if (response.ok && body) return body;
-  throw { title: `The service answered with status ${response.status}`, request_id: response.headers.get("X-Request-ID"), ...body };
-}
-
 function pathOf({ q, mode, similar }, size, offset) {
   if (similar) return `documents/${encodeURIComponent(similar)}/similar?top_k=${size}`;
   return q ? `search?${new URLSearchParams({ q, top_k: size, offset, mode, explain: true })}` : "info";
@@ -163,9 +156,7 @@ function showWelcome(index) {
 
 function showProblem(problem, again) {
   $("problem-title").textContent = problem.title ?? "The page failed";
-  // A detail quotes commands in backticks, as prose does; they read better as code.
-  const pieces = String(problem.detail ?? problem.message ?? "").split("`");
-  $("problem-detail").replaceChildren(...pieces.map((piece, i) => (i % 2 ? make("code", piece) : piece)));
+  $("problem-detail").replaceChildren(...prose(problem.detail ?? problem.message ?? ""));
   $("problem-request").textContent = problem.request_id ? `Request ${problem.request_id}` : "";
   $("retry").onclick = () => load(again);
   show("problem", ...(again.more ? ["about", "results"] : []));
@@ -197,12 +188,6 @@ function showNothing() {
     ? "No document has these words. Semantic also finds what is said in other words."
     : "Try other words, or fewer of them.";
   show("about", "nothing");
-}
-
-function make(tag, text) {
-  const node = document.createElement(tag);
-  node.textContent = text;
-  return node;
 }
 
 /** Text that may break after the marks inside names such as os.path or read_text, before it breaks anywhere. */

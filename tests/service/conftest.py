@@ -36,6 +36,15 @@ METRICS = {
     "dense_ndcg10": 0.2279,
     "hybrid_ndcg10": 0.2914,
 }
+CHROMIUM = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 PATIENCE = 60  # seconds until something that happens by itself counts as not happening
 
 WANTED = {
@@ -213,5 +222,77 @@ def tuned_service(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> 
     tuned_model(data, example_report(queries=20, unseen=10), base="sentence-transformers/all-MiniLM-L6-v2")
     publish_columns({"id": ["a", "b"], "text": ["The cat sits.", "The dog runs."]}, data)
     running = Running(data)
+    yield running.url
+    running.kill()
+
+
+@pytest.fixture(scope="session")
+def chromium_path():
+    """The Chromium to drive: CHROMIUM, or the first known name on the PATH."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    if not path:
+        pytest.fail(
+            "The page's tests need Chromium: apt-get install --no-install-recommends chromium,"
+            " or name an executable in CHROMIUM."
+        )
+    return path
+
+
+@pytest.fixture(scope="module")  # not longer: while it is open, its event loop is in the way of others
+def browser(chromium_path):
+    """One browser for the module; each test opens its own context."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium_path, args=CHROMIUM)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser, request):
+    """Opens the page; whatever the browser complains about (CSP, errors, dialogs) fails the test."""
+    contexts, complaints = [], []
+
+    def on_console(message):
+        if message.type in ("error", "warning"):
+            complaints.append(f"console {message.type}: {message.text}")
+
+    def on_dialog(dialog):
+        complaints.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def open_(path="/", width=1200, height=900, scheme="light", url=None):
+        url = url or request.getfixturevalue("live_service")
+        size = {"width": width, "height": height}
+        context = browser.new_context(viewport=size, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", on_console)
+        page.on("pageerror", lambda error: complaints.append(f"page error: {error}"))
+        page.on("dialog", on_dialog)
+        page.goto(url.rstrip("/") + path)
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+@pytest.fixture(scope="session")
+def reading_data(tmp_path_factory: pytest.TempPathFactory, built_data: Path, masked_data: Path) -> Path:
+    """A data directory with an index and a masked-language model. Read it, do not change it."""
+    data = tmp_path_factory.mktemp("reading") / "data"
+    shutil.copytree(built_data, data)
+    shutil.copytree(masked_data / "masked", data / "masked")
+    return data
+
+
+@pytest.fixture(scope="session")
+def reading_service(reading_data: Path) -> Iterator[str]:
+    """The URL of the real program with an index and a masked-language model."""
+    running = Running(reading_data)
     yield running.url
     running.kill()

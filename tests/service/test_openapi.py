@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service import schemas
+from service import classify_schemas, reading_schemas, schemas
 from service.app import create_app
 from service.openapi import FILE, document
 from service.settings import ServiceSettings
@@ -22,6 +22,7 @@ OPERATIONS = {
     for path, methods in DOCUMENT["paths"].items()
     for method, operation in methods.items()
 }
+SCHEMA_MODULES = (schemas, classify_schemas, reading_schemas)
 EXAMPLES = [(name, example) for name, schema in SCHEMAS.items() for example in schema.get("examples", [])]
 
 
@@ -70,6 +71,7 @@ def test_these_are_the_operations():
     assert set(OPERATIONS) == {
         "POST /search", "GET /search", "GET /documents/{document_id}", "GET /documents/{document_id}/similar",
         "GET /info", "GET /report", "GET /report.json", "GET /livez", "GET /healthz", "GET /readyz",
+        "POST /classify", "POST /fill-mask", "GET /model/info", "POST /model/read", "POST /model/compare",
     }  # fmt: skip
 
 
@@ -145,7 +147,8 @@ def test_examples_of_parameters_are_accepted(client):
 @pytest.mark.parametrize(("name", "example"), EXAMPLES, ids=[name for name, _ in EXAMPLES])
 def test_examples_are_of_their_models(name, example):
     """Every example is valid for its model, with all that is required and nothing that the model does not know."""
-    model = getattr(schemas, name).model_validate(example, strict=True)
+    (owner,) = [module for module in SCHEMA_MODULES if hasattr(module, name)]
+    model = getattr(owner, name).model_validate(example, strict=True)
     assert json.loads(model.model_dump_json(exclude_unset=True)) == example
 
 

@@ -1,75 +1,12 @@
 """The search page in a real Chromium, against a live service with a real model and a real index."""
 
-import os
 import re
-import shutil
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 QUERY = "run a command and get its output"
-ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-@pytest.fixture(scope="module")
-def chromium_path():
-    """The Chromium to drive: CHROMIUM, or the first known name on the PATH."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-    if not path:
-        pytest.fail(
-            "The page's tests need Chromium: apt-get install --no-install-recommends chromium,"
-            " or name an executable in CHROMIUM."
-        )
-    return path
-
-
-@pytest.fixture(scope="module")
-def browser(chromium_path):
-    """One browser for the module; each test opens its own context."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path, args=ARGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def open_page(browser, live_service):
-    """Opens the page; whatever the browser complains about (CSP, errors, dialogs) fails the test."""
-    contexts, complaints = [], []
-
-    def on_console(message):
-        if message.type in ("error", "warning"):
-            complaints.append(f"console {message.type}: {message.text}")
-
-    def on_dialog(dialog):
-        complaints.append(f"dialog: {dialog.message}")
-        dialog.dismiss()
-
-    def open_(path="/", width=1200, height=900, scheme="light", url=live_service):
-        size = {"width": width, "height": height}
-        context = browser.new_context(viewport=size, color_scheme=scheme)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", on_console)
-        page.on("pageerror", lambda error: complaints.append(f"page error: {error}"))
-        page.on("dialog", on_dialog)
-        page.goto(url.rstrip("/") + path)
-        return page
-
-    yield open_
-    for context in contexts:
-        context.close()
-    assert complaints == []
 
 
 def search_box(page):

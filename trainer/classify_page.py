@@ -1,0 +1,30 @@
+"""`report.html` of a classifier: one page that needs no other file, no network and no script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from indexer.progress import clock
+from trainer.classify_plots import classify_plots
+from trainer.classify_report import ClassifyReport
+from trainer.plots import short
+from trainer.report_page import HERE, p_value, plain_name, value
+
+
+def classify_page(report: ClassifyReport) -> str:
+    """Return the page. Labels and texts enter it as text, never as markup."""
+    style = (HERE / "report.css").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"short": short, "p": p_value, "value": value, "plain": plain_name, "clock": clock}
+    template = environment.from_string((HERE / "classify_template.html").read_text(encoding="utf-8"))
+    return template.render(
+        report=report,
+        style=Markup(style),  # noqa: S704 - a file of this package
+        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+        # The plots are made here; every text in them went through an XML writer.
+        plots=[(plot, Markup(plot.svg)) for plot in classify_plots(report)],  # noqa: S704 - as said above
+    )
