@@ -11,8 +11,8 @@ from trainer.significance import Difference
 LEVEL = 0.05
 SURE = 0.01
 """Level at which the safety group counts: two legs are tested, and two queries come from one sentence."""
-MUCH = 0.05
-"""Share of nDCG@10 that the safety group has to lose, too: maps that help people lose up to 3 %, harmful ones 7 % and more
+MUCH = 0.06
+"""Share of nDCG@10 that the safety group has to lose, too: maps that help people lose up to 5 %, harmful ones 7 % and more
 (DECISIONS.md)."""
 MEASURE = "nDCG@10"
 

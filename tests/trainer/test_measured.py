@@ -206,7 +206,7 @@ def test_with_labels_each_model_has_its_best_weight(index: Index, material: Mate
 
 def test_what_is_live_has_to_be_beaten(index: Index, material: Material, same: Candidate, harmful: Candidate) -> None:
     """Where another model is live, the candidate is compared with that one: what it was started from says nothing."""
-    exam = examine(index, material, harmful, 0, live=replace(harmful, precision="int8"))
+    exam = examine(index, material, same, 0, live=replace(same, precision="int8"))
     assert exam.precision == "int8"
     assert exam.verdict()[0] == "TIE"
     assert exam.base[UNSEEN].mean(1) == exam.tuned[UNSEEN].mean(1)
@@ -220,7 +220,7 @@ def test_small_weights_for_queries(index: Index, material: Material, same: Candi
     """8-bit weights encode the queries where that costs hardly anything on dev; the tuned figures are measured with them."""
     exam = examine(index, material, same, 0)
     assert exam.precision == "int8"
-    assert exam.notes[0].startswith("Queries are encoded with 8-bit weights: nDCG@10 on dev 0.")
+    assert exam.notes[0].startswith("Queries are encoded with 8-bit weights: nDCG@10 on dev, dense search 0.")
     small = same.answers("test", index, material.tests[UNSEEN].questions, material.documents.ids, "int8")
     assert exam.tuned[UNSEEN].run(1) == small.run(1)
     assert exam.base[UNSEEN].run(1) != small.run(1)  # those of the base are what they are live
@@ -234,5 +234,5 @@ def test_small_weights_that_cost_too_much(
     shutil.copy(harmful.folder / "onnx" / "model_int8.onnx", folder / "onnx" / "model_int8.onnx")
     exam = examine(index, material, replace(same, folder=folder, _encoders={}), 0)
     assert exam.precision == "fp32"
-    assert "with 32-bit weights: nDCG@10 on dev" in exam.notes[0]
+    assert "with 32-bit weights: nDCG@10 on dev, dense search" in exam.notes[0]
     assert exam.tuned[UNSEEN].run(1) == exam.base[UNSEEN].run(1)
