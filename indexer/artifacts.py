@@ -34,7 +34,12 @@ MAKERS: dict[Kind, str] = {
     "classifier": "python -m trainer classify publish DIR",
 }
 """The command that makes the first artifact of a kind."""
-NAMES: dict[Kind, str] = {"model": "model", "index": "index", "masked": "masked-language model", "classifier": "classifier"}
+NAMES: dict[Kind, str] = {
+    "model": "model",
+    "index": "index",
+    "masked": "masked-language model",
+    "classifier": "classifier",
+}
 CURRENT = "CURRENT"
 PUBLISHING = ".publishing"
 """Names the artifact that is being published: what a kill after the rename leaves for the next build to finish."""
