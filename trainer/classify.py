@@ -17,9 +17,10 @@ from indexer.encoder import load_tokenizer
 from indexer.errors import UserError
 from indexer.progress import say
 from trainer.classify_calibration import calibrate
-from trainer.classify_data import SHOWN, Labelled, divide, labelled, read_rows
+from trainer.classify_data import Labelled, divide, labelled
 from trainer.classify_learn import RESULT, Learned, fine_tune, freeze
 from trainer.classify_report import HTML_FILE, ClassifyReport, measure, summary, write_classify_report
+from trainer.classify_rows import SHOWN, read_rows
 from trainer.outputs import CHECKPOINTS, RECORD, Record, Result, check_out, describe, write_record
 from trainer.settings_classify import ClassifyTrainSettings
 

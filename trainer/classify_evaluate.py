@@ -9,8 +9,9 @@ from indexer.errors import UserError
 from indexer.manifest import describe_input
 from indexer.progress import say, stage
 from trainer.classify import read_record
-from trainer.classify_data import Part, Rows, Side, divide, part_of, read_rows
+from trainer.classify_data import Part, divide, part_of
 from trainer.classify_report import ClassifyReport, measure, read_report, summary, write_classify_report
+from trainer.classify_rows import Rows, Side, read_rows
 from trainer.outputs import Record
 from trainer.settings_classify import ClassifyEvaluateSettings
 

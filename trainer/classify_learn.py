@@ -14,7 +14,8 @@ from trainer.classify_data import Labelled
 from trainer.classify_encoder import find_directory, open_frozen
 from trainer.classify_export import check_classifier, export_classifier, export_head, torch_logits
 from trainer.classify_head import fit_head
-from trainer.classify_tune import load_start, tune
+from trainer.classify_start import load_start
+from trainer.classify_tune import tune
 from trainer.journal import LOG, read_log
 from trainer.outputs import CHECKPOINTS, Record, Result, write_record
 from trainer.parity import TEXTS

@@ -135,7 +135,7 @@ def test_a_model_that_is_published_meanwhile_is_taken_up(built_data, masked_data
     data = shutil.copytree(built_data, tmp_path / "data")
     with service(data) as client:
         assert client.post("/fill-mask", json={"text": FRANCE}).status_code == 503
-        shutil.copytree(masked_data / "masked", data / "masked")
+        shutil.copytree(masked_data / "masked", data / "coming").rename(data / "masked")  # there at once, as published
         eventually(lambda: client.post("/fill-mask", json={"text": FRANCE}).status_code == 200, "the model is taken up")
         facts = client.get("/model/info").json()
         assert facts["missing"] == []
@@ -145,7 +145,7 @@ def test_a_model_that_is_published_meanwhile_is_taken_up(built_data, masked_data
 def test_a_spoilt_model_leaves_the_service_as_it_is(built_data, masked_data, tmp_path):
     """A published file that was altered is noticed: the model is not opened, and searching goes on."""
     data = shutil.copytree(built_data, tmp_path / "data")
-    shutil.copytree(masked_data / "masked", data / "masked")
+    shutil.copytree(masked_data / "masked", data / "coming").rename(data / "masked")  # there at once, as published
     graph = Store("masked", data).resolve() / "onnx" / "reader.onnx"
     graph.write_bytes(graph.read_bytes()[:-9])
     with service(data) as client:

@@ -14,13 +14,14 @@ from indexer.artifacts import Store
 from indexer.classifier import Classifier
 from indexer.errors import UserError, run
 from trainer.classify import train
-from trainer.classify_data import divide, labelled, read_rows
+from trainer.classify_data import divide, labelled
 from trainer.classify_evaluate import evaluate
 from trainer.classify_export import check_classifier
 from trainer.classify_measures import macro_f1
 from trainer.classify_predict import predict
 from trainer.classify_publish import publish
 from trainer.classify_report import read_report
+from trainer.classify_rows import read_rows
 from trainer.cli import app
 from trainer.settings_classify import (
     ClassifyEvaluateSettings,

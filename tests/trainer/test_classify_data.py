@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from indexer.errors import UserError
-from trainer.classify_data import divide, label_names, labelled, read_rows
+from trainer.classify_data import divide, label_names, labelled
+from trainer.classify_rows import read_rows
 from trainer.settings_classify import LabelledSettings
 
 

@@ -16,10 +16,12 @@ from trainer import classify_tune
 from trainer.checkpoints import MarkComplete
 from trainer.classify import train
 from trainer.classify_batches import ByLength
-from trainer.classify_data import divide, labelled, read_rows
+from trainer.classify_data import divide, labelled
 from trainer.classify_encoder import find_directory
 from trainer.classify_report import read_report
-from trainer.classify_tune import label_weights, load_start
+from trainer.classify_rows import read_rows
+from trainer.classify_start import load_start
+from trainer.classify_tune import label_weights
 from trainer.settings_classify import ClassifyTrainSettings, LabelledSettings
 
 QUICK = {"learning_rate": 1e-3, "weight_decay": 0.0, "epochs": 12, "batch_size": 16, "patience": None}

@@ -377,12 +377,12 @@ def test_interrupt_stops_at_once(tmp_path: Path) -> None:
     frame = write_frame(tmp_path / "frame.parquet", 60)
     with FaultyLLM(latency=0.02) as llm:
         process = start(frame, llm, 9)
-        llm.latency = 30
+        llm.latency = 120
         time.sleep(0.3)
-        started = time.monotonic()
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=20)
-        assert time.monotonic() - started < 5
+        _, errors = process.communicate(
+            timeout=60
+        )  # a busy machine needs seconds; waiting for an answer takes two minutes
     assert process.returncode == 130
     assert errors.endswith("error: interrupted\n") and "Traceback" not in errors
     summary = written_summary(frame)
