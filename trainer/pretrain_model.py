@@ -1,19 +1,4 @@
-"""The BERT that is pre-trained: a new one that starts from the statistics of the corpus, or one from a checkpoint.
-
-A new BERT starts with what counting can tell, so that no step is spent on learning it:
-
-- The bias of the head is the logarithm of each piece's frequency. The first loss is that of the unigram distribution.
-- The dense layer of the head is the identity, so that the piece that stands at a position is its own first guess. One in
-  five chosen positions shows its piece or a random one.
-- Word embeddings are the leading directions of which pieces stand near which (`trainer.cooccurrence`); position embeddings
-  are sines and cosines (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762), between which attention finds neighbours.
-
-- What attention reads it passes on: the output is the transpose of the values, smaller. So from the first step a [MASK]
-  is told what stands around it, and the embeddings say which pieces go with that (the product of both matrices is what
-  mimetic initialisation copies from trained models, Trockman and Kolter 2023, https://arxiv.org/abs/2305.09828).
-
-All of them are trained on. What comes out is an ordinary `BertForPreTraining`.
-"""
+"""The BERT that is pre-trained: a new one of the sizes that are asked for, or one from a checkpoint."""
 
 from __future__ import annotations
 
@@ -37,16 +22,13 @@ from transformers import (
 
 from indexer.errors import UserError
 from trainer.base import locate
+from trainer.pretrain_start import start_from_counts
 from trainer.settings_pretrain import PretrainSettings
 from trainer.start import quiet
 
 HEAD_SIZE = 64
 FINE_TUNING_DROPOUT = 0.1
 """What BERT's authors fine-tune with, and what the written configuration says."""
-WORDS, PLACES = 0.04, 0.02
-"""Standard deviation of the word embeddings and size of the position embeddings of a new model."""
-PASSED_ON = 0.3
-"""Of what a new model's attention reads, so much is added to what stands at a position."""
 
 
 class Checkpoint(NamedTuple):
@@ -94,7 +76,7 @@ def new_model(
     )
     torch.manual_seed(settings.seed)
     model = BertForPreTraining(config)
-    _start(model, log_frequency, vectors)
+    start_from_counts(model, log_frequency, vectors)
     return model
 
 
@@ -103,38 +85,6 @@ def set_dropout(model: nn.Module, share: float) -> None:
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = share
-
-
-@torch.no_grad()
-def _start(
-    model: BertForPreTraining, log_frequency: npt.NDArray[np.float64], vectors: npt.NDArray[np.float32] | None
-) -> None:
-    width = model.config.hidden_size
-    start_head(model, log_frequency)
-    embeddings = model.bert.embeddings
-    if vectors is not None:
-        known = np.abs(vectors).sum(axis=1) > 0
-        scaled = vectors[known] * (WORDS / max(float(vectors[known].std()), 1e-12))
-        weight = embeddings.word_embeddings.weight
-        weight[torch.from_numpy(np.flatnonzero(known)), : scaled.shape[1]] = torch.from_numpy(scaled)
-    places = embeddings.position_embeddings.weight
-    angle = torch.arange(len(places))[:, None] / 10_000 ** (torch.arange(0, width, 2) / width)
-    places[:, 0::2] = PLACES * angle.sin()
-    places[:, 1::2] = PLACES * angle.cos()[:, : width // 2]
-    layers: Any = model.bert.encoder.layer
-    for layer in layers:
-        turn, _ = torch.linalg.qr(torch.randn(width, width))
-        layer.attention.self.value.weight.copy_(PASSED_ON * turn)
-        layer.attention.output.dense.weight.copy_(turn.T)
-
-
-@torch.no_grad()
-def start_head(model: BertForPreTraining, log_frequency: npt.NDArray[np.float64]) -> None:
-    """Let a head for masked words begin with the frequencies, and with what stands at a position."""
-    head = model.cls.predictions
-    head.bias.copy_(torch.from_numpy(log_frequency))
-    head.transform.dense.weight.copy_(torch.eye(model.config.hidden_size))
-    head.transform.dense.bias.zero_()
 
 
 def load_checkpoint(name: str) -> Checkpoint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import islice
 from math import ceil
 from typing import NamedTuple
 
@@ -20,7 +21,8 @@ from trainer.pretrain_corpus import frequencies, word_starts
 from trainer.pretrain_examples import Recipe, batches, blocks, examples, generator
 from trainer.pretrain_loop import Job
 from trainer.pretrain_material import Material
-from trainer.pretrain_model import Checkpoint, new_model, set_dropout, start_head
+from trainer.pretrain_model import Checkpoint, new_model, set_dropout
+from trainer.pretrain_start import compare_segments, read_similarity, start_head
 from trainer.pretrain_watch import Watch
 from trainer.settings_pretrain import PretrainSettings
 from trainer.wordpiece import fast_tokenizer
@@ -28,6 +30,8 @@ from trainer.wordpiece import fast_tokenizer
 EPOCHS = 10.0
 NEW_RATE, CHECKPOINT_RATE = 1e-3, 1e-4
 CPU_TOKENS, GPU_TOKENS = 1024, 65_536
+COMPARED = 64
+"""Batches by which a new model sets the level from which one segment is said to follow another."""
 WATCHED_SEED = 2**31
 """What held-out documents are cut and masked by, whatever `--seed` is, so that runs can be compared."""
 MOST_NEXT = 0.6
@@ -65,6 +69,7 @@ def set_up(
         UserError: the sizes do not fit, or there is too little text for a batch.
     """
     pieces = material.tokenizer
+    compared = None
     if checkpoint:
         tokenizer, model = checkpoint.tokenizer, checkpoint.model
         share = np.log(frequencies(material.train, model.config.vocab_size))
@@ -78,6 +83,7 @@ def set_up(
             with stage("count which words stand together"):
                 known = vectors(material.train, pieces.get_vocab_size(), settings.hidden, settings.seed)
         model = new_model(settings, share, known, tokenizer.pad_token_id)
+        compared = None if known is None or settings.no_nsp else compare_segments(model, share, tokenizer.cls_token_id)
     set_dropout(model, settings.dropout)
     nsp = not settings.no_nsp and (checkpoint is None or checkpoint.nsp)
     recipe = Recipe(_length(settings, model), nsp=nsp, short=settings.short, seed=settings.seed)
@@ -94,7 +100,11 @@ def set_up(
     room = settings.batch_tokens or (GPU_TOKENS if on_gpu else CPU_TOKENS)
     rate = settings.learning_rate or (CHECKPOINT_RATE if checkpoint else NEW_RATE)
     job = Job(model, batcher, recipe, watch, max(room, recipe.length), rate, nsp)
-    return Setup(job, tokenizer, _steps(settings, job, accelerator.num_processes))
+    steps = _steps(settings, job, accelerator.num_processes)
+    if compared is not None and isinstance(model, BertForPreTraining):
+        some = islice(batcher.stream(recipe, max(CPU_TOKENS, recipe.length), None), COMPARED)
+        read_similarity(model, compared, [batch for _, batch in some])
+    return Setup(job, tokenizer, steps)
 
 
 def masker(settings: PretrainSettings, tokenizer: PreTrainedTokenizerFast) -> Masker:
