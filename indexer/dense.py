@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import faiss
 import numpy as np
@@ -12,10 +12,15 @@ import numpy.typing as npt
 
 from indexer.encoder import Vectors
 
+if TYPE_CHECKING:
+    from indexer.allowed import Allowed
+
 DenseKind = Literal["flat"]
 Rows = npt.NDArray[np.int64]
 
 FILE = "vectors.faiss"
+FEW_PASSAGES = 0.05
+"""Share of the passages up to which those that a filter allows are compared one by one (see DECISIONS.md)."""
 
 
 def unit(vectors: Vectors) -> Vectors:
@@ -69,9 +74,23 @@ class DenseIndex:
         """Length of a vector."""
         return int(self._index.d)
 
-    def search(self, vector: Vectors, count: int) -> tuple[Vectors, Rows]:
-        """Return cosine and row of the ``count`` nearest passages, best first; fewer where there are fewer."""
-        scores, rows = self._index.search(unit(vector)[None, :], min(count, len(self)))
+    def search(self, vector: Vectors, count: int, allowed: Allowed | None = None) -> tuple[Vectors, Rows]:
+        """Return cosine and row of the ``count`` nearest passages, best first; fewer where there are fewer.
+
+        Only passages of ``allowed`` documents are looked at. Both ways of doing that are exact: few passages are
+        compared one by one, of many the index skips those whose bit is not set.
+        """
+        if allowed is None:
+            scores, rows = self._index.search(unit(vector)[None, :], min(count, len(self)))
+            return scores[0], rows[0]
+        count = min(count, allowed.passage_count)
+        if not count:
+            return np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64)
+        if allowed.passage_count <= FEW_PASSAGES * len(self):
+            return self._among(vector, count, allowed.passages)
+        selector = faiss.IDSelectorBitmap(allowed.passage_bits)  # type: ignore[arg-type, call-arg]
+        chosen = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
+        scores, rows = self._index.search(unit(vector)[None, :], count, params=chosen)
         return scores[0], rows[0]
 
     def search_many(self, vectors: Vectors, count: int) -> tuple[Vectors, Rows]:
@@ -83,6 +102,12 @@ class DenseIndex:
         """Return the cosine of ``vector`` to each passage of ``rows``, shape (len(rows),)."""
         found: Vectors = self.vectors(rows) @ unit(vector)
         return found
+
+    def _among(self, vector: Vectors, count: int, rows: Rows) -> tuple[Vectors, Rows]:
+        scores = self.scores(vector, rows)
+        best = np.argpartition(-scores, count - 1)[:count]
+        best = best[np.argsort(-scores[best], kind="stable")]
+        return scores[best], rows[best]
 
     def vectors(self, rows: Rows) -> Vectors:
         """Return the vectors of passages, shape (len(rows), dimension)."""

@@ -13,8 +13,10 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from indexer import dense, lexical
+from indexer.allowed import Allowed
 from indexer.artifacts import Store
 from indexer.encoder import Encoder
 from indexer.errors import UserError
@@ -34,6 +36,7 @@ class ArrowFile:
     def __init__(self, path: Path) -> None:
         self._reader = pa.ipc.open_file(pa.memory_map(str(path)))
         self.schema: pa.Schema = self._reader.schema
+        self._columns: dict[tuple[str, ...], pa.ChunkedArray] = {}
         self.batches = [self._reader.get_batch(number) for number in range(self._reader.num_record_batches)]
 
     def __len__(self) -> int:
@@ -49,6 +52,19 @@ class ArrowFile:
         """Yield the named columns of all rows as Python values, one batch in memory at a time."""
         for batch in self.batches:
             yield from batch.select(columns).to_pylist()
+
+    def column(self, *path: str) -> pa.ChunkedArray:
+        """Return a whole column, or a field of a struct column, as it lies in the mapped file: nothing is copied."""
+        if path in self._columns:
+            return self._columns[path]
+        top, *below = path
+        kind = self.schema.field(top).type
+        chunks = [batch.column(top) for batch in self.batches]
+        for name in below:
+            kind = kind.field(name).type
+            chunks = [pc.struct_field(chunk, [name]) for chunk in chunks]
+        self._columns[path] = pa.chunked_array(chunks, kind)
+        return self._columns[path]
 
     def numbers(self, column: str) -> npt.NDArray[np.int64]:
         """Return a whole column of integers, shape (rows,)."""
@@ -142,12 +158,26 @@ class Index:
     @property
     def metadata_types(self) -> dict[str, str]:
         """Names and Arrow types of the metadata columns."""
-        schema = self._documents.schema
-        return (
-            {field.name: str(field.type) for field in schema.field("metadata").type}
-            if "metadata" in schema.names
-            else {}
-        )
+        return {field.name: str(field.type) for field in self._metadata()}
+
+    @property
+    def columns(self) -> dict[str, pa.DataType]:
+        """Names and types of the columns that a filter may ask: the metadata columns, and the documents' ``id``."""
+        return {"id": pa.string()} | {field.name: field.type for field in self._metadata() if field.name != "id"}
+
+    @property
+    def visible(self) -> Allowed | None:
+        """The documents that searches may return at all; None for all of them."""
+        return None
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Return one of `columns`, a value for each document in the order of the rows; it is mapped, not read."""
+        return self._documents.column(*(["id"] if name == "id" else ["metadata", name]))
+
+    def allowed(self, mask: npt.NDArray[np.bool_]) -> Allowed:
+        """Return the documents of ``mask``, shape (documents,), as far as searches may return them."""
+        allowed = Allowed(mask, self.first_passage)
+        return allowed if self.visible is None else allowed & self.visible
 
     @cached_property
     def id_rank(self) -> npt.NDArray[np.int64]:
@@ -174,6 +204,10 @@ class Index:
         """Return the character offsets of a passage in the text of its document, the end excluded."""
         values = self._passages.row(passage, ["start", "end"])
         return values["start"], values["end"]
+
+    def _metadata(self) -> list[pa.Field]:
+        schema = self._documents.schema
+        return list(schema.field("metadata").type) if "metadata" in schema.names else []
 
     def _check(self) -> None:
         """Refuse files that do not belong together, whatever their checksums say."""

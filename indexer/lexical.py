@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import tantivy
 
+from indexer.allowed import Allowed
 from indexer.dense import Rows
 from indexer.languages import analyzer, exact_analyzer
 
@@ -28,6 +29,10 @@ EXACT_ANALYZER = "dowse-exact"
 EXACT_WEIGHT = 0.5
 """What a word as it is written counts beside its stem. nDCG@10 of this leg on three data sets is .001 to .009 above that
 of stems alone (see DECISIONS.md)."""
+FEW_DOCUMENTS = 2_000
+"""Up to so many allowed documents are a part of the query (see DECISIONS.md)."""
+DEEPER = 4
+"""How much deeper to look where too few of the documents that were found are allowed."""
 WRITER_BYTES = 128_000_000
 
 
@@ -109,20 +114,22 @@ class LexicalIndex:
         """Return the distinct terms of ``text`` as the index knows them: lower-cased, stemmed, no stop words."""
         return list(dict.fromkeys(self._analyzer.analyze(text)))
 
-    def search(self, query: str, count: int) -> tuple[Scores, Rows]:
-        """Return BM25 score and row of the ``count`` best documents; fewer where fewer hold a term of the query."""
-        return self._search(self._any_term(query), count)
+    def search(self, query: str, count: int, allowed: Allowed | None = None) -> tuple[Scores, Rows]:
+        """Return BM25 score and row of the ``count`` best documents; fewer where fewer hold a term of the query.
+
+        Of the ``allowed`` documents alone, where they are given: few of them become a part of the query; with many,
+        more documents are asked for, until enough of them are allowed.
+        """
+        if allowed is None:
+            return self._search(self._any_term(query), count)
+        count = min(count, allowed.count)
+        if allowed.count <= FEW_DOCUMENTS:
+            return self._search(self._any_term_of(query, allowed.rows), count)
+        return self._search_deeper(query, count, allowed)
 
     def scores(self, query: str, documents: Rows) -> Scores:
         """Return the BM25 score of each of ``documents``, shape (len(documents),); 0 where no term occurs."""
-        wanted = tantivy.Query.term_set_query(self._schema, "document", documents.tolist())
-        both = tantivy.Query.boolean_query(
-            [
-                (tantivy.Occur.Must, tantivy.Query.const_score_query(wanted, 0.0)),
-                (tantivy.Occur.Must, self._any_term(query)),
-            ]
-        )
-        found, rows = self._search(both, len(documents))
+        found, rows = self._search(self._any_term_of(query, documents), len(documents))
         scores = np.zeros(len(documents), dtype=np.float32)
         order = np.argsort(documents)
         scores[order[np.searchsorted(documents, rows, sorter=order)]] = found
@@ -134,6 +141,27 @@ class LexicalIndex:
             exact = dict.fromkeys(self._exact_analyzer.analyze(query))
             words += [tantivy.Query.boost_query(self._term("exact", word), EXACT_WEIGHT) for word in exact]
         return tantivy.Query.boolean_query([(tantivy.Occur.Should, word) for word in words])
+
+    def _any_term_of(self, query: str, documents: Rows) -> tantivy.Query:
+        wanted = tantivy.Query.term_set_query(self._schema, "document", documents.tolist())
+        return tantivy.Query.boolean_query(
+            [
+                (tantivy.Occur.Must, tantivy.Query.const_score_query(wanted, 0.0)),
+                (tantivy.Occur.Must, self._any_term(query)),
+            ]
+        )
+
+    def _search_deeper(self, query: str, count: int, allowed: Allowed) -> tuple[Scores, Rows]:
+        words, documents = self._any_term(query), len(self)
+        # As deep as it takes where what is allowed is spread evenly; never deeper than if all others came first.
+        deepest = min(count + documents - allowed.count, documents)
+        depth = min(1 + count * documents * 5 // (allowed.count * 4), deepest)
+        while True:
+            scores, rows = self._search(words, depth)
+            kept = np.flatnonzero(allowed.mask[rows])[:count]
+            if len(kept) == count or len(rows) < depth or depth >= deepest:
+                return scores[kept], rows[kept]
+            depth = min(DEEPER * depth, deepest)
 
     def _term(self, field: str, term: str) -> tantivy.Query:
         return tantivy.Query.term_query(self._schema, field, term, "freq")

@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from indexer.allowed import Allowed, passages_of
 from indexer.dense import Rows
 from indexer.encoder import Vectors
 from indexer.fusion import Fusion, fuse
@@ -84,6 +85,7 @@ class Retriever:
         *,
         vector: Vectors | None = None,
         near: Near | None = None,
+        allowed: Allowed | None = None,
     ) -> Ranking:
         """Rank the documents for ``query``.
 
@@ -94,20 +96,24 @@ class Retriever:
             candidates: how many documents of each leg take part; by default as the index says.
             vector: the query's, shape (dimension,), where it is known; else it is encoded here.
             near: what `nearest` found for it at the same depth, where many queries were asked at once.
+            allowed: the documents that may be returned; by default those that the index lets be seen, mostly all.
 
         Returns:
             The candidates of one leg, or the fused candidates of both (up to twice as many).
         """
         ranking = Ranking(query=query)
-        depth = min(candidates or self.index.candidates, len(self.index))
+        allowed = self.index.visible if allowed is None else allowed
+        depth = self._depth(candidates, allowed)
+        if not depth:
+            return ranking
         words: Future[tuple[npt.NDArray[np.float32], Rows, float]] | None = None
         if mode != "dense":
-            words = _lexical_threads.submit(self._lexical, query, depth)
+            words = _lexical_threads.submit(self._lexical, query, depth, allowed)
         if mode != "lexical":
             with ranking.timed("encode"):
                 ranking.vector = self.index.encoder.encode_query(query) if vector is None else vector
             with ranking.timed("dense"):
-                rows, cosines = near or self._nearest_documents(ranking.vector, depth)
+                rows, cosines = near or self._nearest_documents(ranking.vector, depth, allowed)
         if words:
             bm25, found, ranking.timings["lexical"] = words.result()
         if mode == "dense":
@@ -132,20 +138,23 @@ class Retriever:
         """Return the nearest documents of many queries at once, for `search`; ``vectors`` has shape (queries, dimension)."""
         depth = min(candidates or self.index.candidates, len(self.index))
         cosines, found = self.index.dense.search_many(vectors, self._passages_for(depth))
-        answers = (self._documents(found[row], cosines[row], depth) for row in range(len(vectors)))
+        there_are = len(self.index.dense)
+        answers = (self._documents(found[row], cosines[row], depth, there_are) for row in range(len(vectors)))
         return [near or self._nearest_documents(vectors[row], depth) for row, near in enumerate(answers)]
 
-    def similar(self, row: int, count: int) -> Ranking:
+    def similar(self, row: int, count: int, allowed: Allowed | None = None) -> Ranking:
         """Rank the documents nearest to the document in ``row`` by cosine of their passages, the document left out.
 
-        Each passage of the document asks for its neighbours; a document counts with its closest pair of passages.
+        Only ``allowed`` documents are ranked, by default all that the index lets be seen. Each passage of the document asks for its neighbours; a document counts with its closest pair of passages.
         """
         ranking = Ranking()
+        allowed = self.index.visible if allowed is None else allowed
+        depth = self._depth(count + 1, allowed)
         with ranking.timed("dense"):
             own = np.arange(self.index.first_passage[row], self.index.first_passage[row + 1])
             best: dict[int, float] = {}
             for vector in self.index.dense.vectors(own):
-                rows, cosines = self._nearest_documents(vector, min(count + 1, len(self.index)))
+                rows, cosines = self._nearest_documents(vector, depth, allowed)
                 for other, cosine in zip(rows.tolist(), cosines.tolist(), strict=True):
                     if other != row:
                         best[other] = max(cosine, best.get(other, -2.0))
@@ -160,28 +169,35 @@ class Retriever:
         with ranking.timed("fetch"):
             return [self._hit(ranking, place) for place in range(offset, min(offset + count, len(ranking.rows)))]
 
-    def _lexical(self, query: str, depth: int) -> tuple[npt.NDArray[np.float32], Rows, float]:
+    def _depth(self, candidates: int | None, allowed: Allowed | None) -> int:
+        """Return how many documents of a leg can take part."""
+        return min(candidates or self.index.candidates, len(self.index) if allowed is None else allowed.count)
+
+    def _lexical(self, query: str, depth: int, allowed: Allowed | None) -> tuple[npt.NDArray[np.float32], Rows, float]:
         started = time.perf_counter()
-        scores, rows = self.index.lexical.search(query, depth)
+        scores, rows = self.index.lexical.search(query, depth, allowed)
         return scores, rows, (time.perf_counter() - started) * 1e3
 
-    def _nearest_documents(self, vector: Vectors, depth: int) -> tuple[Rows, Vectors]:
+    def _nearest_documents(self, vector: Vectors, depth: int, allowed: Allowed | None = None) -> tuple[Rows, Vectors]:
         """Return rows and cosines of the ``depth`` nearest documents: as many passages are read as that takes."""
-        passages = self._passages_for(depth)
+        there_are = len(self.index.dense) if allowed is None else allowed.passage_count
+        passages = self._passages_for(depth, allowed)
         while True:
-            cosines, found = self.index.dense.search(vector, passages)
-            if near := self._documents(found, cosines, depth):
+            cosines, found = self.index.dense.search(vector, passages, allowed)
+            if near := self._documents(found, cosines, depth, there_are):
                 return near
             passages *= 2
 
-    def _passages_for(self, depth: int) -> int:
+    def _passages_for(self, depth: int, allowed: Allowed | None = None) -> int:
         """Return how many passages mostly belong to ``depth`` documents: the average, and some to spare."""
+        if allowed is not None:
+            return 1 + depth * allowed.passage_count * 5 // (max(allowed.count, 1) * 4)
         return 1 + depth * len(self.index.dense) * 5 // (len(self.index) * 4)
 
-    def _documents(self, found: Rows, cosines: Vectors, depth: int) -> Near | None:
-        """Return the documents of the passages that were found; None where these are too few and there are more."""
+    def _documents(self, found: Rows, cosines: Vectors, depth: int, there_are: int) -> Near | None:
+        """Return the documents of the passages that were found; None where they are too few and more passages are there."""
         documents, first = np.unique(self.index.document_of[found], return_index=True)
-        if len(documents) < depth and len(found) < len(self.index.dense):
+        if len(documents) < depth and len(found) < there_are:
             return None
         order = np.sort(first)[:depth]  # places in `found`, which is best first
         return self.index.document_of[found[order]], cosines[order]
@@ -190,11 +206,9 @@ class Retriever:
         """Return the cosine of the best passage of each document of ``rows``, shape (len(rows),)."""
         if vector is None or not len(rows):
             return np.empty(0, dtype=np.float32)
-        starts, ends = self.index.first_passage[rows], self.index.first_passage[rows + 1]
-        lengths = ends - starts
-        bounds = np.cumsum(lengths) - lengths
-        passages = np.repeat(starts - bounds, lengths) + np.arange(lengths.sum())
-        best: Vectors = np.maximum.reduceat(self.index.dense.scores(vector, passages), bounds)
+        lengths = self.index.first_passage[rows + 1] - self.index.first_passage[rows]
+        cosines = self.index.dense.scores(vector, passages_of(rows, self.index.first_passage))
+        best: Vectors = np.maximum.reduceat(cosines, np.cumsum(lengths) - lengths)
         return best
 
     def _ordered(

@@ -1,0 +1,114 @@
+"""The conditions of a filter: what a client says of one field. Nothing here knows an index."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
+
+MOST_VALUES = 1_000
+LONGEST_TEXT = 1_000
+HALF_ROUND_THE_EARTH = 20_038
+"""Kilometres: no two places are farther apart."""
+
+
+def _type_of(value: Any) -> str | None:
+    if isinstance(value, bool):  # which Python counts among the numbers
+        return "boolean"
+    return {int: "number", float: "number", str: "text", type(None): "nothing"}.get(type(value))
+
+
+Boolean = Annotated[bool, Field(strict=True), Tag("boolean")]
+Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Number = Annotated[Annotated[int, Field(strict=True)] | Finite, Tag("number")]
+Text = Annotated[str, StringConstraints(strict=True, max_length=LONGEST_TEXT), Tag("text")]
+Nothing = Annotated[None, Tag("nothing")]
+Value = Annotated[
+    Boolean | Number | Text,
+    Discriminator(
+        _type_of,
+        custom_error_type="filter_value",
+        custom_error_message="Input should be a text, a number, true or false; for missing values ask `exists`",
+    ),
+]
+"""What a field is compared with; dates and times are texts in ISO 8601."""
+Bound = Annotated[
+    Number | Text | Nothing,
+    Discriminator(
+        _type_of, custom_error_type="filter_value", custom_error_message="Input should be a number or a text"
+    ),
+]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_TEXT)]
+
+
+class Condition(BaseModel):
+    """What all conditions have in common."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)
+
+
+class FieldCondition(Condition):
+    """A condition on one field; of a list, it is enough that one element fulfils it."""
+
+    field: Name = Field(description="a metadata column, `id`, or a field of a struct column as `column.field`")
+
+
+class Equals(FieldCondition):
+    """The field has this value."""
+
+    eq: Value = Field(description="the value")
+
+
+class OneOf(FieldCondition):
+    """The field has one of these values."""
+
+    in_: list[Value] = Field(alias="in", max_length=MOST_VALUES, description="the values; none of them: no document")
+
+
+class Between(FieldCondition):
+    """The field is within bounds: numbers, dates and times by size, texts by their code points."""
+
+    gte: Bound = Field(default=None, description="at least")
+    gt: Bound = Field(default=None, description="more than")
+    lte: Bound = Field(default=None, description="at most")
+    lt: Bound = Field(default=None, description="less than")
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Self:
+        if not self.bounds:
+            raise ValueError("give at least one of gte, gt, lte and lt that is not null")
+        return self
+
+    @property
+    def bounds(self) -> dict[str, int | float | str]:
+        """The bounds that are given, by name."""
+        given = {name: getattr(self, name) for name in ("gte", "gt", "lte", "lt")}
+        return {name: bound for name, bound in given.items() if bound is not None}
+
+
+class Exists(FieldCondition):
+    """The field has a value, or has none: null, NaN and a list without elements are none."""
+
+    exists: bool = Field(strict=True, description="true: it has one; false: it has none")
+
+
+class Prefix(FieldCondition):
+    """The field is a text that begins like this, letter by letter."""
+
+    prefix: Text = Field(description="the beginning")
+
+
+class Circle(Condition):
+    """A circle on the earth."""
+
+    lat: float = Field(ge=-90, le=90, description="latitude of its centre in degrees, north positive")
+    lon: float = Field(ge=-180, le=180, description="longitude of its centre in degrees, east positive")
+    km: float = Field(gt=0, le=HALF_ROUND_THE_EARTH, description="radius in kilometres")
+
+
+class Within(Condition):
+    """A place lies in a circle (great-circle distance)."""
+
+    latitude: Name = Field(description="the field with the latitude in degrees")
+    longitude: Name = Field(description="the field with the longitude in degrees")
+    within: Circle = Field(description="the circle")

@@ -1,0 +1,109 @@
+"""The fields that a filter may ask of: `id`, the metadata columns, and the fields of struct columns by dotted name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+Types = Mapping[str, pa.DataType]
+
+
+class FilterError(ValueError):
+    """A filter or a facet does not fit the index; the message names the field, what is wrong, and the remedy.
+
+    Attributes:
+        field: the field as it was asked for.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class UnknownField(FilterError):  # noqa: N818 - the API's word
+    """The index has no such field; the message lists those that it has."""
+
+    def __init__(self, field: str, types: Types) -> None:
+        there_are = ", ".join(f"{name} ({kind})" for name, kind in listed(types).items())
+        super().__init__(field, f"There is no field {field!r}. The fields are: {there_are}")
+
+
+class WrongType(FilterError):  # noqa: N818 - as above
+    """The field cannot be compared with that; the message says what it can be compared with, and lists the fields."""
+
+    def __init__(self, field: str, kind: pa.DataType, remedy: str, types: Types) -> None:
+        there_are = ", ".join(f"{name} ({kind})" for name, kind in listed(types).items())
+        super().__init__(field, f"The field {field!r} is of type {kind}: {remedy}. The fields are: {there_are}")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the values of a field lie.
+
+    Attributes:
+        column: the metadata column, or `id`.
+        below: the names of the struct fields that lead from there to the values.
+        type: of the values, what lists hold in place of the lists.
+        in_list: whether a document may have several values.
+    """
+
+    column: str
+    below: tuple[str, ...]
+    type: pa.DataType
+    in_list: bool
+
+
+def listed(types: Types) -> dict[str, str]:
+    """Return every field that can be asked for with its type as text, the fields of structs under dotted names."""
+    names: dict[str, str] = {}
+    for name, kind in types.items():
+        inner, _ = _element(kind)
+        if pa.types.is_struct(inner):
+            names |= {f"{name}.{below}": text for below, text in listed({f.name: f.type for f in inner}).items()}
+        else:
+            names[name] = str(kind)
+    return names
+
+
+def find(field: str, types: Types) -> Place:
+    """Return where the values of ``field`` lie.
+
+    A name that has dots itself goes before a path of the same letters.
+
+    Raises:
+        UnknownField: there is none of this name.
+    """
+    path = _path(field, types)
+    if path is None:
+        raise UnknownField(field, types)
+    kind, in_list = _element(types[path[0]])
+    for name in path[1:]:
+        kind, deeper = _element(kind.field(name).type)
+        in_list = in_list or deeper
+    return Place(path[0], path[1:], kind, in_list)
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Say whether values of this type are lists of others."""
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _path(field: str, types: Types) -> tuple[str, ...] | None:
+    if field in types:
+        return (field,)
+    for name, kind in types.items():
+        inner, _ = _element(kind)
+        if field.startswith(f"{name}.") and pa.types.is_struct(inner):
+            below = _path(field[len(name) + 1 :], {each.name: each.type for each in inner})
+            if below:
+                return (name, *below)
+    return None
+
+
+def _element(kind: pa.DataType) -> tuple[pa.DataType, bool]:
+    in_list = False
+    while is_list(kind):
+        kind, in_list = kind.value_type, True
+    return kind, in_list

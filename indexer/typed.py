@@ -1,0 +1,149 @@
+"""Values of a request as values of an Arrow type, without a rounding error.
+
+JSON knows texts, numbers, true and false; a column has whole numbers of eight widths, decimals, dates and times. Values
+of most of these types lie on a grid: one, a cent, a microsecond apart. A bound between two of them moves to the next
+one that means the same, so that `price < 9.999` of cents is `price <= 9.99` and no column is ever cast.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+from decimal import Decimal
+from fractions import Fraction
+from typing import Literal
+
+import pyarrow as pa
+
+Kind = Literal["text", "boolean", "number", "moment", "time"]
+Given = bool | int | float | str
+
+MEANT: dict[Kind, str] = {
+    "text": "compare it with a text",
+    "boolean": "ask whether it is true or false with eq",
+    "number": "compare it with a number",
+    "moment": "compare it with a date or time as ISO 8601 writes it, such as 2026-11-21 or 2026-11-21T18:30:00Z",
+    "time": "compare it with a time of day such as 18:30",
+}
+NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+DAY = 86_400 * 10**9
+_CLOCK = r"(?P<clock>\d\d:\d\d(:\d\d)?)((?<=:\d\d:\d\d)[.,](?P<fraction>\d{1,9}))?"
+ISO: dict[Kind, re.Pattern[str]] = {
+    "moment": re.compile(rf"(?P<date>\d{{4}}-\d\d-\d\d)([T ]{_CLOCK}(?P<offset>Z|[+-]\d\d:?\d\d)?)?", re.ASCII),
+    "time": re.compile(_CLOCK, re.ASCII),
+}
+
+
+def kind_of(type_: pa.DataType) -> Kind | None:
+    """Return what values of an Arrow type are compared with; None where they can only be asked for existence."""
+    t = pa.types
+    if t.is_string(type_) or t.is_large_string(type_):
+        return "text"
+    if t.is_boolean(type_):
+        return "boolean"
+    if t.is_integer(type_) or t.is_floating(type_) or t.is_decimal(type_):
+        return "number"
+    if t.is_timestamp(type_) or t.is_date(type_):
+        return "moment"
+    if t.is_time(type_):
+        return "time"
+    return None
+
+
+def fits(value: Given, kind: Kind) -> bool:
+    """Say whether a value can be compared with values of a kind."""
+    if kind in ISO:
+        return isinstance(value, str) and nanoseconds(value, kind) is not None
+    if kind == "boolean" or isinstance(value, bool):  # which Python counts among the numbers
+        return kind == "boolean" and isinstance(value, bool)
+    return isinstance(value, str) == (kind == "text")
+
+
+def exactly(value: Given, type_: pa.DataType) -> pa.Scalar | None:
+    """Return a value as ``type_`` has it; None where no value of the type equals it."""
+    if pa.types.is_floating(type_):
+        return pa.scalar(_double(value), type_)
+    if kind_of(type_) in {"text", "boolean"}:
+        return pa.scalar(value, type_)
+    steps = _steps(value, type_)
+    low, high = _limits(type_)
+    return _from_steps(int(steps), type_) if steps.denominator == 1 and low <= steps <= high else None
+
+
+def bound(value: Given, type_: pa.DataType, *, up: bool) -> pa.Scalar | bool:
+    """Return a bound as ``type_`` has it, on the grid: the next value not below (``up``), or not above.
+
+    Returns:
+        The value, or where it lies outside the type: False if it is above all values of the type, True if it is below.
+    """
+    if pa.types.is_floating(type_):
+        return pa.scalar(_double(value), type_)
+    if kind_of(type_) == "text":
+        return pa.scalar(value, type_)
+    exact = _steps(value, type_)
+    steps = math.ceil(exact) if up else math.floor(exact)
+    low, high = _limits(type_)
+    if low <= steps <= high:
+        return _from_steps(steps, type_)
+    return steps < low
+
+
+def nanoseconds(text: str, kind: Kind) -> int | None:
+    """Return the nanoseconds since 1970 of a date or a moment, or since midnight of a time of day; None for no such text.
+
+    Without an offset a moment is in UTC; a date is its midnight.
+    """
+    found = ISO[kind].fullmatch(text)
+    if not found:
+        return None
+    date, clock, fraction, offset = (found.groupdict().get(name) for name in ("date", "clock", "fraction", "offset"))
+    try:
+        moment = dt.datetime.fromisoformat(f"{date or '1970-01-01'}T{clock or '00:00'}{offset or 'Z'}")
+    except ValueError:
+        return None
+    since = moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+    return (since.days * 86_400 + since.seconds) * 10**9 + int((fraction or "").ljust(9, "0"))
+
+
+def _double(value: Given) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # a whole number beyond all doubles
+        return math.inf if Fraction(value) > 0 else -math.inf
+
+
+def _steps(value: Given, type_: pa.DataType) -> Fraction:
+    """Return a value in steps of the type's grid."""
+    kind = kind_of(type_)
+    if kind in ISO:
+        return Fraction(nanoseconds(str(value), kind) or 0, _step(type_))
+    if pa.types.is_decimal(type_):
+        return Fraction(str(value)) * Fraction(10) ** int(type_.scale)
+    return Fraction(value)
+
+
+def _step(type_: pa.DataType) -> int:
+    return DAY if pa.types.is_date(type_) else NANOSECONDS[type_.unit]
+
+
+def _limits(type_: pa.DataType) -> tuple[int, int]:
+    """Return the smallest and the largest value of a type, in steps of its grid."""
+    if pa.types.is_decimal(type_):
+        return -(10**type_.precision) + 1, 10**type_.precision - 1
+    if pa.types.is_date64(type_):
+        return -(2**63) // 86_400_000 + 1, 2**63 // 86_400_000 - 1
+    bits = type_.bit_width
+    unsigned = pa.types.is_unsigned_integer(type_)
+    return (0, 2**bits - 1) if unsigned else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
+
+def _from_steps(steps: int, type_: pa.DataType) -> pa.Scalar:
+    if pa.types.is_decimal(type_):
+        digits = tuple(map(int, str(abs(steps))))
+        return pa.scalar(Decimal((int(steps < 0), digits, -type_.scale)), type_)
+    if pa.types.is_integer(type_):
+        return pa.scalar(steps, type_)
+    if pa.types.is_date64(type_):
+        return pa.scalar(steps * 86_400_000, pa.int64()).cast(type_)
+    return pa.scalar(steps, pa.int32() if type_.bit_width == 32 else pa.int64()).cast(type_)
