@@ -44,7 +44,9 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_TEXT)]
 class Condition(BaseModel):
     """What all conditions have in common."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True, serialize_by_alias=True
+    )
 
 
 class FieldCondition(Condition):

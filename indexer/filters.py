@@ -7,7 +7,6 @@ the document pass.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Self
 from weakref import WeakKeyDictionary
@@ -19,6 +18,7 @@ from indexer.allowed import Allowed, Mask
 from indexer.conditions import Between, Equals, Exists, FieldCondition, OneOf, Prefix, Within
 from indexer.fields import FilterError, UnknownField, WrongType
 from indexer.masks import Columns
+from indexer.recent import Recent
 
 if TYPE_CHECKING:
     from indexer.index import Index
@@ -39,6 +39,7 @@ class Filter(BaseModel):
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
+        serialize_by_alias=True,
         json_schema_extra={
             "examples": [
                 {
@@ -51,6 +52,13 @@ class Filter(BaseModel):
     must: list[Node] = Field(default=[], description="all of these hold")
     should: list[Node] = Field(default=[], description="at least one of these holds, where any are given")
     must_not: list[Node] = Field(default=[], description="none of these holds")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_a_tree(cls, given: Any) -> Any:
+        if isinstance(given, dict) and ("field" in given or "within" in given):
+            raise ValueError('a condition stands in a list of a tree: {"must": [{"field": …}]}')
+        return given
 
     @cached_property
     def nodes(self) -> int:
@@ -116,12 +124,8 @@ def compile_filter(asked: Filter, index: Index) -> Allowed:
         UnknownField: the index has no such field.
         WrongType: a field cannot be compared with that.
     """
-    recent = _recent(index)
-    key = asked.model_dump_json(by_alias=True, exclude_defaults=True)
-    if (known := recent.find(key)) is None:
-        known = index.allowed(_mask(asked, Columns(index)))
-        recent.keep(key, known)
-    return known
+    question = asked.model_dump_json(by_alias=True, exclude_defaults=True)
+    return _recent(index).answer(question, lambda: index.allowed(_mask(asked, Columns(index))))
 
 
 def _mask(node: Filter | FieldCondition | Within, columns: Columns) -> Mask:
@@ -137,33 +141,12 @@ def _mask(node: Filter | FieldCondition | Within, columns: Columns) -> Mask:
     return mask
 
 
-class _Recent:
-    """What was asked last of an index: least recently asked goes first. Safe to use from several threads."""
-
-    def __init__(self, documents: int) -> None:
-        self._most = min(MOST_CACHED, max(1, CACHED_BYTES // max(1, documents)))
-        self._masks: OrderedDict[str, Allowed] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def find(self, key: str) -> Allowed | None:
-        with self._lock:
-            found = self._masks.get(key)
-            if found is not None:
-                self._masks.move_to_end(key)
-            return found
-
-    def keep(self, key: str, mask: Allowed) -> None:
-        with self._lock:
-            self._masks[key] = mask
-            while len(self._masks) > self._most:
-                self._masks.popitem(last=False)
-
-
 # Beside the indexes and not in them: a copy of an index with other documents must not inherit the masks of this one.
-_all_recent: WeakKeyDictionary[Index, _Recent] = WeakKeyDictionary()
+_all_recent: WeakKeyDictionary[Index, Recent[Allowed]] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
-def _recent(index: Index) -> _Recent:
+def _recent(index: Index) -> Recent[Allowed]:
     with _lock:
-        return _all_recent.setdefault(index, _Recent(len(index)))
+        most = min(MOST_CACHED, max(1, CACHED_BYTES // max(1, len(index))))
+        return _all_recent.setdefault(index, Recent(most))

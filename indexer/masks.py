@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from indexer.allowed import Mask
 from indexer.conditions import Between, Equals, Exists, FieldCondition, OneOf, Prefix, Within
+from indexer.dense import Rows
 from indexer.fields import Place, WrongType, find, is_list
 from indexer.typed import MEANT, Given, bound, exactly, fits, kind_of
 
@@ -46,9 +47,18 @@ class Columns:
             return self._within(condition)
         place = find(condition.field, self.index.columns)
         if isinstance(condition, Exists):
-            mask = any_value(self.index.column(place.column), place.below, _exists)
+            mask = any_value(self.index.column(place.column), place, _exists)
             return mask if condition.exists else ~mask
-        return any_value(self.index.column(place.column), place.below, self._predicate(condition, place))
+        return any_value(self.index.column(place.column), place, self._predicate(condition, place))
+
+    def between(self, condition: Between) -> Predicate:
+        """Return what `leaves` of a field are asked for where they should lie within bounds.
+
+        Raises:
+            UnknownField: the index has no such field.
+            WrongType: the field cannot be compared with that.
+        """
+        return self._predicate(condition, find(condition.field, self.index.columns))
 
     def _predicate(self, condition: FieldCondition, place: Place) -> Predicate:
         """Return what a condition asks of values."""
@@ -102,9 +112,7 @@ class Columns:
         place = find(field, self.index.columns)
         if place.in_list or kind_of(comparable(place.type)) != "number":
             raise self._wrong(field, place, "degrees are a column of numbers")
-        values = self.index.column(place.column)
-        for name in place.below:
-            values = pc.struct_field(values, [name])
+        values, _ = leaves(self.index.column(place.column), place.below)
         degrees: npt.NDArray[np.float64] = values.cast(pa.float64()).fill_null(np.nan).to_numpy()
         return degrees
 
@@ -119,24 +127,38 @@ def haversine(
     return distance
 
 
-def any_value(values: pa.Array, below: tuple[str, ...], predicate: Predicate) -> Mask:
-    """Return for each of ``values`` whether a predicate is true of it, or of any element where it is a list.
+def any_value(column: pa.ChunkedArray, place: Place, predicate: Predicate) -> Mask:
+    """Return for each document whether a predicate is true of its value or, where it has several, of any of them."""
+    if not place.in_list:
+        return to_mask(predicate(leaves(column, place.below)[0]))
+    masks = [np.empty(0, dtype=np.bool_)]
+    for chunk in column.chunks:
+        values, owners = leaves(chunk, place.below)
+        mask = np.zeros(len(chunk), dtype=np.bool_)
+        mask[owners[to_mask(predicate(values))]] = True
+        masks.append(mask)
+    return np.concatenate(masks)
 
-    ``below`` are the names of the struct fields that lead to what is asked.
+
+def leaves(values: pa.Array, below: tuple[str, ...]) -> tuple[pa.Array, Rows]:
+    """Return the values that lie under struct fields and in lists, as types that Arrow compares, and where they come from.
+
+    Args:
+        values: an array; it may be chunked where there are no lists.
+        below: the names of the struct fields that lead to the values.
+
+    Returns:
+        The values, and for each the row of ``values`` that it lies in, ascending.
     """
-    if is_list(values.type):
-        if isinstance(values, pa.ChunkedArray):
-            masks = [any_value(chunk, below, predicate) for chunk in values.chunks]
-            return np.concatenate([np.empty(0, dtype=np.bool_), *masks])
-        hits = any_value(values.flatten(), below, predicate)
-        mask = np.zeros(len(values), dtype=np.bool_)
-        mask[pc.list_parent_indices(values).to_numpy()[hits]] = True
-        return mask
-    if below:
-        return any_value(pc.struct_field(values, [below[0]]), below[1:], predicate)
-    if (kind := comparable(values.type)) != values.type:
-        values = values.cast(kind)
-    return to_mask(predicate(values))
+    owners: Rows = np.arange(len(values))
+    while below or is_list(values.type):
+        if is_list(values.type):
+            owners = owners[pc.list_parent_indices(values).to_numpy()]
+            values = values.flatten()
+        else:
+            values, below = pc.struct_field(values, [below[0]]), below[1:]
+    kind = comparable(values.type)
+    return (values if kind == values.type else values.cast(kind)), owners
 
 
 def to_mask(truth: pa.Array) -> Mask:
@@ -153,8 +175,13 @@ def comparable(kind: pa.DataType) -> pa.DataType:
     return COMPARABLE.get(kind, kind)
 
 
+def missing(values: pa.Array) -> pa.Array:
+    """Return for each of ``values`` whether it is none: null or, of a number, NaN."""
+    return pc.is_null(values, nan_is_null=True)
+
+
 def _exists(values: pa.Array) -> pa.Array:
-    return pc.invert(pc.is_null(values, nan_is_null=True))
+    return pc.invert(missing(values))
 
 
 def _nowhere(values: pa.Array) -> pa.Array:

@@ -14,7 +14,7 @@ from fastapi.responses import FileResponse, HTMLResponse
 
 from indexer import __version__
 from indexer.retrieval import Hit, Ranking, Retriever
-from service import schemas
+from service import filtering, schemas
 from service.model import REPORT_JSON, REPORT_PAGE
 from service.problems import RESPONSES, Problem
 from service.searcher import Serving
@@ -176,10 +176,12 @@ def _search(request: Request, live: Retriever, asked: schemas.SearchRequest) -> 
     started = time.perf_counter()
     own = live.index.fusion
     fusion = own.model_copy(update=asked.fusion.model_dump(exclude_unset=True)) if asked.fusion else own
-    ranking = live.search(asked.query, asked.mode, fusion)
+    allowed = filtering.allowed(asked.filter, live.index)
+    counted = filtering.counts(asked, live.index, allowed)
+    ranking = live.search(asked.query, asked.mode, fusion, allowed=allowed)
     hits = live.page(ranking, asked.offset, asked.top_k)
     page = _page(request, live, ranking, hits, started, explain=asked.explain)
-    return schemas.SearchResponse(query=asked.query, offset=asked.offset, **page)
+    return schemas.SearchResponse(query=asked.query, offset=asked.offset, **page, **counted)
 
 
 def _page(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer, StringConstraints, field_validator
 from pydantic_core import to_jsonable_python
 
+from indexer.facets import Facet, FacetRequest
+from indexer.filters import Filter
 from indexer.fusion import Fusion
 from indexer.retrieval import Mode
 
 LONGEST_QUERY = 2_000
 DEEPEST_OFFSET = 10_000
+MOST_FACETS = 20
 
 Query = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_QUERY)]
 TopK = Annotated[int, Field(ge=1, le=100, description="number of results")]
@@ -78,6 +81,11 @@ class SearchRequest(Choices):
                     "fusion": {"method": "convex", "dense_weight": 0.7},
                     "explain": True,
                 },
+                {
+                    "query": "write an object to a file",
+                    "filter": {"must_not": [{"field": "id", "prefix": "shelve."}]},
+                    "facets": [{"field": "id", "limit": 3}],
+                },
             ]
         }
     )
@@ -85,6 +93,19 @@ class SearchRequest(Choices):
     fusion: Fusion | None = Field(
         default=None, description="how the legs are combined; what is left out is as the index says"
     )
+    filter: Filter | None = Field(default=None, description="which documents may be returned")
+    facets: list[FacetRequest] = Field(
+        default=[],
+        max_length=MOST_FACETS,
+        description="fields whose values are counted over all documents that pass the filter; each field once",
+    )
+
+    @field_validator("facets")
+    @classmethod
+    def _each_once(cls, facets: list[FacetRequest]) -> list[FacetRequest]:
+        if len({facet.field for facet in facets}) < len(facets):
+            raise ValueError("a field is there twice; ask for each once, with all its ranges")
+        return facets
 
 
 class SearchQuery(Choices):
@@ -183,6 +204,14 @@ class SearchResponse(BaseModel):
     timings: Stages
     index: AnsweredBy
     request_id: RequestId
+    matches: int | None = Field(
+        default=None,
+        description="number of documents that pass the filter, where a filter or facets were asked for; "
+        "without a filter that is all",
+    )
+    facets: dict[str, Facet] | None = Field(
+        default=None, description="the counts of each field that was asked for, over all documents that pass the filter"
+    )
 
 
 class SimilarResponse(BaseModel):

@@ -228,7 +228,8 @@ def test_what_does_not_fit_the_index(
 @pytest.mark.parametrize(
     ("tree", "words"),
     [
-        ({"field": "price", "eq": 1}, "Extra inputs"),
+        ({"field": "price", "eq": 1}, "a condition stands in a list"),
+        ({"all": []}, "Extra inputs"),
         ({"must": [{"field": "price"}]}, "tree of must, should and must_not, or a condition"),
         (on("price", eq=None), "for missing values ask `exists`"),
         (on("price", eq=math.nan), "finite number"),

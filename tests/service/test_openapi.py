@@ -121,9 +121,9 @@ def test_the_problem_is_documented_with_all_its_fields(client):
 
 
 def test_there_are_examples_to_check():
-    """The bodies that a reader copies from `/docs` are there: two searches, an answer and a problem."""
+    """The bodies that a reader copies from `/docs` are there: three searches, an answer and a problem."""
     names = [name for name, _ in EXAMPLES]
-    assert names.count("SearchRequest") == 2
+    assert names.count("SearchRequest") == 3
     assert {"Result", "SearchResponse", "ProblemDetails"} <= set(names)
 
 

@@ -1,0 +1,64 @@
+"""Filters and facets of a request: what does not fit the index becomes a problem that says where and lists the fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+from indexer.allowed import Allowed
+from indexer.facets import Facet, FacetRequest, count_facet
+from indexer.filters import Filter, FilterError, compile_filter
+from indexer.index import Index
+from service.problems import Problem
+from service.schemas import ProblemField, SearchRequest
+
+Answer = TypeVar("Answer")
+
+
+def allowed(asked: Filter | None, index: Index, where: str = "body.filter") -> Allowed | None:
+    """Return the documents that pass a filter; None without one.
+
+    Raises:
+        Problem: 422, the filter does not fit the index.
+    """
+    return None if asked is None else _or_problem(where, lambda: compile_filter(asked, index))
+
+
+def counts(asked: SearchRequest, index: Index, among: Allowed | None) -> dict[str, int | dict[str, Facet]]:
+    """Return `matches` and `facets` of a response, as far as they are asked for.
+
+    Args:
+        asked: the request.
+        index: which answers.
+        among: the documents that pass its filter; None for all.
+
+    Raises:
+        Problem: 422, a facet does not fit the index.
+    """
+    if asked.filter is None and not asked.facets:
+        return {}
+    among = compile_filter(Filter(), index) if among is None else among
+    if not asked.facets:
+        return {"matches": among.count}
+    return {"matches": among.count, "facets": facets(asked.facets, index, among)}
+
+
+def facets(asked: list[FacetRequest], index: Index, among: Allowed) -> dict[str, Facet]:
+    """Count every facet that is asked for over the documents ``among`` which it is asked about.
+
+    Raises:
+        Problem: 422, a facet does not fit the index.
+    """
+    return {
+        each.field: _or_problem(f"body.facets.{place}", partial(count_facet, each, index, among))
+        for place, each in enumerate(asked)
+    }
+
+
+def _or_problem(where: str, work_out: Callable[[], Answer]) -> Answer:
+    try:
+        return work_out()
+    except FilterError as error:
+        fields = [ProblemField(field=where, message=str(error))]
+        raise Problem(422, "invalid-request", f"{where}: {error}", fields) from error
