@@ -173,13 +173,22 @@ def _paired(begin: Ids, cut: Ids, end: Ids, document: Ids, chance: np.random.Gen
 
 
 def batches(spans: Spans, special: int, room: int, chance: np.random.Generator) -> list[Ids]:
-    """Return the rows of each batch, in random order: examples of nearly the same length, ``room`` positions at most."""
+    """Return the rows of each batch, in random order: examples of nearly the same length, ``room`` positions at most.
+
+    Both kinds of examples take turns by their rank in length, so that half of every batch is of each.
+    """
     lengths = spans.tokens + special
     order = np.lexsort((chance.random(len(lengths)), lengths))
+    rank = np.empty(len(order))
+    for kind in (True, False):
+        rows = order[spans.is_next[order] == kind]
+        rank[rows] = (np.arange(len(rows)) + 0.5) / max(len(rows), 1)
+    order = np.lexsort((chance.random(len(lengths)), rank))
+    longest = np.maximum.accumulate(lengths[order])
     found = []
     end = len(order)
     while end:  # from the longest on, so that the longest says how many fit
-        start = max(end - max(room // int(lengths[order[end - 1]]), 1), 0)
+        start = max(end - max(room // int(longest[end - 1]), 1), 0)
         found.append(order[start:end])
         end = start
     return [found[place] for place in chance.permutation(len(found))]

@@ -133,6 +133,8 @@ def test_hardly_any_padding(corpus: Tokens) -> None:
     assert lengths.sum() / sum(sizes) > 0.97
     longest = [int(lengths[rows].max()) for rows in plan]
     assert longest != sorted(longest), "from short to long"
+    follow = [2 * int(found.is_next[rows].sum()) - len(rows) for rows in plan]
+    assert max(map(abs, follow)) <= 2, "half of every batch is of each kind"
 
 
 def test_the_walk_goes_on_where_it_was_left(corpus: Tokens, monkeypatch: pytest.MonkeyPatch) -> None:
