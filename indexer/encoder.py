@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
@@ -29,6 +30,14 @@ MODEL_FILES: dict[Precision, str] = {"fp32": "onnx/model.onnx", "int8": "onnx/mo
 
 BATCH_TOKENS = 512
 """Padded tokens in a batch. On a CPU a small batch that stays in the cache is faster than a large one (measured)."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """What the model reads of a text: how many tokens, special ones included, and whether the end was cut off."""
+
+    tokens: int
+    cut: bool
 
 
 def load_tokenizer(model: Path) -> Tokenizer:
@@ -106,6 +115,11 @@ class Encoder:
     def encode_queries(self, queries: Sequence[str]) -> Vectors:
         """Encode many queries at once, the query prompt included; return shape (len(queries), dimension)."""
         return self._encode(queries, self.contract.query_prompt)
+
+    def read(self, texts: Sequence[str], prompt: str = "") -> list[Read]:
+        """Say what the model reads of each text behind ``prompt``; nothing is encoded."""
+        encodings = self._tokenizer.encode_batch([prompt + text for text in texts])
+        return [Read(len(encoding.ids), bool(encoding.overflowing)) for encoding in encodings]
 
     def _encode(self, texts: Sequence[str], prompt: str) -> Vectors:
         tokens = [encoding.ids for encoding in self._tokenizer.encode_batch([prompt + text for text in texts])]

@@ -12,7 +12,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.concurrency import run_in_threadpool
 
 from indexer import __version__
-from service import classify, middleware, problems, reading, routes
+from service import classify, embeddings, middleware, problems, reading, routes
 from service.published import Published
 from service.searcher import Searcher
 from service.settings import ServiceSettings
@@ -56,6 +56,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.include_router(routes.router)
     app.include_router(classify.router)
     app.include_router(reading.router)
+    app.include_router(embeddings.router)
     app.add_middleware(middleware.Envelope)
     problems.install(app)
     return app

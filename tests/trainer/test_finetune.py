@@ -96,6 +96,13 @@ def test_from_texts_to_a_search_that_answers(data: Path, tiny_model: Path, pairs
     assert retriever.page(retriever.search("the sailor on the ship", "dense"), 0, 3)
 
 
+def test_prefixes_stay_known(tiny_model: Path, pairs: Path, tmp_path: Path) -> None:
+    """The lengths that a model was trained for reach its manifest, from which the service offers them."""
+    tuned = finetune([pairs], quick(tiny_model, max_steps=1, matryoshka="32,8,16"), tmp_path / "tuned")
+    settings = BaseSettings(corpus=str(write_corpus(tmp_path / "stories.parquet")))
+    assert publish_base(str(tuned.path), settings, tmp_path / "data").manifest.config["matryoshka"] == [32, 16, 8]
+
+
 def test_the_live_model_is_the_default_start(tiny_data: Path, pairs: Path, tmp_path: Path) -> None:
     """Without --model the training starts from what serves now."""
     live = Store("model", tiny_data).resolve()
