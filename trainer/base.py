@@ -76,13 +76,13 @@ def locate(model: str | None) -> tuple[str, Path]:
     Raises:
         UserError: there is no such directory, and the Hub does not have the model or cannot be reached.
     """
-    if not model:
+    if model and (path := Path(model)).is_dir():
+        return path.resolve().name, path
+    if not model or model in (DEFAULT_MODEL, DEFAULT_MODEL.rpartition("/")[2]):
         if (found := find_spec(PACKAGED_MODEL)) and found.submodule_search_locations:
             return DEFAULT_MODEL, Path(found.submodule_search_locations[0]) / "model"
         model = DEFAULT_MODEL
-    if (path := Path(model)).is_dir():
-        return path.resolve().name, path
-    if model.startswith((".", "/")) or path.exists():
+    if model.startswith((".", "/")) or Path(model).exists():
         raise UserError(f"{model}: no directory; give one with a sentence-transformers model, or a name on the Hub")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError

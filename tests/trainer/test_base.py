@@ -15,7 +15,7 @@ from indexer.artifacts import Store
 from indexer.dense import unit
 from indexer.encoder import Encoder
 from indexer.errors import UserError
-from trainer.base import DEFAULT_MODEL, publish_base
+from trainer.base import DEFAULT_MODEL, locate, publish_base
 from trainer.settings import BaseSettings
 
 
@@ -161,6 +161,14 @@ def test_what_a_model_artifact_holds(tiny_data: Path) -> None:
     assert {"torch", "sentence-transformers", "onnxruntime", "dowse"} <= manifest.versions.keys()
     assert json.loads((folder / "modules.json").read_text())
     assert not [path for path in store.root.iterdir() if path.name.startswith(".building-")]
+
+
+@pytest.mark.parametrize("name", [None, "all-MiniLM-L6-v2", DEFAULT_MODEL])
+def test_the_packaged_model_has_its_names(name: str | None) -> None:
+    """It is found under them without a network."""
+    found, directory = locate(name)
+    assert found == DEFAULT_MODEL
+    assert (directory / "modules.json").is_file()
 
 
 def test_real_model(minilm_data: Path) -> None:
