@@ -34,6 +34,8 @@ FEW_DOCUMENTS = 2_000
 DEEPER = 4
 """How much deeper to look where too few of the documents that were found are allowed."""
 WRITER_BYTES = 128_000_000
+LONGEST_TEXT = 2**31
+"""Characters; no document is as long."""
 
 
 def _schema() -> tantivy.Schema:
@@ -135,6 +137,22 @@ class LexicalIndex:
         scores[order[np.searchsorted(documents, rows, sorter=order)]] = found
         return scores
 
+    def spans(self, query: str, texts: Iterable[str]) -> list[list[tuple[int, int]]]:
+        """Return where the terms of ``query`` stand in each of ``texts``, by the index's own analyzer.
+
+        Returns:
+            For each text the code points (first, last but one) of every such word, in order and not overlapping.
+        """
+        snippets = tantivy.SnippetGenerator.create(self._searcher, self._any_term(query), self._schema, "body")
+        snippets.set_max_num_chars(LONGEST_TEXT)  # the whole text, not an excerpt
+        return [self._spans(snippets, text) for text in texts]
+
+    def _spans(self, snippets: tantivy.SnippetGenerator, text: str) -> list[tuple[int, int]]:
+        document = tantivy.Document()
+        document.add_text("body", text)
+        found = [(span.start, span.end) for span in snippets.snippet_from_doc(document).highlighted()]
+        return code_points(text, merged(found))
+
     def _any_term(self, query: str) -> tantivy.Query:
         words = [self._term("body", term) for term in self.terms(query)]
         if self._exact_analyzer:
@@ -170,3 +188,27 @@ class LexicalIndex:
         hits = self._searcher.search(query, max(count, 1), count=False).hits if count else []
         rows = self._searcher.fast_field_values("document", [address for _, address in hits]) if hits else []
         return np.array([score for score, _ in hits], dtype=np.float32), np.array(rows, dtype=np.int64)
+
+
+def merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return spans in order, those that overlap as one: pairs of characters do, words never."""
+    joined: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if joined and start < joined[-1][1]:
+            joined[-1] = joined[-1][0], max(end, joined[-1][1])
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def code_points(text: str, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return spans that count the bytes of UTF-8, ascending, as spans that count code points."""
+    if text.isascii():
+        return spans
+    raw, place, counted, found = text.encode(), 0, 0, []
+    for span in spans:
+        for end in span:
+            counted += len(raw[place:end].decode())
+            place = end
+            found.append(counted)
+    return list(zip(found[::2], found[1::2], strict=True))

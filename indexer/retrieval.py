@@ -7,7 +7,7 @@ then by id, so that the same query always gives the same pages.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -166,8 +166,15 @@ class Retriever:
 
     def page(self, ranking: Ranking, offset: int, count: int) -> list[Hit]:
         """Fetch the documents and best passages of ``count`` hits from ``offset`` on."""
+        return self.hits(ranking, range(offset, min(offset + count, len(ranking.rows))), offset + 1)
+
+    def hits(self, ranking: Ranking, places: Iterable[int], first_rank: int = 1) -> list[Hit]:
+        """Fetch the documents and best passages of the hits at ``places`` of a ranking, in that order.
+
+        Their ranks count from ``first_rank``.
+        """
         with ranking.timed("fetch"):
-            return [self._hit(ranking, place) for place in range(offset, min(offset + count, len(ranking.rows)))]
+            return [self._hit(ranking, place, rank) for rank, place in enumerate(places, first_rank)]
 
     def _depth(self, candidates: int | None, allowed: Allowed | None) -> int:
         """Return how many documents of a leg can take part."""
@@ -226,12 +233,12 @@ class Retriever:
         ranking.lexical = None if lexical is None else lexical[order].astype(np.float64)
         return ranking
 
-    def _hit(self, ranking: Ranking, place: int) -> Hit:
+    def _hit(self, ranking: Ranking, place: int, rank: int) -> Hit:
         row = int(ranking.rows[place])
         document = self.index.document(row)
         start, end = self.index.passage_offsets(self._best_passage(ranking, row, document))
         return Hit(
-            rank=place + 1,
+            rank=rank,
             score=float(ranking.scores[place]),
             document=document,
             passage=document.text[start:end].strip(),

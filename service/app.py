@@ -12,6 +12,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.concurrency import run_in_threadpool
 
 from indexer import __version__
+from indexer.highlights import SentenceVectors
 from service import classify, embeddings, middleware, problems, reading, routes
 from service.published import Published
 from service.searcher import Searcher
@@ -28,6 +29,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         searcher = Searcher(settings.data, settings.cores, settings.poll_seconds)
         await run_in_threadpool(searcher.start)
         app.state.searcher = searcher
+        app.state.sentences = SentenceVectors()
         labelling = Published(
             "classifier", settings.data, partial(classify.open_classifier, cores=settings.cores), settings.poll_seconds
         )

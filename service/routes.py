@@ -15,10 +15,14 @@ from fastapi.responses import FileResponse, HTMLResponse
 from indexer import __version__
 from indexer.retrieval import Hit, Ranking, Retriever
 from service import filtering, schemas
+from service.arrange import arrange, check_columns
+from service.highlight import highlights
 from service.model import REPORT_JSON, REPORT_PAGE
 from service.problems import RESPONSES, Problem
 from service.searcher import Serving
 
+STAGES = ("encode", "dense", "lexical", "fuse", "fetch")
+"""The stages that every answer states, also one that took no time."""
 PAGE = Path(__file__).parent / "page"
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -59,13 +63,13 @@ Live = Annotated[Retriever, Depends(live_retriever)]
 )
 def post_search(request: Request, live: Live, body: schemas.SearchRequest) -> schemas.SearchResponse:
     """Rank the documents of the index for a query."""
-    return _search(request, live, body)
+    return _search(request, live, body, "body")
 
 
 @router.get("/search", tags=["search"], summary="Search, with a query string", response_model_exclude_unset=True)
 def get_search(request: Request, live: Live, query: Annotated[schemas.SearchQuery, Query()]) -> schemas.SearchResponse:
     """Rank the documents of the index for a query: the same as `POST /search`, for links and for a browser."""
-    return _search(request, live, query.request())
+    return _search(request, live, query.request(), "query")
 
 
 @router.get(
@@ -79,8 +83,8 @@ def similar(request: Request, live: Live, document_id: str, top_k: schemas.TopK 
     """Return the documents nearest to this one by cosine, the document itself left out."""
     started = time.perf_counter()
     ranking = live.similar(_row(live, document_id), top_k)
-    hits = live.page(ranking, 0, top_k)
-    return schemas.SimilarResponse(id=document_id, **_page(request, live, ranking, hits, started, explain=False))
+    results = [_result(hit) for hit in live.page(ranking, 0, top_k)]
+    return schemas.SimilarResponse(id=document_id, **_page(request, live, ranking, results, started))
 
 
 @router.get(
@@ -172,48 +176,59 @@ async def asset(name: str) -> FileResponse:
     return FileResponse(PAGE / name, media_type=ASSETS[name], headers=PAGE_HEADERS)
 
 
-def _search(request: Request, live: Retriever, asked: schemas.SearchRequest) -> schemas.SearchResponse:
+def _search(request: Request, live: Retriever, asked: schemas.SearchRequest, where: str) -> schemas.SearchResponse:
     started = time.perf_counter()
+    check_columns(live.index, asked, where)
     own = live.index.fusion
     fusion = own.model_copy(update=asked.fusion.model_dump(exclude_unset=True)) if asked.fusion else own
     allowed = filtering.allowed(asked.filter, live.index)
     counted = filtering.counts(asked, live.index, allowed)
     ranking = live.search(asked.query, asked.mode, fusion, allowed=allowed)
-    hits = live.page(ranking, asked.offset, asked.top_k)
-    page = _page(request, live, ranking, hits, started, explain=asked.explain)
-    return schemas.SearchResponse(query=asked.query, offset=asked.offset, **page, **counted)
+    page = arrange(live.index, ranking, asked, mode=asked.mode, offset=asked.offset, count=asked.top_k)
+    hits = live.hits(ranking, page.places, asked.offset + 1)
+    results = [_result(hit, explain=asked.explain, fields=asked.fields) for hit in hits]
+    if asked.group_by is not None:
+        for result, place in zip(results, page.places, strict=True):
+            result.group = page.groups[place]
+    if asked.highlight:
+        marked = highlights(live.index, ranking, hits, request.app.state.sentences)
+        for result, spans in zip(results, marked, strict=True):
+            result.highlights = spans
+    found = _page(request, live, ranking, results, started)
+    return schemas.SearchResponse(query=asked.query, offset=asked.offset, **found, **counted)
 
 
 def _page(
-    request: Request, live: Retriever, ranking: Ranking, hits: list[Hit], started: float, *, explain: bool
+    request: Request, live: Retriever, ranking: Ranking, results: list[schemas.Result], started: float
 ) -> dict[str, object]:
     return {
-        "results": [_result(hit, explain=explain) for hit in hits],
-        "count": len(hits),
+        "results": results,
+        "count": len(results),
         "took_ms": round((time.perf_counter() - started) * 1e3, 3),
         "timings": schemas.Timings(
-            **{stage: round(ranking.timings.get(stage, 0.0), 3) for stage in schemas.Timings.model_fields}
+            **dict.fromkeys(STAGES, 0.0) | {stage: round(spent, 3) for stage, spent in ranking.timings.items()}
         ),
         "index": _index(live),
         "request_id": request.scope["request_id"],
     }
 
 
-def _result(hit: Hit, *, explain: bool) -> schemas.Result:
-    fields = {
+def _result(hit: Hit, *, explain: bool = False, fields: list[str] | None = None) -> schemas.Result:
+    metadata = hit.document.metadata
+    said = {
         "id": hit.document.id,
         "rank": hit.rank,
         "score": round(hit.score, 6),
         "title": hit.document.title,
         "text": hit.passage,
-        "metadata": hit.document.metadata,
+        "metadata": metadata if fields is None else {name: metadata.get(name) for name in fields},
     }
     if explain:
         legs = {"dense": hit.dense, "lexical": hit.lexical}
-        fields["scores"] = schemas.Scores(
+        said["scores"] = schemas.Scores(
             **{name: leg and schemas.LegScore(score=round(leg.score, 6), rank=leg.rank) for name, leg in legs.items()}
         )
-    return schemas.Result(**fields)
+    return schemas.Result(**said)
 
 
 def _index(live: Retriever) -> schemas.IndexInfo:

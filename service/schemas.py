@@ -12,6 +12,7 @@ from indexer.filters import Filter
 from indexer.fusion import Fusion
 from indexer.retrieval import Mode
 from service.openai_errors import OpenAIError
+from service.result_schemas import Arrangement, Group, Highlights
 
 LONGEST_QUERY = 2_000
 DEEPEST_OFFSET = 10_000
@@ -55,7 +56,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Choices(_Strict):
+class Choices(Arrangement):
     """What both ways of searching have in common."""
 
     top_k: TopK = 10
@@ -149,6 +150,8 @@ class Result(BaseModel):
     text: str = Field(description="the passage of the document that fits best")
     metadata: Metadata
     scores: Scores | None = Field(default=None, description="each leg's score and rank, where `explain` was set")
+    highlights: Highlights | None = Field(default=None, description="where it answers, where `highlight` was set")
+    group: Group = None
 
 
 class Timings(BaseModel):
@@ -159,6 +162,7 @@ class Timings(BaseModel):
     lexical: float = Field(default=0.0, description="BM25")
     fuse: float = Field(default=0.0, description="one ranking out of two")
     fetch: float = Field(default=0.0, description="texts and metadata of the results")
+    highlight: float = Field(default=0.0, description="words and sentences marked, where `highlight` was set")
 
 
 class IndexInfo(BaseModel):
