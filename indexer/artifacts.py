@@ -191,7 +191,7 @@ class Store:
             path.chmod(0o755 if path.is_dir() else 0o644)
         files = describe_files(staging)
         for name in files:
-            _sync(staging / name)
+            sync(staging / name)
         reached("synced")
         created = datetime.now(UTC)
         newest = max(self.ids(), default="")
@@ -202,15 +202,15 @@ class Store:
             update={"id": artifact, "created": created.isoformat(timespec="seconds"), "files": files}
         )
         manifest = write_manifest(staging, manifest)
-        _sync(staging / "manifest.json")
+        sync(staging / "manifest.json")
         for folder in {(staging / name).parent for name in files} | {staging}:
-            _sync(folder)
+            sync(folder)
         reached("manifest")
         marker = self.root / PUBLISHING if live else self._quiet(artifact)
         marker.write_text(artifact + "\n", encoding="utf-8")
-        _sync(marker)
+        sync(marker)
         staging.rename(self.root / artifact)
-        _sync(self.root)
+        sync(self.root)
         reached("renamed")
         if live:
             self.activate(artifact)
@@ -221,12 +221,12 @@ class Store:
         self.path(artifact)
         temporary = self.root / f".{CURRENT}.{os.getpid()}"
         temporary.write_text(artifact + "\n", encoding="utf-8")
-        _sync(temporary)
+        sync(temporary)
         reached("current-written")
         temporary.replace(self.root / CURRENT)
         (self.root / PUBLISHING).unlink(missing_ok=True)
         self._quiet(artifact).unlink(missing_ok=True)
-        _sync(self.root)
+        sync(self.root)
         reached("current-replaced")
 
     def prune(self, keep: int, pinned: set[str]) -> list[str]:
@@ -265,7 +265,7 @@ class Store:
         return f"python -m indexer {verb}{option}"
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Flush a file or a directory entry to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -131,7 +131,7 @@ def compile_filter(asked: Filter, index: Index) -> Allowed:
 def _mask(node: Filter | FieldCondition | Within, columns: Columns) -> Mask:
     if not isinstance(node, Filter):
         return columns.mask(node)
-    mask = np.ones(len(columns.index), dtype=np.bool_)
+    mask = np.ones(columns.index.rows, dtype=np.bool_)
     for each in node.must:
         mask &= _mask(each, columns)
     if node.should:

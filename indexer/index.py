@@ -8,7 +8,7 @@ from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,9 @@ from indexer.encoder import Encoder
 from indexer.errors import UserError
 from indexer.fusion import Fusion
 from indexer.manifest import Manifest, read_manifest, verify_files
+
+if TYPE_CHECKING:
+    from indexer.overlay import Overlay
 
 DOCUMENTS = "documents.arrow"
 PASSAGES = "passages.arrow"
@@ -101,6 +104,8 @@ class Index:
         self.folder = folder
         self.manifest = manifest
         self.encoder = encoder
+        self.overlay: Overlay | None = None
+        """Live documents, where there are any."""
         self.dense = dense.DenseIndex.open(folder / dense.FILE)
         self.lexical = lexical.LexicalIndex.open(folder / lexical.FOLDER, manifest.config["language"])
         self._documents = ArrowFile(folder / DOCUMENTS)
@@ -142,8 +147,31 @@ class Index:
         other._check()  # noqa: SLF001 - one of us
         return other
 
+    def with_overlay(self, overlay: Overlay) -> Self:
+        """Return the index with live documents over it; ``overlay`` was made for the same index, and so was this."""
+        other = copy(self)
+        for name in [name for name in vars(other) if isinstance(getattr(Index, name, None), cached_property)]:
+            del vars(other)[name]
+        other.overlay = overlay
+        other.dense, other.lexical = overlay.dense, overlay.lexical
+        other.document_of, other.first_passage = overlay.document_of, overlay.first_passage
+        other._documents = overlay.documents(overlay.below._documents)  # noqa: SLF001 - one of us
+        other._passages = overlay.passages(overlay.below._passages)  # noqa: SLF001
+        return other
+
     def __len__(self) -> int:
-        return self.manifest.counts["documents"]
+        """Return the number of documents that a search can return."""
+        return self.overlay.count if self.overlay else self.manifest.counts["documents"]
+
+    @property
+    def rows(self) -> int:
+        """Number of the rows of documents, also of those that no search can return any more."""
+        return len(self.first_passage) - 1
+
+    @property
+    def generation(self) -> str:
+        """What answers: the index, and the number of the last write that is visible."""
+        return f"{self.manifest.id}.{self.overlay.sequence if self.overlay else 0}"
 
     @property
     def fusion(self) -> Fusion:
@@ -154,6 +182,11 @@ class Index:
     def candidates(self) -> int:
         """How many documents of each leg are fused: fixed, so that pages do not repeat or lose a document."""
         return int(self.manifest.config["candidates"])
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The fields of a document: id, title, text and, where there are other columns, metadata."""
+        return self._documents.schema
 
     @property
     def metadata_types(self) -> dict[str, str]:
@@ -168,7 +201,7 @@ class Index:
     @property
     def visible(self) -> Allowed | None:
         """The documents that searches may return at all; None for all of them."""
-        return None
+        return self.overlay.visible if self.overlay else None
 
     def column(self, name: str) -> pa.ChunkedArray:
         """Return one of `columns`, a value for each document in the order of the rows; it is mapped, not read."""
@@ -181,7 +214,9 @@ class Index:
 
     @cached_property
     def id_rank(self) -> npt.NDArray[np.int64]:
-        """Place of each document in the order of the ids, shape (documents,): breaks ties between equal scores."""
+        """Numbers in the order of the ids, shape (documents,): breaks ties between equal scores."""
+        if self.overlay:
+            return self.overlay.id_rank
         rows = self._ids.numbers("row")
         rank = np.empty_like(rows)
         rank[rows] = np.arange(len(rows))
@@ -189,11 +224,15 @@ class Index:
 
     def row_of(self, document_id: str) -> int | None:
         """Return the row of the document with this id, or None."""
+        return self.overlay.row_of(document_id) if self.overlay else self.place_of(document_id)[1]
+
+    def place_of(self, document_id: str) -> tuple[int, int | None]:
+        """Return where an id stands, or would stand, in the order of the built index's ids; and its row, or None."""
         column = _Column(self._ids, "id")
         place = bisect_left(column, document_id.encode())
-        if place == len(self) or column[place] != document_id.encode():
-            return None
-        return int(self._ids.row(place, ["row"])["row"])
+        if place == len(column) or column[place] != document_id.encode():
+            return place, None
+        return place, int(self._ids.row(place, ["row"])["row"])
 
     def document(self, row: int) -> Document:
         """Return the document in ``row``."""

@@ -7,6 +7,7 @@ very word of the query gets more than one that has a form of it.
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -115,6 +116,27 @@ class LexicalIndex:
     def terms(self, text: str) -> list[str]:
         """Return the distinct terms of ``text`` as the index knows them: lower-cased, stemmed, no stop words."""
         return list(dict.fromkeys(self._analyzer.analyze(text)))
+
+    def fields(self) -> list[tuple[str, float, tantivy.TextAnalyzer]]:
+        """Return of each field its name, the weight of its terms, and what makes terms of a text."""
+        fields = [("body", 1.0, self._analyzer)]
+        return [*fields, ("exact", EXACT_WEIGHT, self._exact_analyzer)] if self._exact_analyzer else fields
+
+    def document_frequency(self, name: str, term: str) -> int:
+        """Return how many documents have a term in a field."""
+        return int(self._searcher.doc_freq(name, term))
+
+    def average_length(self, name: str) -> float:
+        """Return how many terms a field has on average; tantivy says so only where it explains a score."""
+        common = self._searcher.terms_with_prefix(name, "", limit=1)
+        if not common:
+            return 1.0
+        query = self._term(name, common[0][0])
+        _, address = self._searcher.search(query, 1, count=False).hits[0]
+        waiting = [json.loads(query.explain(self._searcher, address).to_json())]
+        while not (part := waiting.pop())["description"].startswith("avgdl"):
+            waiting += part.get("details", [])
+        return float(part["value"])
 
     def search(self, query: str, count: int, allowed: Allowed | None = None) -> tuple[Scores, Rows]:
         """Return BM25 score and row of the ``count`` best documents; fewer where fewer hold a term of the query.

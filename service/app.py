@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from indexer import __version__
 from indexer.highlights import SentenceVectors
-from service import classify, embeddings, middleware, problems, reading, routes
+from service import classify, embeddings, live_routes, middleware, problems, reading, routes
 from service.published import Published
 from service.searcher import Searcher
 from service.settings import ServiceSettings
@@ -30,6 +30,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         await run_in_threadpool(searcher.start)
         app.state.searcher = searcher
         app.state.sentences = SentenceVectors()
+        app.state.settings = settings
         labelling = Published(
             "classifier", settings.data, partial(classify.open_classifier, cores=settings.cores), settings.poll_seconds
         )
@@ -56,6 +57,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         favicon_url="/page/icon.svg",
     )
     app.include_router(routes.router)
+    app.include_router(live_routes.router)
     app.include_router(classify.router)
     app.include_router(reading.router)
     app.include_router(embeddings.router)

@@ -23,6 +23,9 @@ TITLES = {
     "model-not-found": "The service has no such model",
     "method-not-allowed": "The method is not allowed here",
     "not-ready": "The service is not ready",
+    "not-writable": "The service takes no writes",
+    "not-written": "Nothing was written",
+    "disk-full": "The disk is full",
     "http": "The request failed",
     "internal": "Something went wrong here",
 }
@@ -35,10 +38,12 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"description": TITLES[kind], "content": CONTENT}
     for status, kind in (
         (400, "http"),
+        (403, "not-writable"),
         (404, "not-found"),
         (422, "invalid-request"),
         (500, "internal"),
         (503, "not-ready"),
+        (507, "disk-full"),
     )
 }
 

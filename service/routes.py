@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse
 
 from indexer import __version__
+from indexer.index import Index
 from indexer.retrieval import Hit, Ranking, Retriever
 from service import filtering, schemas
 from service.arrange import arrange, check_columns
@@ -98,7 +99,7 @@ def document(request: Request, live: Live, document_id: str) -> schemas.Document
         title=found.title,
         text=found.text,
         metadata=found.metadata,
-        index=_index(live),
+        index=index_info(live.index),
         request_id=request.scope["request_id"],
     )
 
@@ -113,7 +114,7 @@ def info(request: Request) -> schemas.Info:
     index = live.retriever.index
     manifest = index.manifest
     details = schemas.IndexDetails(
-        **_index(live.retriever).model_dump(),
+        **index_info(index).model_dump(),
         passages=manifest.counts["passages"],
         created=manifest.created,
         config=manifest.config,
@@ -208,7 +209,7 @@ def _page(
         "timings": schemas.Timings(
             **dict.fromkeys(STAGES, 0.0) | {stage: round(spent, 3) for stage, spent in ranking.timings.items()}
         ),
-        "index": _index(live),
+        "index": index_info(live.index),
         "request_id": request.scope["request_id"],
     }
 
@@ -231,9 +232,12 @@ def _result(hit: Hit, *, explain: bool = False, fields: list[str] | None = None)
     return schemas.Result(**said)
 
 
-def _index(live: Retriever) -> schemas.IndexInfo:
-    manifest = live.index.manifest
-    return schemas.IndexInfo(id=manifest.id, model=manifest.parents["model"], documents=len(live.index))
+def index_info(index: Index) -> schemas.IndexInfo:
+    """Return what every answer says of the index that gave it."""
+    manifest = index.manifest
+    return schemas.IndexInfo(
+        id=manifest.id, generation=index.generation, model=manifest.parents["model"], documents=len(index)
+    )
 
 
 def _report(request: Request, name: str, media_type: str, headers: dict[str, str]) -> FileResponse:

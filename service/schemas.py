@@ -31,6 +31,7 @@ HIT: dict[str, JsonValue] = {
 }
 INDEX: dict[str, JsonValue] = {
     "id": "20261120T101500Z-1f2e3d4c",
+    "generation": "20261120T101500Z-1f2e3d4c.0",
     "model": "20261120T101420Z-5a6b7c8d",
     "documents": 4211,
 }
@@ -169,6 +170,7 @@ class IndexInfo(BaseModel):
     """The index that answered."""
 
     id: str = Field(description="id of the index")
+    generation: str = Field(description="the same with the number of the last write that is visible")
     model: str = Field(description="id of the model that it was built with")
     documents: int = Field(description="number of documents")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +12,14 @@ from indexer.artifacts import Store
 from indexer.errors import UserError
 from indexer.index import Index
 from indexer.retrieval import Retriever
+from service.live import LiveDocuments
 from service.model import LiveModel
 from service.problems import Problem
 
 log = logging.getLogger("dowse.service")
+
+WRITES_SECONDS = 0.2
+"""How often to look for what other processes have written."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class Searcher:
         self._live: Serving | None = None
         self._refused: tuple[str, int] | None = None
         self._reason = ""
+        self.documents = LiveDocuments(data, self._show)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="follow-current", daemon=True)
 
@@ -77,19 +83,32 @@ class Searcher:
             if activated == self._refused or (self._live and self._live.retriever.index.manifest.id == current):
                 return
             self._refused = activated  # until `activate` is called again, perhaps after a repair
-            retriever = Retriever(Index.open(self._store.path(current), cores=self._cores))
+            index = Index.open(self._store.path(current), cores=self._cores)
             # The first query maps files and makes threads: nobody should have to wait for that.
+            retriever = Retriever(index)
             retriever.page(retriever.search("warm up"), 0, 1)
-            model = LiveModel(self._models.path(retriever.index.manifest.parents["model"]))
-            self._live, self._refused = Serving(retriever, model), None
-            log.info("index %s: %d documents", current, len(retriever.index))
+            self.documents.take_up(index)
+            self._refused = None
+            log.info("index %s: %d documents", current, len(index))
         except (UserError, OSError) as error:
             self._reason = "The index cannot be opened; run `python -m indexer verify`, then activate or build another"
             log.error("%s", error)  # noqa: TRY400 - the message says all that a traceback could
 
+    def _show(self, index: Index) -> None:
+        """Let searches see an index, or the same one with more written over it."""
+        known = self._live and self._live.retriever.index.manifest.id == index.manifest.id
+        model = (
+            self._live.model if self._live and known else LiveModel(self._models.path(index.manifest.parents["model"]))
+        )
+        self._live = Serving(Retriever(index), model)
+
     def _follow(self) -> None:
-        while not self._stop.wait(self._poll_seconds):
+        looked = time.monotonic()
+        while not self._stop.wait(min(self._poll_seconds, WRITES_SECONDS)):
             try:
-                self.refresh()
+                self.documents.follow()
+                if time.monotonic() - looked >= self._poll_seconds:
+                    looked = time.monotonic()
+                    self.refresh()
             except Exception:
                 log.exception("looking for a new index failed; the one before stays")

@@ -31,6 +31,11 @@ class ServiceSettings(BaseModel):
         description="Queries encoded at the same time (default: as many as there are cores)",
         json_schema_extra={"env": "DOWSE_CORES"},
     )
+    writable: bool = Field(
+        default=False,
+        description="Take writes: PUT and DELETE /documents, and POST /feedback; they are kept in live/ of the data directory",
+        json_schema_extra={"env": "DOWSE_WRITABLE"},
+    )
     poll_seconds: float = Field(
         default=1.0,
         gt=0,

@@ -121,9 +121,9 @@ def test_service_has_a_health_check() -> None:
 
 
 def test_service_reads_only_and_is_local() -> None:
-    """The service cannot write to the data or its own image, holds no capability, and is published on loopback."""
+    """The service can write to nothing but `live/`, holds no capability, and is published on loopback."""
     service = compose()["service"]
-    assert service["volumes"] == ["./data:/data:ro"]
+    assert service["volumes"] == ["./data:/data:ro", "./data/live:/data/live"]
     assert service["ports"] == ["127.0.0.1:${PORT:-8000}:8000"]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]

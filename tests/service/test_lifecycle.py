@@ -80,7 +80,12 @@ def test_the_first_index_is_taken_up_without_a_restart(data, publish, eventually
         eventually(lambda: client.get("/readyz").status_code == 200, "the first index is taken up")
         assert client.get("/readyz").json() == {"status": f"ready: {built.id}"}
         answer = client.post("/search", json=SEARCH).json()
-        assert answer["index"] == {"id": built.id, "model": built.parents["model"], "documents": 2}
+        assert answer["index"] == {
+            "id": built.id,
+            "generation": f"{built.id}.0",
+            "model": built.parents["model"],
+            "documents": 2,
+        }
         assert answer["results"][0]["id"] == "a"
 
 

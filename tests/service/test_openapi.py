@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service import classify_schemas, embeddings_schemas, openai_errors, reading_schemas, schemas
+from service import classify_schemas, embeddings_schemas, live_schemas, openai_errors, reading_schemas, schemas
 from service.app import create_app
 from service.openapi import FILE, document
 from service.settings import ServiceSettings
@@ -22,7 +22,7 @@ OPERATIONS = {
     for path, methods in DOCUMENT["paths"].items()
     for method, operation in methods.items()
 }
-SCHEMA_MODULES = (schemas, classify_schemas, reading_schemas, embeddings_schemas, openai_errors)
+SCHEMA_MODULES = (schemas, classify_schemas, reading_schemas, embeddings_schemas, live_schemas, openai_errors)
 EXAMPLES = [(name, example) for name, schema in SCHEMAS.items() for example in schema.get("examples", [])]
 
 
@@ -71,6 +71,7 @@ def test_these_are_the_operations():
     assert set(OPERATIONS) == {
         "POST /search", "GET /search", "GET /documents/{document_id}", "GET /documents/{document_id}/similar",
         "GET /info", "GET /report", "GET /report.json", "GET /livez", "GET /healthz", "GET /readyz",
+        "PUT /documents", "DELETE /documents", "POST /feedback",
         "POST /classify", "POST /fill-mask", "GET /model/info", "POST /model/read", "POST /model/compare",
         "POST /v1/embeddings", "GET /v1/models", "GET /v1/models/{model}",
     }  # fmt: skip
@@ -95,7 +96,9 @@ def test_every_error_is_documented_as_a_problem(name):
     refused = "400" if "/v1/" in name else "422"  # as OpenAI's clients expect it
     assert errors >= {refused, "500", "503"}
     assert {"400", "422"} - errors or refused == "422"
-    assert ("404" in errors) == any(part in name for part in ("{document_id}", "/report", "{model}", "/v1/embeddings"))
+    assert ("404" in errors) == any(
+        part in name for part in ("{document_id}", "/report", "{model}", "/v1/embeddings", "POST /feedback")
+    )
     for status in errors:
         assert responses[status]["description"]
         content = responses[status]["content"]

@@ -1,0 +1,90 @@
+"""Metadata that comes as JSON brought into the types of an index's columns, or refused with the reason."""
+
+from __future__ import annotations
+
+import base64
+from datetime import time
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+
+
+class Misfit(ValueError):  # noqa: N818 - what it is
+    """A value that a column cannot hold."""
+
+
+def fit_metadata(metadata: dict[str, Any], types: dict[str, pa.DataType]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the values that fit, as `pyarrow.array` takes them, and of the others what is wrong with them.
+
+    Args:
+        metadata: as JSON has it.
+        types: of the index's columns; what is not given is null.
+    """
+    values: dict[str, Any] = {}
+    wrong: dict[str, str] = {}
+    for name, value in metadata.items():
+        if name not in types:
+            known = ", ".join(types) or "none"
+            wrong[name] = f"the index has no such column (there are: {known})"
+            continue
+        try:
+            values[name] = fit(value, types[name])
+        except (pa.ArrowException, ArithmeticError, ValueError, TypeError) as error:
+            reason = str(error) if isinstance(error, Misfit) else f"{value!r:.60} is no {types[name]}"
+            wrong[name] = f"{reason}; the column holds {types[name]}"
+    return values, wrong
+
+
+def column_types(schema: pa.Schema) -> dict[str, pa.DataType]:
+    """Return names and types of the metadata columns of an index whose documents have this schema."""
+    return {field.name: field.type for field in schema.field("metadata").type} if "metadata" in schema.names else {}
+
+
+def fit(value: Any, kind: pa.DataType) -> Any:
+    """Return a JSON value as `pyarrow.array` takes it for ``kind``; raise `Misfit`, or an error of Arrow, where it is none.
+
+    Dates, times, decimals and binary are the texts as which the service gives them back.
+    """
+    if value is None:
+        return None
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        if not isinstance(value, list):
+            raise Misfit(f"{value!r:.60} is no list")
+        return [fit(each, kind.value_type) for each in value]
+    if pa.types.is_struct(kind):
+        return _fit_struct(value, kind)
+    if pa.types.is_map(kind):
+        if not isinstance(value, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in value):
+            raise Misfit(f"{value!r:.60} is no list of pairs")
+        return [(fit(key, kind.key_type), fit(item, kind.item_type)) for key, item in value]
+    if pa.types.is_dictionary(kind):
+        return fit(value, kind.value_type)
+    return _fit_scalar(value, kind)
+
+
+def _fit_struct(value: Any, kind: pa.StructType) -> dict[str, Any]:
+    fields = {field.name: field.type for field in kind}
+    if not isinstance(value, dict):
+        raise Misfit(f"{value!r:.60} is no object")
+    if unknown := [name for name in value if name not in fields]:
+        raise Misfit(f"there is no field {unknown[0]!r}")
+    return {name: fit(value.get(name), each) for name, each in fields.items()}
+
+
+def _fit_scalar(value: Any, kind: pa.DataType) -> pa.Scalar:
+    if isinstance(value, (list, dict)):
+        raise Misfit(f"{value!r:.60} is no single value")
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        return pa.scalar(base64.b64decode(value, altchars=b"-_", validate=True), kind)
+    if pa.types.is_time(kind):
+        return pa.scalar(time.fromisoformat(value), kind)
+    if pa.types.is_temporal(kind):
+        if not isinstance(value, str):
+            raise Misfit(f"{value!r:.60} is no text of ISO 8601")
+        return pa.scalar(value).cast(kind)
+    if pa.types.is_decimal(kind) and not isinstance(value, bool):
+        return pa.scalar(Decimal(str(value)), kind)
+    if pa.types.is_integer(kind) and isinstance(value, float) and value % 1:  # Arrow would cut it off
+        raise Misfit(f"{value!r} is no whole number")
+    return pa.scalar(value, kind)
