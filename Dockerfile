@@ -28,7 +28,8 @@ COPY --from=service-packages /site-packages /site-packages
 COPY indexer/ indexer/
 COPY service/ service/
 # The import fails the build where too much was removed.
-RUN python -m compileall -q . && python -c "import service.app, service.__main__, uvicorn, pyarrow.compute"
+RUN python -m compileall -q . && python -c "import service.app, service.__main__, uvicorn, pyarrow.compute, \
+        mcp.server.lowlevel, mcp.server.streamable_http_manager"
 USER 10001:10001
 # Inside a container 127.0.0.1 would be reachable for nobody; who may reach it is decided where the port is published.
 ENV DOWSE_HOST=0.0.0.0 DOWSE_PORT=8000

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from indexer import __version__
 from indexer.highlights import SentenceVectors
-from service import classify, embeddings, live_routes, middleware, problems, reading, routes
+from service import classify, embeddings, live_routes, middleware, model_context, problems, reading, routes
 from service.published import Published
 from service.searcher import Searcher
 from service.settings import ServiceSettings
@@ -61,6 +61,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.include_router(classify.router)
     app.include_router(reading.router)
     app.include_router(embeddings.router)
+    app.router.routes.append(model_context.route())
     app.add_middleware(middleware.Envelope)
     problems.install(app)
     return app

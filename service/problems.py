@@ -21,6 +21,7 @@ TITLES = {
     "invalid-request": "The request is not valid",
     "not-found": "There is no such thing",
     "model-not-found": "The service has no such model",
+    "forbidden-origin": "Pages of this origin are not let in",
     "method-not-allowed": "The method is not allowed here",
     "not-ready": "The service is not ready",
     "not-writable": "The service takes no writes",

@@ -33,8 +33,8 @@ TRAINER = (ROOT / "trainer" / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = {"README.md": README, "trainer/README.md": TRAINER}
 PROGRAMS = {"indexer": indexer_app, "trainer": trainer_app, "service": service_app}
 FOLDERS = ("indexer", "trainer", "service", "bench")
-OTHER_PROGRAMS = {"--nproc_per_node"}
-"""Flags of programs that are not ours: torchrun."""
+OTHER_PROGRAMS = {"--nproc_per_node", "--transport"}
+"""Flags of programs that are not ours: torchrun, claude."""
 
 
 def commands(app: typer.Typer) -> dict[str, object]:

@@ -17,6 +17,7 @@ TYPES = {
     "urn:dowse:problem:invalid-request",
     "urn:dowse:problem:not-found",
     "urn:dowse:problem:model-not-found",
+    "urn:dowse:problem:forbidden-origin",
     "urn:dowse:problem:method-not-allowed",
     "urn:dowse:problem:not-ready",
     "urn:dowse:problem:http",
