@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Annotated, Self
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow as pa
@@ -16,10 +18,15 @@ from indexer.dense import Rows
 from indexer.fields import Place, WrongType, find
 from indexer.index import Index, to_python
 from indexer.masks import Columns, comparable, leaves, missing, to_mask
+from indexer.recent import Recent
 from indexer.typed import kind_of
 
 MOST_VALUES = 100
 MOST_RANGES = 50
+MOST_CACHED = 50
+# Of a set of documents, as long as it is remembered itself.
+_all_recent: WeakKeyDictionary[Allowed, Recent[Facet]] = WeakKeyDictionary()
+_lock = threading.Lock()
 FacetValue = Annotated[
     str | bool | int | float | None,
     Field(description="as in the metadata; dates and times in ISO 8601; null for an infinite number"),
@@ -85,6 +92,12 @@ def count_facet(asked: FacetRequest, index: Index, among: Allowed) -> Facet:
         UnknownField: the index has no such field.
         WrongType: it cannot be counted, or not in these ranges.
     """
+    with _lock:
+        recent = _all_recent.setdefault(among, Recent(MOST_CACHED))
+    return recent.answer(asked.model_dump_json(), lambda: _count(asked, index, among))
+
+
+def _count(asked: FacetRequest, index: Index, among: Allowed) -> Facet:
     place = find(asked.field, index.columns)
     kind = kind_of(comparable(place.type))
     if kind is None and not pa.types.is_null(place.type):
@@ -93,7 +106,7 @@ def count_facet(asked: FacetRequest, index: Index, among: Allowed) -> Facet:
     ranges = [columns.between(Between(field=asked.field, **each.model_dump())) for each in asked.ranges]
     values, owners = _values(index.column(place.column), place, among)
     facet = Facet(
-        values=_most_frequent(values, owners if place.in_list else None, asked.limit),
+        values=_most_frequent(values, owners, asked.limit),
         ranges=[
             RangeCount(**each.model_dump(exclude_unset=True), count=_documents(owners[to_mask(inside(values))]))
             for each, inside in zip(asked.ranges, ranges, strict=True)
@@ -109,17 +122,10 @@ def count_facet(asked: FacetRequest, index: Index, among: Allowed) -> Facet:
 def _values(column: pa.ChunkedArray, place: Place, among: Allowed) -> tuple[pa.ChunkedArray, Rows]:
     """Return all values of the documents that are asked about, and for each the number of its document, ascending."""
     asked = column if among.count == len(among.mask) else column.filter(pa.array(among.mask))
-    parts: list[pa.Array] = []
-    owners: list[Rows] = [np.empty(0, dtype=np.int64)]
-    first = 0
-    for piece in asked.chunks if place.in_list else [asked]:
-        values, owner = leaves(piece, place.below)
-        there = ~to_mask(missing(values))
-        values = values.filter(pa.array(there))
-        parts += values.chunks if isinstance(values, pa.ChunkedArray) else [values]
-        owners.append(owner[there] + first)
-        first += len(piece)
-    return pa.chunked_array(parts, comparable(place.type)), np.concatenate(owners)
+    values, owners = leaves(asked, place.below)
+    owners = np.arange(len(asked)) if owners is None else owners
+    there = ~to_mask(missing(values))
+    return (values, owners) if there.all() else (values.filter(pa.array(there)), owners[there])
 
 
 def _documents(owners: Rows) -> int:
@@ -127,15 +133,18 @@ def _documents(owners: Rows) -> int:
     return int(np.count_nonzero(np.diff(owners, prepend=-1)))
 
 
-def _most_frequent(values: pa.ChunkedArray, owners: Rows | None, limit: int) -> list[ValueCount]:
+def _most_frequent(values: pa.ChunkedArray, owners: Rows, limit: int) -> list[ValueCount]:
     if not limit or not len(values):
         return []
-    if owners is not None:  # of a list: a value that a document has twice is one document
-        codes = pc.dictionary_encode(values).combine_chunks()
-        pairs = np.unique(owners * len(codes.dictionary) + codes.indices.to_numpy())
-        values = codes.dictionary.take(pa.array(pairs % len(codes.dictionary)))
-    counted = pc.value_counts(values)
-    table = pa.table({"value": counted.field("values"), "count": counted.field("counts")})
+    if _documents(owners) < len(owners):  # a value that a document has twice is one document
+        codes = values.dictionary_encode().combine_chunks()
+        different = len(codes.dictionary)
+        pairs = np.sort(owners * different + codes.indices.to_numpy())
+        once = pairs[np.diff(pairs, prepend=-1) > 0]
+        table = pa.table({"value": codes.dictionary, "count": np.bincount(once % different, minlength=different)})
+    else:
+        counted = pc.value_counts(values)
+        table = pa.table({"value": counted.field("values"), "count": counted.field("counts")})
     order = [("count", "descending"), ("value", "ascending")]
     best = table.take(pc.select_k_unstable(table, min(limit, len(table)), order))
     return [ValueCount(value=_plain(value), count=count.as_py()) for value, count in zip(*best.columns, strict=True)]

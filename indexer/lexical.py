@@ -30,8 +30,8 @@ EXACT_ANALYZER = "dowse-exact"
 EXACT_WEIGHT = 0.5
 """What a word as it is written counts beside its stem. nDCG@10 of this leg on three data sets is .001 to .009 above that
 of stems alone (see DECISIONS.md)."""
-FEW_DOCUMENTS = 2_000
-"""Up to so many allowed documents are a part of the query (see DECISIONS.md)."""
+HITS_PER_DOCUMENT = 12
+"""How many more documents can be looked at in the time that it takes to make one a part of the query (DECISIONS.md)."""
 DEEPER = 4
 """How much deeper to look where too few of the documents that were found are allowed."""
 WRITER_BYTES = 128_000_000
@@ -141,15 +141,24 @@ class LexicalIndex:
     def search(self, query: str, count: int, allowed: Allowed | None = None) -> tuple[Scores, Rows]:
         """Return BM25 score and row of the ``count`` best documents; fewer where fewer hold a term of the query.
 
-        Of the ``allowed`` documents alone, where they are given: few of them become a part of the query; with many,
-        more documents are asked for, until enough of them are allowed.
+        Of the ``allowed`` documents alone, where they are given. Mostly more documents are asked for, until enough of
+        them are allowed. Where that would take longer, the allowed documents become a part of the query.
         """
+        words = self._any_term(query)
         if allowed is None:
-            return self._search(self._any_term(query), count)
-        count = min(count, allowed.count)
-        if allowed.count <= FEW_DOCUMENTS:
-            return self._search(self._any_term_of(query, allowed.rows), count)
-        return self._search_deeper(query, count, allowed)
+            return self._search(words, count)
+        documents, count = len(self), min(count, allowed.count)
+        # As deep as it takes where what is allowed is spread evenly; never deeper than if all others came first.
+        deepest = min(documents - allowed.count + count, documents)
+        depth = 1 + count * documents * 5 // (max(allowed.count, 1) * 4)
+        while depth < HITS_PER_DOCUMENT * allowed.count:
+            depth = min(depth, deepest)
+            scores, rows = self._search(words, depth)
+            kept = np.flatnonzero(allowed.mask[rows])[:count]
+            if len(kept) == count or len(rows) < depth:
+                return scores[kept], rows[kept]
+            depth *= DEEPER
+        return self._search(self._any_term_of(query, allowed.rows), count)
 
     def scores(self, query: str, documents: Rows) -> Scores:
         """Return the BM25 score of each of ``documents``, shape (len(documents),); 0 where no term occurs."""
@@ -190,18 +199,6 @@ class LexicalIndex:
                 (tantivy.Occur.Must, self._any_term(query)),
             ]
         )
-
-    def _search_deeper(self, query: str, count: int, allowed: Allowed) -> tuple[Scores, Rows]:
-        words, documents = self._any_term(query), len(self)
-        # As deep as it takes where what is allowed is spread evenly; never deeper than if all others came first.
-        deepest = min(count + documents - allowed.count, documents)
-        depth = min(1 + count * documents * 5 // (allowed.count * 4), deepest)
-        while True:
-            scores, rows = self._search(words, depth)
-            kept = np.flatnonzero(allowed.mask[rows])[:count]
-            if len(kept) == count or len(rows) < depth or depth >= deepest:
-                return scores[kept], rows[kept]
-            depth = min(DEEPER * depth, deepest)
 
     def _term(self, field: str, term: str) -> tantivy.Query:
         return tantivy.Query.term_query(self._schema, field, term, "freq")

@@ -21,8 +21,8 @@ from indexer.typed import MEANT, Given, bound, exactly, fits, kind_of
 if TYPE_CHECKING:
     from indexer.index import Index
 
-Predicate = Callable[[pa.Array], pa.Array]
-"""From values to whether something is true of each, as an array like theirs: chunked or not, null where it cannot be said."""
+Predicate = Callable[[pa.ChunkedArray], pa.ChunkedArray]
+"""From values to whether something is true of each, as an array like theirs: null where it cannot be said."""
 EARTH_RADIUS = 6371.0088
 """Kilometres: the mean radius of the International Union of Geodesy and Geophysics."""
 COMPARE = {"gte": pc.greater_equal, "gt": pc.greater, "lte": pc.less_equal, "lt": pc.less}
@@ -129,42 +129,41 @@ def haversine(
 
 def any_value(column: pa.ChunkedArray, place: Place, predicate: Predicate) -> Mask:
     """Return for each document whether a predicate is true of its value or, where it has several, of any of them."""
-    if not place.in_list:
-        return to_mask(predicate(leaves(column, place.below)[0]))
-    masks = [np.empty(0, dtype=np.bool_)]
-    for chunk in column.chunks:
-        values, owners = leaves(chunk, place.below)
-        mask = np.zeros(len(chunk), dtype=np.bool_)
-        mask[owners[to_mask(predicate(values))]] = True
-        masks.append(mask)
-    return np.concatenate(masks)
+    values, owners = leaves(column, place.below)
+    truth = to_mask(predicate(values))
+    if owners is None:
+        return truth
+    mask = np.zeros(len(column), dtype=np.bool_)
+    mask[owners[truth]] = True
+    return mask
 
 
-def leaves(values: pa.Array, below: tuple[str, ...]) -> tuple[pa.Array, Rows]:
-    """Return the values that lie under struct fields and in lists, as types that Arrow compares, and where they come from.
+def leaves(column: pa.ChunkedArray, below: tuple[str, ...]) -> tuple[pa.ChunkedArray, Rows | None]:
+    """Return the values that lie under struct fields and in lists, as types that Arrow compares, and whose they are.
 
     Args:
-        values: an array; it may be chunked where there are no lists.
+        column: a value for each document.
         below: the names of the struct fields that lead to the values.
 
     Returns:
-        The values, and for each the row of ``values`` that it lies in, ascending.
+        The values, and for each the row of its document, ascending; None where each document has just one.
     """
-    owners: Rows = np.arange(len(values))
-    while below or is_list(values.type):
-        if is_list(values.type):
-            owners = owners[pc.list_parent_indices(values).to_numpy()]
-            values = values.flatten()
+    owners: Rows | None = None
+    while below or is_list(column.type):
+        if is_list(column.type):
+            lengths = pc.list_value_length(column).fill_null(0).to_numpy()
+            owners = np.repeat(np.arange(len(column)) if owners is None else owners, lengths)
+            column = pc.list_flatten(column)
         else:
-            values, below = pc.struct_field(values, [below[0]]), below[1:]
-    kind = comparable(values.type)
-    return (values if kind == values.type else values.cast(kind)), owners
+            column, below = pc.struct_field(column, [below[0]]), below[1:]
+    kind = comparable(column.type)
+    return (column if kind == column.type else column.cast(kind)), owners
 
 
-def to_mask(truth: pa.Array) -> Mask:
+def to_mask(truth: pa.ChunkedArray) -> Mask:
     """Return Arrow's truth values as a mask; what is neither true nor false is false."""
     truth = truth.fill_null(False)
-    mask: Mask = truth.to_numpy() if isinstance(truth, pa.ChunkedArray) else truth.to_numpy(zero_copy_only=False)
+    mask: Mask = truth.to_numpy()
     return mask
 
 
@@ -175,20 +174,20 @@ def comparable(kind: pa.DataType) -> pa.DataType:
     return COMPARABLE.get(kind, kind)
 
 
-def missing(values: pa.Array) -> pa.Array:
+def missing(values: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return for each of ``values`` whether it is none: null or, of a number, NaN."""
     return pc.is_null(values, nan_is_null=True)
 
 
-def _exists(values: pa.Array) -> pa.Array:
+def _exists(values: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.invert(missing(values))
 
 
-def _nowhere(values: pa.Array) -> pa.Array:
+def _nowhere(values: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.and_(pc.is_valid(values), False)
 
 
-def _is_one_of(values: pa.Array, wanted: list[pa.Scalar | None]) -> pa.Array:
+def _is_one_of(values: pa.ChunkedArray, wanted: list[pa.Scalar | None]) -> pa.ChunkedArray:
     there = [value for value in wanted if value is not None]
     if not there:
         return _nowhere(values)
@@ -197,7 +196,7 @@ def _is_one_of(values: pa.Array, wanted: list[pa.Scalar | None]) -> pa.Array:
     return pc.is_in(values, value_set=pa.array(there, values.type))
 
 
-def _is_between(values: pa.Array, limits: dict[str, pa.Scalar | bool]) -> pa.Array:
+def _is_between(values: pa.ChunkedArray, limits: dict[str, pa.Scalar | bool]) -> pa.ChunkedArray:
     truth = pc.is_valid(values)
     for name, limit in limits.items():
         if isinstance(limit, bool):  # below (True) or above all values of the type

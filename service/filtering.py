@@ -7,7 +7,7 @@ from functools import partial
 from typing import TypeVar
 
 from indexer.allowed import Allowed
-from indexer.facets import Facet, FacetRequest, count_facet
+from indexer.facets import Facet, count_facet
 from indexer.filters import Filter, FilterError, compile_filter
 from indexer.index import Index
 from service.problems import Problem
@@ -16,22 +16,30 @@ from service.schemas import ProblemField, SearchRequest
 Answer = TypeVar("Answer")
 
 
-def allowed(asked: Filter | None, index: Index, where: str = "body.filter") -> Allowed | None:
+def allowed(asked: Filter | None, index: Index, where: str = "body") -> Allowed | None:
     """Return the documents that pass a filter; None without one.
+
+    Args:
+        asked: the filter.
+        index: which answers.
+        where: the part of the request that it stands in, for the problem.
 
     Raises:
         Problem: 422, the filter does not fit the index.
     """
-    return None if asked is None else _or_problem(where, lambda: compile_filter(asked, index))
+    return None if asked is None else _or_problem(f"{where}.filter", lambda: compile_filter(asked, index))
 
 
-def counts(asked: SearchRequest, index: Index, among: Allowed | None) -> dict[str, int | dict[str, Facet]]:
+def counts(
+    asked: SearchRequest, index: Index, among: Allowed | None, where: str = "body"
+) -> dict[str, int | dict[str, Facet]]:
     """Return `matches` and `facets` of a response, as far as they are asked for.
 
     Args:
         asked: the request.
         index: which answers.
         among: the documents that pass its filter; None for all.
+        where: the part of a whole request that it stands in, for the problem.
 
     Raises:
         Problem: 422, a facet does not fit the index.
@@ -41,19 +49,11 @@ def counts(asked: SearchRequest, index: Index, among: Allowed | None) -> dict[st
     among = compile_filter(Filter(), index) if among is None else among
     if not asked.facets:
         return {"matches": among.count}
-    return {"matches": among.count, "facets": facets(asked.facets, index, among)}
-
-
-def facets(asked: list[FacetRequest], index: Index, among: Allowed) -> dict[str, Facet]:
-    """Count every facet that is asked for over the documents ``among`` which it is asked about.
-
-    Raises:
-        Problem: 422, a facet does not fit the index.
-    """
-    return {
-        each.field: _or_problem(f"body.facets.{place}", partial(count_facet, each, index, among))
-        for place, each in enumerate(asked)
+    facets = {
+        each.field: _or_problem(f"{where}.facets.{place}", partial(count_facet, each, index, among))
+        for place, each in enumerate(asked.facets)
     }
+    return {"matches": among.count, "facets": facets}
 
 
 def _or_problem(where: str, work_out: Callable[[], Answer]) -> Answer:

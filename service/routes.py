@@ -182,8 +182,8 @@ def _search(request: Request, live: Retriever, asked: schemas.SearchRequest, whe
     check_columns(live.index, asked, where)
     own = live.index.fusion
     fusion = own.model_copy(update=asked.fusion.model_dump(exclude_unset=True)) if asked.fusion else own
-    allowed = filtering.allowed(asked.filter, live.index)
-    counted = filtering.counts(asked, live.index, allowed)
+    allowed = filtering.allowed(asked.filter, live.index, where)
+    counted = filtering.counts(asked, live.index, allowed, where)
     ranking = live.search(asked.query, asked.mode, fusion, allowed=allowed)
     page = arrange(live.index, ranking, asked, mode=asked.mode, offset=asked.offset, count=asked.top_k)
     hits = live.hits(ranking, page.places, asked.offset + 1)

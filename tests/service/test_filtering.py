@@ -134,6 +134,10 @@ def test_a_filter_that_nothing_passes(homes, mode):
     answer = search(homes, mode=mode, filter={"must": [{"field": "rooms", "gt": 99}]}, facets=[{"field": "rooms"}])
     assert (answer["count"], answer["results"], answer["matches"]) == (0, [], 0)
     assert answer["facets"]["rooms"] == {"values": [], "ranges": [], "missing": 0}
+    nothing = {"must": [{"field": "id", "in": []}]}
+    arranged = {"diversity": 0.5, "group_by": "kind", "highlight": True, "min_score": 0, "fields": ["price"]}
+    for each in arranged:
+        assert search(homes, mode=mode, filter=nothing, explain=True, **{each: arranged[each]})["results"] == []
 
 
 def test_pages_of_a_filtered_search(homes):

@@ -1,0 +1,174 @@
+"""Filters: what a mask over many documents costs, and from how many allowed documents on which way of searching is faster.
+
+python bench/filters.py [--documents 1000000] [--vectors 100000] [--texts 200000]
+
+The data are made up: unit vectors at random, texts of words with Zipf's frequencies, metadata of several types.
+Milliseconds are of processor time, the median of several runs on one thread, so that a busy machine matters less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import faiss
+import numpy as np
+import pyarrow as pa
+
+from indexer import dense, lexical
+from indexer.allowed import Allowed
+from indexer.dense import DenseIndex, write_dense
+from indexer.facets import FacetRequest
+from indexer.facets import _count as count_facet
+from indexer.filters import Filter
+from indexer.filters import _mask as mask_of
+from indexer.index import ROWS_PER_BATCH, ArrowFile
+from indexer.lexical import LexicalIndex, LexicalWriter
+from indexer.masks import Columns
+
+SHARES = (0.0001, 0.001, 0.01, 0.05, 0.1, 0.2, 0.5, 0.9)
+DEPTH = 200
+FILTERS = {
+    "text eq": {"must": [{"field": "kind", "eq": "k7"}]},
+    "number between": {"must": [{"field": "price", "gte": 10, "lt": 20}]},
+    "in 1,000 ids": {"must": [{"field": "id", "in": [f"d{n * 31}" for n in range(1000)]}]},
+    "list any of two": {"must": [{"field": "tags", "in": ["t3", "t5"]}]},
+    "date from": {"must": [{"field": "day", "gte": "2026-01-01"}]},
+    "within 50 km": {"must": [{"latitude": "lat", "longitude": "lon", "within": {"lat": 40, "lon": 4, "km": 50}}]},
+    "tree of six": {
+        "must": [{"field": "kind", "in": ["k1", "k2"]}, {"field": "price", "lt": 50}],
+        "should": [{"field": "tags", "eq": "t1"}, {"field": "day", "lt": "2025-06-01"}],
+        "must_not": [{"field": "sold", "exists": True}, {"field": "kind", "prefix": "k9"}],
+    },
+}
+FACETS = ("kind", "price", "tags", "day", "sold")
+
+
+class Metadata:
+    """What filters and facets need of an index: its columns."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = ArrowFile(path)
+        self.columns = {"id": pa.string()} | {each.name: each.type for each in self._file.schema.field("metadata").type}
+
+    def __len__(self) -> int:
+        return len(self._file)
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Return a column."""
+        return self._file.column(*(["id"] if name == "id" else ["metadata", name]))
+
+
+def median(run: Callable[[], object], times: int = 7) -> float:
+    """Return the milliseconds of processor time that a run takes."""
+    took = []
+    for _ in range(times):
+        started = time.thread_time()
+        run()
+        took.append((time.thread_time() - started) * 1e3)
+    return float(np.median(took))
+
+
+def write_metadata(path: Path, documents: int, chance: np.random.Generator) -> None:
+    """Write documents with metadata, in batches as an index has them."""
+    writer = None
+    with pa.OSFile(str(path), "wb") as file:
+        for at in range(0, documents, ROWS_PER_BATCH):
+            rows = range(at, min(at + ROWS_PER_BATCH, documents))
+            size = len(rows)
+            columns = {
+                "kind": pa.array([f"k{n}" for n in chance.integers(20, size=size)]),
+                "price": pa.array(chance.uniform(0, 200, size), mask=chance.random(size) < 0.1),
+                "tags": pa.array([[f"t{n}" for n in row] for row in chance.integers(50, size=(size, 3))]),
+                "day": pa.array(chance.integers(19_000, 21_000, size).astype("datetime64[D]")),
+                "sold": pa.array(chance.random(size) < 0.5, mask=chance.random(size) < 0.7),
+                "lat": pa.array(chance.uniform(-90, 90, size)),
+                "lon": pa.array(chance.uniform(-180, 180, size)),
+            }
+            metadata = pa.StructArray.from_arrays(list(columns.values()), list(columns))
+            batch = pa.RecordBatch.from_arrays([pa.array([f"d{row}" for row in rows]), metadata], ["id", "metadata"])
+            writer = writer or pa.ipc.new_file(file, batch.schema)
+            writer.write_batch(batch)
+        if writer:
+            writer.close()
+
+
+def masks(folder: Path, documents: int, chance: np.random.Generator) -> None:
+    """Print what filters and facets over many documents cost."""
+    write_metadata(folder / "documents.arrow", documents, chance)
+    index = Metadata(folder / "documents.arrow")
+    print(f"\n| {documents:,} documents | documents that pass | mask, ms |\n|---|--:|--:|")
+    for name, tree in FILTERS.items():
+        asked = Filter.model_validate(tree)
+        passing = int(mask_of(asked, Columns(index)).sum())
+        print(f"| {name} | {passing:,} | {median(lambda asked=asked: mask_of(asked, Columns(index)), 3):.1f} |")
+    everything = Allowed(np.ones(documents, dtype=np.bool_), np.arange(documents + 1))
+    some = Allowed(chance.random(documents) < 0.1, np.arange(documents + 1))
+    print("\n| facet | of all, ms | of a tenth, ms |\n|---|--:|--:|")
+    for field in FACETS:
+        asked = FacetRequest(field=field)
+        took = [median(lambda a=asked, s=among: count_facet(a, index, s), 3) for among in (everything, some)]
+        print(f"| {field} | {took[0]:.1f} | {took[1]:.1f} |")
+
+
+def dense_leg(folder: Path, vectors: int, chance: np.random.Generator) -> None:
+    """Print what each way of searching among allowed vectors costs."""
+    made = chance.normal(size=(vectors, 384)).astype(np.float32)
+    write_dense(folder / dense.FILE, "flat", 384, [made])
+    index, query = DenseIndex.open(folder / dense.FILE), made[5]
+    print(f"\n{vectors:,} vectors, no filter: {median(lambda: index.search(query, DEPTH)):.2f} ms\n")
+    print("| allowed | one by one, ms | FAISS with a bitmap, ms |\n|--:|--:|--:|")
+    for share in SHARES:
+        allowed = Allowed(chance.random(vectors) < share, np.arange(vectors + 1))
+        count = min(DEPTH, allowed.count)
+        selector = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(allowed.passage_bits))
+        one = median(lambda a=allowed, c=count: index._among(query, c, a.passages))  # noqa: SLF001 - what is compared
+        many = median(lambda s=selector, c=count: index._index.search(dense.unit(query)[None], c, params=s))  # noqa: SLF001
+        print(f"| {share:.2%} | {one:.2f} | {many:.2f} |")
+
+
+def lexical_leg(folder: Path, texts: int, chance: np.random.Generator) -> None:
+    """Print what each way of searching among allowed texts costs."""
+    writer = LexicalWriter(folder / lexical.FOLDER, "none")
+    for at in range(0, texts, 10_000):
+        numbers = (chance.zipf(1.25, size=(min(10_000, texts - at), 40)) - 1) % 30_000
+        writer.add([" ".join(f"w{n}" for n in row) for row in numbers])
+    writer.close()
+    index = LexicalIndex.open(folder / lexical.FOLDER, "none")
+    query = "w0 w1 w7 w300 w9000"
+    print(f"\n{texts:,} texts, no filter: {median(lambda: index.search(query, DEPTH)):.2f} ms\n")
+    print("| allowed | a part of the query, ms | looking deeper, ms | as planned, ms |\n|--:|--:|--:|--:|")
+    planned = lexical.HITS_PER_DOCUMENT
+    for share in SHARES:
+        allowed = Allowed(chance.random(texts) < share, np.arange(texts + 1))
+        took = []
+        for per_document in (0, texts, planned):
+            lexical.HITS_PER_DOCUMENT = per_document
+            took.append(median(lambda a=allowed: index.search(query, DEPTH, a), 3))
+        print(f"| {share:.2%} | " + " | ".join(f"{each:.1f}" for each in took) + " |")
+
+
+def main() -> None:
+    """Measure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--documents", type=int, default=1_000_000)
+    parser.add_argument("--vectors", type=int, default=100_000)
+    parser.add_argument("--texts", type=int, default=200_000)
+    sizes = parser.parse_args()
+    chance = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        masks(Path(folder), sizes.documents, chance)
+        dense_leg(Path(folder), sizes.vectors, chance)
+        lexical_leg(Path(folder), sizes.texts, chance)
+
+
+if __name__ == "__main__":
+    main()
