@@ -2,13 +2,14 @@
 
 Two ONNX Runtime sessions over one model file. The *narrow* session uses one thread per call, so that as many calls as
 there are cores run side by side without waiting for each other. The *wide* session spreads one call over the cores:
-a query that finds the encoder idle takes it and is answered sooner. `DECISIONS.md` has the measurements.
+a query that comes while nobody else asks takes it and is answered sooner. `DECISIONS.md` has the measurements.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from tokenizers import Tokenizer
 
 from indexer.errors import UserError
 from indexer.manifest import EncoderContract, read_manifest
+from indexer.query_vectors import QueryVectors
 
 Precision = Literal["fp32", "int8"]
 Vectors = npt.NDArray[np.float32]
@@ -30,6 +32,9 @@ MODEL_FILES: dict[Precision, str] = {"fp32": "onnx/model.onnx", "int8": "onnx/mo
 
 BATCH_TOKENS = 512
 """Padded tokens in a batch. On a CPU a small batch that stays in the cache is faster than a large one (measured)."""
+
+COMPANY_SECONDS = 0.25
+"""For how long after two queries have met a query is not spread over the cores: under load the others want them."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +63,17 @@ class Encoder:
         contract: what the model's own files say about prompts, length, pooling and normalisation.
         precision: weights of 32-bit floats, or 8-bit integers (faster, slightly less exact).
         cores: how many calls run side by side.
+
+    ``query_cache_bytes`` keeps the vectors of the latest queries; by default every query is encoded.
     """
 
     def __init__(
-        self, model: Path, contract: EncoderContract, precision: Precision = "fp32", cores: int | None = None
+        self,
+        model: Path,
+        contract: EncoderContract,
+        precision: Precision = "fp32",
+        cores: int | None = None,
+        query_cache_bytes: int = 0,
     ) -> None:
         self.contract = contract
         self.precision: Precision = precision
@@ -80,30 +92,40 @@ class Encoder:
         wide = self.cores > 1 and precision == "fp32"
         self._wide = open_session(path, threads=min(self.cores, 4)) if wide else self._narrow
         self._inputs = {node.name for node in self._narrow.get_inputs()}
+        self._known = QueryVectors(query_cache_bytes)
         self._busy = 0
+        self._met = -COMPANY_SECONDS
         self._lock = threading.Lock()
 
     @classmethod
-    def open(cls, model: Path, precision: Precision = "fp32", cores: int | None = None) -> Self:
+    def open(
+        cls, model: Path, precision: Precision = "fp32", cores: int | None = None, query_cache_bytes: int = 0
+    ) -> Self:
         """Open the model artifact in directory ``model``.
 
         Raises:
             UserError: the directory is no model artifact, or has no weights of this precision.
         """
-        return cls(model, read_manifest(model).contract, precision, cores)
+        return cls(model, read_manifest(model).contract, precision, cores, query_cache_bytes)
 
     def encode_query(self, query: str) -> Vectors:
-        """Encode one query, its prompt included; return shape (dimension,)."""
+        """Encode one query, its prompt included; return shape (dimension,). One of the latest is not encoded again."""
+        if (known := self._known.get(query)) is not None:
+            return known
         ids = [self._tokenizer.encode(self.contract.query_prompt + query).ids]
         with self._lock:
-            alone = self._busy == 0
+            now = time.monotonic()
+            if self._busy:
+                self._met = now
+            alone = now - self._met > COMPANY_SECONDS
             self._busy += 1
         try:
             vector: Vectors = self._run(self._wide if alone else self._narrow, ids)[0]
-            return vector
         finally:
             with self._lock:
                 self._busy -= 1
+        self._known.put(query, vector)
+        return vector
 
     def encode_documents(self, texts: Sequence[str]) -> Vectors:
         """Encode texts of the corpus, the document prompt included; return shape (len(texts), dimension).

@@ -118,13 +118,14 @@ class Index:
         self._check()
 
     @classmethod
-    def open(cls, folder: Path, *, verify: bool = True, cores: int | None = None) -> Self:
+    def open(cls, folder: Path, *, verify: bool = True, cores: int | None = None, query_cache_bytes: int = 0) -> Self:
         """Open the index in directory ``folder``.
 
         Args:
             folder: an index artifact below a data directory, where its model is found too.
             verify: check every file of index and model against its SHA-256 before it is opened.
             cores: how many queries the encoder takes at once; by default as many as there are cores.
+            query_cache_bytes: for the vectors of the latest queries; by default none are kept.
 
         Raises:
             UserError: a file is missing or was altered, or the model that the index pins is absent.
@@ -134,7 +135,7 @@ class Index:
         model = models.path(manifest.parents["model"])
         contract = (models.verify(model.name) if verify else read_manifest(model)).contract
         precision = manifest.config.get("query_precision") or manifest.config["precision"]
-        encoder = Encoder(model, contract, precision, cores)
+        encoder = Encoder(model, contract, precision, cores, query_cache_bytes)
         return cls(folder, manifest, encoder)
 
     def with_encoder(self, encoder: Encoder, vectors: dense.DenseIndex) -> Self:

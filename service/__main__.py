@@ -31,17 +31,19 @@ def serve(settings: ServiceSettings) -> None:
     import uvicorn
 
     from service.app import create_app
+    from service.server import Server
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     listener = listen(settings.host, settings.port)
+    application = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings), log_config=None, log_level="warning", access_log=False, timeout_graceful_shutdown=10
+        application, log_config=None, log_level="warning", access_log=False, timeout_graceful_shutdown=10
     )
     address = f"[{settings.host}]" if ":" in settings.host else settings.host
     say(f"http://{address}:{listener.getsockname()[1]}  (API at /docs, Ctrl-C ends)")
     # On Ctrl-C uvicorn first shuts down and then raises what it has caught.
     with contextlib.suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listener])
+        Server(config, application.state.draining, settings.drain_seconds).run(sockets=[listener])
 
 
 def listen(host: str, port: int) -> socket.socket:

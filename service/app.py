@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -13,7 +14,19 @@ from starlette.concurrency import run_in_threadpool
 
 from indexer import __version__
 from indexer.highlights import SentenceVectors
-from service import classify, embeddings, live_routes, middleware, model_context, problems, reading, routes
+from service import (
+    classify,
+    embeddings,
+    live_routes,
+    metrics,
+    middleware,
+    model_context,
+    problems,
+    reading,
+    routes,
+    scrape,
+)
+from service.admission import Admission
 from service.published import Published
 from service.searcher import Searcher
 from service.settings import ServiceSettings
@@ -26,7 +39,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        searcher = Searcher(settings.data, settings.cores, settings.poll_seconds)
+        searcher = Searcher(settings.data, settings.cores, settings.poll_seconds, settings.query_cache_mb * 1_000_000)
         await run_in_threadpool(searcher.start)
         app.state.searcher = searcher
         app.state.sentences = SentenceVectors()
@@ -41,7 +54,10 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         )
         await run_in_threadpool(masked.start)
         app.state.masked = masked
+        admission = Admission(searcher.cores, settings.queue, settings.deadline_seconds)
+        app.state.admission = admission
         yield
+        await run_in_threadpool(admission.stop)
         await run_in_threadpool(masked.stop)
         await run_in_threadpool(labelling.stop)
         await run_in_threadpool(searcher.stop)
@@ -56,12 +72,15 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         redirect_slashes=False,  # /search/ is a 404 like any other unknown path
         favicon_url="/page/icon.svg",
     )
+    app.state.draining = threading.Event()
     app.include_router(routes.router)
     app.include_router(live_routes.router)
     app.include_router(classify.router)
     app.include_router(reading.router)
     app.include_router(embeddings.router)
     app.router.routes.append(model_context.route())
+    app.include_router(scrape.router)
     app.add_middleware(middleware.Envelope)
+    app.add_middleware(metrics.Measured)
     problems.install(app)
     return app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -23,7 +24,11 @@ TITLES = {
     "model-not-found": "The service has no such model",
     "forbidden-origin": "Pages of this origin are not let in",
     "method-not-allowed": "The method is not allowed here",
+    "client-gone": "The client is gone",
+    "overloaded": "There is too much to do",
     "not-ready": "The service is not ready",
+    "draining": "The service is about to end",
+    "deadline": "The answer took too long",
     "not-writable": "The service takes no writes",
     "not-written": "Nothing was written",
     "disk-full": "The disk is full",
@@ -42,8 +47,10 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         (403, "not-writable"),
         (404, "not-found"),
         (422, "invalid-request"),
+        (429, "overloaded"),
         (500, "internal"),
         (503, "not-ready"),
+        (504, "deadline"),
         (507, "disk-full"),
     )
 }
@@ -52,12 +59,20 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 class Problem(Exception):  # noqa: N818 - the RFC's word
     """An error that is part of the API: raise it and the client gets it in the one shape."""
 
-    def __init__(self, status: int, kind: str, detail: str, errors: list[ProblemField] | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        detail: str,
+        errors: list[ProblemField] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.kind = kind
         self.detail = detail
         self.errors = errors or []
+        self.headers = headers or {}
 
 
 def response(request: Request, problem: Problem) -> JSONResponse:
@@ -73,26 +88,27 @@ def response(request: Request, problem: Problem) -> JSONResponse:
     if openai_errors.is_openai(request):
         details.error = openai_errors.error_member(problem, problem.errors[0].field if problem.errors else None)
     content = details.model_dump(exclude_unset=True)
-    headers = {"Retry-After": "2"} if problem.status == 503 else None
+    headers = {"Retry-After": "2", **problem.headers} if problem.status == 503 else dict(problem.headers)
     return JSONResponse(content, problem.status, media_type=MEDIA_TYPE, headers=headers)
 
 
 def install(app: FastAPI) -> None:
     """Make ``app`` answer every error in the one shape."""
 
+    # Coroutines, for a plain function would wait for a thread first.
     @app.exception_handler(Problem)
-    def known(request: Request, error: Problem) -> JSONResponse:
+    async def known(request: Request, error: Problem) -> JSONResponse:
         return response(request, error)
 
     @app.exception_handler(RequestValidationError)
-    def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         fields = [ProblemField(field=".".join(map(str, e["loc"])), message=e["msg"]) for e in error.errors()]
         detail = "; ".join(f"{field.field}: {field.message}" for field in fields)
         status = 400 if openai_errors.is_openai(request) else 422
         return response(request, Problem(status, "invalid-request", detail, fields))
 
     @app.exception_handler(HTTPException)
-    def http(request: Request, error: HTTPException) -> JSONResponse:
+    async def http(request: Request, error: HTTPException) -> JSONResponse:
         kind = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "http")
         detail = f"{request.method} {request.url.path}: {error.detail}; /docs lists what there is"
         answer = response(request, Problem(error.status_code, kind, detail))

@@ -1,13 +1,14 @@
 """The routes: each takes a request, asks the retriever, and hands back a model.
 
-They are plain functions, which Starlette runs in its threads: encoding never happens on the event loop.
+What has to work for its answer is `queued`: it never runs on the event loop, and no more of it at once than there are
+cores.
 """
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse
@@ -16,8 +17,10 @@ from indexer import __version__
 from indexer.index import Index
 from indexer.retrieval import Hit, Ranking, Retriever
 from service import filtering, schemas
+from service.admission import queued
 from service.arrange import arrange, check_columns
 from service.highlight import highlights
+from service.metrics import observe_stages
 from service.model import REPORT_JSON, REPORT_PAGE
 from service.problems import RESPONSES, Problem
 from service.searcher import Serving
@@ -43,6 +46,7 @@ ASSETS = {
 }  # fmt: skip
 
 router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500, 503)})
+QUEUED: dict[int | str, dict[str, Any]] = {status: RESPONSES[status] for status in (429, 504)}
 
 
 def serving(request: Request) -> Serving:
@@ -51,23 +55,23 @@ def serving(request: Request) -> Serving:
     return live
 
 
-def live_retriever(request: Request) -> Retriever:
-    """Return the retriever of the live index."""
+async def live_retriever(request: Request) -> Retriever:
+    """Return the retriever of the live index; a coroutine, for FastAPI calls a plain function in a thread."""
     return serving(request).retriever
 
 
 Live = Annotated[Retriever, Depends(live_retriever)]
 
 
-@router.post(
-    "/search", tags=["search"], summary="Search", responses={400: RESPONSES[400]}, response_model_exclude_unset=True
-)
+@router.post("/search", tags=["search"], summary="Search", responses={400: RESPONSES[400], **QUEUED})
+@queued
 def post_search(request: Request, live: Live, body: schemas.SearchRequest) -> schemas.SearchResponse:
     """Rank the documents of the index for a query."""
     return _search(request, live, body, "body")
 
 
-@router.get("/search", tags=["search"], summary="Search, with a query string", response_model_exclude_unset=True)
+@router.get("/search", tags=["search"], summary="Search, with a query string", responses=QUEUED)
+@queued
 def get_search(request: Request, live: Live, query: Annotated[schemas.SearchQuery, Query()]) -> schemas.SearchResponse:
     """Rank the documents of the index for a query: the same as `POST /search`, for links and for a browser."""
     return _search(request, live, query.request(), "query")
@@ -77,9 +81,9 @@ def get_search(request: Request, live: Live, query: Annotated[schemas.SearchQuer
     "/documents/{document_id:path}/similar",
     tags=["documents"],
     summary="Similar documents",
-    responses={404: RESPONSES[404]},
-    response_model_exclude_unset=True,
+    responses={404: RESPONSES[404], **QUEUED},
 )
+@queued
 def similar(request: Request, live: Live, document_id: str, top_k: schemas.TopK = 10) -> schemas.SimilarResponse:
     """Return the documents nearest to this one by cosine, the document itself left out."""
     started = time.perf_counter()
@@ -89,8 +93,12 @@ def similar(request: Request, live: Live, document_id: str, top_k: schemas.TopK 
 
 
 @router.get(
-    "/documents/{document_id:path}", tags=["documents"], summary="One document", responses={404: RESPONSES[404]}
+    "/documents/{document_id:path}",
+    tags=["documents"],
+    summary="One document",
+    responses={404: RESPONSES[404], **QUEUED},
 )
+@queued
 def document(request: Request, live: Live, document_id: str) -> schemas.DocumentResponse:
     """Return one document with its whole text."""
     found = live.index.document(_row(live, document_id))
@@ -157,8 +165,10 @@ async def livez() -> schemas.Health:
 
 @router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", tags=["operate"], summary="Can it answer queries?")
-async def readyz(live: Live) -> schemas.Health:
-    """Answer 200 once an index is open; until then 503 with what to run."""
+async def readyz(request: Request, live: Live) -> schemas.Health:
+    """Answer 200 once an index is open; until then, and once the service is told to end, 503 with the reason."""
+    if request.app.state.draining.is_set():
+        raise Problem(503, "draining", "The service has been told to end; ask another one")
     return schemas.Health(status=f"ready: {live.index.manifest.id}")
 
 
@@ -202,6 +212,7 @@ def _search(request: Request, live: Retriever, asked: schemas.SearchRequest, whe
 def _page(
     request: Request, live: Retriever, ranking: Ranking, results: list[schemas.Result], started: float
 ) -> dict[str, object]:
+    observe_stages(ranking.timings)
     return {
         "results": results,
         "count": len(results),

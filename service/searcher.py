@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from indexer.artifacts import Store
 from indexer.errors import UserError
 from indexer.index import Index
 from indexer.retrieval import Retriever
+from service import metrics
 from service.live import LiveDocuments
 from service.model import LiveModel
 from service.problems import Problem
@@ -37,10 +39,11 @@ class Searcher:
     meanwhile. An index that cannot be opened leaves the one before in place.
     """
 
-    def __init__(self, data: Path, cores: int | None, poll_seconds: float) -> None:
+    def __init__(self, data: Path, cores: int | None, poll_seconds: float, query_cache_bytes: int = 0) -> None:
         self._store = Store("index", data)
         self._models = Store("model", data)
-        self._cores = cores
+        self.cores = cores or len(os.sched_getaffinity(0))
+        self._query_cache_bytes = query_cache_bytes
         self._poll_seconds = poll_seconds
         self._live: Serving | None = None
         self._refused: tuple[str, int] | None = None
@@ -60,6 +63,11 @@ class Searcher:
         """Stop following."""
         self._stop.set()
         self._thread.join()
+
+    @property
+    def current(self) -> Serving | None:
+        """The live index and its model, None while there is none."""
+        return self._live
 
     @property
     def live(self) -> Serving:
@@ -83,12 +91,14 @@ class Searcher:
             if activated == self._refused or (self._live and self._live.retriever.index.manifest.id == current):
                 return
             self._refused = activated  # until `activate` is called again, perhaps after a repair
-            index = Index.open(self._store.path(current), cores=self._cores)
+            path = self._store.path(current)
+            index = Index.open(path, cores=self.cores, query_cache_bytes=self._query_cache_bytes)
             # The first query maps files and makes threads: nobody should have to wait for that.
             retriever = Retriever(index)
             retriever.page(retriever.search("warm up"), 0, 1)
             self.documents.take_up(index)
             self._refused = None
+            metrics.SWAPPED.inc()
             log.info("index %s: %d documents", current, len(index))
         except (UserError, OSError) as error:
             self._reason = "The index cannot be opened; run `python -m indexer verify`, then activate or build another"

@@ -42,3 +42,27 @@ class ServiceSettings(BaseModel):
         description="How often to look for a newly published index",
         json_schema_extra={"env": "DOWSE_POLL_SECONDS"},
     )
+    queue: int = Field(
+        default=64,
+        ge=0,
+        description="Requests that may wait for a core; the next one is refused with 429",
+        json_schema_extra={"env": "DOWSE_QUEUE"},
+    )
+    deadline_seconds: float = Field(
+        default=10.0,
+        gt=0,
+        description="How long a request may wait and be worked on; then it is answered with 504",
+        json_schema_extra={"env": "DOWSE_DEADLINE_SECONDS"},
+    )
+    drain_seconds: float = Field(
+        default=0.0,
+        ge=0,
+        description="How long to go on answering after SIGTERM while /readyz says 503, so that load balancers notice",
+        json_schema_extra={"env": "DOWSE_DRAIN_SECONDS"},
+    )
+    query_cache_mb: int = Field(
+        default=8,
+        ge=0,
+        description="Megabytes for the vectors of the latest queries, which need not be encoded again; 0 for none",
+        json_schema_extra={"env": "DOWSE_QUERY_CACHE_MB"},
+    )

@@ -30,7 +30,7 @@ SEARCH = {"query": "cat"}
 
 def service(data):
     """A client of a service that looks for new indexes all the time."""
-    return TestClient(create_app(ServiceSettings(data=data, poll_seconds=0.02)))
+    return TestClient(create_app(ServiceSettings(data=data, poll_seconds=0.02, deadline_seconds=60)))
 
 
 def live(client):
@@ -146,16 +146,16 @@ def test_one_answer_comes_from_one_index(data, publish, eventually, monkeypatch)
     """A request that began with one index ends with it, whatever is published meanwhile."""
     old = publish(CATS, data).manifest.id
     found, published = threading.Event(), threading.Event()
-    page = Retriever.page
+    hits = Retriever.hits
 
-    def slow_page(retriever, *args):
+    def slow_hits(retriever, *args, **kwargs):
         if retriever.index.manifest.id == old:  # the newer one is warmed up by a search of its own
             found.set()
             assert published.wait(60)
-        return page(retriever, *args)
+        return hits(retriever, *args, **kwargs)
 
     with service(data) as client, ThreadPoolExecutor(1) as threads:
-        monkeypatch.setattr(Retriever, "page", slow_page)
+        monkeypatch.setattr(Retriever, "hits", slow_hits)
         asked = threads.submit(lambda: client.post("/search", json=SEARCH).json())
         try:
             assert found.wait(60)

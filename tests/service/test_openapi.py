@@ -74,6 +74,7 @@ def test_these_are_the_operations():
         "PUT /documents", "DELETE /documents", "POST /feedback",
         "POST /classify", "POST /fill-mask", "GET /model/info", "POST /model/read", "POST /model/compare",
         "POST /v1/embeddings", "GET /v1/models", "GET /v1/models/{model}",
+        "GET /metrics",
     }  # fmt: skip
 
 
