@@ -89,7 +89,7 @@ def main() -> None:
 
     def tuned(model: Path, name: str) -> str:
         settings = FinetuneSettings(
-            model=str(model), epochs=100, budget=arguments.finetune, learning_rate=2e-4, max_tokens=128
+            model=str(model), epochs=100, budget=arguments.finetune, learning_rate=2e-4, max_tokens=128, resume=True
         )
         return str(finetune([learned_from], settings, out / name).path)
 
@@ -100,6 +100,7 @@ def main() -> None:
         epochs=100,
         budget=arguments.tsdae,
         learning_rate=1e-4,
+        resume=True,
         max_tokens=128,
     )
     random = untrained(arguments.bert, out / "untrained")
