@@ -102,10 +102,14 @@ class DenseIndex:
         """Return the cosine of ``vector`` to each passage of ``rows``, shape (len(rows),): what `search` gives them."""
         query, wanted = np.ascontiguousarray(unit(vector)), np.ascontiguousarray(rows, dtype=np.int64)
         found = np.empty(len(wanted), dtype=np.float32)
-        if len(wanted):  # computed where the vectors lie in the mapped file: copying them first takes twice as long
-            self._index.compute_distance_subset(  # type: ignore[attr-defined]
-                1, faiss.swig_ptr(query), len(wanted), faiss.swig_ptr(found), faiss.swig_ptr(wanted)
-            )
+        if not len(wanted):
+            return found
+        if wanted.min() < 0 or wanted.max() >= self._index.ntotal:  # FAISS would read whatever lies there
+            raise IndexError(f"passages {wanted.min()} to {wanted.max()} of {self._index.ntotal}")
+        # Computed where the vectors lie in the mapped file: copying them out first takes twice as long.
+        self._index.compute_distance_subset(  # type: ignore[attr-defined]
+            1, faiss.swig_ptr(query), len(wanted), faiss.swig_ptr(found), faiss.swig_ptr(wanted)
+        )
         return found
 
     def _among(self, vector: Vectors, count: int, rows: Rows) -> tuple[Vectors, Rows]:

@@ -52,6 +52,16 @@ class OverlaidDense(DenseIndex):
         found = [self.search(vector, count) for vector in vectors]
         return np.stack([scores for scores, _ in found]), np.stack([rows for _, rows in found])
 
+    def scores(self, vector: Vectors, rows: Rows) -> Vectors:
+        """Return the cosine of ``vector`` to each passage of ``rows``, shape (len(rows),)."""
+        live = rows >= len(self._below)
+        if not live.any():
+            return self._below.scores(vector, rows)
+        found = np.empty(len(rows), dtype=np.float32)
+        found[live] = self._live[rows[live] - len(self._below)] @ unit(vector)
+        found[~live] = self._below.scores(vector, rows[~live])
+        return found
+
     def vectors(self, rows: Rows) -> Vectors:
         """Return the vectors of passages, shape (len(rows), dimension)."""
         live = rows >= len(self._below)

@@ -67,6 +67,13 @@ def test_scores_of_given_rows(index: DenseIndex, vectors: np.ndarray, queries: n
     assert index.scores(queries[0], np.empty(0, dtype=np.int64)).shape == (0,)
 
 
+@pytest.mark.parametrize("row", [-1, ROWS, 2**40])
+def test_a_passage_that_is_not_there(index: DenseIndex, queries: np.ndarray, row: int) -> None:
+    """A row beyond the vectors is an error, and never what happens to lie there in memory."""
+    with pytest.raises(IndexError, match=str(ROWS)):
+        index.scores(queries[0], np.array([0, row]))
+
+
 def test_vectors_have_unit_length(index: DenseIndex, vectors: np.ndarray) -> None:
     """What is stored is of unit length and in the order of the blocks, whatever the model gave."""
     rows = np.arange(ROWS)

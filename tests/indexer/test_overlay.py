@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +16,8 @@ from indexer.bm25 import coarse
 from indexer.build import build
 from indexer.dense import unit
 from indexer.encoder import Vectors
+from indexer.facets import FacetRequest, count_facet
+from indexer.filters import Filter, compile_filter
 from indexer.index import Document, Index
 from indexer.live import Preparation, Sent, overlaid
 from indexer.retrieval import Mode, Retriever
@@ -185,3 +188,39 @@ def test_a_page_shows_the_best_passage_of_a_live_document(large: Index) -> None:
     assert "The king has a sword." in hit.passage
     assert len(hit.passage) < len(text) / 3
     assert hit.document.metadata == {"price": 3}
+
+
+def test_vectors_and_scores_of_both_parts(large: Index) -> None:
+    """Every passage, the index's and the live ones, has the cosine of its own vector."""
+    index = put(large, Sent("new", "The cat", prose(random.Random(5)), {}), deleted=("doc-001",))
+    query = large.encoder.encode_query("the cat in the garden")
+    rows = np.arange(len(index.dense))[::-1]
+    assert len(rows) > len(large.dense)
+    assert np.allclose(index.dense.scores(query, rows), index.dense.vectors(rows) @ unit(query), atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_filters_and_facets_see_live_documents(large: Index, mode: Mode) -> None:
+    """A live document passes by its own metadata; one that was replaced or deleted neither passes nor is counted."""
+    index = put(
+        large,
+        Sent("doc-003", None, "the cat and the dog", {"price": 1_000}),
+        Sent("new", None, "the cat in the garden", {"price": 1_000}),
+        deleted=("doc-004",),
+    )
+
+    def found(low: int, high: int) -> set[str]:
+        tree = Filter.model_validate({"must": [{"field": "price", "gte": low, "lt": high}]})
+        allowed = compile_filter(tree, index)
+        facet = count_facet(FacetRequest(field="id", limit=100), index, allowed)
+        ranking = Retriever(index).search("the cat in the garden", mode, allowed=allowed)
+        names = {index.document(int(row)).id for row in ranking.rows}
+        assert names <= {each.value for each in facet.values} == {index.document(int(row)).id for row in allowed.rows}
+        assert mode == "lexical" or len(names) == allowed.count == len(facet.values)
+        return {str(each.value) for each in facet.values}
+
+    assert found(1_000, 1_001) == {"doc-003", "new"}
+    assert found(2, 6) == {"doc-002", "doc-005"}
+    everything = compile_filter(Filter(), index)
+    assert everything.count == len(index) == 200
+    assert count_facet(FacetRequest(field="price"), index, everything).missing == 0
