@@ -39,11 +39,8 @@ REPORT_HEADERS = {
     "frame-ancestors 'none'",
     "Cache-Control": "no-cache",
 }
-SCRIPT, STYLE = "text/javascript", "text/css"
-ASSETS = {
-    "api.js": SCRIPT, "app.js": SCRIPT, "model.js": SCRIPT, "reading.js": SCRIPT,
-    "model.css": STYLE, "style.css": STYLE, "icon.svg": "image/svg+xml",
-}  # fmt: skip
+TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+ASSETS = {path.name: TYPES[path.suffix] for path in PAGE.iterdir() if path.suffix in TYPES}
 
 router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500, 503)})
 QUEUED: dict[int | str, dict[str, Any]] = {status: RESPONSES[status] for status in (429, 504)}

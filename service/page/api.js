@@ -1,24 +1,30 @@
-// What both pages share: asking the service, and making nodes of what it says.
-// Text only enters a page through textContent or an attribute's value, never as markup.
+// Asking the service.
 
-/** The answer to a GET, or to a POST of `body`. Throws what a problem page needs: title, detail, request_id. */
-export async function ask(path, signal, body) {
-  const headers = { Accept: "application/json", ...(body && { "Content-Type": "application/json" }) };
+import { askForKey, key } from "./key.js";
+
+const PATIENCE = 5; // seconds to the next try where the service is busy and does not say how long
+
+/** The answer to a GET, or to a POST of `body`, as JSON or as text. Throws what a problem page needs: title, detail, request_id, and
+ *  `retry`, the seconds after which asking again makes sense. Where a key is needed, the user is asked for it. */
+export async function ask(path, { body, signal, as = "json" } = {}) {
+  const used = key();
+  const headers = {
+    Accept: "application/json",
+    ...(body && { "Content-Type": "application/json" }),
+    ...(used && { Authorization: `Bearer ${used}` }),
+  };
   const options = { signal, headers, ...(body && { method: "POST", body: JSON.stringify(body) }) };
   const response = await fetch(path, options).catch(() => {
     throw { title: "The service does not answer", detail: "Check that it is running and that you are online." };
   });
-  const answer = await response.json().catch(() => null);
+  const answer = await response[response.ok ? as : "json"]().catch(() => null);
   if (response.ok && answer) return answer;
-  throw { title: `The service answered with status ${response.status}`, request_id: response.headers.get("X-Request-ID"), ...answer };
+  if (response.status === 401 && !signal?.aborted && (await askForKey(used, answer?.detail))) return ask(path, { body, signal, as });
+  throw {
+    title: `The service answered with status ${response.status}`,
+    status: response.status,
+    request_id: response.headers.get("X-Request-ID"),
+    retry: [429, 503].includes(response.status) ? Number(response.headers.get("Retry-After")) || PATIENCE : null,
+    ...answer,
+  };
 }
-
-export function make(tag, text = "", className = "") {
-  const node = document.createElement(tag);
-  node.textContent = text;
-  if (className) node.className = className;
-  return node;
-}
-
-/** A sentence that quotes commands in backticks, as prose does; they read better as code. */
-export const prose = (text) => String(text).split("`").map((piece, i) => (i % 2 ? make("code", piece) : piece));

@@ -1,7 +1,8 @@
 // The page «how it reads». What it shows follows from its URL's hash (#text=, hide=, layer=, head=, first=, second=) and
 // what the API answers, so that a link shows somebody else the same.
 
-import { ask, make, prose } from "./api.js";
+import { ask } from "./api.js";
+import { make, prose } from "./nodes.js";
 import { barNode, cosine, heatMap, percent, wordNode, wordsOf } from "./reading.js";
 
 const DEBOUNCE_MS = 150;
@@ -49,7 +50,7 @@ function conversation(section, path, body, show, answers) {
     if (!question) return;
     section.ariaBusy = "true";
     try {
-      const answer = await ask(path, request.signal, question);
+      const answer = await ask(path, { body: question, signal: request.signal });
       if (request !== pending) return;
       show(answer);
     } catch (problem) {

@@ -180,6 +180,17 @@ def tuned_model(data: Path, report: Report | None, **config: Any) -> Manifest:
 @pytest.fixture
 def start_service() -> Iterator[Callable[..., Running]]:
     """Starts the program over a data directory, with options; whatever still runs after the test is killed."""
+    yield from starting()
+
+
+@pytest.fixture(scope="module")
+def start_module_service() -> Iterator[Callable[..., Running]]:
+    """The same for all tests of a module."""
+    yield from starting()
+
+
+def starting() -> Iterator[Callable[..., Running]]:
+    """Yield what starts the program, and kill in the end whatever still runs."""
     started: list[Running] = []
 
     def start(data: Path, *options: str) -> Running:

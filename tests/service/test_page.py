@@ -164,7 +164,11 @@ def test_an_older_answer_never_replaces_a_newer_one(open_page):
     """An answer that comes late for an older query leaves the newer results alone."""
     page = open_page()
     held = []
-    page.route("**/search?q=parse+json&**", lambda route: held.append(route))  # noqa: PLW0108 - playwright sets attributes on it
+
+    def hold(route):
+        held.append(route) if route.request.post_data_json["query"] == "parse json" else route.continue_()
+
+    page.route("**/search", hold)
     search_box(page).fill("parse json")
     page.wait_for_timeout(300)  # past the debounce: the request is out, and held
     search(page, QUERY)

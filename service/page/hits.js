@@ -1,0 +1,81 @@
+// A result as a node: its text with what was found in it, what each leg says of it, and its metadata.
+
+import { make } from "./nodes.js";
+import { labelOf } from "./columns.js";
+import { excerptStart, highlighted } from "./highlights.js";
+
+export const SCORES = { hybrid: "fused score", dense: "cosine similarity", lexical: "BM25 score", similar: "cosine similarity" };
+const LEGS = { dense: "Semantic", lexical: "Words" };
+const LONG = 60; // characters from which on a value is only shown where its result is unfolded
+
+export const scoreText = (score) => score.toFixed(Math.abs(score) < 10 ? 2 : 1).replace(/^-(0\.00)$/, "$1").replace("-", "−");
+
+/** Text that may break after the marks inside names such as os.path or read_text, before it breaks anywhere. */
+export const breakable = (text) => text.split(/(?<=[._/])(?=\w)/).flatMap((piece) => [piece, make("wbr", "")]);
+
+/** `kind` is the mode, or `similar`; `best` the highest score of each leg, which fills its bar; `hidden` the columns that
+ *  are shown elsewhere; `like` is called for similar documents. */
+export function hitNode(hit, { kind, best, hidden, like }) {
+  const item = document.getElementById("hit").content.firstElementChild.cloneNode(true);
+  const part = (name) => item.querySelector(`.${name}`);
+  const name = hit.title ?? hit.id;
+  const found = hit.highlights ?? {};
+  part("hit").classList.toggle("is-best", hit.rank === 1);
+  part("hit").ariaLabel = `${hit.rank}. ${name}`;
+  part("rank").textContent = hit.rank;
+  part("best").hidden = hit.rank !== 1;
+  part("best").textContent = kind === "similar" ? "Closest match" : "Best match";
+  part("title").append(...(found.title?.length ? highlighted(name, found.title) : breakable(name)));
+  part("id").hidden = name === hit.id;
+  part("id").append(...breakable(hit.id));
+  part("score").firstElementChild.textContent = scoreText(hit.score);
+  part("score").lastElementChild.textContent = SCORES[kind];
+  part("meta").append(...Object.entries(hit.metadata ?? {}).flatMap((pair) => chip(pair, hidden)));
+  part("legs").append(...Object.keys(LEGS).flatMap((leg) => legNode(leg, hit.scores?.[leg], best[leg], kind)));
+  part("like").ariaLabel = `Similar to ${name}`;
+  part("like").onclick = like;
+  const start = excerptStart(hit.text, found.text, found.sentence);
+  const show = (open) => {
+    const from = open ? 0 : start;
+    part("text").replaceChildren(...(from ? ["… "] : []), ...highlighted(hit.text, found.text, found.sentence, from));
+  };
+  show(false);
+  part("hit").dataset.cut = start ? "yes" : "";
+  part("unfold").onclick = () => {
+    const open = part("hit").classList.toggle("is-open");
+    part("unfold").ariaExpanded = String(open);
+    part("unfold").textContent = open ? "Show less" : "Show more";
+    show(open);
+  };
+  return item;
+}
+
+/** Offers "Show more" only where the closed result hides something at this width. */
+export function measure() {
+  const closed = [...document.querySelectorAll(".hit:not(.is-open)")];
+  const hides = (node) => node.scrollHeight > node.clientHeight + 2;
+  const cut = closed.map((hit) => hit.dataset.cut || hit.querySelector(".is-long") || [...hit.querySelectorAll(".text, .meta")].some(hides));
+  closed.forEach((hit, i) => (hit.querySelector(".unfold").hidden = !cut[i])); // all reads before the writes
+}
+
+function chip([field, value], hidden) {
+  if (value === null || value === "" || (Array.isArray(value) && !value.length)) return [];
+  const plain = (one) => (typeof one === "object" ? JSON.stringify(one) : String(one));
+  const text = Array.isArray(value) ? value.map(plain).join(", ") : plain(value);
+  const node = make("div", "", text.length > LONG || hidden.includes(field) ? "is-long" : "");
+  node.append(make("dt", labelOf(field)), make("dd", text));
+  if (text.length > 20) node.title = text; // the style sheet may cut it
+  return [node];
+}
+
+function legNode(leg, found, best, kind) {
+  // Outside hybrid the other leg was not asked, which says nothing about the document.
+  if (!found && kind !== "hybrid") return [];
+  const node = make("span", "", `leg is-${leg}`);
+  const bar = make("span", "", "bar");
+  bar.append(make("i"));
+  bar.firstChild.style.inlineSize = found && best > 0 ? `${100 * Math.max(0, Math.min(1, found.score / best))}%` : "0";
+  node.append(make("span", LEGS[leg], "name"), " ", bar, make("span", found ? `${scoreText(found.score)} · #${found.rank}` : "–", "value"));
+  node.title = found ? `${SCORES[leg]} ${scoreText(found.score)}, rank ${found.rank}; the bar compares it with the best shown` : "has none of the words";
+  return [node];
+}

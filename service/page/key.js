@@ -1,0 +1,47 @@
+// The key that a service may ask for: kept until the tab is closed, and sent with every request.
+
+import { make } from "./nodes.js";
+
+const NAME = "dowse-key";
+let asking = null; // the dialog that is open; every request that needs a key waits for the same one
+
+export const key = () => sessionStorage.getItem(NAME);
+
+/** Asks the user for a key, and is true once there is another than the one that was `refused` (null for none). */
+export async function askForKey(refused, detail) {
+  if (key() !== refused) return true; // it was asked for meanwhile
+  asking ??= dialog(refused !== null, detail).finally(() => (asking = null));
+  return asking;
+}
+
+function dialog(wrong, detail) {
+  const node = make("dialog", "", "key");
+  const form = make("form");
+  const title = make("h2", wrong ? "This key is not accepted" : "This service asks for a key");
+  const said = make("p", wrong && detail ? detail : "It is kept until you close this tab, and sent to nobody else.");
+  const label = make("label", "Key");
+  const input = make("input");
+  const row = make("p", "", "row");
+  Object.assign(form, { method: "dialog" });
+  Object.assign(input, { type: "password", required: true, autocomplete: "current-password", spellcheck: false, ariaInvalid: String(wrong) });
+  title.id = "key-title";
+  node.setAttribute("aria-labelledby", title.id);
+  const [cancel, use] = ["Not now", "Use this key"].map((text) => make("button", text));
+  cancel.type = "button";
+  cancel.onclick = () => node.close();
+  use.className = "primary";
+  use.value = "use";
+  row.append(cancel, use);
+  label.append(input);
+  form.append(title, said, label, row);
+  form.onsubmit = () => sessionStorage.setItem(NAME, input.value.trim());
+  node.append(form);
+  document.body.append(node);
+  node.showModal();
+  return new Promise((resolve) => {
+    node.onclose = () => {
+      node.remove();
+      resolve(node.returnValue === "use");
+    };
+  });
+}

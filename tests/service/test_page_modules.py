@@ -1,0 +1,80 @@
+"""The page's arithmetic, run in Chromium: steps of sliders, the map's projection, views in URLs."""
+
+import pytest
+
+IMPORT = "const [columns, geo, view] = await Promise.all(['columns', 'geo', 'view'].map(name => import(`/page/${name}.js`)));"
+
+
+@pytest.fixture
+def evaluate(open_page, tuned_service):
+    """Runs the body of an asynchronous function that has the page's modules."""
+    page = open_page(url=tuned_service)
+    return lambda body, given=None: page.evaluate(f"async given => {{ {IMPORT} {body} }}", given)
+
+
+def test_the_steps_of_a_slider_hold_every_value(evaluate):
+    """Whatever a column's least and largest value, the steps ascend, are few, and each value lies in one of them."""
+    spans = [
+        [0, 1], [1, 16], [0, 468], [1, 364], [10, 23229], [0, 0.37], [-40, 55], [-0.002, 0.001], [1990, 2026], [3, 1e12],
+        [0.5, 5], [1e-6, 2e-6], [0, 1e30], [-1e9, 1e9], [99, 100], [1, 10_000_000],
+    ]  # fmt: skip
+    for whole in (True, False):
+        asked = [span for span in spans if not whole or all(float(end).is_integer() for end in span)]
+        found = evaluate("return given[0].map(([a, b]) => columns.edgesOf(a, b, given[1]));", [asked, whole])
+        for (low, high), edges in zip(asked, found, strict=True):
+            assert edges == sorted(set(edges)), (low, high, edges)
+            assert 3 <= len(edges) <= 50, (low, high, edges)
+            assert edges[0] <= low < edges[1] and edges[-2] <= high < edges[-1], (low, high, edges)
+            assert not whole or all(float(edge).is_integer() for edge in edges)
+    assert evaluate("return [columns.edgesOf(3, 3, true), columns.edgesOf(null, null, false)];") == [[], []]
+
+
+def test_the_map_shows_places_where_they_are(evaluate):
+    """A place comes back from the screen; a circle of the map is that circle on the earth, also after zooming."""
+    back, radius, kept, north = evaluate("""
+        const camera = new geo.Camera(300, 200);
+        camera.fit([{ lat: 39.8, lon: 3.8 }, { lat: 40.1, lon: 4.3 }]);
+        const place = { lat: 39.93, lon: 4.05 };
+        const back = geo.unproject(camera.world(camera.pixel(place)));
+        const at = { x: 70, y: 50 };
+        const before = geo.unproject(camera.world(at));
+        camera.zoom(3, at);
+        const after = geo.unproject(camera.world(at));
+        const circle = camera.circle;
+        const north = camera.pixel({ ...circle, lat: circle.lat + circle.km / 111.195 }); // kilometres of a degree
+        return [back, [camera.radius(circle), camera.reach], [before, after], 100 - north.y];""")
+    assert back == pytest.approx({"lat": 39.93, "lon": 4.05}, abs=1e-6)
+    assert kept[0] == pytest.approx(kept[1], abs=1e-6)
+    assert radius[0] == pytest.approx(radius[1], rel=0.01)
+    assert north == pytest.approx(radius[0], rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "?q=a%26b&mode=dense&varied=",
+        "?similar=x%2Fy&q=old&choose.a.b=1&choose.a.b=%C3%A9+%26&from.price=10&to.price=20.5&near=39.9%2C-4%2C12.5",
+        "./",
+    ],
+)
+def test_a_view_survives_its_url(evaluate, query):
+    """The URL of a view is read as the same view; what is wrong in a URL is left out."""
+    assert evaluate("return view.urlOf(view.readUrl(given.replace('./', '')));", query) == query
+    wrong = "?q=x&mode=magic&near=1,2&near=x&from.=&choose"
+    assert evaluate("return view.urlOf(view.readUrl(given));", wrong) == "?q=x"
+
+
+def test_columns_are_told_by_their_types(evaluate):
+    """Texts, booleans and lists are chosen from, numbers and dates bounded, coordinates mapped, the rest only shown."""
+    types = {
+        "kind": "large_string", "pets": "bool", "tags": "list<item: string>", "sizes": "list<element: int64>",
+        "price": "double", "day": "date32[day]", "seen": "timestamp[us]", "geo_lat": "double", "geo_lng": "float",
+        "owner": "struct<name: string>", "raw": "binary", "flags": "list<item: bool>",
+    }  # fmt: skip
+    body = """const all = new columns.Columns(given);
+        return [all.choices, all.numbers, all.dates, all.place, all.typed('flags', 'true'), all.typed('price', '2.50'),
+                all.typed('kind', '7'), all.ends('day', { lte: '2024-12-31' })];"""
+    assert evaluate(body, types) == [
+        ["kind", "pets", "tags", "flags"], ["price"], ["day", "seen"],
+        {"latitude": "geo_lat", "longitude": "geo_lng"}, True, 2.5, "7", {"lt": "2025-01-01"},
+    ]  # fmt: skip
