@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from indexer import dense, lexical
-from indexer.corpus import Corpus, write_rejects
+from indexer.corpus import Corpus, Reject, write_rejects
 from indexer.encoder import Encoder, load_tokenizer
 from indexer.index import DOCUMENTS, IDS, PASSAGES, ROWS_PER_BATCH, Index
 from indexer.labels import Labeller
 from indexer.lexical import LexicalWriter
-from indexer.manifest import UNSET, Manifest, library_versions, read_manifest
+from indexer.manifest import UNSET, InputEntry, Manifest, library_versions, read_manifest
 from indexer.passages import Passage, Splitter, encoder_input
 from indexer.progress import Bar
 from indexer.settings import BuildSettings
@@ -33,6 +33,24 @@ REJECTS = "rejects.jsonl"
 DOCUMENTS_PER_PART = 256
 """Documents whose passages are embedded together: enough to sort by length, few enough to lose little in a kill."""
 PRIVATE_SCHEMA = pa.schema([("title", pa.string()), ("text", pa.string())])
+
+
+class Documents(Protocol):
+    """What is indexed: a corpus, or the documents of another index with what was written since."""
+
+    inputs: list[InputEntry]
+    rows: int
+    documents: int
+    rejects: list[Reject]
+    id_from: str
+    notes: list[str]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Fields of a document: id, title, text and, where there are other columns, metadata."""
+
+    def batches(self, rows: int = 1024) -> Iterator[pa.RecordBatch]:
+        """Yield the documents in batches of exactly ``rows`` rows but for the last."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +67,7 @@ class Assembly:
         labeller: what adds labels to the metadata; None for nothing.
     """
 
-    corpus: Corpus
+    corpus: Documents
     settings: BuildSettings
     model: Path
     encoder: Encoder

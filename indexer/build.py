@@ -85,6 +85,8 @@ def build(
         recipe["labels"] = labeller.recipe()
     key = fingerprint("index", {"model": model.name}, corpus.inputs, recipe)
     with indexes.building():
+        if not settings.force and (grown := _grown(indexes, key)):
+            return Built(grown, fresh=False)
         if not settings.force and (existing := indexes.reuse(key, live=live)):
             return Built(existing, fresh=False)
         models.verify(model.name)
@@ -98,13 +100,25 @@ def build(
             indexes.staging(key),
             labeller,
         )
-        return Built(_publish(indexes, assembly, key, live=live), fresh=True)
+        return Built(publish(indexes, assembly, key, live=live), fresh=True)
 
 
-def _publish(indexes: Store, assembly: Assembly, key: str, *, live: bool) -> Manifest:
+def publish(
+    indexes: Store, assembly: Assembly, key: str, *, live: bool = True, config: dict[str, Any] | None = None
+) -> Manifest:
+    """Write an index, check it, publish it, and return its manifest. Call inside `Store.building`.
+
+    Args:
+        indexes: where to.
+        assembly: the parts.
+        key: the fingerprint.
+        live: whether it goes live.
+        config: what the manifest says of how it was built; by default what the assembly says, and the weights found.
+    """
     started = time.monotonic()
     draft = assembly.write(key)
-    draft = draft.model_copy(update={"config": draft.config | {"fusion": _fusion(assembly, indexes.root)}})
+    config = config or draft.config | {"fusion": _fusion(assembly, indexes.root)}
+    draft = draft.model_copy(update={"config": config})
     found = self_retrieval(Index(assembly.folder, draft, assembly.encoder))
     seconds = time.monotonic() - started
     metrics = {"seconds": round(seconds, 1), "self_retrieval": found}
@@ -114,6 +128,15 @@ def _publish(indexes: Store, assembly: Assembly, key: str, *, live: bool) -> Man
         f"in {clock(seconds)}"
     )
     return manifest
+
+
+def _grown(indexes: Store, key: str) -> Manifest | None:
+    """Return the live index where it is what would be built, and what was written since folded into it."""
+    live = indexes.current_id()
+    if live is None or live not in indexes.ids():
+        return None
+    manifest = indexes.manifest(live)
+    return manifest if manifest.config.get("folded_into") == key else None
 
 
 def _language(corpus: Corpus, settings: BuildSettings) -> str:

@@ -55,6 +55,21 @@ def build(
 
 
 @app.command()
+def compact() -> None:
+    """Fold what was written to the service into a new index and make it the live one. Prints its id.
+
+    Only texts without a vector are encoded. What is written meanwhile stays in the log, and over the new index.
+    """
+    from indexer.compact import compact as fold
+    from indexer.progress import say
+
+    built = fold()
+    if not built.fresh:
+        say("nothing was written since")
+    typer.echo(built.manifest.id)
+
+
+@app.command()
 def search(
     query: Annotated[str, typer.Argument(help="What to look for")],
     top_k: Annotated[int, typer.Option("--top-k", min=1, max=100, help="Number of results")] = 10,
@@ -97,8 +112,11 @@ def verify(
     artifact: Annotated[str | None, typer.Argument(help="Id of an artifact (default: all)")] = None,
     kind: Kind = "index",
 ) -> None:
-    """Check every file of an artifact against its manifest; an index together with the model that it pins."""
-    from indexer.artifacts import Store
+    """Check every file of an artifact against its manifest.
+
+    An index is checked together with the model that it pins, and with the log of what was written to the service.
+    """
+    from indexer.artifacts import Store, data_dir
 
     store, models = Store(kind), Store("model")
     if live := store.current_id():
@@ -108,6 +126,14 @@ def verify(
         for parent in manifest.parents.values():
             models.verify(parent)
         typer.echo(f"{name}: {len(manifest.files)} files as published")
+    if kind == "index" and not artifact:
+        from indexer.writelog import WriteLog
+
+        log = WriteLog(data_dir())
+        with log.shared():
+            log.read()
+        if log.sequence:
+            typer.echo(f"{log.folder}: {log.sequence:,} writes, as they were written")
 
 
 @app.command()

@@ -22,7 +22,7 @@ from indexer.progress import Bar
 from indexer.roles import choose_roles
 from indexer.sources import Source
 
-__all__ = ["Corpus", "Reject", "write_rejects"]
+__all__ = ["Corpus", "Reject", "even", "write_rejects"]
 
 REJECTS_SHOWN = 5
 ID_SHOWN = 60  # characters
@@ -119,23 +119,33 @@ class Corpus:
         rejected: dict[str, list[int]] = {file.name: [] for file in self._source.files}
         for reject in self.rejects:
             rejected[reject.file].append(reject.row)
-        waiting: list[pa.RecordBatch] = []
-        for chunk in self._source.chunks(self._roles, self._limit, self._types):
-            self._refuse_changes([chunk.file])
-            accepted = ~np.isin(chunk.numbers, rejected[chunk.file.name])
-            waiting.append(chunk.batch.filter(pa.array(accepted)).cast(self.schema))
-            if sum(batch.num_rows for batch in waiting) >= rows:
-                merged = pa.concat_batches(waiting)
-                whole = merged.num_rows // rows * rows
-                yield from (merged.slice(at, rows) for at in range(0, whole, rows))
-                waiting = [merged.slice(whole)]
-        if last := [batch for batch in waiting if batch.num_rows]:
-            yield pa.concat_batches(last)
+
+        def accepted() -> Iterator[pa.RecordBatch]:
+            for chunk in self._source.chunks(self._roles, self._limit, self._types):
+                self._refuse_changes([chunk.file])
+                good = ~np.isin(chunk.numbers, rejected[chunk.file.name])
+                yield chunk.batch.filter(pa.array(good)).cast(self.schema)
+
+        yield from even(accepted(), rows)
 
     def _refuse_changes(self, files: Iterable[SourceFile]) -> None:
         for file in files:
             if _stamp(file) != self._stamps[file]:
                 raise UserError(f"{file.name}: changed while it was read; run the command again")
+
+
+def even(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield the same rows in batches of exactly ``rows`` rows but for the last."""
+    waiting: list[pa.RecordBatch] = []
+    for batch in batches:
+        waiting.append(batch)
+        if sum(each.num_rows for each in waiting) >= rows:
+            merged = pa.concat_batches(waiting)
+            whole = merged.num_rows // rows * rows
+            yield from (merged.slice(at, rows) for at in range(0, whole, rows))
+            waiting = [merged.slice(whole)]
+    if last := [each for each in waiting if each.num_rows]:
+        yield pa.concat_batches(last)
 
 
 def write_rejects(path: Path, rejects: Iterable[Reject]) -> None:

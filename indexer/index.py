@@ -172,7 +172,12 @@ class Index:
     @property
     def generation(self) -> str:
         """What answers: the index, and the number of the last write that is visible."""
-        return f"{self.manifest.id}.{self.overlay.sequence if self.overlay else 0}"
+        return f"{self.manifest.id}.{self.overlay.sequence if self.overlay else self.folded}"
+
+    @property
+    def folded(self) -> int:
+        """Number of the last write that was folded into the index when it was built; 0 for none."""
+        return int(self.manifest.config.get("folded", 0))
 
     @property
     def fusion(self) -> Fusion:
@@ -222,6 +227,14 @@ class Index:
         rank = np.empty_like(rows)
         rank[rows] = np.arange(len(rows))
         return rank
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the documents that searches can return, with the fields of `schema`, in the order of their rows."""
+        first = 0
+        for batch in self._documents.batches:
+            seen = None if self.visible is None else self.visible.mask[first : first + batch.num_rows]
+            yield batch if seen is None else batch.filter(pa.array(seen))
+            first += batch.num_rows
 
     def row_of(self, document_id: str) -> int | None:
         """Return the row of the document with this id, or None."""

@@ -102,13 +102,8 @@ def overlaid(index: Index, writes: Sequence[Write]) -> Index:
         writes: in their order.
     """
     overlay = index.overlay or Overlay.nothing(index)
-    new = [write for write in writes if write.sequence > max(overlay.sequence, folded(index))]
+    new = [write for write in writes if write.sequence > max(overlay.sequence, index.folded)]
     if not new:
         return index
     made = Preparation(overlay.below).remake(left(new))
     return overlay.below.with_overlay(overlay.adding(newest(made), new[-1].sequence))
-
-
-def folded(index: Index) -> int:
-    """Return the number of the last write that was folded into an index when it was built; 0 for none."""
-    return int(index.manifest.config.get("folded", 0))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
 import numpy as np
 
 from indexer.allowed import Allowed
 from indexer.bm25 import LiveWords
 from indexer.dense import DenseIndex, Rows, unit
 from indexer.encoder import Vectors
-from indexer.lexical import LexicalIndex, Scores
+from indexer.lexical import LexicalIndex, Scores, merged
+
+WORD = re.compile(r"\w+")
 
 
 class OverlaidDense(DenseIndex):
@@ -119,6 +124,18 @@ class OverlaidLexical(LexicalIndex):
         found[live] = self._words.scores(query, self._live)[documents[live] - len(self._below)]
         if not live.all():
             found[~live] = self._below.scores(query, documents[~live])
+        return found
+
+    def spans(self, query: str, texts: Iterable[str]) -> list[list[tuple[int, int]]]:
+        """Return where the terms of ``query`` stand in each of ``texts``, also those that the index does not have."""
+        texts = list(texts)
+        found = self._below.spans(query, texts)
+        new = {term for term in self.terms(query) if not self.document_frequency("body", term)}
+        if new:
+            for text, spans in zip(texts, found, strict=True):
+                spans[:] = merged(
+                    [*spans, *(word.span() for word in WORD.finditer(text) if new & {*self.terms(word[0])})]
+                )
         return found
 
 

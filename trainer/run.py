@@ -16,6 +16,7 @@ from indexer.manifest import Manifest, describe_input, fingerprint
 from indexer.progress import say
 from indexer.settings import BuildSettings
 from trainer.base import publish_base
+from trainer.feedback import feedback_labels
 from trainer.questions import label_files
 from trainer.settings import BaseSettings, RunSettings
 
@@ -51,12 +52,14 @@ def run(source: str, settings: RunSettings, data: Path | None = None) -> Outcome
         UserError: the corpus, the labels or a model is refused.
     """
     data = data or data_dir()
+    if settings.feedback:
+        settings = _with_feedback(settings, data)
     labels = label_files(settings.qrels, settings.queries)
     models = Store("model", data)
     start = _start(models, settings, data)
     base = build(source, _index_settings(settings, start), data, live=False).manifest
     inputs = [*base.inputs, *(describe_input(path, path.name) for path in labels)]
-    recipe = settings.model_dump(mode="json", exclude={"force", "qrels", "queries", "llm_wait"})
+    recipe = settings.model_dump(mode="json", exclude={"force", "qrels", "queries", "feedback", "llm_wait"})
     recipe |= {"recipe": RECIPE, "llm": _without_secrets(settings.llm)}
     key = fingerprint("model", {"model": start}, inputs, recipe)
     with models.building():
@@ -72,6 +75,13 @@ def run(source: str, settings: RunSettings, data: Path | None = None) -> Outcome
         build(source, _index_settings(settings, manifest.id), data, live=False, known=known)
     _go_live(models, manifest, settings)
     return Outcome(manifest, fresh=True)
+
+
+def _with_feedback(settings: RunSettings, data: Path) -> RunSettings:
+    if settings.qrels or settings.queries:
+        raise UserError("--feedback: gives the labels itself; leave --qrels and --queries out, or it")
+    qrels, queries = feedback_labels(data)
+    return settings.model_copy(update={"qrels": qrels, "queries": queries})
 
 
 def _without_secrets(llm: str | None) -> str | None:

@@ -409,6 +409,10 @@ class RunSettings(BaseModel):
         description="Queries of the labels: a file with id, text and perhaps split (train, dev, test); "
         "default: queries.parquet, .csv or .jsonl beside --qrels",
     )
+    feedback: bool = Field(
+        default=False,
+        description="Labels from the service, in place of --qrels: what people clicked and graded (POST /feedback)",
+    )
     llm: str | None = Field(
         default=None,
         description="OpenAI-compatible endpoint of a language model that writes queries, see `trainer queries` "

@@ -224,3 +224,11 @@ def test_filters_and_facets_see_live_documents(large: Index, mode: Mode) -> None
     everything = compile_filter(Filter(), index)
     assert everything.count == len(index) == 200
     assert count_facet(FacetRequest(field="price"), index, everything).missing == 0
+
+
+def test_words_that_only_live_documents_have_are_marked(large: Index) -> None:
+    """The words of a query are marked in a live document, also those that no indexed document has."""
+    text = "A zebra, old as the zebras: «Zebra» by the river."
+    index = put(large, Sent("zebra", None, text, {}))
+    (spans,) = index.lexical.spans("zebra river", [text])
+    assert [text[start:end] for start, end in spans] == ["zebra", "zebras", "Zebra", "river"]
