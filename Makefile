@@ -5,7 +5,7 @@ export DOWSE_DATA ?= data
 
 BIN := .venv/bin
 
-.PHONY: help demo test lint lock clean
+.PHONY: help demo test lint client lock clean
 
 help:                    ## what there is
 	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -21,6 +21,10 @@ lint: .venv/installed-dev  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+client: .venv/installed-dev  ## write the API's description and the Python client made from it
+	$(BIN)/python -m service.openapi
+	cd client && ../$(BIN)/python -m generator
 
 lock: .venv/installed-dev  ## pin the newest versions that pyproject.toml allows
 	scripts/lock --upgrade

@@ -6,16 +6,20 @@ Whatever speaks to OpenAI gets vectors that can be compared with those of the in
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from typing import Annotated
 
 import numpy as np
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
 
-from indexer.encoder import Encoder, Vectors
+from indexer.encoder import BATCH_TOKENS, Read, Vectors, batches_by_length
 from service import embeddings_schemas as schemas
+from service.admission import Admission
 from service.problems import CONTENT, RESPONSES, Problem
-from service.routes import serving
+from service.routes import QUEUED, serving
 from service.schemas import ProblemField
 from service.searcher import Serving
 
@@ -28,25 +32,52 @@ router = APIRouter(
         "default": {"description": "Any other error", "content": CONTENT},
     },
 )
-Live = Annotated[Serving, Depends(serving)]
+
+
+async def live_serving(request: Request) -> Serving:
+    """Return the live index with its model; a coroutine, for FastAPI calls a plain function in a thread."""
+    return serving(request)
+
+
+Live = Annotated[Serving, Depends(live_serving)]
 
 
 @router.post(
     "/embeddings",
     summary="Vectors of texts, as OpenAI's API gives them",
-    responses={404: RESPONSES[404]},
-    response_model_exclude_unset=True,
+    responses={404: RESPONSES[404], **QUEUED},
+    response_model=schemas.EmbeddingsResponse,
 )
-def embeddings(live: Live, body: schemas.EmbeddingsRequest) -> schemas.EmbeddingsResponse:
+async def embeddings(request: Request, live: Live, body: schemas.EmbeddingsRequest) -> Response:
     """Encode texts with the model of the live index: for OpenAI's clients and everything that is made for them."""
     _known(live, body.model)
+    turns = _turns(live, body, _width(live, body.dimensions))
+    admission: Admission = request.app.state.admission
+    while not (content := await admission.run(partial(next, turns), request.receive)):
+        pass
+    return Response(content, media_type="application/json")
+
+
+def _turns(live: Serving, body: schemas.EmbeddingsRequest, width: int) -> Iterator[bytes]:
+    """Encode the texts a batch at a time and yield nothing, then the answer as JSON.
+
+    Each step is a turn in the queue: a thousand texts take one core and let searches pass in between.
+    """
     encoder = live.retriever.index.encoder
-    width = _width(live, encoder, body.dimensions)
     is_query = body.input_type == "query"
     prompt = encoder.contract.query_prompt if is_query else encoder.contract.document_prompt
-    read = encoder.read(body.texts, prompt)
     encode = encoder.encode_queries if is_query else encoder.encode_documents
-    vectors = shorten(encode(body.texts), width, normalised=encoder.contract.normalised)
+    read = encoder.read(body.texts, prompt)
+    vectors = np.empty((len(read), encoder.contract.dimension), dtype=np.float32)
+    first, *others = batches_by_length([range(text.tokens) for text in read], BATCH_TOKENS)
+    vectors[first] = encode([body.texts[place] for place in first])
+    for batch in others:
+        yield b""
+        vectors[batch] = encode([body.texts[place] for place in batch])
+    yield _answer(live, body, read, shorten(vectors, width, normalised=encoder.contract.normalised))
+
+
+def _answer(live: Serving, body: schemas.EmbeddingsRequest, read: list[Read], vectors: Vectors) -> bytes:
     tokens = sum(text.tokens for text in read)
     answer = {
         "object": "list",
@@ -57,18 +88,19 @@ def embeddings(live: Live, body: schemas.EmbeddingsRequest) -> schemas.Embedding
         "model": live.model.manifest.id,
         "usage": schemas.Usage(prompt_tokens=tokens, total_tokens=tokens),
     }
-    truncated = [place for place, text in enumerate(read) if text.cut]
-    return schemas.EmbeddingsResponse(**answer, **({"truncated": truncated} if truncated else {}))
+    if truncated := [place for place, text in enumerate(read) if text.cut]:
+        answer["truncated"] = truncated
+    return schemas.EmbeddingsResponse(**answer).model_dump_json(exclude_unset=True).encode()
 
 
 @router.get("/models", summary="Models, as OpenAI's API lists them")
-def models(live: Live) -> schemas.ModelList:
+async def models(live: Live) -> schemas.ModelList:
     """List the live model under its id and under its name."""
     return schemas.ModelList(data=[_model(live, name) for name in _names(live)])
 
 
 @router.get("/models/{model:path}", summary="One model, as OpenAI's API describes it", responses={404: RESPONSES[404]})
-def model(live: Live, model: str) -> schemas.Model:
+async def model(live: Live, model: str) -> schemas.Model:
     """Describe the live model by its id or its name."""
     _known(live, model)
     return _model(live, model)
@@ -89,8 +121,8 @@ def shorten(vectors: Vectors, width: int, *, normalised: bool) -> Vectors:
     return units
 
 
-def _width(live: Serving, encoder: Encoder, asked: int | None) -> int:
-    own = encoder.contract.dimension
+def _width(live: Serving, asked: int | None) -> int:
+    own = live.retriever.index.encoder.contract.dimension
     lengths = sorted({own, *live.model.manifest.config.get("matryoshka", ())})
     if asked is None or asked in lengths:
         return asked or own

@@ -34,9 +34,13 @@ async def ask(request: Request, method: str, path: str, body: dict[str, Any] | N
         "headers": headers,
         "path_params": {},
     }
-    status, parts = 0, []
+    status, parts, sent = 0, [], False
 
     async def receive() -> Message:
+        nonlocal sent
+        if sent:  # from now on there is only to hear that the client has gone
+            return await request.receive()
+        sent = True
         return {"type": "http.request", "body": content, "more_body": False}
 
     async def send(message: Message) -> None:

@@ -18,6 +18,8 @@ log = logging.getLogger("dowse.service")
 
 MEDIA_TYPE = "application/problem+json"
 
+URN = "urn:dowse:problem:"
+
 TITLES = {
     "invalid-request": "The request is not valid",
     "not-found": "There is no such thing",
@@ -78,7 +80,7 @@ class Problem(Exception):  # noqa: N818 - the RFC's word
 def response(request: Request, problem: Problem) -> JSONResponse:
     """Return the response that tells ``problem``."""
     details = ProblemDetails(
-        type=f"urn:dowse:problem:{problem.kind}",
+        type=f"{URN}{problem.kind}",
         title=TITLES[problem.kind],
         status=problem.status,
         detail=problem.detail,
@@ -121,6 +123,7 @@ def install(app: FastAPI) -> None:
         document = describe()
         schema = ProblemDetails.model_json_schema(ref_template=REFERENCE)
         document["components"]["schemas"] |= {**schema.pop("$defs"), "ProblemDetails": schema}
+        document["x-dowse-problems"] = {f"{URN}{kind}": title for kind, title in TITLES.items()}
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -16,6 +16,7 @@ MAY_IMPORT = {
     "trainer": {"trainer", "indexer"},
     "service": {"service", "indexer"},
     "bench": {"bench", "indexer", "trainer", "service"},
+    "client": set(),
 }
 
 

@@ -13,7 +13,7 @@ from stories import write_corpus
 from tests_support import make_tiny_model
 
 from indexer.artifacts import Store
-from indexer.encoder import Encoder
+from indexer.encoder import BATCH_TOKENS, Encoder, batches_by_length
 from indexer.index import Index
 from service.app import create_app
 from service.embeddings import shorten
@@ -92,6 +92,22 @@ def test_the_clients_vectors_are_those_of_the_index(openai_client, encoder, mode
     assert np.array_equal(np.array(got, dtype=np.float32), expected)
     assert [each.index for each in answer.data] == [0, 1, 2]
     assert answer.model == model
+
+
+def test_many_texts_take_turns_with_searches(client, ask, encoder, monkeypatch):
+    """A long list is encoded a batch at a time, each in a turn of its own, and comes back whole and in order."""
+    texts = [" ".join(["cat", "dog", "king"][: 1 + n % 3] * (1 + n % 7)) for n in range(200)]
+    run, turns = client.app.state.admission.run, []
+
+    async def counted(work, receive):
+        turns.append(work)
+        return await run(work, receive)
+
+    monkeypatch.setattr(client.app.state.admission, "run", counted)
+    data = ask(input=texts).json()["data"]
+    assert np.allclose([each["embedding"] for each in data], encoder.encode_documents(texts), atol=1e-6)
+    lengths = [range(text.tokens) for text in encoder.read(texts)]
+    assert len(turns) == len(batches_by_length(lengths, BATCH_TOKENS)) > 2
 
 
 def test_one_text_is_a_list_of_one(openai_client, encoder, model):

@@ -1,0 +1,501 @@
+"""The client: a method for each operation. Written by `make client` from `service/openapi.json`; do not edit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from dowse_client import models
+from dowse_client.transport import AsyncTransport, Transport, quote
+
+
+class Dowse(Transport):
+    """A client of one service. Close it, or use it in a `with` block."""
+
+    def classify(self, texts: Sequence[str], *, top_k: int | None = None) -> models.ClassifyResponse:
+        """Return the labels of texts with calibrated probabilities, by the classifier that was published last.
+
+        Args:
+            texts: 1 to 64 texts, of at most 10,000 characters each; what lies beyond the classifier's `max_tokens` is not read
+            top_k: number of labels in `probabilities` of each text, the most probable (default: 10)
+        """
+        return self._call("POST", "/classify", models.ClassifyResponse, body={"texts": texts, "top_k": top_k})
+
+    def delete_documents(self, id: Sequence[str]) -> models.WriteResponse:
+        """Delete documents by id. Deleting one that is not there is no error: afterwards it is not there.
+
+        Args:
+            id: id of a document
+        """
+        return self._call("DELETE", "/documents", models.WriteResponse, query={"id": id})
+
+    def put_documents(
+        self, documents: Sequence[models.NewDocument] | Sequence[Mapping[str, Any]]
+    ) -> models.WriteResponse:
+        """Add documents, or replace those with the same ids. They are on the disk and found when this answers.
+
+        Args:
+            documents: written together: all of them or none
+        """
+        return self._call("PUT", "/documents", models.WriteResponse, body={"documents": documents})
+
+    def document(self, document_id: str) -> models.DocumentResponse:
+        """Return one document with its whole text.
+
+        Args:
+            document_id: document id
+        """
+        return self._call("GET", f"/documents/{quote(document_id)}", models.DocumentResponse)
+
+    def similar_documents(self, document_id: str, *, top_k: int | None = None) -> models.SimilarResponse:
+        """Return the documents nearest to this one by cosine, the document itself left out.
+
+        Args:
+            document_id: document id
+            top_k: number of results (default: 10)
+        """
+        return self._call(
+            "GET", f"/documents/{quote(document_id)}/similar", models.SimilarResponse, query={"top_k": top_k}
+        )
+
+    def feedback(
+        self, document: str, query: str, *, click: Literal[True] | None = None, grade: int | None = None
+    ) -> models.FeedbackResponse:
+        """Store that a document was opened for a query, or how well it answers: the trainer learns from it.
+
+        Args:
+            document: id of a document
+            query: what was searched for
+            click: somebody opened it
+            grade: how well it answers: 0 not at all, 1 a little, 2 well, 3 perfectly
+        """
+        return self._call(
+            "POST",
+            "/feedback",
+            models.FeedbackResponse,
+            body={"document": document, "query": query, "click": click, "grade": grade},
+        )
+
+    def fill_mask(self, text: str, *, top_k: int | None = None) -> models.FillMaskResponse:
+        """Return the words that the masked-language model expects behind each mask of a text, with their probabilities.
+
+        Args:
+            text: a text with one mask or several, written as the model's mask token, usually [MASK]
+            top_k: number of candidates for each mask (default: 5)
+        """
+        return self._call("POST", "/fill-mask", models.FillMaskResponse, body={"text": text, "top_k": top_k})
+
+    def info(self) -> models.Info:
+        """Return version, index and model, how the index was built, and by how much the model beat its base."""
+        return self._call("GET", "/info", models.Info)
+
+    def livez(self) -> models.Health:
+        """Answer as long as the process does."""
+        return self._call("GET", "/livez", models.Health)
+
+    def metrics(self) -> str:
+        """Return the process's metrics in Prometheus' text format."""
+        return self._call("GET", "/metrics", str)
+
+    def model_compare(self, first: str, second: str) -> models.CompareResponse:
+        """Return the cosine of the contextual vectors of each word that two texts share, and the cosine of the texts.
+
+        It works with the models that are there: words need a masked-language model, texts the live index's encoder.
+
+        Args:
+            first: a text of at most 64 word pieces
+            second: another one
+        """
+        return self._call("POST", "/model/compare", models.CompareResponse, body={"first": first, "second": second})
+
+    def model_info(self) -> models.ModelInfo:
+        """Return which models are published, and for those that are missing the command that makes them."""
+        return self._call("GET", "/model/info", models.ModelInfo)
+
+    def model_read(
+        self,
+        text: str,
+        *,
+        head: int | None = None,
+        hide: Sequence[int] | None = None,
+        layer: int | None = None,
+        top_k: int | None = None,
+    ) -> models.ReadResponse:
+        """Return a text's word pieces, what is expected in the places of its hidden words, and one head's attention.
+
+        Args:
+            text: a text of at most 64 word pieces
+            head: head of that layer, from 1 (default: 1)
+            hide: numbers of the words that are masked, from 0
+            layer: layer whose attention is returned, from 1 (default: 1)
+            top_k: number of candidates for each mask (default: 8)
+        """
+        return self._call(
+            "POST",
+            "/model/read",
+            models.ReadResponse,
+            body={"text": text, "head": head, "hide": hide, "layer": layer, "top_k": top_k},
+        )
+
+    def readyz(self) -> models.Health:
+        """Answer 200 once an index is open; until then, and once the service is told to end, 503 with the reason."""
+        return self._call("GET", "/readyz", models.Health)
+
+    def report(self) -> str:
+        """Return the evaluation of the model that answers against its base: figures, plots, gained and lost queries."""
+        return self._call("GET", "/report", str)
+
+    def report_json(self) -> dict[str, Any]:
+        """Return what the report's page shows, for programs."""
+        return self._call("GET", "/report.json", dict)
+
+    def search(
+        self,
+        query: str,
+        *,
+        diversity: float | None = None,
+        explain: bool | None = None,
+        facets: Sequence[models.FacetRequest] | Sequence[Mapping[str, Any]] | None = None,
+        fields: Sequence[str] | None = None,
+        filter: models.Filter | Mapping[str, Any] | None = None,
+        fusion: models.Fusion | Mapping[str, Any] | None = None,
+        group_by: str | None = None,
+        group_size: int | None = None,
+        highlight: bool | None = None,
+        min_score: float | None = None,
+        mode: Literal["hybrid", "dense", "lexical"] | None = None,
+        offset: int | None = None,
+        top_k: int | None = None,
+    ) -> models.SearchResponse:
+        """Rank the documents of the index for a query.
+
+        Args:
+            query: what to look for, in plain words
+            diversity: how much results that resemble one before them are put back (maximal marginal relevance): 0 not at all, 1 regardless of relevance. Scores stay, and no longer descend (default: 0.0)
+            explain: add each leg's score and rank to every result (default: false)
+            facets: fields whose values are counted over all documents that pass the filter; each field once
+            fields: metadata columns to return; all by default
+            filter: which documents may be returned
+            fusion: how the legs are combined; what is left out is as the index says
+            group_by: metadata column of which each value gets at most `group_size` results; documents without a value are not grouped
+            group_size: most results with the same value of `group_by` (default: 1)
+            highlight: say where the query's words stand, and which sentence is nearest in meaning (default: false)
+            min_score: leave out results below this. Of `dense` and `hybrid` it is the cosine of the dense leg (fused scores mean nothing outside their response), of `lexical` the BM25 score
+            mode: `dense`: by meaning, scores are cosines; `lexical`: by words, scores are BM25; `hybrid`: both, scores are fused and comparable only within one response (default: "hybrid")
+            offset: number of results to skip (default: 0)
+            top_k: number of results (default: 10)
+        """
+        return self._call(
+            "POST",
+            "/search",
+            models.SearchResponse,
+            body={
+                "query": query,
+                "diversity": diversity,
+                "explain": explain,
+                "facets": facets,
+                "fields": fields,
+                "filter": filter,
+                "fusion": fusion,
+                "group_by": group_by,
+                "group_size": group_size,
+                "highlight": highlight,
+                "min_score": min_score,
+                "mode": mode,
+                "offset": offset,
+                "top_k": top_k,
+            },
+        )
+
+    def embeddings(
+        self,
+        input: str | Sequence[str],
+        model: str,
+        *,
+        dimensions: int | None = None,
+        encoding_format: Literal["float", "base64"] | None = None,
+        input_type: Literal["query", "document"] | None = None,
+        user: str | None = None,
+    ) -> models.EmbeddingsResponse:
+        """Encode texts with the model of the live index: for OpenAI's clients and everything that is made for them.
+
+        Args:
+            input: a text, or up to 2,048 of them; what lies beyond the model's `max_tokens` is not read
+            model: id of the live model, which makes a request fail once another model is live, or its name, which goes on with the next; `GET /v1/models` lists both
+            dimensions: length of the vectors: the model's own or, of a Matryoshka model, one that it was trained for
+            encoding_format: numbers, or the bytes of 32-bit floats (little-endian) in base64 (default: "float")
+            input_type: whose prompt the model is given: Dowse's own field (`extra_body` of the client) (default: "document")
+            user: taken for compatibility, and not looked at
+        """
+        return self._call(
+            "POST",
+            "/v1/embeddings",
+            models.EmbeddingsResponse,
+            body={
+                "input": input,
+                "model": model,
+                "dimensions": dimensions,
+                "encoding_format": encoding_format,
+                "input_type": input_type,
+                "user": user,
+            },
+        )
+
+    def embedding_models(self) -> models.ModelList:
+        """List the live model under its id and under its name."""
+        return self._call("GET", "/v1/models", models.ModelList)
+
+    def embedding_model(self, model: str) -> models.Model:
+        """Describe the live model by its id or its name.
+
+        Args:
+            model: model
+        """
+        return self._call("GET", f"/v1/models/{quote(model)}", models.Model)
+
+
+class AsyncDowse(AsyncTransport):
+    """The same for asyncio: every method is to be awaited."""
+
+    async def classify(self, texts: Sequence[str], *, top_k: int | None = None) -> models.ClassifyResponse:
+        """Return the labels of texts with calibrated probabilities, by the classifier that was published last.
+
+        Args:
+            texts: 1 to 64 texts, of at most 10,000 characters each; what lies beyond the classifier's `max_tokens` is not read
+            top_k: number of labels in `probabilities` of each text, the most probable (default: 10)
+        """
+        return await self._call("POST", "/classify", models.ClassifyResponse, body={"texts": texts, "top_k": top_k})
+
+    async def delete_documents(self, id: Sequence[str]) -> models.WriteResponse:
+        """Delete documents by id. Deleting one that is not there is no error: afterwards it is not there.
+
+        Args:
+            id: id of a document
+        """
+        return await self._call("DELETE", "/documents", models.WriteResponse, query={"id": id})
+
+    async def put_documents(
+        self, documents: Sequence[models.NewDocument] | Sequence[Mapping[str, Any]]
+    ) -> models.WriteResponse:
+        """Add documents, or replace those with the same ids. They are on the disk and found when this answers.
+
+        Args:
+            documents: written together: all of them or none
+        """
+        return await self._call("PUT", "/documents", models.WriteResponse, body={"documents": documents})
+
+    async def document(self, document_id: str) -> models.DocumentResponse:
+        """Return one document with its whole text.
+
+        Args:
+            document_id: document id
+        """
+        return await self._call("GET", f"/documents/{quote(document_id)}", models.DocumentResponse)
+
+    async def similar_documents(self, document_id: str, *, top_k: int | None = None) -> models.SimilarResponse:
+        """Return the documents nearest to this one by cosine, the document itself left out.
+
+        Args:
+            document_id: document id
+            top_k: number of results (default: 10)
+        """
+        return await self._call(
+            "GET", f"/documents/{quote(document_id)}/similar", models.SimilarResponse, query={"top_k": top_k}
+        )
+
+    async def feedback(
+        self, document: str, query: str, *, click: Literal[True] | None = None, grade: int | None = None
+    ) -> models.FeedbackResponse:
+        """Store that a document was opened for a query, or how well it answers: the trainer learns from it.
+
+        Args:
+            document: id of a document
+            query: what was searched for
+            click: somebody opened it
+            grade: how well it answers: 0 not at all, 1 a little, 2 well, 3 perfectly
+        """
+        return await self._call(
+            "POST",
+            "/feedback",
+            models.FeedbackResponse,
+            body={"document": document, "query": query, "click": click, "grade": grade},
+        )
+
+    async def fill_mask(self, text: str, *, top_k: int | None = None) -> models.FillMaskResponse:
+        """Return the words that the masked-language model expects behind each mask of a text, with their probabilities.
+
+        Args:
+            text: a text with one mask or several, written as the model's mask token, usually [MASK]
+            top_k: number of candidates for each mask (default: 5)
+        """
+        return await self._call("POST", "/fill-mask", models.FillMaskResponse, body={"text": text, "top_k": top_k})
+
+    async def info(self) -> models.Info:
+        """Return version, index and model, how the index was built, and by how much the model beat its base."""
+        return await self._call("GET", "/info", models.Info)
+
+    async def livez(self) -> models.Health:
+        """Answer as long as the process does."""
+        return await self._call("GET", "/livez", models.Health)
+
+    async def metrics(self) -> str:
+        """Return the process's metrics in Prometheus' text format."""
+        return await self._call("GET", "/metrics", str)
+
+    async def model_compare(self, first: str, second: str) -> models.CompareResponse:
+        """Return the cosine of the contextual vectors of each word that two texts share, and the cosine of the texts.
+
+        It works with the models that are there: words need a masked-language model, texts the live index's encoder.
+
+        Args:
+            first: a text of at most 64 word pieces
+            second: another one
+        """
+        return await self._call(
+            "POST", "/model/compare", models.CompareResponse, body={"first": first, "second": second}
+        )
+
+    async def model_info(self) -> models.ModelInfo:
+        """Return which models are published, and for those that are missing the command that makes them."""
+        return await self._call("GET", "/model/info", models.ModelInfo)
+
+    async def model_read(
+        self,
+        text: str,
+        *,
+        head: int | None = None,
+        hide: Sequence[int] | None = None,
+        layer: int | None = None,
+        top_k: int | None = None,
+    ) -> models.ReadResponse:
+        """Return a text's word pieces, what is expected in the places of its hidden words, and one head's attention.
+
+        Args:
+            text: a text of at most 64 word pieces
+            head: head of that layer, from 1 (default: 1)
+            hide: numbers of the words that are masked, from 0
+            layer: layer whose attention is returned, from 1 (default: 1)
+            top_k: number of candidates for each mask (default: 8)
+        """
+        return await self._call(
+            "POST",
+            "/model/read",
+            models.ReadResponse,
+            body={"text": text, "head": head, "hide": hide, "layer": layer, "top_k": top_k},
+        )
+
+    async def readyz(self) -> models.Health:
+        """Answer 200 once an index is open; until then, and once the service is told to end, 503 with the reason."""
+        return await self._call("GET", "/readyz", models.Health)
+
+    async def report(self) -> str:
+        """Return the evaluation of the model that answers against its base: figures, plots, gained and lost queries."""
+        return await self._call("GET", "/report", str)
+
+    async def report_json(self) -> dict[str, Any]:
+        """Return what the report's page shows, for programs."""
+        return await self._call("GET", "/report.json", dict)
+
+    async def search(
+        self,
+        query: str,
+        *,
+        diversity: float | None = None,
+        explain: bool | None = None,
+        facets: Sequence[models.FacetRequest] | Sequence[Mapping[str, Any]] | None = None,
+        fields: Sequence[str] | None = None,
+        filter: models.Filter | Mapping[str, Any] | None = None,
+        fusion: models.Fusion | Mapping[str, Any] | None = None,
+        group_by: str | None = None,
+        group_size: int | None = None,
+        highlight: bool | None = None,
+        min_score: float | None = None,
+        mode: Literal["hybrid", "dense", "lexical"] | None = None,
+        offset: int | None = None,
+        top_k: int | None = None,
+    ) -> models.SearchResponse:
+        """Rank the documents of the index for a query.
+
+        Args:
+            query: what to look for, in plain words
+            diversity: how much results that resemble one before them are put back (maximal marginal relevance): 0 not at all, 1 regardless of relevance. Scores stay, and no longer descend (default: 0.0)
+            explain: add each leg's score and rank to every result (default: false)
+            facets: fields whose values are counted over all documents that pass the filter; each field once
+            fields: metadata columns to return; all by default
+            filter: which documents may be returned
+            fusion: how the legs are combined; what is left out is as the index says
+            group_by: metadata column of which each value gets at most `group_size` results; documents without a value are not grouped
+            group_size: most results with the same value of `group_by` (default: 1)
+            highlight: say where the query's words stand, and which sentence is nearest in meaning (default: false)
+            min_score: leave out results below this. Of `dense` and `hybrid` it is the cosine of the dense leg (fused scores mean nothing outside their response), of `lexical` the BM25 score
+            mode: `dense`: by meaning, scores are cosines; `lexical`: by words, scores are BM25; `hybrid`: both, scores are fused and comparable only within one response (default: "hybrid")
+            offset: number of results to skip (default: 0)
+            top_k: number of results (default: 10)
+        """
+        return await self._call(
+            "POST",
+            "/search",
+            models.SearchResponse,
+            body={
+                "query": query,
+                "diversity": diversity,
+                "explain": explain,
+                "facets": facets,
+                "fields": fields,
+                "filter": filter,
+                "fusion": fusion,
+                "group_by": group_by,
+                "group_size": group_size,
+                "highlight": highlight,
+                "min_score": min_score,
+                "mode": mode,
+                "offset": offset,
+                "top_k": top_k,
+            },
+        )
+
+    async def embeddings(
+        self,
+        input: str | Sequence[str],
+        model: str,
+        *,
+        dimensions: int | None = None,
+        encoding_format: Literal["float", "base64"] | None = None,
+        input_type: Literal["query", "document"] | None = None,
+        user: str | None = None,
+    ) -> models.EmbeddingsResponse:
+        """Encode texts with the model of the live index: for OpenAI's clients and everything that is made for them.
+
+        Args:
+            input: a text, or up to 2,048 of them; what lies beyond the model's `max_tokens` is not read
+            model: id of the live model, which makes a request fail once another model is live, or its name, which goes on with the next; `GET /v1/models` lists both
+            dimensions: length of the vectors: the model's own or, of a Matryoshka model, one that it was trained for
+            encoding_format: numbers, or the bytes of 32-bit floats (little-endian) in base64 (default: "float")
+            input_type: whose prompt the model is given: Dowse's own field (`extra_body` of the client) (default: "document")
+            user: taken for compatibility, and not looked at
+        """
+        return await self._call(
+            "POST",
+            "/v1/embeddings",
+            models.EmbeddingsResponse,
+            body={
+                "input": input,
+                "model": model,
+                "dimensions": dimensions,
+                "encoding_format": encoding_format,
+                "input_type": input_type,
+                "user": user,
+            },
+        )
+
+    async def embedding_models(self) -> models.ModelList:
+        """List the live model under its id and under its name."""
+        return await self._call("GET", "/v1/models", models.ModelList)
+
+    async def embedding_model(self, model: str) -> models.Model:
+        """Describe the live model by its id or its name.
+
+        Args:
+            model: model
+        """
+        return await self._call("GET", f"/v1/models/{quote(model)}", models.Model)

@@ -1,0 +1,137 @@
+"""`client.py` of the client: a method for each operation of the API, whose arguments are what the request has."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from textwrap import dedent, indent
+
+from generator.models import HEADER, Schema, annotation, safe
+
+LEFT_OUT = {"GET /search": "the same as POST /search", "GET /healthz": "the older name of GET /livez"}
+NAMES = {
+    "GET /documents/{document_id}": "document",
+    "GET /documents/{document_id}/similar": "similar_documents",
+    "POST /search/batch": "search_many",
+    "GET /v1/models/{model}": "embedding_model",
+    "GET /v1/models": "embedding_models",
+    "POST /v1/embeddings": "embeddings",
+    "PUT /documents": "put_documents",
+    "DELETE /documents": "delete_documents",
+}
+"""Methods whose operation's path would not be a name, or a worse one."""
+
+
+def clients(document: Schema) -> str:
+    """Return `client.py`: a class that waits, and one for asyncio, with the same methods."""
+    text = HEADER.format(about="The client: a method for each operation.")
+    text += dedent("""
+        from collections.abc import Mapping, Sequence
+        from typing import Any, Literal
+
+        from dowse_client import models
+        from dowse_client.transport import AsyncTransport, Transport, quote
+    """)
+    for name, base, about in (
+        ("Dowse", "Transport", "A client of one service. Close it, or use it in a `with` block."),
+        ("AsyncDowse", "AsyncTransport", "The same for asyncio: every method is to be awaited."),
+    ):
+        text += f'\n\nclass {name}({base}):\n    """{about}"""\n'
+        for key, operation in operations(document):
+            text += "\n" + indent(method(document, key, operation, is_async=base.startswith("Async")), "    ")
+    return text
+
+
+def operations(document: Schema) -> Iterator[tuple[str, Schema]]:
+    """Yield the operations as `POST /search` and what the document says of each."""
+    for path, methods in document["paths"].items():
+        for verb, operation in methods.items():
+            if (key := f"{verb.upper()} {path}") not in LEFT_OUT:
+                yield key, operation
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a method: a parameter of the path or the query, or a field of the body."""
+
+    name: str
+    place: str
+    schema: Schema
+    about: str
+    required: bool
+
+    @property
+    def declared(self) -> str:
+        """The argument as the signature has it."""
+        kind = taken(self.schema)
+        if self.required:
+            return f"{safe(self.name)}: {kind}"
+        return f"{safe(self.name)}: {kind if kind.endswith('None') else f'{kind} | None'} = None"
+
+    @property
+    def described(self) -> str:
+        """The argument's line in the docstring."""
+        value = self.schema.get("default")
+        default = "" if value in (None, [], {}) else f" (default: {json.dumps(value)})"
+        return f"{safe(self.name)}: {self.about or self.name.replace('_', ' ')}{default}"
+
+
+def arguments_of(document: Schema, operation: Schema) -> list[Argument]:
+    """Return the arguments of an operation, those that it needs first."""
+    found = [
+        Argument(each["name"], each["in"], each["schema"], each.get("description", ""), each.get("required", False))
+        for each in operation.get("parameters", [])
+        if each["in"] in {"path", "query"}
+    ]
+    if asked := operation.get("requestBody"):
+        name = asked["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        model = document["components"]["schemas"][name]
+        found += [
+            Argument(each, "body", below, below.get("description", ""), each in model.get("required", []))
+            for each, below in model["properties"].items()
+        ]
+    return sorted(found, key=lambda argument: not argument.required)
+
+
+def method(document: Schema, key: str, operation: Schema, *, is_async: bool) -> str:
+    """Return the method of one operation."""
+    verb, _, path = key.partition(" ")
+    name = NAMES.get(key) or re.sub(r"\W", "_", path.strip("/"))
+    arguments = arguments_of(document, operation)
+    signature = ["self", *(each.declared for each in arguments if each.required)]
+    if optional := [each.declared for each in arguments if not each.required]:
+        signature += ["*", *optional]
+    answer, result = returned(operation["responses"]["200"])
+    quoted = path.replace("{", "{quote(").replace("}", ")}")
+    given = [f"{verb!r}", "f" * ("{" in path) + repr(quoted), answer]
+    given += [
+        f"{place}={{{', '.join(sent)}}}"
+        for place in ("query", "body")
+        if (sent := [f"{each.name!r}: {safe(each.name)}" for each in arguments if each.place == place])
+    ]
+    about = operation["description"]
+    if arguments:
+        about += "\n\nArgs:\n" + indent("\n".join(each.described for each in arguments), "    ") + "\n"
+    head = f"{'async ' * is_async}def {name}({', '.join(signature)}) -> {result}:\n"
+    call = f"return {'await ' * is_async}self._call({', '.join(given)})\n"
+    return head + indent(f'"""{about}"""\n{call}', "    ")
+
+
+def taken(schema: Schema) -> str:
+    """Return the type of an argument: where a model is wanted, its fields as a dictionary do too."""
+    kinds = annotation(schema, "models.").replace("list[", "Sequence[").split(" | ")
+    if any("models." in kind for kind in kinds):
+        kinds.append("Sequence[Mapping[str, Any]]" if "Sequence[" in kinds[0] else "Mapping[str, Any]")
+    return " | ".join(sorted(kinds, key=lambda kind: kind == "None"))
+
+
+def returned(response: Schema) -> tuple[str, str]:
+    """Return what a response is read as, and its type."""
+    contents: Schema = response.get("content", {"text/plain": {}})
+    media_type, content = next(iter(contents.items()))
+    if "$ref" in content.get("schema", {}):
+        kind = annotation(content["schema"], "models.")
+        return kind, kind
+    return ("dict", "dict[str, Any]") if media_type == "application/json" else ("str", "str")
