@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass
@@ -108,3 +109,9 @@ def post(path: str, body: bytes) -> bytes:
 def get(path: str) -> bytes:
     """Return a request without a body."""
     return f"GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
+
+
+def resident_mb(pid: int) -> float:
+    """Return the resident memory of a process in MB (10^6 bytes)."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmRSS"))

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 from encoder import QUERIES
+from load import resident_mb
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -48,12 +49,6 @@ def start(data: Path) -> tuple[subprocess.Popen[str], int, float]:
             if process.poll() is not None:
                 sys.exit(process.stderr.read())
         time.sleep(0.01)
-
-
-def resident_mb(pid: int) -> float:
-    """Return the resident memory of a process in MB (10^6 bytes)."""
-    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("VmRSS"))
 
 
 def ask(port: int, queries: list[str]) -> list[float]:

@@ -41,6 +41,8 @@ class ArrowFile:
         self.schema: pa.Schema = self._reader.schema
         self._columns: dict[tuple[str, ...], pa.ChunkedArray] = {}
         self.batches = [self._reader.get_batch(number) for number in range(self._reader.num_record_batches)]
+        # To look a column up by its name takes longer than to read a value of it.
+        self._cells = {name: [batch.column(name) for batch in self.batches] for name in self.schema.names}
 
     def __len__(self) -> int:
         return sum(batch.num_rows for batch in self.batches)
@@ -48,8 +50,8 @@ class ArrowFile:
     def row(self, row: int, columns: list[str]) -> dict[str, Any]:
         """Return the named columns of one row as Python values."""
         size = self.batches[0].num_rows
-        batch, offset = self.batches[row // size], row % size
-        return {column: to_python(batch.column(column)[offset]) for column in columns}
+        batch, offset = divmod(row, size)
+        return {column: to_python(self._cells[column][batch][offset]) for column in columns}
 
     def rows(self, columns: list[str]) -> Iterator[dict[str, Any]]:
         """Yield the named columns of all rows as Python values, one batch in memory at a time."""
@@ -255,8 +257,12 @@ class Index:
 
     def passage_offsets(self, passage: int) -> tuple[int, int]:
         """Return the character offsets of a passage in the text of its document, the end excluded."""
-        values = self._passages.row(passage, ["start", "end"])
-        return values["start"], values["end"]
+        starts, ends = self._bounds
+        return int(starts[passage]), int(ends[passage])
+
+    @cached_property
+    def _bounds(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        return self._passages.numbers("start"), self._passages.numbers("end")
 
     def _metadata(self) -> list[pa.Field]:
         schema = self._documents.schema

@@ -19,13 +19,15 @@ import numpy.typing as npt
 from indexer.allowed import Allowed, passages_of
 from indexer.dense import Rows
 from indexer.encoder import Vectors
-from indexer.fusion import Fusion, fuse
+from indexer.fusion import Fusion, fuse, ranks
 from indexer.index import Document, Index
 
 Mode = Literal["hybrid", "dense", "lexical"]
 Numbers = npt.NDArray[np.float64]
 Near = tuple[Rows, Vectors]
 """Rows and cosines of the documents nearest to a query, best first."""
+SIDE_BY_SIDE = 20_000
+"""From so many documents on the lexical leg has a thread of its own; with fewer, handing it over takes longer than it."""
 _lexical_threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="lexical")
 
 
@@ -107,24 +109,26 @@ class Retriever:
         if not depth:
             return ranking
         words: Future[tuple[npt.NDArray[np.float32], Rows, float]] | None = None
-        if mode != "dense":
+        side_by_side = len(self.index) >= SIDE_BY_SIDE
+        if mode != "dense" and side_by_side:
             words = _lexical_threads.submit(self._lexical, query, depth, allowed)
         if mode != "lexical":
             with ranking.timed("encode"):
                 ranking.vector = self.index.encoder.encode_query(query) if vector is None else vector
             with ranking.timed("dense"):
                 rows, cosines = near or self._nearest_documents(ranking.vector, depth, allowed)
-        if words:
-            bm25, found, ranking.timings["lexical"] = words.result()
+        if mode != "dense":
+            leg = words.result() if words else self._lexical(query, depth, allowed)
+            bm25, found, ranking.timings["lexical"] = leg
         if mode == "dense":
             return self._ordered(ranking, rows, cosines, dense=cosines)
         if mode == "lexical":
             return self._ordered(ranking, found, bm25, lexical=bm25)
         with ranking.timed("dense"):
-            only_words = np.setdiff1d(found, rows)
+            only_words = np.setdiff1d(found, rows, assume_unique=True)
             cosines = np.concatenate([cosines, self._cosines(ranking.vector, only_words)])
         with ranking.timed("lexical"):
-            only_dense = np.setdiff1d(rows, found)
+            only_dense = np.setdiff1d(rows, found, assume_unique=True)
             missing = self.index.lexical.scores(query, only_dense)
         with ranking.timed("fuse"):
             rows = np.concatenate([rows, only_words])
@@ -174,7 +178,8 @@ class Retriever:
         Their ranks count from ``first_rank``.
         """
         with ranking.timed("fetch"):
-            return [self._hit(ranking, place, rank) for rank, place in enumerate(places, first_rank)]
+            legs = [None if scores is None else ranks(scores) for scores in (ranking.dense, ranking.lexical)]
+            return [self._hit(ranking, place, rank, *legs) for rank, place in enumerate(places, first_rank)]
 
     def _depth(self, candidates: int | None, allowed: Allowed | None) -> int:
         """Return how many documents of a leg can take part."""
@@ -233,7 +238,9 @@ class Retriever:
         ranking.lexical = None if lexical is None else lexical[order].astype(np.float64)
         return ranking
 
-    def _hit(self, ranking: Ranking, place: int, rank: int) -> Hit:
+    def _hit(
+        self, ranking: Ranking, place: int, rank: int, dense_ranks: Numbers | None, lexical_ranks: Numbers | None
+    ) -> Hit:
         row = int(ranking.rows[place])
         document = self.index.document(row)
         start, end = self.index.passage_offsets(self._best_passage(ranking, row, document))
@@ -242,9 +249,11 @@ class Retriever:
             score=float(ranking.scores[place]),
             document=document,
             passage=document.text[start:end].strip(),
-            dense=None if ranking.dense is None else _leg(ranking.dense, place),
+            dense=_leg(ranking.dense, dense_ranks, place),
             # A BM25 score of 0 means that no term of the query occurs: the leg has not found the document at all.
-            lexical=None if ranking.lexical is None or not ranking.lexical[place] else _leg(ranking.lexical, place),
+            lexical=_leg(ranking.lexical, lexical_ranks, place)
+            if ranking.lexical is not None and ranking.lexical[place]
+            else None,
         )
 
     def _best_passage(self, ranking: Ranking, row: int, document: Document) -> int:
@@ -260,5 +269,5 @@ class Retriever:
         return int(passages[int(np.argmax(shared))])
 
 
-def _leg(scores: Numbers, place: int) -> Leg:
-    return Leg(float(scores[place]), 1 + int((scores > scores[place]).sum()))
+def _leg(scores: Numbers | None, ranks_: Numbers | None, place: int) -> Leg | None:
+    return None if scores is None or ranks_ is None else Leg(float(scores[place]), int(ranks_[place]))
