@@ -8,7 +8,6 @@ DOWSE_DATA=/srv/dowse python -m service --host 0.0.0.0
 from __future__ import annotations
 
 import contextlib
-import logging
 import socket
 
 import typer
@@ -16,6 +15,7 @@ import typer
 from indexer.errors import UserError, run
 from indexer.progress import say
 from indexer.settings import options
+from service import logs
 from service.settings import ServiceSettings
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
@@ -33,7 +33,7 @@ def serve(settings: ServiceSettings) -> None:
     from service.app import create_app
     from service.server import Server
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.configure(settings.log_format)
     listener = listen(settings.host, settings.port)
     application = create_app(settings)
     config = uvicorn.Config(

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from prometheus_client import Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service import logs
+
 SHORT = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 """Seconds: from a tenth of a millisecond, which fusing takes, to the longest deadlines."""
 
@@ -24,6 +26,9 @@ REQUEST_SECONDS = Histogram(
     ["http_request_method", "http_route", "http_response_status_code"],
     buckets=SHORT,
 )
+
+UNLOGGED = {"/livez", "/healthz", "/readyz", "/metrics"}
+"""Routes that are asked every few seconds by machines: lines of theirs would hide all others."""
 
 
 def observe_stages(timings: Mapping[str, float]) -> None:
@@ -55,5 +60,9 @@ class Measured:
             await self.app(scope, receive, watched)
         finally:
             # A path that leads nowhere is no label of its own: clients could make as many as they like.
-            path = getattr(scope.get("route"), "path", "none")
-            REQUEST_SECONDS.labels(scope["method"], path, status).observe(time.perf_counter() - started)
+            route = getattr(scope.get("route"), "path", "none")
+            seconds = time.perf_counter() - started
+            REQUEST_SECONDS.labels(scope["method"], route, status).observe(seconds)
+            if route not in UNLOGGED:
+                path, client = scope["path"], scope["client"][0] if scope.get("client") else ""
+                logs.answered(f"{scope['method']} {path}", route, status, seconds, path=path, client=client)

@@ -9,7 +9,7 @@ from fastapi import Request
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service import problems
+from service import logs, problems
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -27,6 +27,7 @@ class Envelope:
             return
         asked = Headers(scope=scope).get("x-request-id", "")
         scope["request_id"] = asked if REQUEST_ID.fullmatch(asked) else uuid.uuid4().hex
+        logs.REQUEST.set(scope["request_id"])
         started = False
 
         async def with_headers(message: Message) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -65,4 +66,9 @@ class ServiceSettings(BaseModel):
         ge=0,
         description="Megabytes for the vectors of the latest queries, which need not be encoded again; 0 for none",
         json_schema_extra={"env": "DOWSE_QUERY_CACHE_MB"},
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text",
+        description="How the log is written: lines for people, or a JSON object a line, one for every request too",
+        json_schema_extra={"env": "DOWSE_LOG_FORMAT"},
     )
