@@ -67,12 +67,12 @@ def fit_head(vectors: Vectors, data: Labelled, settings: ClassifyTrainSettings) 
         for c in GRID:
             scores = []
             for learn, ask in folds:
-                head = _fit(vectors[learn], truth[learn], c, settings, multi_label=multi_label)
+                head = fit_with(vectors[learn], truth[learn], c, settings, multi_label=multi_label)
                 scores.append(macro_f1(truth[ask], _answers(head.logits(vectors[ask]), multi_label=multi_label)))
                 bar.advance(1)
             tried.append(Tried(c=c, macro_f1=round(float(np.mean(scores)), 6)))
     best = max(tried, key=lambda each: each.macro_f1)  # of equals the first: the one that is held back most
-    return _fit(vectors, truth, best.c, settings, multi_label=multi_label), tried
+    return fit_with(vectors, truth, best.c, settings, multi_label=multi_label), tried
 
 
 def _folds(
@@ -94,7 +94,8 @@ def _answers(logits: npt.NDArray[np.float32], *, multi_label: bool) -> Answers:
     return answers
 
 
-def _fit(vectors: Vectors, truth: Answers, c: float, settings: ClassifyTrainSettings, *, multi_label: bool) -> Head:
+def fit_with(vectors: Vectors, truth: Answers, c: float, settings: ClassifyTrainSettings, *, multi_label: bool) -> Head:
+    """Return the head that scikit-learn's C = ``c`` gives for ``vectors``, shape (rows, dimension)."""
     if multi_label:
         rows = [_line(vectors, truth[:, at], c, settings) for at in range(truth.shape[1])]
         return Head(np.stack([weight for weight, _ in rows]), np.array([bias for _, bias in rows], np.float32))

@@ -10,10 +10,12 @@ from typing import Any
 
 from indexer.classifier import Classifier, ClassifierContract
 from indexer.progress import say
+from trainer.checkpoints import last_checkpoint
 from trainer.classify_data import Labelled
 from trainer.classify_encoder import find_directory, open_frozen
 from trainer.classify_export import check_classifier, export_classifier, export_head, torch_logits
 from trainer.classify_head import fit_head
+from trainer.classify_probe import probe
 from trainer.classify_start import load_start
 from trainer.classify_tune import tune
 from trainer.journal import LOG, read_log
@@ -80,6 +82,8 @@ def fine_tune(
         max_tokens=settings.max_tokens,
         seed=settings.seed,
     )
+    if last_checkpoint((out / CHECKPOINTS).resolve()) is None:
+        probe(start, examples, settings)
     result = tune(start, examples, settings, out, record)
     if not is_first():
         return None
