@@ -11,6 +11,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -20,7 +21,7 @@ import tantivy
 
 from indexer.allowed import Allowed
 from indexer.dense import Rows
-from indexer.languages import analyzer, exact_analyzer
+from indexer.languages import UNSPACED, analyzer, exact_analyzer
 
 Scores = npt.NDArray[np.float32]
 
@@ -35,6 +36,8 @@ HITS_PER_DOCUMENT = 12
 DEEPER = 4
 """How much deeper to look where too few of the documents that were found are allowed."""
 WRITER_BYTES = 128_000_000
+LARGEST_VOCABULARY = 300_000
+"""Words among which a misspelt one is looked for."""
 LONGEST_TEXT = 2**31
 """Characters; no document is as long."""
 
@@ -91,6 +94,7 @@ class LexicalIndex:
     """A BM25 index that can be searched; safe to use from several threads."""
 
     def __init__(self, folder: Path, language: str) -> None:
+        self._language = language
         self._analyzer = analyzer(language)
         self._exact_analyzer = exact_analyzer(language)
         self._schema = _schema()
@@ -167,6 +171,23 @@ class LexicalIndex:
         order = np.argsort(documents)
         scores[order[np.searchsorted(documents, rows, sorter=order)]] = found
         return scores
+
+    def knows(self, word: str) -> bool:
+        """Say whether ``word`` can find a document, or is none that is looked for, such as a stop word."""
+        terms = self.terms(word)
+        return not terms or any(self._searcher.doc_freq("body", term) for term in terms)
+
+    @cached_property
+    def vocabulary(self) -> dict[str, int]:
+        """The most frequent words as they are written, in lower case, each with the number of its documents.
+
+        Empty for languages that are indexed by pairs of characters. Reading it takes a moment and some memory.
+        """
+        if self._language in UNSPACED:
+            return {}
+        field = "exact" if self._exact_analyzer else "body"
+        words = self._searcher.terms_with_prefix(field, "", limit=LARGEST_VOCABULARY)
+        return {word: documents for word, documents in words if word.isalpha()}
 
     def spans(self, query: str, texts: Iterable[str]) -> list[list[tuple[int, int]]]:
         """Return where the terms of ``query`` stand in each of ``texts``, by the index's own analyzer.

@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from indexer import __version__
 from indexer.highlights import SentenceVectors
 from service import (
+    batch,
     classify,
     embeddings,
     live_routes,
@@ -25,6 +26,7 @@ from service import (
     reading,
     routes,
     scrape,
+    similar,
 )
 from service.admission import Admission
 from service.published import Published
@@ -73,8 +75,11 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         favicon_url="/page/icon.svg",
     )
     app.state.draining = threading.Event()
+    app.include_router(similar.of_document)
     app.include_router(routes.router)
     app.include_router(live_routes.router)
+    app.include_router(batch.router)
+    app.include_router(similar.router)
     app.include_router(classify.router)
     app.include_router(reading.router)
     app.include_router(embeddings.router)

@@ -8,7 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 from pydantic_core import to_jsonable_python
 
 MOST_FIELDS = 100
+DEEPEST_OFFSET = 10_000
 
+TopK = Annotated[int, Field(ge=1, le=100, description="number of results")]
 Column = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -42,6 +44,13 @@ class Arrangement(BaseModel):
     highlight: bool = Field(
         default=False, description="say where the query's words stand, and which sentence is nearest in meaning"
     )
+
+
+class Paged(Arrangement):
+    """An arrangement of which one page is returned."""
+
+    top_k: TopK = 10
+    offset: int = Field(default=0, ge=0, le=DEEPEST_OFFSET, description="number of results to skip")
 
 
 class Highlights(BaseModel):

@@ -14,8 +14,10 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse
 
 from indexer import __version__
+from indexer.encoder import Vectors
 from indexer.index import Index
-from indexer.retrieval import Hit, Ranking, Retriever
+from indexer.retrieval import Hit, Mode, Near, Ranking, Retriever
+from indexer.spelling import suggestion
 from service import filtering, schemas
 from service.admission import queued
 from service.arrange import arrange, check_columns
@@ -23,6 +25,7 @@ from service.highlight import highlights
 from service.metrics import observe_stages
 from service.model import REPORT_JSON, REPORT_PAGE
 from service.problems import RESPONSES, Problem
+from service.result_schemas import Paged
 from service.searcher import Serving
 
 STAGES = ("encode", "dense", "lexical", "fuse", "fetch")
@@ -64,29 +67,14 @@ Live = Annotated[Retriever, Depends(live_retriever)]
 @queued
 def post_search(request: Request, live: Live, body: schemas.SearchRequest) -> schemas.SearchResponse:
     """Rank the documents of the index for a query."""
-    return _search(request, live, body, "body")
+    return answer_search(request, live, body, "body")
 
 
 @router.get("/search", tags=["search"], summary="Search, with a query string", responses=QUEUED)
 @queued
 def get_search(request: Request, live: Live, query: Annotated[schemas.SearchQuery, Query()]) -> schemas.SearchResponse:
     """Rank the documents of the index for a query: the same as `POST /search`, for links and for a browser."""
-    return _search(request, live, query.request(), "query")
-
-
-@router.get(
-    "/documents/{document_id:path}/similar",
-    tags=["documents"],
-    summary="Similar documents",
-    responses={404: RESPONSES[404], **QUEUED},
-)
-@queued
-def similar(request: Request, live: Live, document_id: str, top_k: schemas.TopK = 10) -> schemas.SimilarResponse:
-    """Return the documents nearest to this one by cosine, the document itself left out."""
-    started = time.perf_counter()
-    ranking = live.similar(_row(live, document_id), top_k)
-    results = [_result(hit) for hit in live.page(ranking, 0, top_k)]
-    return schemas.SimilarResponse(id=document_id, **_page(request, live, ranking, results, started))
+    return answer_search(request, live, query.request(), "query")
 
 
 @router.get(
@@ -98,7 +86,7 @@ def similar(request: Request, live: Live, document_id: str, top_k: schemas.TopK 
 @queued
 def document(request: Request, live: Live, document_id: str) -> schemas.DocumentResponse:
     """Return one document with its whole text."""
-    found = live.index.document(_row(live, document_id))
+    found = live.index.document(row_of(live, document_id))
     return schemas.DocumentResponse(
         id=found.id,
         title=found.title,
@@ -184,17 +172,52 @@ async def asset(name: str) -> FileResponse:
     return FileResponse(PAGE / name, media_type=ASSETS[name], headers=PAGE_HEADERS)
 
 
-def _search(request: Request, live: Retriever, asked: schemas.SearchRequest, where: str) -> schemas.SearchResponse:
+def answer_search(
+    request: Request,
+    live: Retriever,
+    asked: schemas.SearchRequest,
+    where: str,
+    *,
+    vector: Vectors | None = None,
+    near: Near | None = None,
+) -> schemas.SearchResponse:
+    """Answer one search.
+
+    Args:
+        request: for its id.
+        live: what answers.
+        asked: the search.
+        where: the part of the request that it stands in, for errors: ``body``, ``query``.
+        vector: the query's, where it was encoded already.
+        near: the neighbours of ``vector``, where they were found already.
+    """
     started = time.perf_counter()
     check_columns(live.index, asked, where)
     own = live.index.fusion
     fusion = own.model_copy(update=asked.fusion.model_dump(exclude_unset=True)) if asked.fusion else own
     allowed = filtering.allowed(asked.filter, live.index, where)
     counted = filtering.counts(asked, live.index, allowed, where)
-    ranking = live.search(asked.query, asked.mode, fusion, allowed=allowed)
-    page = arrange(live.index, ranking, asked, mode=asked.mode, offset=asked.offset, count=asked.top_k)
+    ranking = live.search(asked.query, asked.mode, fusion, vector=vector, near=near, allowed=allowed)
+    results = arranged(request, live, ranking, asked, asked.mode, explain=asked.explain)
+    found = page_of(request, live, ranking, results, started)
+    if asked.mode != "dense" and (ranking.lexical is None or not ranking.lexical.any()):
+        found["suggestion"] = suggestion(asked.query, live.index.lexical)
+    return schemas.SearchResponse(query=asked.query, offset=asked.offset, **found, **counted)
+
+
+def arranged(
+    request: Request,
+    live: Retriever,
+    ranking: Ranking,
+    asked: Paged,
+    mode: Mode,
+    *,
+    explain: bool = False,
+) -> list[schemas.Result]:
+    """Return the results of the page that is asked for, with what is asked for about each."""
+    page = arrange(live.index, ranking, asked, mode=mode, offset=asked.offset, count=asked.top_k)
     hits = live.hits(ranking, page.places, asked.offset + 1)
-    results = [_result(hit, explain=asked.explain, fields=asked.fields) for hit in hits]
+    results = [result_of(hit, explain=explain, fields=asked.fields) for hit in hits]
     if asked.group_by is not None:
         for result, place in zip(results, page.places, strict=True):
             result.group = page.groups[place]
@@ -202,13 +225,13 @@ def _search(request: Request, live: Retriever, asked: schemas.SearchRequest, whe
         marked = highlights(live.index, ranking, hits, request.app.state.sentences)
         for result, spans in zip(results, marked, strict=True):
             result.highlights = spans
-    found = _page(request, live, ranking, results, started)
-    return schemas.SearchResponse(query=asked.query, offset=asked.offset, **found, **counted)
+    return results
 
 
-def _page(
+def page_of(
     request: Request, live: Retriever, ranking: Ranking, results: list[schemas.Result], started: float
-) -> dict[str, object]:
+) -> dict[str, Any]:
+    """Return what every list of results comes with; ``started`` is when the request was taken up."""
     observe_stages(ranking.timings)
     return {
         "results": results,
@@ -222,7 +245,8 @@ def _page(
     }
 
 
-def _result(hit: Hit, *, explain: bool = False, fields: list[str] | None = None) -> schemas.Result:
+def result_of(hit: Hit, *, explain: bool = False, fields: list[str] | None = None) -> schemas.Result:
+    """Return a hit as the API says it, with the metadata columns ``fields`` or all."""
     metadata = hit.document.metadata
     said = {
         "id": hit.document.id,
@@ -258,7 +282,8 @@ def _report(request: Request, name: str, media_type: str, headers: dict[str, str
     return FileResponse(path, media_type=media_type, headers=headers)
 
 
-def _row(live: Retriever, document_id: str) -> int:
+def row_of(live: Retriever, document_id: str) -> int:
+    """Return the row of a document; raise the problem that there is none."""
     row = live.index.row_of(document_id)
     if row is None:
         raise Problem(404, "not-found", f"The index holds no document {document_id!r}")

@@ -12,14 +12,12 @@ from indexer.filters import Filter
 from indexer.fusion import Fusion
 from indexer.retrieval import Mode
 from service.openai_errors import OpenAIError
-from service.result_schemas import Arrangement, Group, Highlights
+from service.result_schemas import Group, Highlights, Paged
 
 LONGEST_QUERY = 2_000
-DEEPEST_OFFSET = 10_000
 MOST_FACETS = 20
 
 Query = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_QUERY)]
-TopK = Annotated[int, Field(ge=1, le=100, description="number of results")]
 
 HIT: dict[str, JsonValue] = {
     "id": "subprocess.run",
@@ -57,11 +55,9 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class Choices(Arrangement):
+class Choices(Paged):
     """What both ways of searching have in common."""
 
-    top_k: TopK = 10
-    offset: int = Field(default=0, ge=0, le=DEEPEST_OFFSET, description="number of results to skip")
     mode: Mode = Field(
         default="hybrid",
         description="`dense`: by meaning, scores are cosines; `lexical`: by words, scores are BM25; "
@@ -210,6 +206,11 @@ class SearchResponse(BaseModel):
     took_ms: Took
     timings: Stages
     index: AnsweredBy
+    suggestion: str | None = Field(
+        default=None,
+        description="did you mean: the query with its unknown words replaced by the nearest of the corpus. There only "
+        "where the query's words find nothing, null where nothing is near",
+    )
     request_id: RequestId
     matches: int | None = Field(
         default=None,

@@ -207,6 +207,73 @@ class Dowse(Transport):
             },
         )
 
+    def search_many(
+        self, searches: Sequence[models.SearchRequest] | Sequence[Mapping[str, Any]]
+    ) -> models.BatchResponse:
+        """Rank the documents of the index for several queries, which costs less than one request for each.
+
+        Args:
+            searches: each as the body of `POST /search`
+        """
+        return self._call("POST", "/search/batch", models.BatchResponse, body={"searches": searches})
+
+    def similar(
+        self,
+        *,
+        diversity: float | None = None,
+        fields: Sequence[str] | None = None,
+        filter: models.Filter | Mapping[str, Any] | None = None,
+        group_by: str | None = None,
+        group_size: int | None = None,
+        highlight: bool | None = None,
+        ids: Sequence[str] | None = None,
+        min_score: float | None = None,
+        negative_ids: Sequence[str] | None = None,
+        negative_text: str | None = None,
+        offset: int | None = None,
+        text: str | None = None,
+        top_k: int | None = None,
+    ) -> models.ExamplesResponse:
+        """Rank documents by nearness to what is meant: the text, plus the documents like it, less those unlike it.
+
+        The vectors are added as Rocchio has it, with the weights 1, 0.75 and -0.5; a document's is the mean of its passages.
+
+        Args:
+            diversity: how much results that resemble one before them are put back (maximal marginal relevance): 0 not at all, 1 regardless of relevance. Scores stay, and no longer descend (default: 0.0)
+            fields: metadata columns to return; all by default
+            filter: which documents may be returned
+            group_by: metadata column of which each value gets at most `group_size` results; documents without a value are not grouped
+            group_size: most results with the same value of `group_by` (default: 1)
+            highlight: say where the query's words stand, and which sentence is nearest in meaning (default: false)
+            ids: documents that are like it; they are not among the results
+            min_score: leave out results below this. Of `dense` and `hybrid` it is the cosine of the dense leg (fused scores mean nothing outside their response), of `lexical` the BM25 score
+            negative_ids: documents that are not like it; nor are they among the results
+            negative_text: what is not meant, in words
+            offset: number of results to skip (default: 0)
+            text: what is meant, in words
+            top_k: number of results (default: 10)
+        """
+        return self._call(
+            "POST",
+            "/similar",
+            models.ExamplesResponse,
+            body={
+                "diversity": diversity,
+                "fields": fields,
+                "filter": filter,
+                "group_by": group_by,
+                "group_size": group_size,
+                "highlight": highlight,
+                "ids": ids,
+                "min_score": min_score,
+                "negative_ids": negative_ids,
+                "negative_text": negative_text,
+                "offset": offset,
+                "text": text,
+                "top_k": top_k,
+            },
+        )
+
     def embeddings(
         self,
         input: str | Sequence[str],
@@ -450,6 +517,73 @@ class AsyncDowse(AsyncTransport):
                 "min_score": min_score,
                 "mode": mode,
                 "offset": offset,
+                "top_k": top_k,
+            },
+        )
+
+    async def search_many(
+        self, searches: Sequence[models.SearchRequest] | Sequence[Mapping[str, Any]]
+    ) -> models.BatchResponse:
+        """Rank the documents of the index for several queries, which costs less than one request for each.
+
+        Args:
+            searches: each as the body of `POST /search`
+        """
+        return await self._call("POST", "/search/batch", models.BatchResponse, body={"searches": searches})
+
+    async def similar(
+        self,
+        *,
+        diversity: float | None = None,
+        fields: Sequence[str] | None = None,
+        filter: models.Filter | Mapping[str, Any] | None = None,
+        group_by: str | None = None,
+        group_size: int | None = None,
+        highlight: bool | None = None,
+        ids: Sequence[str] | None = None,
+        min_score: float | None = None,
+        negative_ids: Sequence[str] | None = None,
+        negative_text: str | None = None,
+        offset: int | None = None,
+        text: str | None = None,
+        top_k: int | None = None,
+    ) -> models.ExamplesResponse:
+        """Rank documents by nearness to what is meant: the text, plus the documents like it, less those unlike it.
+
+        The vectors are added as Rocchio has it, with the weights 1, 0.75 and -0.5; a document's is the mean of its passages.
+
+        Args:
+            diversity: how much results that resemble one before them are put back (maximal marginal relevance): 0 not at all, 1 regardless of relevance. Scores stay, and no longer descend (default: 0.0)
+            fields: metadata columns to return; all by default
+            filter: which documents may be returned
+            group_by: metadata column of which each value gets at most `group_size` results; documents without a value are not grouped
+            group_size: most results with the same value of `group_by` (default: 1)
+            highlight: say where the query's words stand, and which sentence is nearest in meaning (default: false)
+            ids: documents that are like it; they are not among the results
+            min_score: leave out results below this. Of `dense` and `hybrid` it is the cosine of the dense leg (fused scores mean nothing outside their response), of `lexical` the BM25 score
+            negative_ids: documents that are not like it; nor are they among the results
+            negative_text: what is not meant, in words
+            offset: number of results to skip (default: 0)
+            text: what is meant, in words
+            top_k: number of results (default: 10)
+        """
+        return await self._call(
+            "POST",
+            "/similar",
+            models.ExamplesResponse,
+            body={
+                "diversity": diversity,
+                "fields": fields,
+                "filter": filter,
+                "group_by": group_by,
+                "group_size": group_size,
+                "highlight": highlight,
+                "ids": ids,
+                "min_score": min_score,
+                "negative_ids": negative_ids,
+                "negative_text": negative_text,
+                "offset": offset,
+                "text": text,
                 "top_k": top_k,
             },
         )

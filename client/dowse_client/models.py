@@ -26,6 +26,26 @@ class Attention(DowseModel):
     """a row for each piece that looks; each row sums to 1"""
 
 
+class BatchRequest(DowseModel):
+    """Body of `POST /search/batch`."""
+
+    searches: list[SearchRequest]
+    """each as the body of `POST /search`"""
+
+
+class BatchResponse(DowseModel):
+    """Answer of `/search/batch`."""
+
+    request_id: str
+    """as in the header X-Request-ID and in the log"""
+
+    responses: list[SearchResponse]
+    """one for each search, in their order, from one index"""
+
+    took_ms: float
+    """milliseconds for all of them; encoding counts here and in no single response"""
+
+
 class Between(DowseModel):
     """The field is within bounds: numbers, dates and times by size, texts by their code points."""
 
@@ -255,6 +275,31 @@ class Equals(DowseModel):
 
     field: str
     """a metadata column, `id`, or a field of a struct column as `column.field`"""
+
+
+class ExamplesResponse(DowseModel):
+    """Answer of `POST /similar`; scores are cosines to what is meant."""
+
+    count: int
+    """number of results in this response"""
+
+    index: IndexInfo
+    """the index that answered"""
+
+    offset: int
+    """number of results that were skipped"""
+
+    request_id: str
+    """as in the header X-Request-ID and in the log"""
+
+    results: list[Result]
+    """best first; equal scores in the order of their ids"""
+
+    timings: Timings
+    """milliseconds of each stage"""
+
+    took_ms: float
+    """milliseconds from the start of the search to the finished results"""
 
 
 class Exists(DowseModel):
@@ -888,6 +933,9 @@ class SearchResponse(DowseModel):
     results: list[Result]
     """best first; equal scores in the order of their ids"""
 
+    suggestion: str | None = None
+    """did you mean: the query with its unknown words replaced by the nearest of the corpus. There only where the query's words find nothing, null where nothing is near"""
+
     timings: Timings
     """milliseconds of each stage"""
 
@@ -909,6 +957,49 @@ class SharedWord(DowseModel):
 
     word: str
     """as the first text writes it"""
+
+
+class SimilarRequest(DowseModel):
+    """Body of `POST /similar`."""
+
+    diversity: float = 0.0
+    """how much results that resemble one before them are put back (maximal marginal relevance): 0 not at all, 1 regardless of relevance. Scores stay, and no longer descend"""
+
+    fields: list[str] | None = None
+    """metadata columns to return; all by default"""
+
+    filter: Filter | None = None
+    """which documents may be returned"""
+
+    group_by: str | None = None
+    """metadata column of which each value gets at most `group_size` results; documents without a value are not grouped"""
+
+    group_size: int = 1
+    """most results with the same value of `group_by`"""
+
+    highlight: bool = False
+    """say where the query's words stand, and which sentence is nearest in meaning"""
+
+    ids: list[str] = Field(default_factory=list)
+    """documents that are like it; they are not among the results"""
+
+    min_score: float | None = None
+    """leave out results below this. Of `dense` and `hybrid` it is the cosine of the dense leg (fused scores mean nothing outside their response), of `lexical` the BM25 score"""
+
+    negative_ids: list[str] = Field(default_factory=list)
+    """documents that are not like it; nor are they among the results"""
+
+    negative_text: str | None = None
+    """what is not meant, in words"""
+
+    offset: int = 0
+    """number of results to skip"""
+
+    text: str | None = None
+    """what is meant, in words"""
+
+    top_k: int = 10
+    """number of results"""
 
 
 class SimilarResponse(DowseModel):

@@ -69,7 +69,7 @@ def test_the_command_writes_the_file():
 def test_these_are_the_operations():
     """The operations of the API are these: none disappears, and none is added, without this test."""
     assert set(OPERATIONS) == {
-        "POST /search", "GET /search", "GET /documents/{document_id}", "GET /documents/{document_id}/similar",
+        "POST /search", "GET /search", "POST /search/batch", "POST /similar", "GET /documents/{document_id}", "GET /documents/{document_id}/similar",
         "GET /info", "GET /report", "GET /report.json", "GET /livez", "GET /healthz", "GET /readyz",
         "PUT /documents", "DELETE /documents", "POST /feedback",
         "POST /classify", "POST /fill-mask", "GET /model/info", "POST /model/read", "POST /model/compare",

@@ -216,3 +216,19 @@ def test_a_refused_parameter_is_named_as_it_was_sent(crowd):
     """In a query string the field is one of the query."""
     answer = crowd.get("/search", params={"q": QUERY, "group_by": "colour"})
     assert [error["field"] for error in answer.json()["errors"]] == ["query.group_by"]
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "lexical"])
+def test_a_query_whose_words_find_nothing_gets_a_suggestion(client, mode):
+    """Words that the corpus does not have are replaced by the nearest of it; with nothing near there is null."""
+    answer = client.post("/search", json={"query": "gardn castel", "mode": mode}).json()
+    assert answer["suggestion"] == "garden castle"
+    assert client.post("/search", json={"query": "zeppelin", "mode": mode}).json()["suggestion"] is None
+
+
+@pytest.mark.parametrize("body", [{"query": "gardn of the cat"}, {"query": "gardn", "mode": "dense"}])
+def test_no_spelling_is_looked_at_where_words_find_something(client, monkeypatch, body):
+    """A query with a known word, or one that is not asked by words, costs no look into the dictionary."""
+    monkeypatch.delattr("indexer.lexical.LexicalIndex.vocabulary")
+    answer = client.post("/search", json=body)
+    assert answer.status_code == 200 and "suggestion" not in answer.json()

@@ -1,0 +1,74 @@
+"""«Did you mean»: unknown words become the nearest of the corpus, all else stays."""
+
+from __future__ import annotations
+
+import pytest
+
+from indexer.lexical import LexicalIndex, LexicalWriter
+from indexer.spelling import most_edits, suggestion
+
+TEXTS = {
+    "en": ["The running gardeners keep a garden.", "A garden, a castle and wine", "Castles of the WINE kings, warden"],
+    "es": ["El pájaro canta en la montaña", "La montaña nevada"],
+    "none": ["Garden castle", "garden"],
+    "ja": ["その猫は庭にいる"],
+}
+
+
+@pytest.fixture(scope="module")
+def lexicals(tmp_path_factory):
+    """A BM25 index of each language."""
+    found = {}
+    for language, texts in TEXTS.items():
+        folder = tmp_path_factory.mktemp("lexical") / language
+        writer = LexicalWriter(folder, language)
+        writer.add(texts)
+        writer.close()
+        found[language] = LexicalIndex.open(folder, language)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("language", "query", "expected"),
+    [
+        ("en", "gardn", "garden"),
+        ("en", "the gadren, 42!", "the garden, 42!"),
+        ("en", "Xarden", "garden"),  # in two documents, warden in one
+        ("en", "garrdeners", "gardeners"),
+        ("en", "runing", "running"),
+        ("en", "castel wine", "castle wine"),
+        ("en", "wnie in the castel", "wine in the castle"),
+        ("es", "montanya", "montaña"),
+        ("none", "GARDN", "garden"),
+        ("en", "garden", None),
+        ("en", "gardening", None),  # its stem is known
+        ("en", "zeppelin", None),
+        ("en", "wi", None),
+        ("en", "42 !?", None),
+        ("en", "the of", None),
+        ("ja", "猫庭", None),
+    ],
+)
+def test_unknown_words_become_the_nearest(lexicals, language, query, expected):
+    """Whole words of the corpus come, never stems; of equally near ones the most frequent; what is known stays."""
+    assert suggestion(query, lexicals[language]) == expected
+
+
+def test_every_suggestion_finds_something(lexicals):
+    """Whatever letter of a word is left out, the suggestion is known to the index."""
+    for word in ("gardeners", "castles", "running"):
+        for place in range(len(word)):
+            asked = word[:place] + word[place + 1 :]
+            better = suggestion(asked, lexicals["en"])
+            assert lexicals["en"].knows(better or asked)
+
+
+def test_a_long_text_of_unknown_words_is_not_corrected(lexicals):
+    """Looking for many words would take long and help nobody."""
+    assert suggestion(" ".join("gardn" + "abcdefgh"[n] for n in range(8)), lexicals["en"]) is not None
+    assert suggestion(" ".join("gardn" + "abcdefghi"[n] for n in range(9)), lexicals["en"]) is None
+
+
+def test_edits_grow_with_the_word():
+    """A short word is hardly ever meant by another short one."""
+    assert [most_edits("x" * length) for length in (1, 2, 3, 5, 6, 20)] == [0, 0, 1, 1, 2, 2]
