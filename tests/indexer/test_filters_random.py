@@ -77,7 +77,7 @@ def asked_with(value: Any, draw: st.DrawFn) -> Any:
         return value.isoformat()
     if isinstance(value, Decimal):
         return draw(st.sampled_from([float(value), float(value) + 0.001, int(value)]))
-    near = [value, 0.1, 10**400, -(10**30)]
+    near = [value, value, 0.1, 10**400, -(10**30), 256, -1]  # some of them beyond what the type can hold
     near += [value + 0.5, value - 1] if abs(value) < 1000 else []
     chosen = draw(st.sampled_from(near))
     return chosen if not isinstance(chosen, float) or math.isfinite(chosen) else 1.5
