@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from indexer.index import Index
 from indexer.live import Preparation, Sent, overlaid
 from indexer.writelog import WriteLog
 from service.problems import Problem
+
+log = logging.getLogger("dowse.service")
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -32,6 +35,7 @@ class LiveDocuments:
         self._log = WriteLog(data)
         self._index: Index | None = None
         self._preparation: Preparation | None = None
+        self._reported = ""
 
     def take_up(self, index: Index) -> None:
         """Show an index that was opened, with all writes over it that were not folded into it.
@@ -39,22 +43,28 @@ class LiveDocuments:
         Raises:
             UserError: the log is damaged. What was shown before stays.
         """
-        log = WriteLog(self._data)
-        with log.shared():
-            writes = log.read()
-        made = overlaid(index, writes)  # where the model is another one this takes time: searches and writes go on
+        writes = WriteLog(self._data)
+        with writes.shared():
+            known = writes.read()
+        made = overlaid(index, known)  # where the model is another one this takes time: searches and writes go on
         with self._lock:
-            with log.shared():
-                made = overlaid(made, log.read())
-            self._log, self._index, self._preparation = log, made, Preparation(index)
+            with writes.shared():
+                made = overlaid(made, writes.read())
+            self._log, self._index, self._preparation = writes, made, Preparation(index)
             self._show(made)
 
     def follow(self) -> None:
-        """Show what other processes have written."""
+        """Show what other processes have written; a log that is damaged is reported once."""
         with self._lock:
-            if self._index is not None and self._log.grown():
+            if self._index is None or not self._log.grown():
+                return
+            try:
                 with self._log.shared():
                     self._catch_up()
+            except UserError as error:
+                if str(error) != self._reported:
+                    log.error("%s", error)  # noqa: TRY400 - the message says all that a traceback could
+                self._reported = str(error)
 
     def write(self, documents: Sequence[Sent], deleted: Sequence[str]) -> tuple[Index, Index]:
         """Write; return the index before and after. What was written is on the disk and visible when this returns.

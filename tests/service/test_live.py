@@ -7,6 +7,7 @@ import random
 import resource
 import signal
 import threading
+import time
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
@@ -174,6 +175,23 @@ def test_a_damaged_log_is_not_served(data, publish):
         answer = client.get("/readyz")
         assert answer.status_code == 503
         assert "python -m indexer verify" in answer.json()["detail"]
+
+
+def test_damage_under_way_is_reported_once(data, publish, eventually, caplog):
+    """A log that is damaged while the service runs: searches go on, writes are refused, and one line tells it."""
+    publish(CATS, data)
+    with service(data) as client:
+        client.put("/documents", json={"documents": [STORM]})
+        (path,) = (data / "live").glob("*.log")
+        with path.open("ab") as file:
+            file.write(b"12345678 {}\n")
+        eventually(lambda: "is not what was written" in caplog.text, "the damage is noticed")
+        answer = client.put("/documents", json={"documents": [STORM]})
+        assert answer.status_code == 503
+        assert "python -m indexer verify" in answer.json()["detail"]
+        assert found(client, "storm", "lexical") == ["s"]
+        time.sleep(0.2)  # ten more looks
+    assert caplog.text.count("is not what was written") == 1
 
 
 def test_a_disk_that_cannot_be_written(data, publish, monkeypatch):
