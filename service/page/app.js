@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { tellModel } from "./footer.js";
-import { breakable, hitNode, measure } from "./hits.js";
+import { breakable, fill, hitNode, measure } from "./hits.js";
 import { listenToKeys, stops } from "./keyboard.js";
 import { Panel } from "./panel.js";
 import { count, documents, listFilters, show, showNothing, showProblem, showWelcome } from "./states.js";
@@ -11,6 +11,7 @@ import { noFilters, question, readUrl, restricted, urlOf } from "./view.js";
 const PAGE = 10; // hits asked for at a time
 const MOST = 100; // hits asked for at once when Back restores a longer list
 const DEBOUNCE_MS = 120;
+const REST_MS = 200; // until the highlights are asked for: the nearest sentences take longer than the search
 const SCALES = {
   hybrid: "Fused score: higher is better, not a probability.",
   dense: "Cosine similarity of query and passage, at most 1.",
@@ -27,6 +28,7 @@ let hits = []; // the hits on the page
 let best = {}; // the highest score of each leg among them
 let pending = null; // the AbortController of the newest request
 let timer = 0; // the debounce of typing
+let rest = 0; // the wait for the highlights
 let settled = false; // the history entry is one to come back to, so an edit starts a new one
 
 const panel = new Panel({
@@ -90,6 +92,7 @@ async function restore(from = null) {
 /** Loads the view, or its next page; true once shown. A newer call ends an older one, which then shows nothing. */
 async function load({ more = false, size = PAGE } = {}) {
   pending?.abort();
+  clearTimeout(rest);
   const request = (pending = new AbortController());
   const { signal } = request;
   $("main").ariaBusy = "true";
@@ -106,6 +109,7 @@ async function load({ more = false, size = PAGE } = {}) {
     if (answer.results) showHits(answer, more, size);
     else showWelcome(answer.index);
     panel.follow(view, answer.index, hits, signal);
+    if (answer.results?.length && body) rest = setTimeout(() => mark(path, body, signal), REST_MS);
   } catch (problem) {
     if (request !== pending) return false;
     head();
@@ -115,6 +119,20 @@ async function load({ more = false, size = PAGE } = {}) {
   }
   $("main").ariaBusy = "false";
   return true;
+}
+
+/** Highlights in the results that are shown what the same question finds, once the user has stopped typing. */
+async function mark(path, body, signal) {
+  const { results } = await ask(path, { body: { ...body, highlight: true, fields: [] }, signal }).catch(() => ({ results: [] }));
+  if (signal.aborted) return;
+  const items = [...$("results").children];
+  for (const { id, text, highlights } of results) {
+    const place = hits.findIndex((hit) => hit.id === id && hit.text === text); // the index may have changed meanwhile
+    if (place < 0) continue;
+    Object.assign(hits[place], { highlights });
+    fill(items[place], hits[place]);
+  }
+  measure();
 }
 
 /** What the page says above its results, whatever these are. */

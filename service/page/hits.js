@@ -19,13 +19,11 @@ export function hitNode(hit, { kind, best, hidden, like }) {
   const item = document.getElementById("hit").content.firstElementChild.cloneNode(true);
   const part = (name) => item.querySelector(`.${name}`);
   const name = hit.title ?? hit.id;
-  const found = hit.highlights ?? {};
   part("hit").classList.toggle("is-best", hit.rank === 1);
   part("hit").ariaLabel = `${hit.rank}. ${name}`;
   part("rank").textContent = hit.rank;
   part("best").hidden = hit.rank !== 1;
   part("best").textContent = kind === "similar" ? "Closest match" : "Best match";
-  part("title").append(...(found.title?.length ? highlighted(name, found.title) : breakable(name)));
   part("id").hidden = name === hit.id;
   part("id").append(...breakable(hit.id));
   part("score").firstElementChild.textContent = scoreText(hit.score);
@@ -34,20 +32,26 @@ export function hitNode(hit, { kind, best, hidden, like }) {
   part("legs").append(...Object.keys(LEGS).flatMap((leg) => legNode(leg, hit.scores?.[leg], best[leg], kind)));
   part("like").ariaLabel = `Similar to ${name}`;
   part("like").onclick = like;
-  const start = excerptStart(hit.text, found.text, found.sentence);
-  const show = (open) => {
-    const from = open ? 0 : start;
-    part("text").replaceChildren(...(from ? ["… "] : []), ...highlighted(hit.text, found.text, found.sentence, from));
-  };
-  show(false);
-  part("hit").dataset.cut = start ? "yes" : "";
   part("unfold").onclick = () => {
     const open = part("hit").classList.toggle("is-open");
     part("unfold").ariaExpanded = String(open);
     part("unfold").textContent = open ? "Show less" : "Show more";
-    show(open);
+    fill(item, hit);
   };
+  fill(item, hit);
   return item;
+}
+
+/** Shows a result's title and text with what is highlighted in them, as far as that is known: closed, the part of the
+ *  text that it is about. */
+export function fill(item, { id, title, text, highlights = {} }) {
+  const name = title ?? id;
+  const node = item.querySelector(".hit");
+  const start = excerptStart(text, highlights.text, highlights.sentence);
+  const from = node.classList.contains("is-open") ? 0 : start;
+  node.dataset.cut = start ? "yes" : "";
+  node.querySelector(".title").replaceChildren(...(highlights.title?.length ? highlighted(name, highlights.title) : breakable(name)));
+  node.querySelector(".text").replaceChildren(...(from ? ["… "] : []), ...highlighted(text, highlights.text, highlights.sentence, from));
 }
 
 /** Offers "Show more" only where the closed result hides something at this width. */

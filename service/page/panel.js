@@ -85,7 +85,7 @@ export class Panel {
     this.map.setPlaces(shown);
     this.pause = setTimeout(async () => {
       const [path, body] = question(view, this.columns, MAPPED, 0);
-      const slim = { ...body, fields: Object.values(this.columns.place), highlight: false };
+      const slim = { ...body, fields: Object.values(this.columns.place) };
       const { results } = await ask(path, { body: slim, signal }).catch(() => ({ results: [] }));
       if (signal.aborted) return;
       const further = this.placesOf(results, false).filter(({ id }) => !ids.has(id));

@@ -64,7 +64,7 @@ export function filterTree({ choices, bounds, near }, columns, except = null) {
 export function question(view, columns, size, offset) {
   const { q, mode, varied, similar, filters } = view;
   const filter = filterTree(filters, columns);
-  const common = { top_k: size, offset, highlight: true, ...(filter && { filter }) };
+  const common = { top_k: size, offset, ...(filter && { filter }) };
   if (similar) return [`documents/${encodeURIComponent(similar)}/similar?top_k=${size}`];
   return ["search", { query: q, mode, explain: true, ...common, ...(varied && { diversity: VARIETY }) }];
 }
