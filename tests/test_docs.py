@@ -23,6 +23,7 @@ import trainer.settings_classify
 from indexer.cli import app as indexer_app
 from indexer.manifest import EncoderContract, Manifest
 from service.__main__ import app as service_app
+from service.problems import TITLES
 from service.settings import ServiceSettings
 from trainer.cli import app as trainer_app
 from trainer.report import Report
@@ -225,6 +226,12 @@ def test_examples_of_files_are_json():
     assert len(blocks) >= 8
     for line in chain.from_iterable(block.splitlines() for block in blocks):
         assert isinstance(json.loads(line), dict)
+
+
+def test_every_problem_is_in_the_readme():
+    """Whoever meets a problem finds its type explained, with its status."""
+    table = README[README.index("### Problems") : README.index("## Operate")]
+    assert [kind for kind in TITLES if f"`{kind}`" not in table] == []
 
 
 def test_make_targets_of_the_readme_exist():
