@@ -31,7 +31,8 @@ COPY service/ service/
 RUN python -m compileall -q . && python -c "import service.app, service.__main__, uvicorn, pyarrow.compute, \
         mcp.server.lowlevel, mcp.server.streamable_http_manager"
 USER 10001:10001
-# Inside a container 127.0.0.1 would be reachable for nobody; who may reach it is decided where the port is published.
+# Inside a container 127.0.0.1 would be reachable for nobody. Without a key file the service therefore does not start
+# unless DOWSE_INSECURE=1 says that who may reach it is decided where the port is published.
 ENV DOWSE_HOST=0.0.0.0 DOWSE_PORT=8000
 EXPOSE 8000
 HEALTHCHECK --interval=5s --timeout=3s --start-period=15s --retries=3 \

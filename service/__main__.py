@@ -2,6 +2,7 @@
 
 python -m service                      http://127.0.0.1:8000, and /docs
 python -m service --port 9000
+python -m service keys add NAME        a key; from then on requests need one
 DOWSE_DATA=/srv/dowse python -m service --host 0.0.0.0
 """
 
@@ -15,29 +16,42 @@ import typer
 from indexer.errors import UserError, run
 from indexer.progress import say
 from indexer.settings import options
-from service import logs
+from service import keys_cli, logs
+from service.exposure import check_exposure
 from service.settings import ServiceSettings
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+app.add_typer(keys_cli.app, name="keys")
 
 
-@app.command()
+@app.callback(invoke_without_command=True)
 @options(ServiceSettings)
-def serve(settings: ServiceSettings) -> None:
+def serve(context: typer.Context, settings: ServiceSettings) -> None:
     """Serve the live index of the data directory: a JSON API, its documentation at /docs, and a page at /.
 
     A newly published index is taken up while the service runs. Ctrl-C ends it once open requests are answered.
     """
+    if context.invoked_subcommand:
+        return
     import uvicorn
 
     from service.app import create_app
+    from service.protocol import LimitedProtocol
     from service.server import Server
 
     logs.configure(settings.log_format)
-    listener = listen(settings.host, settings.port)
+    if warning := check_exposure(settings):
+        say(f"warning: {warning}")
     application = create_app(settings)
+    listener = listen(settings.host, settings.port)
     config = uvicorn.Config(
-        application, log_config=None, log_level="warning", access_log=False, timeout_graceful_shutdown=10
+        application,
+        http=LimitedProtocol,
+        server_header=False,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=10,
     )
     address = f"[{settings.host}]" if ":" in settings.host else settings.host
     say(f"http://{address}:{listener.getsockname()[1]}  (API at /docs, Ctrl-C ends)")

@@ -17,6 +17,8 @@ from indexer.highlights import SentenceVectors
 from service import (
     batch,
     classify,
+    cors,
+    docs,
     embeddings,
     live_routes,
     metrics,
@@ -29,6 +31,8 @@ from service import (
     similar,
 )
 from service.admission import Admission
+from service.door import Door
+from service.keyring import Keyring
 from service.published import Published
 from service.searcher import Searcher
 from service.settings import ServiceSettings
@@ -71,10 +75,11 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         description="Semantic search over the live index. Errors are RFC 9457 problem details with a stable `type`.",
         lifespan=lifespan,
         redoc_url=None,
+        docs_url=None,
         redirect_slashes=False,  # /search/ is a 404 like any other unknown path
-        favicon_url="/page/icon.svg",
     )
     app.state.draining = threading.Event()
+    docs.install(app)
     app.include_router(similar.of_document)
     app.include_router(routes.router)
     app.include_router(live_routes.router)
@@ -83,8 +88,12 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.include_router(classify.router)
     app.include_router(reading.router)
     app.include_router(embeddings.router)
-    app.router.routes.append(model_context.route())
+    app.router.routes.append(model_context.route(frozenset(cors.origins(settings.cors or ""))))
     app.include_router(scrape.router)
+    # The last one added is the outermost.
+    app.add_middleware(Door, keyring=Keyring(settings.key_file, settings.poll_seconds), settings=settings)
+    app.add_middleware(middleware.LastResort)
+    cors.install(app, settings.cors)
     app.add_middleware(middleware.Envelope)
     app.add_middleware(metrics.Measured)
     problems.install(app)

@@ -10,8 +10,9 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
-from service import openai_errors
+from service import access, openai_errors
 from service.schemas import ProblemDetails, ProblemField
 
 log = logging.getLogger("dowse.service")
@@ -22,12 +23,17 @@ URN = "urn:dowse:problem:"
 
 TITLES = {
     "invalid-request": "The request is not valid",
+    "unauthorized": "A key is needed",
+    "forbidden": "The key does not allow this",
     "not-found": "There is no such thing",
     "model-not-found": "The service has no such model",
     "forbidden-origin": "Pages of this origin are not let in",
     "method-not-allowed": "The method is not allowed here",
     "client-gone": "The client is gone",
     "overloaded": "There is too much to do",
+    "timeout": "The request took too long to come",
+    "too-large": "The request is too large",
+    "too-many-requests": "Too many requests",
     "not-ready": "The service is not ready",
     "draining": "The service is about to end",
     "deadline": "The answer took too long",
@@ -46,10 +52,13 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"description": TITLES[kind], "content": CONTENT}
     for status, kind in (
         (400, "http"),
-        (403, "not-writable"),
+        (401, "unauthorized"),
+        (403, "forbidden"),
         (404, "not-found"),
+        (408, "timeout"),
+        (413, "too-large"),
         (422, "invalid-request"),
-        (429, "overloaded"),
+        (429, "too-many-requests"),
         (500, "internal"),
         (503, "not-ready"),
         (504, "deadline"),
@@ -77,19 +86,36 @@ class Problem(Exception):  # noqa: N818 - the RFC's word
         self.headers = headers or {}
 
 
-def response(request: Request, problem: Problem) -> JSONResponse:
-    """Return the response that tells ``problem``."""
-    details = ProblemDetails(
+def no_route(scope: Scope) -> Problem:
+    """Return the problem of a path that leads nowhere."""
+    return Problem(404, "not-found", f"{scope['method']} {scope['path']}: Not Found; /docs lists what there is")
+
+
+def no_method(scope: Scope) -> Problem:
+    """Return the problem of a method that the route does not have, with all that it has."""
+    allowed = {"Allow": ", ".join(sorted(access.methods_of(scope["path"])))}
+    detail = f"{scope['method']} {scope['path']}: Method Not Allowed; /docs lists what there is"
+    return Problem(405, "method-not-allowed", detail, headers=allowed)
+
+
+def details(problem: Problem, request_id: str) -> ProblemDetails:
+    """Return the body of the response that tells ``problem``."""
+    return ProblemDetails(
         type=f"{URN}{problem.kind}",
         title=TITLES[problem.kind],
         status=problem.status,
         detail=problem.detail,
-        request_id=request.scope.get("request_id", ""),
+        request_id=request_id,
         errors=problem.errors,
     )
+
+
+def response(request: Request, problem: Problem) -> JSONResponse:
+    """Return the response that tells ``problem``."""
+    told = details(problem, request.scope.get("request_id", ""))
     if openai_errors.is_openai(request):
-        details.error = openai_errors.error_member(problem, problem.errors[0].field if problem.errors else None)
-    content = details.model_dump(exclude_unset=True)
+        told.error = openai_errors.error_member(problem, problem.errors[0].field if problem.errors else None)
+    content = told.model_dump(exclude_unset=True)
     headers = {"Retry-After": "2", **problem.headers} if problem.status == 503 else dict(problem.headers)
     return JSONResponse(content, problem.status, media_type=MEDIA_TYPE, headers=headers)
 
@@ -124,6 +150,7 @@ def install(app: FastAPI) -> None:
         schema = ProblemDetails.model_json_schema(ref_template=REFERENCE)
         document["components"]["schemas"] |= {**schema.pop("$defs"), "ProblemDetails": schema}
         document["x-dowse-problems"] = {f"{URN}{kind}": title for kind, title in TITLES.items()}
+        access.describe(document, RESPONSES)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

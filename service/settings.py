@@ -20,7 +20,7 @@ class ServiceSettings(BaseModel):
     )
     host: str = Field(
         default="127.0.0.1",
-        description="Address to listen on; 0.0.0.0 for all, which lets everybody in the network search",
+        description="Address to listen on; 0.0.0.0 for all, which needs a key file, or --insecure",
         json_schema_extra={"env": "DOWSE_HOST"},
     )
     port: int = Field(
@@ -72,3 +72,45 @@ class ServiceSettings(BaseModel):
         description="How the log is written: lines for people, or a JSON object a line, one for every request too",
         json_schema_extra={"env": "DOWSE_LOG_FORMAT"},
     )
+    keys: Path | None = Field(
+        default=None,
+        description="File of the API keys, made by `python -m service keys add`; where there is one, requests need a key "
+        "(default: keys.json in the data directory)",
+        json_schema_extra={"env": "DOWSE_KEYS"},
+    )
+    insecure: bool = Field(
+        default=False,
+        description="Listen on other addresses than this machine's own without a key file: whoever reaches them may search",
+        json_schema_extra={"env": "DOWSE_INSECURE"},
+    )
+    requests_per_minute: int | None = Field(
+        default=None,
+        ge=1,
+        description="Requests that each key without a limit of its own, or each address, may make in a minute "
+        "(default: as many as it likes)",
+        json_schema_extra={"env": "DOWSE_REQUESTS_PER_MINUTE"},
+    )
+    max_body_mb: int = Field(
+        default=16,
+        ge=1,
+        le=1_000,
+        description="Megabytes that a request may bring to where documents are written; to all other routes it is one",
+        json_schema_extra={"env": "DOWSE_MAX_BODY_MB"},
+    )
+    body_seconds: float = Field(
+        default=20.0,
+        gt=0,
+        description="Seconds within which the body of a request has to come",
+        json_schema_extra={"env": "DOWSE_BODY_SECONDS"},
+    )
+    cors: str | None = Field(
+        default=None,
+        description="Origins whose pages may use the API from a browser, with commas between them; `*` for all "
+        "(default: none but the service's own)",
+        json_schema_extra={"env": "DOWSE_CORS"},
+    )
+
+    @property
+    def key_file(self) -> Path:
+        """Where the keys are."""
+        return self.keys or self.data / "keys.json"

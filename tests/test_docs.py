@@ -34,8 +34,8 @@ TRAINER = (ROOT / "trainer" / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = {"README.md": README, "trainer/README.md": TRAINER}
 PROGRAMS = {"indexer": indexer_app, "trainer": trainer_app, "service": service_app}
 FOLDERS = ("indexer", "trainer", "service", "bench")
-OTHER_PROGRAMS = {"--nproc_per_node", "--transport"}
-"""Flags of programs that are not ours: torchrun, claude."""
+OTHER_PROGRAMS = {"--nproc_per_node", "--transport", "--rm", "--no-deps"}
+"""Flags of programs that are not ours: torchrun, claude, docker."""
 
 
 def commands(app: typer.Typer) -> dict[str, object]:
@@ -44,10 +44,11 @@ def commands(app: typer.Typer) -> dict[str, object]:
 
 
 def below(name: str, command: object) -> Iterator[tuple[str, object]]:
-    """Yield a command, or in its place those of a group, each with its whole name."""
+    """Yield a command, or in its place those of a group, each with its whole name; also a group that works by itself."""
     inner = getattr(command, "commands", None)
-    if inner is None:
+    if inner is None or command.invoke_without_command:
         yield name, command
+    if inner is None:
         return
     for word, each in inner.items():
         yield from below(f"{name} {word}".strip(), each)
@@ -181,12 +182,13 @@ def test_every_command_in_the_documents_can_be_parsed():
     for program, rest in lines:
         words = shlex.split(rest, comments=True)
         command, name = get_command(PROGRAMS[program]), program
-        if program == "service":
-            command.make_context(program, words)
+        while hasattr(command, "commands"):  # a group, perhaps within another
+            context = command.make_context(name, words, resilient_parsing=True)
+            words = context._protected_args + context.args
+            if command.invoke_without_command and not words:
+                break
+            name, command, words = command.resolve_command(context, words)
         else:
-            while hasattr(command, "commands"):  # a group, perhaps within another
-                context = command.make_context(name, words, resilient_parsing=True)
-                name, command, words = command.resolve_command(context, words)
             command.make_context(name, words)
 
 

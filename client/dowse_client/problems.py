@@ -21,6 +21,10 @@ class Draining(ProblemError):
     """The service is about to end."""
 
 
+class Forbidden(ProblemError):
+    """The key does not allow this."""
+
+
 class ForbiddenOrigin(ProblemError):
     """Pages of this origin are not let in."""
 
@@ -65,11 +69,28 @@ class Overloaded(ProblemError):
     """There is too much to do."""
 
 
+class Timeout(ProblemError):
+    """The request took too long to come."""
+
+
+class TooLarge(ProblemError):
+    """The request is too large."""
+
+
+class TooManyRequests(ProblemError):
+    """Too many requests."""
+
+
+class Unauthorized(ProblemError):
+    """A key is needed."""
+
+
 BY_TYPE: dict[str, type[ProblemError]] = {
     "urn:dowse:problem:client-gone": ClientGone,
     "urn:dowse:problem:deadline": Deadline,
     "urn:dowse:problem:disk-full": DiskFull,
     "urn:dowse:problem:draining": Draining,
+    "urn:dowse:problem:forbidden": Forbidden,
     "urn:dowse:problem:forbidden-origin": ForbiddenOrigin,
     "urn:dowse:problem:http": Http,
     "urn:dowse:problem:internal": Internal,
@@ -81,4 +102,8 @@ BY_TYPE: dict[str, type[ProblemError]] = {
     "urn:dowse:problem:not-writable": NotWritable,
     "urn:dowse:problem:not-written": NotWritten,
     "urn:dowse:problem:overloaded": Overloaded,
+    "urn:dowse:problem:timeout": Timeout,
+    "urn:dowse:problem:too-large": TooLarge,
+    "urn:dowse:problem:too-many-requests": TooManyRequests,
+    "urn:dowse:problem:unauthorized": Unauthorized,
 }

@@ -15,12 +15,17 @@ from service.settings import ServiceSettings
 
 TYPES = {
     "urn:dowse:problem:invalid-request",
+    "urn:dowse:problem:unauthorized",
+    "urn:dowse:problem:forbidden",
     "urn:dowse:problem:not-found",
     "urn:dowse:problem:model-not-found",
     "urn:dowse:problem:forbidden-origin",
     "urn:dowse:problem:method-not-allowed",
     "urn:dowse:problem:client-gone",
     "urn:dowse:problem:overloaded",
+    "urn:dowse:problem:timeout",
+    "urn:dowse:problem:too-large",
+    "urn:dowse:problem:too-many-requests",
     "urn:dowse:problem:not-ready",
     "urn:dowse:problem:draining",
     "urn:dowse:problem:deadline",

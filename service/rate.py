@@ -1,0 +1,45 @@
+"""Rate limits: a token bucket for each caller, which lets a burst through and holds the average."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+MOST_CALLERS = 10_000
+"""Buckets that are kept; who has not called for longest is forgotten, which gives it a full bucket."""
+
+
+class RateLimiter:
+    """Counts the requests of each caller in this process.
+
+    A bucket holds a sixth of a minute's requests and fills evenly, so that typing into a search field is one burst.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def wait(self, caller: str, per_minute: int) -> int:
+        """Count one request of ``caller``; return 0 where it may go on, else the seconds until it may ask again."""
+        now, capacity, per_second = self._clock(), max(1.0, per_minute / 6), per_minute / 60
+        tokens, since = self._buckets.pop(caller, (capacity, now))
+        tokens = min(capacity, tokens + (now - since) * per_second)
+        admitted = tokens >= 1
+        self._buckets[caller] = (tokens - admitted, now)
+        if len(self._buckets) > MOST_CALLERS:
+            self._buckets.popitem(last=False)
+        return 0 if admitted else math.ceil((1 - tokens) / per_second)
+
+
+def network_of(address: str) -> str:
+    """Return the caller that an address stands for: itself, and in IPv6 its /64, of which one machine has 2^64."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:  # a Unix socket, or a test's client
+        return address
+    if parsed.version == 4:
+        return address
+    return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, 64), strict=False))
