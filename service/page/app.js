@@ -109,7 +109,7 @@ async function load({ more = false, size = PAGE } = {}) {
     if (answer.results) showHits(answer, more, size);
     else showWelcome(answer.index);
     panel.follow(view, answer.index, hits, signal);
-    if (answer.results?.length && body) rest = setTimeout(() => mark(path, body, signal), REST_MS);
+    if (answer.results?.length) rest = setTimeout(() => mark(path, body, signal), REST_MS);
   } catch (problem) {
     if (request !== pending) return false;
     head();
@@ -156,16 +156,19 @@ function showHits({ results, index, took_ms, timings = {}, matches, suggestion }
   }
   const hidden = Object.values(panel.columns.place ?? {});
   $("results").append(...fresh.map((hit) => hitNode(hit, { kind: kind(), best, hidden, like: () => showSimilar(hit) })));
-  $("status").textContent = `${count(hits.length)} of ${documents(matches ?? index.documents, matches === undefined ? "" : "filtered ")} in ${milliseconds(took_ms)}`;
+  const filtered = restricted(view.filters) ? "filtered " : "";
+  const all = matches ?? (filtered ? null : index.documents); // similar documents are not counted
+  const found = all === null ? documents(hits.length, filtered) : `${count(hits.length)} of ${documents(all, filtered)}`;
+  $("status").textContent = `${found} in ${milliseconds(took_ms)}`;
   $("stages").textContent = Object.entries(timings).map(([stage, ms]) => `${stage} ${milliseconds(ms)}`).join(" · ");
   $("timing").hidden = !$("stages").textContent;
   $("scale").textContent = hits.length ? SCALES[kind()] : "";
   const link = $("suggestion").querySelector("a");
   link.textContent = suggestion ?? "";
   link.href = urlOf({ ...view, q: suggestion ?? "" });
-  const extra = [...(restricted(view.filters) && !view.similar ? ["chosen"] : []), ...(suggestion ? ["suggestion"] : [])];
+  const extra = [...(restricted(view.filters) ? ["chosen"] : []), ...(suggestion ? ["suggestion"] : [])];
   if (!hits.length) return showNothing(view, matches, extra);
-  const further = !view.similar && fresh.length > 0 && results.length >= size && hits.length < (matches ?? index.documents);
+  const further = fresh.length > 0 && results.length >= size && hits.length < (matches ?? index.documents);
   show("about", "results", ...extra, ...(further ? ["more"] : []));
   measure();
   if (!more) return;

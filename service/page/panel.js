@@ -49,15 +49,16 @@ export class Panel {
   /** Follows an answer: builds the filters for a new index, counts the documents of each value, puts results on the map. */
   async follow(view, index, hits, signal) {
     clearTimeout(this.pause);
-    const used = Boolean(index && view.q && !view.similar);
+    const used = Boolean(index && (view.q || view.similar));
     try {
       if (used && generation(index) !== this.known) await this.learn(signal);
       $("panel").hidden = $("unfold-filters").hidden = !used || !this.useful;
       if (!used || !this.useful) return;
-      if (!this.built) await this.build(view.q, signal);
+      const query = view.q || view.similar; // the facets do not depend on it
+      if (!this.built) await this.build(query, signal);
       this.filters.show(view.filters);
       const counted = JSON.stringify([this.known, view.filters]);
-      if (counted !== this.counted) await this.filters.count(view.q, view.filters, signal);
+      if (counted !== this.counted) await this.filters.count(query, view.filters, signal);
       this.counted = counted;
       if (this.columns.place) this.place(view, hits, signal);
     } catch (problem) {

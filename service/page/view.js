@@ -65,7 +65,7 @@ export function question(view, columns, size, offset) {
   const { q, mode, varied, similar, filters } = view;
   const filter = filterTree(filters, columns);
   const common = { top_k: size, offset, ...(filter && { filter }) };
-  if (similar) return [`documents/${encodeURIComponent(similar)}/similar?top_k=${size}`];
+  if (similar) return ["similar", { ids: [similar], ...common }];
   return ["search", { query: q, mode, explain: true, ...common, ...(varied && { diversity: VARIETY }) }];
 }
 

@@ -167,6 +167,19 @@ def test_the_page_marks_words_in_texts_with_characters_of_two_units(open_homes):
     expect(page.locator("#results .is-best .near")).to_have_count(1)
 
 
+def test_similar_documents_pass_the_filters(open_homes):
+    """Who looks for similar homes under a filter finds only those that pass it; a box widens them again."""
+    page = open_homes("?q=garden&mode=dense&choose.kind=villa")
+    expect(status(page)).to_contain_text("6 of 6 filtered documents")
+    page.get_by_role("button", name="Similar").first.click()
+    expect(page.locator("#heading")).to_be_visible()
+    expect(status(page)).to_contain_text("5 filtered documents")
+    assert {home["kind"] for home in HOMES if home["id"] in found(page)} == {"villa"}
+    page.get_by_role("checkbox", name="villa").uncheck()
+    expect(page.locator("#results .hit")).to_have_count(10)
+    expect(page.locator("#heading")).to_be_visible()
+
+
 def test_a_wrong_link_offers_a_way_out(open_page, homes):
     """A link with a column that the index lacks shows what is wrong, and one button removes the filters."""
     page = open_page("/", url=homes)

@@ -76,6 +76,14 @@ def test_no_key_is_an_answer(open_page):
     expect(page.locator("#results .hit").first).to_be_visible()
 
 
+def test_did_you_mean_leads_to_results(open_page):
+    """Misspelt words that find nothing come with words of the corpus, which one click searches for."""
+    page = open_page("/?q=directoryy&mode=lexical")
+    page.locator("#suggestion").get_by_role("link", name="directory").click()
+    expect(page.get_by_role("searchbox")).to_have_value("directory")
+    expect(page.locator("#results .hit").first).to_be_visible()
+
+
 def test_varied_results_are_asked_for(open_page):
     """The box for varied results asks for them, and the link keeps it."""
     page = open_page("/?q=subprocess")
