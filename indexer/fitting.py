@@ -59,7 +59,7 @@ def fit(value: Any, kind: pa.DataType) -> Any:
             raise Misfit(f"{value!r:.60} is no list of pairs")
         return [(fit(key, kind.key_type), fit(item, kind.item_type)) for key, item in value]
     if pa.types.is_dictionary(kind):
-        return fit(value, kind.value_type)
+        return fit(value, kind.value_type).as_py()  # Arrow dies of a scalar there
     return _fit_scalar(value, kind)
 
 
