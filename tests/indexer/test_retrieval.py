@@ -374,3 +374,19 @@ def test_from_eight_threads(large: Retriever) -> None:
     with ThreadPoolExecutor(8) as threads:
         together = list(threads.map(lambda question: [hit.document.id for hit in hits(large, *question)], questions))
     assert together == alone
+
+
+def test_a_long_document_does_not_crowd_out_others_that_are_allowed(large: Retriever) -> None:
+    """Under a filter too, as many passages are read as it takes to find so many documents, however long one of them is."""
+    index = large.index
+    row = index.row_of("long")
+    assert row is not None
+    mask = np.zeros(len(index), dtype=np.bool_)
+    mask[[row, *range(30)]] = True
+    allowed = index.allowed(mask)
+    own = index.dense.vectors(np.arange(*index.first_passage[row : row + 2]))
+    for vector in [*own, own.mean(axis=0)]:
+        expected, _ = best_cosines(index, vector)
+        ranking = large.search("", "dense", candidates=3, vector=vector, allowed=allowed)
+        assert len(ranking.rows) == 3
+        assert np.allclose(ranking.scores, -np.sort(-expected[mask])[:3], atol=1e-5)
