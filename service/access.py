@@ -62,7 +62,8 @@ TABLE: dict[str, dict[str, Access]] = {
     "/model/info": {"GET": SEARCH},
     "/model/read": {"POST": SEARCH},
     "/model/compare": {"POST": SEARCH},
-    "/v1/embeddings": {"POST": SEARCH},
+    # Clients of OpenAI's API send a thousand texts at once.
+    "/v1/embeddings": {"POST": Access("search", large=True)},
     "/v1/models": {"GET": SEARCH},
     "/v1/models/{model:path}": {"GET": SEARCH},
     "/metrics": {"GET": Access("admin")},

@@ -61,7 +61,9 @@ class ModelContext:
         request = Request(scope, receive)
         origin = request.headers.get("origin")
         if origin is not None and not self._may(origin):
-            problem = Problem(403, "forbidden-origin", f"Pages of {origin[:200]!r} may not call /mcp")
+            problem = Problem(
+                403, "forbidden-origin", f"Pages of {origin[:200]!r} may not call /mcp; --cors names those that may"
+            )
             await response(request, problem)(scope, receive, send)
             return
         async with self._loading:
@@ -73,7 +75,7 @@ class ModelContext:
             await manager.handle_request(scope, receive, send)
 
     def _may(self, origin: str) -> bool:
-        return origin in self._origins or _is_local(urlsplit(origin).hostname or "")
+        return origin in self._origins or "*" in self._origins or _is_local(urlsplit(origin).hostname or "")
 
 
 def route(origins: frozenset[str] = frozenset()) -> Route:

@@ -5,10 +5,19 @@ from __future__ import annotations
 import json
 
 import anyio
+import httpx2
 import pytest
+from dowse_client import Dowse, problems
 from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+from openai import AuthenticationError, OpenAI
+from starlette.testclient import TestClient
 from stories import STORIES
 from test_imports import loaded
+
+from service.app import create_app
+from service.keys import add_key
+from service.settings import ServiceSettings
 
 BOTH_ERAS = pytest.mark.parametrize("mode", ["legacy", "2026-07-28"], ids=["with a handshake", "without"])
 CALL = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
@@ -142,6 +151,14 @@ def test_pages_of_other_sites_are_refused(client, origin):
     assert answer.json()["type"] == "urn:dowse:problem:forbidden-origin"
 
 
+@pytest.mark.parametrize(("setting", "status"), [("https://ours.example", 200), ("*", 200), ("https://o.example", 403)])
+def test_pages_that_the_operator_has_named_are_let_in(built_data, setting, status):
+    """An origin of `--cors` may call the tools from a browser too, and no other."""
+    with TestClient(create_app(ServiceSettings(data=built_data, cors=setting))) as client:
+        answer = client.post("/mcp", json=CALL, headers=HEADERS | {"Origin": "https://ours.example"})
+    assert answer.status_code == status
+
+
 @pytest.mark.parametrize("origin", [None, "http://localhost:6274", "http://127.0.0.1:3000", "http://[::1]:9"])
 def test_programs_and_pages_of_this_machine_are_let_in(client, origin):
     """Programs send no origin; a tool that runs in a browser on this machine names it."""
@@ -162,6 +179,29 @@ def test_what_is_no_message_is_refused(client, body):
     """Whatever is sent, the answer is a refusal and not a failure."""
     headers = {**HEADERS, "Content-Type": "application/json"}
     assert 400 <= client.post("/mcp", content=body, headers=headers).status_code < 500
+
+
+def test_every_client_brings_its_key(tmp_path, built_data, start_service):
+    """Where keys are needed, all kinds of clients search with one, and hear in their own way that one is wrong."""
+    file = tmp_path / "keys.json"
+    key = add_key(file, "reader", ("search",))
+    url = start_service(built_data, "--keys", str(file)).url
+
+    async def conversation():
+        http = httpx2.AsyncClient(headers={"Authorization": f"Bearer {key}"})
+        async with http, Client(streamable_http_client(f"{url}/mcp", http_client=http)) as assistant:
+            return await assistant.call_tool("search", {"query": "cat", "top_k": 1})
+
+    found = anyio.run(conversation).structured_content["results"]
+    with Dowse(url, key=key) as dowse, Dowse(url, key="wrong") as stranger:
+        assert dowse.search("cat", top_k=1).results[0].id == found[0]["id"]
+        with pytest.raises(problems.Unauthorized):
+            stranger.search("cat")
+    name = OpenAI(base_url=f"{url}/v1", api_key=key).models.list().data[0].id
+    with pytest.raises(AuthenticationError) as caught:
+        OpenAI(base_url=f"{url}/v1", api_key="wrong", max_retries=0).embeddings.create(model=name, input="cat")
+    assert caught.value.type == "authentication_error"
+    assert httpx2.post(f"{url}/mcp", json=CALL, headers=HEADERS).status_code == 401
 
 
 def test_the_protocol_is_loaded_when_the_first_assistant_comes():
