@@ -51,12 +51,13 @@ def _inputs_of(layer: nn.Linear, start: Start, texts: list[str]) -> np.ndarray[A
     given: list[torch.Tensor] = []
     handle = layer.register_forward_hook(lambda _, inputs, __: given.append(inputs[0].detach()))
     order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
-    start.model.eval()
+    network: nn.Module = start.model
+    network.eval()
     try:
         with Bar("read the texts", len(texts), "texts") as bar:
             for first in range(0, len(order), BATCH):
                 some = [texts[row] for row in order[first : first + BATCH]]
-                start.model(
+                network(
                     **start.tokenizer(
                         some, truncation=True, max_length=start.max_tokens, padding=True, return_tensors="pt"
                     )
@@ -64,7 +65,7 @@ def _inputs_of(layer: nn.Linear, start: Start, texts: list[str]) -> np.ndarray[A
                 bar.advance(len(some))
     finally:
         handle.remove()
-        start.model.train()
+        network.train()
     found = np.empty((len(texts), layer.in_features), dtype=np.float32)
     found[order] = torch.cat(given).float().numpy()
     return found
