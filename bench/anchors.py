@@ -1,17 +1,17 @@
 """The services that Dowse is compared with, each as its documentation starts it. Run by bench/serve.py.
 
-    PYTHON bench/anchors.py txtai MODEL CORPUS.parquet PORT     txtai's API server, hybrid search with contents
-    PYTHON bench/anchors.py plain MODEL CORPUS.parquet PORT     FastAPI, sentence-transformers and FAISS: dense search
+    PYTHON bench/anchors.py txtai MODEL CORPUS.parquet FOLDER PORT     txtai's API server, hybrid search with contents
+    PYTHON bench/anchors.py plain MODEL CORPUS.parquet FOLDER PORT     FastAPI, sentence-transformers and FAISS: dense search
 
 PYTHON is that of an environment with `txtai[api]`, `sentence-transformers`, `faiss-cpu`, `fastapi`, `uvicorn` and
-`pyarrow`; MODEL a sentence-transformers directory.
+`pyarrow`; MODEL a sentence-transformers directory. What they make of the
+corpus is kept in FOLDER, and taken from there the next time.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -25,25 +25,25 @@ def documents(corpus: Path) -> tuple[list[str], list[str]]:
     return [str(value) for value in table["id"].to_pylist()], texts
 
 
-def txtai(model: Path, corpus: Path, port: int) -> None:
+def txtai(model: Path, corpus: Path, folder: Path, port: int) -> None:
     """Index the corpus and serve it with txtai's own application."""
-    folder = Path(tempfile.mkdtemp(prefix="bench-txtai-"))
     settings = (
         f"path: {folder / 'index'}\nwritable: false\nembeddings:\n  path: {model}\n  hybrid: true\n  content: true\n"
     )
     (folder / "app.yml").write_text(settings, encoding="utf-8")
-    from txtai import Embeddings
+    if not (folder / "index").exists():
+        from txtai import Embeddings
 
-    embeddings = Embeddings(path=str(model), hybrid=True, content=True)
-    embeddings.index(zip(*documents(corpus), strict=True))
-    embeddings.save(str(folder / "index"))
+        embeddings = Embeddings(path=str(model), hybrid=True, content=True)
+        embeddings.index(zip(*documents(corpus), strict=True))
+        embeddings.save(str(folder / "index"))
     os.environ["CONFIG"] = str(folder / "app.yml")
     import uvicorn
 
     uvicorn.run("txtai.api:app", port=port, log_level="warning")
 
 
-def plain(model: Path, corpus: Path, port: int) -> None:
+def plain(model: Path, corpus: Path, folder: Path, port: int) -> None:
     """Serve what a tutorial shows: a route that encodes, asks FAISS and looks the texts up."""
     import faiss
     import uvicorn
@@ -52,8 +52,11 @@ def plain(model: Path, corpus: Path, port: int) -> None:
 
     encoder = SentenceTransformer(str(model), device="cpu")
     ids, texts = documents(corpus)
-    index = faiss.IndexFlatIP(encoder.get_embedding_dimension())
-    index.add(encoder.encode(texts, normalize_embeddings=True))
+    if not (folder / "plain.faiss").exists():
+        made = faiss.IndexFlatIP(encoder.get_embedding_dimension())
+        made.add(encoder.encode(texts, normalize_embeddings=True))
+        faiss.write_index(made, str(folder / "plain.faiss"))
+    index = faiss.read_index(str(folder / "plain.faiss"))
     app = FastAPI()
 
     @app.get("/search")
@@ -67,4 +70,6 @@ def plain(model: Path, corpus: Path, port: int) -> None:
 
 
 if __name__ == "__main__":
-    {"txtai": txtai, "plain": plain}[sys.argv[1]](Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]))
+    model_, corpus_, folder_ = map(Path, sys.argv[2:5])
+    folder_.mkdir(parents=True, exist_ok=True)
+    {"txtai": txtai, "plain": plain}[sys.argv[1]](model_, corpus_, folder_, int(sys.argv[5]))

@@ -111,7 +111,7 @@ def compare(arguments: argparse.Namespace, queries: Iterator[str]) -> list[dict[
         systems["dowse"] = dowse(arguments.data, "hybrid")
         systems["dowse, dense"] = System("dowse", systems["dowse"].process, systems["dowse"].port, "dense")
         for name, mode in (("txtai", "hybrid"), ("plain", "dense")):
-            systems[name] = start(name, mode, [*anchors, name, str(model), str(arguments.corpus)])
+            systems[name] = start(name, mode, [*anchors, name, str(model), str(arguments.corpus), str(arguments.kept)])
         for number in range(arguments.rounds + 1):
             measured: dict[str, dict[str, float]] = {}
             pipe.send([next(queries) for _ in range(100)])
@@ -212,6 +212,9 @@ def main() -> None:
     parser.add_argument("--queries", type=Path, required=True, help="Parquet file whose column text holds the queries")
     parser.add_argument("--corpus", type=Path, help="Parquet file that the live index was built from")
     parser.add_argument("--others", type=Path, help="Python of the environment of bench/anchors.py")
+    parser.add_argument(
+        "--kept", type=Path, default=data_dir() / "bench" / "anchors", help="where the others keep their indexes"
+    )
     parser.add_argument("--rounds", type=int, default=5, help="rounds that count (default: 5)")
     parser.add_argument("--seconds", type=float, default=5, help="of each measurement (default: 5)")
     parser.add_argument("--overload", type=int, metavar="SECONDS", help="ask for more than can be answered instead")
