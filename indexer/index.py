@@ -106,6 +106,7 @@ class Index:
         self.folder = folder
         self.manifest = manifest
         self.encoder = encoder
+        self._within: Allowed | None = None
         self.overlay: Overlay | None = None
         """Live documents, where there are any."""
         self.dense = dense.DenseIndex.open(folder / dense.FILE)
@@ -162,8 +163,16 @@ class Index:
         other._passages = overlay.passages(overlay.below._passages)  # noqa: SLF001
         return other
 
+    def within(self, allowed: Allowed) -> Self:
+        """Return this index as somebody sees it for whom there are no documents but the ``allowed`` ones."""
+        other = copy(self)
+        other._within = allowed  # noqa: SLF001 - one of us
+        return other
+
     def __len__(self) -> int:
         """Return the number of documents that a search can return."""
+        if self._within is not None:
+            return self._within.count
         return self.overlay.count if self.overlay else self.manifest.counts["documents"]
 
     @property
@@ -209,6 +218,8 @@ class Index:
     @property
     def visible(self) -> Allowed | None:
         """The documents that searches may return at all; None for all of them."""
+        if self._within is not None:
+            return self._within
         return self.overlay.visible if self.overlay else None
 
     def column(self, name: str) -> pa.ChunkedArray:
@@ -240,7 +251,9 @@ class Index:
 
     def row_of(self, document_id: str) -> int | None:
         """Return the row of the document with this id, or None."""
-        return self.overlay.row_of(document_id) if self.overlay else self.place_of(document_id)[1]
+        row = self.overlay.row_of(document_id) if self.overlay else self.place_of(document_id)[1]
+        hidden = row is not None and self._within is not None and not self._within.mask[row]
+        return None if hidden else row
 
     def place_of(self, document_id: str) -> tuple[int, int | None]:
         """Return where an id stands, or would stand, in the order of the built index's ids; and its row, or None."""

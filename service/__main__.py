@@ -2,6 +2,7 @@
 
 python -m service                      http://127.0.0.1:8000, and /docs
 python -m service --port 9000
+python -m service check                what would keep it from starting
 python -m service keys add NAME        a key; from then on requests need one
 DOWSE_DATA=/srv/dowse python -m service --host 0.0.0.0
 """
@@ -58,6 +59,21 @@ def serve(context: typer.Context, settings: ServiceSettings) -> None:
     # On Ctrl-C uvicorn first shuts down and then raises what it has caught.
     with contextlib.suppress(KeyboardInterrupt):
         Server(config, application.state.draining, settings.drain_seconds).run(sockets=[listener])
+
+
+@app.command()
+@options(ServiceSettings)
+def check(settings: ServiceSettings) -> None:
+    """Say what would keep the service from starting or from serving well; it takes the service's flags.
+
+    It ends with status 1 if there is a problem. Warnings are to be thought about, and no problem.
+    """
+    from service.check import findings
+
+    found = list(findings(settings))
+    for finding in found:
+        typer.echo(f"{finding.level:8} {finding.text}")
+    raise typer.Exit(int(any(finding.level == "problem" for finding in found)))
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -25,14 +25,17 @@ class Access:
     Attributes:
         scope: the scope that a key needs; None for a route that is open to everybody and never limited.
         large: whether a body of documents may come, instead of an ordinary one.
+        whole: whether it tells of the whole corpus, and so nothing to a key with a filter.
     """
 
     scope: Scope | None
     large: bool = False
+    whole: bool = False
 
 
 OPEN = Access(None)
 SEARCH = Access("search")
+REPORT = Access("search", whole=True)
 PAGE = {"GET": OPEN, "HEAD": OPEN}
 
 TABLE: dict[str, dict[str, Access]] = {
@@ -68,8 +71,8 @@ TABLE: dict[str, dict[str, Access]] = {
     "/v1/models/{model:path}": {"GET": SEARCH},
     "/metrics": {"GET": Access("admin")},
     "/info": {"GET": SEARCH},
-    "/report": {"GET": SEARCH, "HEAD": SEARCH},
-    "/report.json": {"GET": SEARCH, "HEAD": SEARCH},
+    "/report": {"GET": REPORT, "HEAD": REPORT},
+    "/report.json": {"GET": REPORT, "HEAD": REPORT},
 }
 
 # Most paths are found by their name; the others in the order of the table, which is that of the routers.

@@ -87,6 +87,8 @@ class Door:
             has = ", ".join(caller.key.scopes)
             detail = f"This needs a key with the scope {asked.scope}; the key {caller.name!r} has {has}"
             raise Problem(403, "forbidden", detail)
+        if caller.key and caller.key.filter and asked and asked.whole:
+            raise Problem(403, "forbidden", f"This tells of the whole corpus; the key {caller.name!r} has a filter")
         if caller.key and not methods:  # a route that the table lacks is not there, whatever the application says
             raise problems.no_route(scope)
         if methods and not asked:

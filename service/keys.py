@@ -18,11 +18,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from indexer.errors import UserError
+from indexer.filters import Filter
 from service.access import Scope
 
 KEY = re.compile(r"dowse_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
@@ -40,8 +41,17 @@ class Key(BaseModel):
     id: str = Field(pattern=r"^[0-9a-f]{8}$", description="the part of the key that is no secret")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="of the whole key")
     scopes: tuple[Scope, ...] = Field(min_length=1, description="what it may do")
+    filter: Filter | None = Field(default=None, description="the documents that there are for this key; null for all")
     requests_per_minute: int | None = Field(default=None, ge=1, description="its own rate limit")
     created: str = Field(description="when, UTC")
+
+    @model_validator(mode="after")
+    def _reads_only(self) -> Self:
+        if self.filter and self.scopes != ("search",):
+            raise ValueError(
+                "a key with a filter has the scope search alone: what it wrote could lie outside its filter"
+            )
+        return self
 
 
 class Keys(BaseModel):
@@ -90,7 +100,13 @@ def read_keys(path: Path) -> Keys:
     return keys
 
 
-def add_key(path: Path, name: str, scopes: tuple[Scope, ...], requests_per_minute: int | None = None) -> str:
+def add_key(
+    path: Path,
+    name: str,
+    scopes: tuple[Scope, ...],
+    requests_per_minute: int | None = None,
+    forced: Filter | None = None,
+) -> str:
     """Add a key to a file, which is made where there is none, and return the key: it is nowhere else.
 
     Raises:
@@ -107,12 +123,14 @@ def add_key(path: Path, name: str, scopes: tuple[Scope, ...], requests_per_minut
                 id=identity,
                 sha256=hashlib.sha256(text.encode()).hexdigest(),
                 scopes=scopes,
+                filter=forced,
                 requests_per_minute=requests_per_minute,
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
             )
         except ValidationError as error:
             first = error.errors(include_input=False)[0]
-            raise UserError(f"{first['loc'][0]} of the key: {first['msg']}; see `keys add --help`") from error
+            where = ".".join(map(str, first["loc"])) or "filter"
+            raise UserError(f"{where} of the key: {first['msg']}; see `keys add --help`") from error
         _write(path, keys.model_copy(update={"keys": (*keys.keys, key)}))
     return text
 
@@ -148,7 +166,7 @@ def _write(path: Path, keys: Keys) -> None:
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(keys.model_dump_json(indent=2) + "\n")
+        file.write(keys.model_dump_json(indent=2, by_alias=True, exclude_defaults=True) + "\n")
         file.flush()
         os.fsync(descriptor)
     temporary.replace(path)

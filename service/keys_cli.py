@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
 from indexer.errors import UserError
+from indexer.filters import Filter
 from indexer.progress import say
 from service.access import SCOPES
 from service.keys import add_key, read_keys, revoke_key
@@ -22,12 +24,21 @@ File = Annotated[
 Data = Annotated[Path, typer.Option(envvar="DOWSE_DATA", help="Data directory of the service")]
 
 
+def _filter(text: str | None) -> Filter | None:
+    try:
+        return None if text is None else Filter.model_validate_json(text)
+    except ValidationError as error:
+        raise UserError(
+            f"--filter: {error.errors(include_input=False)[0]['msg']}; see Filters in the README"
+        ) from error
+
+
 def _file(keys: Path | None, data: Path) -> Path:
     return ServiceSettings(data=data, keys=keys).key_file
 
 
 @app.command()
-def add(
+def add(  # noqa: PLR0917 - typer calls it by name
     name: Annotated[str, typer.Argument(help="Who or what it is for: letters, digits, dot, dash, underscore")],
     scope: Annotated[
         list[str] | None,
@@ -35,6 +46,10 @@ def add(
     ] = None,
     requests_per_minute: Annotated[
         int | None, typer.Option(min=1, help="Its own rate limit (default: the service's)")
+    ] = None,
+    filter_: Annotated[
+        str | None,
+        typer.Option("--filter", help="The documents that there are for it, as a filter in JSON (default: all)"),
     ] = None,
     keys: File = None,
     data: Data = Path("data"),
@@ -45,7 +60,7 @@ def add(
     if unknown := set(wanted) - set(SCOPES):
         raise UserError(f"--scope {min(unknown)}: there are {', '.join(SCOPES)}")
     path = _file(keys, data)
-    typer.echo(add_key(path, name, chosen, requests_per_minute))
+    typer.echo(add_key(path, name, chosen, requests_per_minute, _filter(filter_)))
     say(f"{name}: {', '.join(chosen)}; in {path}, which holds its hash only: keep the key, it is not shown again")
 
 
@@ -54,7 +69,8 @@ def list_keys(keys: File = None, data: Data = Path("data")) -> None:
     """List the keys: id (the part of a key that is no secret), name, when it was made, scopes, limit."""
     for key in read_keys(_file(keys, data)).keys:
         limit = f"  {key.requests_per_minute:,} requests/min" if key.requests_per_minute else ""
-        typer.echo(f"dowse_{key.id}_…  {key.name}  {key.created}  {','.join(key.scopes)}{limit}")
+        only = f"  {key.filter.model_dump_json(by_alias=True, exclude_defaults=True)}" if key.filter else ""
+        typer.echo(f"dowse_{key.id}_…  {key.name}  {key.created}  {','.join(key.scopes)}{limit}{only}")
 
 
 @app.command()

@@ -18,7 +18,7 @@ from indexer.encoder import Vectors
 from indexer.index import Index
 from indexer.retrieval import Hit, Mode, Near, Ranking, Retriever
 from indexer.spelling import suggestion
-from service import filtering, schemas
+from service import filtering, schemas, tenants
 from service.admission import queued
 from service.arrange import arrange, check_columns
 from service.highlight import highlights
@@ -52,7 +52,7 @@ QUEUED: dict[int | str, dict[str, Any]] = {status: RESPONSES[status] for status 
 def serving(request: Request) -> Serving:
     """Return the live index with its model: taken once per request, so that its answer comes from one index."""
     live: Serving = request.app.state.searcher.live
-    return live
+    return tenants.seen_by(request.scope["caller"].key, live)
 
 
 async def live_retriever(request: Request) -> Retriever:

@@ -1,0 +1,174 @@
+"""`python -m service check`: what would keep the service from starting or from serving well, in plain words."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import stat
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from indexer.artifacts import Store
+from indexer.errors import UserError
+from indexer.manifest import Manifest
+from service.exposure import check_exposure
+from service.keys import read_keys
+from service.settings import ServiceSettings
+
+ROOM = 1_000_000_000
+"""Bytes that should be free on the disk: an index is built beside the one that is live."""
+PROCESS = 200_000_000
+"""Bytes that the process takes before it opens anything."""
+MEMINFO = Path("/proc/meminfo")
+CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: fine, to be thought about, or in the way."""
+
+    level: Literal["ok", "warning", "problem"]
+    text: str
+
+
+def findings(settings: ServiceSettings) -> Iterator[Finding]:
+    """Look at everything that the service will need, one after the other."""
+    yield _python()
+    if trouble := _directory(settings.data):
+        yield Finding("problem", trouble)
+    else:
+        yield Finding("ok", f"{settings.data}: can be read")
+        yield from _disk(settings)
+        yield from _index(settings.data)
+    yield from _keys(settings.key_file)
+    yield _exposure(settings)
+    yield _port(settings)
+
+
+def _python() -> Finding:
+    version = sys.version_info
+    if version[:2] == (3, 11):
+        return Finding("ok", f"Python {version.major}.{version.minor}")
+    return Finding("warning", f"Python {version.major}.{version.minor}: Dowse is tested with 3.11")
+
+
+def _directory(data: Path) -> str | None:
+    if not data.is_dir():
+        return f"--data {data}: there is no such directory; name the one that `python -m indexer build` has written"
+    if not os.access(data, os.R_OK | os.X_OK):
+        return f"--data {data}: this user may not read it; chmod it, or start the service as its owner"
+    return None
+
+
+def _disk(settings: ServiceSettings) -> Iterator[Finding]:
+    free = shutil.disk_usage(settings.data).free
+    level: Literal["ok", "warning"] = "ok" if free >= ROOM else "warning"
+    yield Finding(level, f"{settings.data}: {_megabytes(free)} free on the disk")
+    if settings.writable:
+        live = settings.data / "live"
+        folder = live if live.exists() else settings.data
+        if not os.access(folder, os.W_OK):
+            yield Finding("problem", f"--writable, but this user may not write to {folder}; chown it, or start without")
+
+
+def _index(data: Path) -> Iterator[Finding]:
+    """Check the live index and its model as the service does before it opens them: every byte."""
+    try:
+        indexes, models = Store("index", data), Store("model", data)
+        live = indexes.current_id()
+        if live is None:
+            yield Finding("problem", f"{data}: there is no index yet; run `python -m indexer build CORPUS`")
+            return
+        index = indexes.verify(live)
+        model = models.verify(index.parents["model"])
+    except (UserError, OSError) as error:
+        yield Finding("problem", str(error))
+        return
+    yield Finding(
+        "ok", f"index {live}: {index.counts['documents']:,} documents, all files of it and its model as published"
+    )
+    yield from _versions(index)
+    yield _memory(index, model)
+
+
+def _versions(index: Manifest) -> Iterator[Finding]:
+    for name, built_with in index.versions.items():
+        try:
+            installed = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+        if installed.split(".")[:2] != built_with.split(".")[:2]:
+            yield Finding(
+                "warning",
+                f"{name} is {installed}; the index was built with {built_with}: build it again if a search fails",
+            )
+
+
+def _memory(index: Manifest, model: Manifest) -> Finding:
+    graphs = max((entry.size for name, entry in model.files.items() if name.startswith("onnx/")), default=0)
+    needed = PROCESS + 2 * graphs + sum(entry.size for entry in index.files.values())
+    free = available_memory()
+    if free is None:
+        return Finding("ok", f"the service takes some {_megabytes(needed)} of memory")
+    level: Literal["ok", "warning"] = "ok" if free >= needed else "warning"
+    return Finding(level, f"the service takes some {_megabytes(needed)} of memory, {_megabytes(free)} are available")
+
+
+def available_memory() -> int | None:
+    """Return the bytes that this process may still take, by the machine and its control group; None if nobody says."""
+    limits = []
+    if MEMINFO.exists():
+        lines = dict(line.split(":", 1) for line in MEMINFO.read_text(encoding="utf-8").splitlines() if ":" in line)
+        if "MemAvailable" in lines:
+            limits.append(int(lines["MemAvailable"].split()[0]) * 1024)
+    most, taken = CGROUP / "memory.max", CGROUP / "memory.current"
+    if most.exists() and taken.exists() and (text := most.read_text(encoding="utf-8").strip()) != "max":
+        limits.append(max(0, int(text) - int(taken.read_text(encoding="utf-8"))))
+    return min(limits, default=None)
+
+
+def _keys(file: Path) -> Iterator[Finding]:
+    if not file.exists():
+        yield Finding("ok", f"{file}: there is no key file, and no key is needed")
+        return
+    try:
+        keys = read_keys(file).keys
+    except UserError as error:
+        yield Finding("problem", str(error))
+        return
+    mode = stat.S_IMODE(file.stat().st_mode)
+    if mode & 0o077:
+        yield Finding("warning", f"{file}: others can read it (mode {mode:o}); it holds no keys, but chmod 600 {file}")
+    if not keys:
+        yield Finding(
+            "warning", f"{file}: it holds no key, so that nobody is let in; `python -m service keys add NAME`"
+        )
+    else:
+        yield Finding("ok", f"{file}: {len(keys)} keys")
+
+
+def _exposure(settings: ServiceSettings) -> Finding:
+    try:
+        warning = check_exposure(settings)
+    except UserError as error:
+        return Finding("problem", str(error))
+    return Finding("warning", warning) if warning else Finding("ok", f"{settings.host}: nobody gets in who should not")
+
+
+def _port(settings: ServiceSettings) -> Finding:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        socket.create_server((settings.host, settings.port), family=family).close()
+    except OSError as error:
+        reason = f"--host {settings.host} --port {settings.port}: {error.strerror or error}"
+        return Finding("problem", f"{reason}; end what listens there, or choose another with --port")
+    return Finding("ok", f"{settings.host} port {settings.port}: free")
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.0f} MB"

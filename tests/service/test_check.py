@@ -1,0 +1,118 @@
+"""`python -m service check`: it finds what would be in the way, says it in plain words, and its status is true."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+
+import pytest
+from typer.testing import CliRunner
+
+from indexer.artifacts import Store
+from service import check
+from service.__main__ import app
+from service.keys import add_key
+
+
+@pytest.fixture
+def ready(tmp_path, built_data):
+    """A data directory with which the service would start."""
+    data = tmp_path / "data"
+    shutil.copytree(built_data, data)
+    return data
+
+
+def run(data, *flags):
+    """Run the command; return its status and what it says."""
+    result = CliRunner().invoke(app, ["check", "--data", str(data), "--port", "0", *flags])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
+
+
+def problems(output):
+    """The lines of problems."""
+    return [line.partition(" ")[2].strip() for line in output.splitlines() if line.startswith("problem")]
+
+
+def test_all_is_well(ready):
+    """With a sound index and a free port there is no problem, and every finding is shown."""
+    status, output = run(ready)
+    assert (status, problems(output)) == (0, [])
+    assert "6 documents, all files of it and its model as published" in output
+    assert "no key is needed" in output
+
+
+def test_no_directory(tmp_path):
+    """A data directory that is not there is named with its flag."""
+    status, output = run(tmp_path / "nowhere")
+    assert status == 1
+    assert problems(output) == [
+        (
+            f"--data {tmp_path / 'nowhere'}: there is no such directory; "
+            "name the one that `python -m indexer build` has written"
+        )
+    ]
+
+
+def test_no_index(tmp_path):
+    """Without an index the command that builds one is named."""
+    status, output = run(tmp_path)
+    assert status == 1
+    assert "python -m indexer build CORPUS" in problems(output)[0]
+
+
+@pytest.mark.parametrize("kind", ["index", "model"])
+def test_an_altered_file_is_named(ready, kind):
+    """One flipped byte in a file of the index or of its model is found, and the file is named."""
+    store = Store(kind, ready)
+    folder = store.path(store.current_id())
+    file = folder / ("vectors.faiss" if kind == "index" else "onnx/model.onnx")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    status, output = run(ready)
+    assert status == 1
+    assert file.name in problems(output)[0]
+
+
+def test_the_key_file(ready):
+    """A key file that others can write to is a problem, one that they can read a warning, an empty one too."""
+    file = ready / "keys.json"
+    add_key(file, "shop", ("search",))
+    assert "1 keys" in run(ready)[1]
+    file.chmod(0o644)
+    status, output = run(ready)
+    assert status == 0 and "warning" in output and "mode 644" in output
+    file.chmod(0o666)
+    assert problems(run(ready)[1]) == [
+        f"{file}: others than its owner can write to it, and so give themselves keys; chmod 600 {file}"
+    ]
+
+
+def test_an_open_network_and_a_taken_port(ready):
+    """What the service would refuse at its start is a problem here: no key for the network, a port that is taken."""
+    assert "--insecure" in problems(run(ready, "--host", "::")[1])[0]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        status, output = run(ready, "--port", str(taken.getsockname()[1]))
+    assert status == 1
+    assert "choose another with --port" in problems(output)[0]
+
+
+def test_too_little_memory_and_disk(ready, monkeypatch, tmp_path):
+    """Little memory, by the machine or by a container's limit, and little disk are warnings with both numbers."""
+    (tmp_path / "memory.max").write_text("300000000\n")
+    (tmp_path / "memory.current").write_text("299000000\n")
+    monkeypatch.setattr(check, "CGROUP", tmp_path)
+    assert check.available_memory() == 1_000_000
+    monkeypatch.setattr(check, "ROOM", 1 << 60)
+    status, output = run(ready)
+    assert status == 0
+    assert "1 MB are available" in output
+    assert output.count("warning") >= 2
+
+
+def test_another_version_of_a_library(ready, monkeypatch):
+    """An index that another version of a library wrote is pointed out with both versions."""
+    monkeypatch.setattr(check.metadata, "version", lambda _: "0.0.1")
+    output = run(ready)[1]
+    assert "faiss-cpu is 0.0.1; the index was built with" in output
