@@ -12,17 +12,21 @@ export function openWithKey(link) {
     const text = await ask(link.href, { as: "text" });
     history.pushState({}, "", link.href);
     addEventListener("popstate", () => location.reload());
-    become(new DOMParser().parseFromString(text, "text/html"));
+    become(text);
   });
 }
 
-function become(report) {
+function become(text) {
+  const styles = [];
+  const markup = text.replace(/<style>([^]*?)<\/style>/g, (_, style) => (styles.push(style), ""));
+  const report = new DOMParser().parseFromString(markup, "text/html");
   const sheet = new CSSStyleSheet();
-  sheet.replaceSync([...report.querySelectorAll("style")].map((style) => style.textContent).join("\n"));
+  sheet.replaceSync(styles.join("\n"));
   document.querySelectorAll("link[rel=stylesheet]").forEach((link) => link.remove());
   document.adoptedStyleSheets = [sheet];
   document.title = report.title;
   document.body.className = report.body.className;
-  document.body.replaceChildren(...report.body.childNodes);
+  for (const part of document.body.children) part.hidden = true; // kept, for answers that are still to come
+  document.body.append(...report.body.childNodes);
   scrollTo(0, 0);
 }

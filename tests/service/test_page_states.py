@@ -65,6 +65,21 @@ def test_a_key_is_asked_for_and_kept_for_the_session(open_page):
     assert page.evaluate("localStorage.length") == 0
 
 
+def test_who_has_a_key_sees_the_report(open_page, tuned_service):
+    """A link cannot send a key, so the page becomes the report, with its style; Back is the search again."""
+    page = open_page("/?q=cat", url=tuned_service)
+    expect(page.locator("#results .hit").first).to_be_visible()
+    page.evaluate("sessionStorage.setItem('dowse-key', 'K')")
+    with page.expect_request("**/report") as request:
+        page.get_by_role("link", name="Training report").click()
+    assert request.value.headers["authorization"] == "Bearer K"
+    expect(page.get_by_role("heading", name="The tuned model is better")).to_be_visible()
+    assert page.evaluate("document.adoptedStyleSheets[0].cssRules.length") > 10
+    expect(page.get_by_role("searchbox")).to_be_hidden()
+    page.go_back()
+    expect(page.locator("#results .hit").first).to_be_visible()
+
+
 def test_no_key_is_an_answer(open_page):
     """Who gives no key sees what the service says, and can try again."""
     page = open_page()
