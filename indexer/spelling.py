@@ -12,6 +12,7 @@ import re
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
+from indexer.allowed import Allowed
 from indexer.lexical import LexicalIndex
 
 WORD = re.compile(r"[^\W\d_]+")
@@ -24,24 +25,33 @@ def most_edits(word: str) -> int:
     return 0 if len(word) <= 2 else 1 if len(word) <= 5 else 2
 
 
-def suggestion(query: str, lexical: LexicalIndex) -> str | None:
+def suggestion(query: str, lexical: LexicalIndex, visible: Allowed | None = None) -> str | None:
     """Return ``query`` with its unknown words corrected, or None where nothing better is known.
 
-    Words that the index knows, stop words, numbers and punctuation stay as they are.
+    Words that the index knows, stop words, numbers and punctuation stay as they are. Where only some documents are
+    ``visible`` a word that stands in none of them is as unknown as any, and is never suggested.
     """
-    unknown = {word for word in WORD.findall(query) if not lexical.knows(word)}
+    unknown = {word for word in WORD.findall(query) if not _found(word, lexical, visible)}
     if not 0 < len(unknown) <= MOST_WORDS:
         return None
-    better = {word: found for word in unknown if (found := _nearest(word.lower(), lexical.vocabulary))}
+    better = {word: near for word in unknown if (near := _nearest(word.lower(), lexical, visible))}
     if not better:
         return None
     return WORD.sub(lambda match: better.get(match[0], match[0]), query)
 
 
-def _nearest(word: str, vocabulary: dict[str, int]) -> str | None:
-    """Return the word of the vocabulary with the fewest edits, and of these the most frequent; None beyond the bound."""
-    bound = most_edits(word)
+def _found(word: str, lexical: LexicalIndex, visible: Allowed | None) -> bool:
+    """Say whether a word finds a visible document, or is none that is looked for, such as a stop word."""
+    if visible is None:
+        return lexical.knows(word)
+    return not lexical.terms(word) or bool(len(lexical.search(word, 1, visible)[1]))
+
+
+def _nearest(word: str, lexical: LexicalIndex, visible: Allowed | None) -> str | None:
+    """Return the word with the fewest edits, and of these the most frequent; None beyond the bound."""
+    bound, vocabulary = most_edits(word), lexical.vocabulary
     if not bound:
         return None
     near = process.extract(word, vocabulary.keys(), scorer=OSA.distance, score_cutoff=bound, limit=None)
-    return min(near, key=lambda found: (found[1], -vocabulary[found[0]], found[0]))[0] if near else None
+    best = sorted(near, key=lambda found: (found[1], -vocabulary[found[0]], found[0]))
+    return next((found[0] for found in best if visible is None or _found(found[0], lexical, visible)), None)

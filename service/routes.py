@@ -201,7 +201,7 @@ def answer_search(
     results = arranged(request, live, ranking, asked, asked.mode, explain=asked.explain)
     found = page_of(request, live, ranking, results, started)
     if asked.mode != "dense" and (ranking.lexical is None or not ranking.lexical.any()):
-        found["suggestion"] = suggestion(asked.query, live.index.lexical)
+        found["suggestion"] = suggestion(asked.query, live.index.lexical, live.index.visible)
     return schemas.SearchResponse(query=asked.query, offset=asked.offset, **found, **counted)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from indexer.allowed import Allowed
 from indexer.lexical import LexicalIndex, LexicalWriter
 from indexer.spelling import most_edits, suggestion
 
@@ -67,6 +69,17 @@ def test_a_long_text_of_unknown_words_is_not_corrected(lexicals):
     """Looking for many words would take long and help nobody."""
     assert suggestion(" ".join("gardn" + "abcdefgh"[n] for n in range(8)), lexicals["en"]) is not None
     assert suggestion(" ".join("gardn" + "abcdefghi"[n] for n in range(9)), lexicals["en"]) is None
+
+
+def test_words_of_documents_that_nobody_may_see_are_never_suggested(lexicals):
+    """A key that sees the first document alone is told its words, and none of another's, however near."""
+    first = Allowed(np.array([True, False, False]), np.arange(4))
+    assert suggestion("castel", lexicals["en"]) == "castle"
+    assert suggestion("castel", lexicals["en"], first) is None
+    assert suggestion("Xarden", lexicals["en"], first) == "garden"
+    third = Allowed(np.array([False, False, True]), np.arange(4))
+    assert suggestion("garden", lexicals["en"]) is None
+    assert suggestion("garden", lexicals["en"], third) == "warden"  # for this key «garden» is no word of the corpus
 
 
 def test_edits_grow_with_the_word():
