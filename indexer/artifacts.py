@@ -26,12 +26,19 @@ from indexer.manifest import Kind, Manifest, describe_files, read_manifest, veri
 from indexer.progress import say
 
 ID_PATTERN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
-FOLDERS: dict[Kind, str] = {"model": "models", "index": "indexes", "masked": "masked", "classifier": "classifiers"}
+FOLDERS: dict[Kind, str] = {
+    "model": "models",
+    "index": "indexes",
+    "masked": "masked",
+    "classifier": "classifiers",
+    "reranker": "rerankers",
+}
 MAKERS: dict[Kind, str] = {
     "model": "python -m trainer base",
     "index": "python -m indexer build CORPUS",
     "masked": "python -m trainer publish-mlm DIR",
     "classifier": "python -m trainer classify publish DIR",
+    "reranker": "python -m trainer reranker MODEL",
 }
 """The command that makes the first artifact of a kind."""
 NAMES: dict[Kind, str] = {
@@ -39,6 +46,7 @@ NAMES: dict[Kind, str] = {
     "index": "index",
     "masked": "masked-language model",
     "classifier": "classifier",
+    "reranker": "re-ranking model",
 }
 CURRENT = "CURRENT"
 PUBLISHING = ".publishing"

@@ -17,7 +17,9 @@ app = typer.Typer(
     add_completion=False,
 )
 
-Kind = Annotated[Literal["index", "model", "masked", "classifier"], typer.Option("--kind", help="Kind of artifact")]
+Kind = Annotated[
+    Literal["index", "model", "masked", "classifier", "reranker"], typer.Option("--kind", help="Kind of artifact")
+]
 
 
 @app.command()
@@ -166,7 +168,7 @@ def prune(
         if live := models.current_id():
             pinned.add(models.manifest(live).config.get("tuned_from", live))
         removed += models.prune(keep, pinned)
-    for store in (Store("masked"), Store("classifier")):
+    for store in (Store("masked"), Store("classifier"), Store("reranker")):
         if store.root.is_dir():
             with store.building():
                 removed += store.prune(keep, set())

@@ -20,7 +20,7 @@ from indexer.errors import UserError
 
 FORMAT = 1
 UNSET = "0" * 64
-Kind = Literal["model", "index", "masked", "classifier"]
+Kind = Literal["model", "index", "masked", "classifier", "reranker"]
 
 
 class FileEntry(BaseModel):
@@ -62,7 +62,7 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: int = Field(default=FORMAT, description="number of this format")
-    kind: Kind = Field(description="`model`, `index`, `masked` (a masked-language model) or `classifier`")
+    kind: Kind = Field(description="`model`, `index`, `masked` (a masked-language model), `classifier` or `reranker`")
     id: str = Field(default="", description="UTC time of publishing and the first 8 digits of the fingerprint")
     created: str = Field(default="", description="time of publishing, ISO 8601, UTC")
     fingerprint: str = Field(

@@ -26,6 +26,7 @@ from service import (
     model_context,
     problems,
     reading,
+    rerank,
     routes,
     scrape,
     similar,
@@ -60,10 +61,16 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         )
         await run_in_threadpool(masked.start)
         app.state.masked = masked
+        reranking = Published(
+            "reranker", settings.data, partial(rerank.open_reranker, cores=settings.cores), settings.poll_seconds
+        )
+        await run_in_threadpool(reranking.start)
+        app.state.reranker = reranking
         admission = Admission(searcher.cores, settings.queue, settings.deadline_seconds)
         app.state.admission = admission
         yield
         await run_in_threadpool(admission.stop)
+        await run_in_threadpool(reranking.stop)
         await run_in_threadpool(masked.stop)
         await run_in_threadpool(labelling.stop)
         await run_in_threadpool(searcher.stop)

@@ -1,4 +1,4 @@
-"""From a ranking to a page: the least score, diversity, and groups, in this order, each only where it was asked for.
+"""From a ranking to a page: the least score, re-ranking, diversity, and groups, in this order, each only where it was asked for.
 
 Every step takes places in the ranking one by one and hands them on, so that no more is looked at than the page needs.
 What stands on a page depends on the pages before it and on nothing after it: pages neither repeat nor lose a document.
@@ -7,16 +7,16 @@ What stands on a page depends on the pages before it and on nothing after it: pa
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
 
 from indexer.diversity import centroids, mmr, relevance
 from indexer.index import Index
-from indexer.retrieval import Mode, Ranking
+from indexer.retrieval import Mode, Numbers, Ranking
 from service.problems import Problem
 from service.result_schemas import Arrangement
 from service.schemas import ProblemField
@@ -33,11 +33,36 @@ class Page:
     groups: Mapping[int, Any] = field(default_factory=dict)
 
 
-def arrange(index: Index, ranking: Ranking, asked: Arrangement, *, mode: Mode, offset: int, count: int) -> Page:
-    """Return the page of ``count`` results from ``offset`` on, arranged as asked."""
-    places: Iterable[int] = _good_enough(ranking, mode, asked.min_score)
-    if asked.diversity:
-        places = _diverse(index, ranking, np.fromiter(places, dtype=np.int64), asked.diversity)
+def arrange(
+    index: Index,
+    ranking: Ranking,
+    asked: Arrangement,
+    *,
+    mode: Mode,
+    offset: int,
+    count: int,
+    rerank: Callable[[list[int]], Mapping[int, float]] | None = None,
+) -> Page:
+    """Return the page of ``count`` results from ``offset`` on, arranged as asked.
+
+    Args:
+        index: of the ranking.
+        ranking: all candidates of a query.
+        asked: what is asked for.
+        mode: of the search.
+        offset: results to skip.
+        count: results of a page.
+        rerank: gives the first of some places, best first, new scores; they are ordered by these, all others follow.
+    """
+    good = _good_enough(ranking, mode, asked.min_score)
+    scores = rerank(list(good)) if rerank else {}
+    head = sorted(scores, key=lambda place: -scores[place])
+    rest: Iterable[int] = (place for place in good if place not in scores) if scores else good
+    if asked.diversity and scores:  # of two kinds, which have no common scale: what was not re-ranked follows
+        head = list(_diverse(index, ranking, head, np.array([scores[place] for place in head]), asked.diversity))
+    elif asked.diversity:
+        rest = _diverse(index, ranking, list(good), ranking.scores[list(good)], asked.diversity)
+    places: Iterable[int] = chain(head, rest)
     groups: dict[int, Any] = {}
     if asked.group_by is not None:
         places = _grouped(index, ranking, places, asked, groups)
@@ -77,7 +102,7 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "none"
 
 
-def _good_enough(ranking: Ranking, mode: Mode, least: float | None) -> Iterable[int]:
+def _good_enough(ranking: Ranking, mode: Mode, least: float | None) -> Sequence[int]:
     """Return the places whose score is not below the least: cosine of the dense leg, or BM25 where that is all there is."""
     scores = ranking.lexical if mode == "lexical" else ranking.dense
     if least is None or scores is None:
@@ -85,11 +110,9 @@ def _good_enough(ranking: Ranking, mode: Mode, least: float | None) -> Iterable[
     return [int(place) for place in np.flatnonzero(scores >= least)]
 
 
-def _diverse(
-    index: Index, ranking: Ranking, places: np.ndarray[Any, np.dtype[np.int64]], share: float
-) -> Iterator[int]:
-    order = mmr(relevance(ranking.scores[places]), centroids(index, ranking.rows[places]), share)
-    return (int(places[chosen]) for chosen in order)
+def _diverse(index: Index, ranking: Ranking, places: list[int], scores: Numbers, share: float) -> Iterator[int]:
+    order = mmr(relevance(scores), centroids(index, ranking.rows[places]), share)
+    return (places[chosen] for chosen in order)
 
 
 def _grouped(

@@ -61,6 +61,26 @@ class Highlights(BaseModel):
     sentence: tuple[int, int] | None = Field(description="the sentence of `text` that is nearest in meaning")
 
 
+class RerankRequest(BaseModel):
+    """How results are re-ranked."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    top_n: int = Field(default=50, ge=1, le=200, description="how many of the first results the cross-encoder reads")
+    budget_ms: int = Field(
+        default=200, ge=1, le=60_000, description="milliseconds for it; where they do not suffice, the order stays"
+    )
+
+
+class Rerank(BaseModel):
+    """What became of the re-ranking."""
+
+    applied: bool = Field(description="whether the first results are in the order of the cross-encoder")
+    scored: int = Field(description="number of results that it has read")
+    took_ms: float = Field(description="milliseconds spent on it")
+    reason: str | None = Field(description="why it was not applied; null where it was")
+
+
 Group = Annotated[
     Any,
     PlainSerializer(lambda value: to_jsonable_python(value, bytes_mode="base64"), return_type=Any),

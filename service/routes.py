@@ -25,6 +25,7 @@ from service.highlight import highlights
 from service.metrics import observe_stages
 from service.model import REPORT_JSON, REPORT_PAGE
 from service.problems import RESPONSES, Problem
+from service.rerank import Reranking
 from service.result_schemas import Paged
 from service.searcher import Serving
 
@@ -198,8 +199,11 @@ def answer_search(
     allowed = filtering.allowed(asked.filter, live.index, where)
     counted = filtering.counts(asked, live.index, allowed, where)
     ranking = live.search(asked.query, asked.mode, fusion, vector=vector, near=near, allowed=allowed)
-    results = arranged(request, live, ranking, asked, asked.mode, explain=asked.explain)
+    reranking = Reranking(request.app.state.reranker, live, ranking, asked.rerank) if asked.rerank else None
+    results = arranged(request, live, ranking, asked, asked.mode, explain=asked.explain, reranking=reranking)
     found = page_of(request, live, ranking, results, started)
+    if reranking:
+        found["rerank"] = reranking.said
     if asked.mode != "dense" and (ranking.lexical is None or not ranking.lexical.any()):
         found["suggestion"] = suggestion(asked.query, live.index.lexical, live.index.visible)
     return schemas.SearchResponse(query=asked.query, offset=asked.offset, **found, **counted)
@@ -213,11 +217,16 @@ def arranged(
     mode: Mode,
     *,
     explain: bool = False,
+    reranking: Reranking | None = None,
 ) -> list[schemas.Result]:
     """Return the results of the page that is asked for, with what is asked for about each."""
-    page = arrange(live.index, ranking, asked, mode=mode, offset=asked.offset, count=asked.top_k)
+    page = arrange(live.index, ranking, asked, mode=mode, offset=asked.offset, count=asked.top_k, rerank=reranking)
     hits = live.hits(ranking, page.places, asked.offset + 1)
     results = [result_of(hit, explain=explain, fields=asked.fields) for hit in hits]
+    if reranking and explain:
+        for result, place in zip(results, page.places, strict=True):
+            if result.scores and place in reranking.scores:
+                result.scores.rerank = round(reranking.scores[place], 6)
     if asked.group_by is not None:
         for result, place in zip(results, page.places, strict=True):
             result.group = page.groups[place]

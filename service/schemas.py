@@ -12,7 +12,7 @@ from indexer.filters import Filter
 from indexer.fusion import Fusion
 from indexer.retrieval import Mode
 from service.openai_errors import OpenAIError
-from service.result_schemas import Group, Highlights, Paged
+from service.result_schemas import Group, Highlights, Paged, Rerank, RerankRequest
 
 LONGEST_QUERY = 2_000
 MOST_FACETS = 20
@@ -89,6 +89,9 @@ class SearchRequest(Choices):
         }
     )
     query: Query = Field(description="what to look for, in plain words")
+    rerank: RerankRequest | None = Field(
+        default=None, description="order the first results by the published cross-encoder; `{}` for the defaults"
+    )
     fusion: Fusion | None = Field(
         default=None, description="how the legs are combined; what is left out is as the index says"
     )
@@ -134,6 +137,9 @@ class Scores(BaseModel):
 
     dense: LegScore | None = Field(default=None, description="nearness in meaning")
     lexical: LegScore | None = Field(default=None, description="words in common")
+    rerank: float | None = Field(
+        default=None, description="the cross-encoder's, where `rerank` was set and has read the result"
+    )
 
 
 class Result(BaseModel):
@@ -159,6 +165,7 @@ class Timings(BaseModel):
     lexical: float = Field(default=0.0, description="BM25")
     fuse: float = Field(default=0.0, description="one ranking out of two")
     fetch: float = Field(default=0.0, description="texts and metadata of the results")
+    rerank: float = Field(default=0.0, description="the cross-encoder's reading, where `rerank` was set")
     highlight: float = Field(default=0.0, description="words and sentences marked, where `highlight` was set")
 
 
@@ -206,6 +213,7 @@ class SearchResponse(BaseModel):
     took_ms: Took
     timings: Stages
     index: AnsweredBy
+    rerank: Rerank | None = Field(default=None, description="what became of the re-ranking, where `rerank` was set")
     suggestion: str | None = Field(
         default=None,
         description="did you mean: the query with its unknown words replaced by the nearest of the corpus. There only "

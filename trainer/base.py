@@ -52,7 +52,7 @@ def publish_base(
     if prefixes := _prefixes(directory, settings):
         recipe["matryoshka"] = prefixes
     with models.building():
-        inputs = [_describe(name, directory)]
+        inputs = [describe(name, directory)]
         key = fingerprint("model", {}, inputs, recipe)
         draft = partial(Manifest, kind="model", fingerprint=key, inputs=inputs, config=recipe)
         if not settings.force and (existing := models.reuse(key, live=live and not _has_heir(models, key))):
@@ -134,7 +134,7 @@ def _prefixes(directory: Path, settings: BaseSettings) -> list[int]:
     return sorted(given, reverse=True)
 
 
-def _describe(name: str, directory: Path) -> InputEntry:
+def describe(name: str, directory: Path) -> InputEntry:
     """Describe a model directory as one input: its checksum covers the names and the contents of all files."""
     files = describe_files(directory.resolve(), follow_links=True)
     if not files:

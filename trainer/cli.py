@@ -25,6 +25,7 @@ from trainer.settings import (
 )
 from trainer.settings_pretrain import PretrainSettings
 from trainer.settings_reading import FillMaskSettings, PublishMlmSettings
+from trainer.settings_reranker import RerankerSettings
 
 app = typer.Typer(
     help="Publish encoders as model artifacts in $DOWSE_DATA (default: ./data).",
@@ -383,3 +384,24 @@ def fill_mask(
 
     lines = (line.strip() for line in sys.stdin)
     fill(texts or (line for line in lines if line), settings, as_json=as_json, show=typer.echo)
+
+
+@app.command()
+@options(RerankerSettings)
+def reranker(
+    model: Annotated[str, typer.Argument(help="Cross-encoder: a local directory, or a name on the Hub")],
+    *,
+    settings: RerankerSettings,
+) -> None:
+    """Publish a cross-encoder for the `rerank` of a search, and make it the live one. Prints its id.
+
+    Its graph is compared with torch on pairs of many lengths; one that scores differently is not published. With nothing
+    to do it says so and exits.
+    """
+    from indexer.progress import say
+    from trainer.reranker import publish_reranker
+
+    published = publish_reranker(model, settings)
+    if not published.fresh:
+        say("up to date")
+    typer.echo(published.manifest.id)

@@ -165,6 +165,7 @@ class Dowse(Transport):
         min_score: float | None = None,
         mode: Literal["hybrid", "dense", "lexical"] | None = None,
         offset: int | None = None,
+        rerank: models.RerankRequest | Mapping[str, Any] | None = None,
         top_k: int | None = None,
     ) -> models.SearchResponse:
         """Rank the documents of the index for a query.
@@ -183,6 +184,7 @@ class Dowse(Transport):
             min_score: leave out results below this. Of `dense` and `hybrid` it is the cosine of the dense leg (fused scores mean nothing outside their response), of `lexical` the BM25 score
             mode: `dense`: by meaning, scores are cosines; `lexical`: by words, scores are BM25; `hybrid`: both, scores are fused and comparable only within one response (default: "hybrid")
             offset: number of results to skip (default: 0)
+            rerank: order the first results by the published cross-encoder; `{}` for the defaults
             top_k: number of results (default: 10)
         """
         return self._call(
@@ -203,6 +205,7 @@ class Dowse(Transport):
                 "min_score": min_score,
                 "mode": mode,
                 "offset": offset,
+                "rerank": rerank,
                 "top_k": top_k,
             },
         )
@@ -479,6 +482,7 @@ class AsyncDowse(AsyncTransport):
         min_score: float | None = None,
         mode: Literal["hybrid", "dense", "lexical"] | None = None,
         offset: int | None = None,
+        rerank: models.RerankRequest | Mapping[str, Any] | None = None,
         top_k: int | None = None,
     ) -> models.SearchResponse:
         """Rank the documents of the index for a query.
@@ -497,6 +501,7 @@ class AsyncDowse(AsyncTransport):
             min_score: leave out results below this. Of `dense` and `hybrid` it is the cosine of the dense leg (fused scores mean nothing outside their response), of `lexical` the BM25 score
             mode: `dense`: by meaning, scores are cosines; `lexical`: by words, scores are BM25; `hybrid`: both, scores are fused and comparable only within one response (default: "hybrid")
             offset: number of results to skip (default: 0)
+            rerank: order the first results by the published cross-encoder; `{}` for the defaults
             top_k: number of results (default: 10)
         """
         return await self._call(
@@ -517,6 +522,7 @@ class AsyncDowse(AsyncTransport):
                 "min_score": min_score,
                 "mode": mode,
                 "offset": offset,
+                "rerank": rerank,
                 "top_k": top_k,
             },
         )

@@ -819,6 +819,32 @@ class ReadResponse(DowseModel):
     """milliseconds from the start of the work to the finished answer"""
 
 
+class Rerank(DowseModel):
+    """What became of the re-ranking."""
+
+    applied: bool
+    """whether the first results are in the order of the cross-encoder"""
+
+    reason: str | None
+    """why it was not applied; null where it was"""
+
+    scored: int
+    """number of results that it has read"""
+
+    took_ms: float
+    """milliseconds spent on it"""
+
+
+class RerankRequest(DowseModel):
+    """How results are re-ranked."""
+
+    budget_ms: int = 200
+    """milliseconds for it; where they do not suffice, the order stays"""
+
+    top_n: int = 50
+    """how many of the first results the cross-encoder reads"""
+
+
 class Result(DowseModel):
     """One document."""
 
@@ -858,6 +884,9 @@ class Scores(DowseModel):
 
     lexical: LegScore | None = None
     """words in common"""
+
+    rerank: float | None = None
+    """the cross-encoder's, where `rerank` was set and has read the result"""
 
 
 class SearchRequest(DowseModel):
@@ -902,6 +931,9 @@ class SearchRequest(DowseModel):
     query: str
     """what to look for, in plain words"""
 
+    rerank: RerankRequest | None = None
+    """order the first results by the published cross-encoder; `{}` for the defaults"""
+
     top_k: int = 10
     """number of results"""
 
@@ -929,6 +961,9 @@ class SearchResponse(DowseModel):
 
     request_id: str
     """as in the header X-Request-ID and in the log"""
+
+    rerank: Rerank | None = None
+    """what became of the re-ranking, where `rerank` was set"""
 
     results: list[Result]
     """best first; equal scores in the order of their ids"""
@@ -1047,6 +1082,9 @@ class Timings(DowseModel):
 
     lexical: float = 0.0
     """BM25"""
+
+    rerank: float = 0.0
+    """the cross-encoder's reading, where `rerank` was set"""
 
 
 class Usage(DowseModel):
