@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import ValidationError
 
 from indexer.errors import UserError
-from indexer.filters import Filter
 from indexer.progress import say
-from service.access import SCOPES
-from service.keys import add_key, read_keys, revoke_key
 from service.settings import ServiceSettings
+
+if TYPE_CHECKING:
+    from indexer.filters import Filter
 
 app = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
 
@@ -25,6 +24,10 @@ Data = Annotated[Path, typer.Option(envvar="DOWSE_DATA", help="Data directory of
 
 
 def _filter(text: str | None) -> Filter | None:
+    from pydantic import ValidationError
+
+    from indexer.filters import Filter
+
     try:
         return None if text is None else Filter.model_validate_json(text)
     except ValidationError as error:
@@ -42,7 +45,7 @@ def add(  # noqa: PLR0917 - typer calls it by name
     name: Annotated[str, typer.Argument(help="Who or what it is for: letters, digits, dot, dash, underscore")],
     scope: Annotated[
         list[str] | None,
-        typer.Option(help=f"What it may do, {', '.join(SCOPES)}; may be given several times (default: search)"),
+        typer.Option(help="What it may do: search, write or admin; may be given several times (default: search)"),
     ] = None,
     requests_per_minute: Annotated[
         int | None, typer.Option(min=1, help="Its own rate limit (default: the service's)")
@@ -55,6 +58,9 @@ def add(  # noqa: PLR0917 - typer calls it by name
     data: Data = Path("data"),
 ) -> None:
     """Make a key and print it: it is shown this once. A running service takes it within a second."""
+    from service.access import SCOPES
+    from service.keys import add_key
+
     wanted = tuple(dict.fromkeys(scope or ["search"]))
     chosen = tuple(known for known in SCOPES if known in wanted)
     if unknown := set(wanted) - set(SCOPES):
@@ -67,6 +73,8 @@ def add(  # noqa: PLR0917 - typer calls it by name
 @app.command("list")
 def list_keys(keys: File = None, data: Data = Path("data")) -> None:
     """List the keys: id (the part of a key that is no secret), name, when it was made, scopes, limit."""
+    from service.keys import read_keys
+
     for key in read_keys(_file(keys, data)).keys:
         limit = f"  {key.requests_per_minute:,} requests/min" if key.requests_per_minute else ""
         only = f"  {key.filter.model_dump_json(by_alias=True, exclude_defaults=True)}" if key.filter else ""
@@ -78,6 +86,8 @@ def revoke(
     name: Annotated[str, typer.Argument(help="Name or id of the key")], keys: File = None, data: Data = Path("data")
 ) -> None:
     """Revoke a key: a running service refuses it within a second. Where it was the last one, nobody is let in."""
+    from service.keys import revoke_key
+
     path = _file(keys, data)
     revoke_key(path, name)
     say(f"{name}: revoked")
