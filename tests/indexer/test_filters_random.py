@@ -137,6 +137,7 @@ def index_of(table: pa.Table, path: Path, rows_per_batch: int) -> Index:
         writer.write_table(documents.combine_chunks(), max_chunksize=rows_per_batch)
     index = Index.__new__(Index)
     index.overlay = None
+    index._within = None
     index._documents = ArrowFile(path)
     index.first_passage = np.arange(len(table) + 1)
     index.manifest = type("Counts", (), {"counts": {"documents": len(table)}})()
