@@ -94,7 +94,7 @@ def describe(document: dict[str, Any], responses: Mapping[int | str, dict[str, A
     for access, operation in _operations(document):
         refusals: set[int] = {401, 403, 429} if access.scope else set()
         if "requestBody" in operation:
-            refusals |= {408, 413}
+            refusals |= {400, 408, 413}  # 400: it is no JSON, or no UTF-8
         for status in sorted(refusals):
             operation["responses"].setdefault(str(status), responses[status])
         if access.scope:
