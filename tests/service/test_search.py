@@ -70,7 +70,7 @@ def test_the_answer_has_the_documented_fields_and_no_others(client):
     answer = post(client)
     assert set(answer) == FIELDS
     assert set(answer["timings"]) == {"encode", "dense", "lexical", "fuse", "fetch"}
-    assert set(answer["index"]) == {"id", "model", "documents"}
+    assert set(answer["index"]) == {"id", "model", "documents", "generation"}
     assert answer["index"]["documents"] == 6
     assert answer["query"] == QUERY
     assert answer["offset"] == 0
