@@ -1,6 +1,6 @@
 """How fast is pre-training? Dowse against a plain loop over BertForPreTraining, in turns, on the same texts.
 
-    python bench/pretrain.py ../shared/data/wiki_text/corpus.parquet                 4 layers of 256, 8,192 pieces
+    python bench/pretrain.py CORPUS.parquet                                       4 layers of 256, 8,192 pieces
     python bench/pretrain.py CORPUS.parquet --layers 12 --hidden 768 --batch-tokens 65536
 
 The plain loop is what one writes first: pairs of sentences in random order, padded to the longest of their batch, masked by
