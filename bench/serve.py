@@ -11,6 +11,7 @@ query is asked once. What is printed are medians over the rounds, and the median
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import os
@@ -74,6 +75,18 @@ def start(name: str, mode: str, command: list[str], **environment: str) -> Syste
 def dowse(data: Path, mode: str) -> System:
     """Start Dowse."""
     return start("dowse", mode, [sys.executable, "-m", "service", "--port"], DOWSE_DATA=str(data))
+
+
+def distinct(queries: list[str]) -> Iterator[str]:
+    """Yield the queries and, when all were asked, each with its words turned by one place more, and so on.
+
+    No service has met one of them before, and they are as long as real ones.
+    """
+    words = [query.split() for query in queries]
+    for turn in itertools.count():
+        for each in words:
+            if turn < len(each):
+                yield " ".join(each[turn:] + each[:turn])
 
 
 def encode(model: Path, pipe: Connection) -> None:
@@ -180,8 +193,7 @@ def chart(medians: dict[str, dict[str, float]], path: Path) -> None:
 def overload(arguments: argparse.Namespace, queries: list[str]) -> None:
     """Ask for one and a half times what the service can answer; print what became of the requests and the memory."""
     system = dowse(arguments.data, "hybrid")
-    # More queries than there are: each with a number, so that no vector is known already.
-    endless = (system.request(f"{query} {number}") for number in range(10**9) for query in queries)
+    endless = map(system.request, distinct(queries))
     try:
         capacity = figures(uvloop.run(closed_loop(system.port, endless, 16, 10)))["per_second"]
         rate = 1.5 * capacity
@@ -227,7 +239,7 @@ def main() -> None:
         return
     if not arguments.corpus or not arguments.others:
         parser.error("--corpus and --others are needed to compare; --overload goes without")
-    report(compare(arguments, iter(queries)), arguments.out)
+    report(compare(arguments, distinct(queries)), arguments.out)
 
 
 if __name__ == "__main__":
