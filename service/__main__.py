@@ -58,7 +58,8 @@ def serve(context: typer.Context, settings: ServiceSettings) -> None:
     say(f"http://{address}:{listener.getsockname()[1]}  (API at /docs, Ctrl-C ends)")
     # On Ctrl-C uvicorn first shuts down and then raises what it has caught.
     with contextlib.suppress(KeyboardInterrupt):
-        Server(config, application.state.draining, settings.drain_seconds).run(sockets=[listener])
+        state = application.state
+        Server(config, state.draining, state.closed, settings.drain_seconds).run(sockets=[listener])
 
 
 @app.command()

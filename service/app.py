@@ -86,6 +86,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         redirect_slashes=False,  # /search/ is a 404 like any other unknown path
     )
     app.state.draining = threading.Event()
+    app.state.closed = threading.Event()
     docs.install(app)
     app.include_router(similar.of_document)
     app.include_router(routes.router)
@@ -98,7 +99,9 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.router.routes.append(model_context.route(frozenset(cors.origins(settings.cors or ""))))
     app.include_router(scrape.router)
     # The last one added is the outermost.
-    app.add_middleware(Door, keyring=Keyring(settings.key_file, settings.poll_seconds), settings=settings)
+    app.add_middleware(
+        Door, keyring=Keyring(settings.key_file, settings.poll_seconds), settings=settings, closed=app.state.closed
+    )
     app.add_middleware(middleware.LastResort)
     cors.install(app, settings.cors)
     app.add_middleware(middleware.Envelope)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 from fastapi import Request
@@ -16,6 +17,8 @@ from service.rate import RateLimiter, network_of
 from service.settings import ServiceSettings
 
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="dowse"'}
+STILL_OPEN = {"/livez", "/healthz", "/metrics"}
+"""What is answered until the process ends."""
 UNKNOWN = {"WWW-Authenticate": 'Bearer realm="dowse", error="invalid_token"'}
 
 
@@ -35,13 +38,15 @@ class Caller:
 class Door:
     """ASGI middleware: what it lets in has a key that may do this, is within its rate, and brings a body of fit size.
 
-    The key is asked for first, and nothing of the body is read before it was found good.
+    The key is asked for first, and nothing of the body is read before it was found good. Once it is ``closed``, nobody
+    comes in any more; who is in already, perhaps with half a body, is served.
     """
 
-    def __init__(self, app: ASGIApp, keyring: Keyring, settings: ServiceSettings) -> None:
+    def __init__(self, app: ASGIApp, keyring: Keyring, settings: ServiceSettings, closed: threading.Event) -> None:
         self.app = app
         self._keyring = keyring
         self._settings = settings
+        self._closed = closed
         self._limiter = RateLimiter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,11 +55,14 @@ class Door:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        closed = self._closed.is_set() and scope["path"] not in STILL_OPEN
         try:
             asked = self._admit(scope, headers)
             if "content-length" in headers or "transfer-encoding" in headers:
                 limit = self._settings.max_body_mb * 1_000_000 if asked and asked.large else access.ORDINARY
                 receive = await body.whole(headers, receive, limit, self._settings.body_seconds)
+            if closed:  # only now, for a connection that is closed upon an unread body resets, and the answer is lost
+                raise Problem(503, "draining", "The service is ending; ask another one", headers=body.CLOSE)
         except Problem as problem:
             await problems.response(Request(scope), problem)(scope, receive, send)
         except body.ClientGone:

@@ -79,6 +79,11 @@ class LimitedProtocol(HttpToolsProtocol):
         if not self._refused:
             super().on_message_complete()
 
+    def end_when_answered(self) -> None:
+        """Let the request that is being answered be the last one; an idle connection stays as it is."""
+        if self._busy():
+            self.shutdown()
+
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP."""
         if not self._refused:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -89,6 +90,14 @@ class Running:
     def status(self, path: str) -> int:
         """Return the status of a GET."""
         return self.get(path)[0]
+
+    def accepts(self) -> bool:
+        """Say whether anybody listens on its port."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE):
+                return True
+        except ConnectionError:
+            return False
 
     def end(self, number: signal.Signals) -> int:
         """Send a signal and return the exit code; what the program has said on stderr lies in `said`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 from starlette.testclient import TestClient
@@ -82,7 +83,7 @@ def through(door, fed, method="POST", path="/search", headers=()):
 def open_door(tmp_path, **settings):
     """A door that needs no keys."""
     settings = ServiceSettings(data=tmp_path, **settings)
-    return Door(inner, Keyring(settings.key_file), settings)
+    return Door(inner, Keyring(settings.key_file), settings, threading.Event())
 
 
 def test_a_stranger_is_told_what_is_needed(guarded):

@@ -310,7 +310,7 @@ def test_a_signal_ends_it_once_open_requests_are_answered(data, publish, start_s
         )
         assert connection.recv(4096).startswith(b"HTTP/1.1 100")  # the request has begun
         running.process.send_signal(number)
-        eventually(lambda: not accepts(running.port), "new connections are refused")
+        eventually(lambda: not running.accepts(), "new connections are refused")
         connection.sendall(body)
         answer = b"".join(iter(lambda: connection.recv(4096), b""))
     said = running.process.communicate(timeout=60)[1]
@@ -318,15 +318,6 @@ def test_a_signal_ends_it_once_open_requests_are_answered(data, publish, start_s
     assert b'"results":[{"id":"a"' in answer
     assert running.process.returncode == code
     assert "Traceback" not in said
-
-
-def accepts(port):
-    """Say whether anybody listens on the port."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=5):
-            return True
-    except ConnectionError:
-        return False
 
 
 def test_a_damaged_index_does_not_end_the_program(data, publish, start_service):
