@@ -25,6 +25,9 @@ FEW_PASSAGES = 0.2
 
 def unit(vectors: Vectors) -> Vectors:
     """Scale vectors, shape (…, dimension), to length one; a zero vector stays zero."""
+    if vectors.ndim == 1:  # every query: a seventh of the time of the general way
+        one: Vectors = vectors / max(np.sqrt(vectors @ vectors), np.float32(1e-12))
+        return one
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     scaled: Vectors = vectors / np.maximum(length, np.float32(1e-12))
     return scaled
@@ -49,10 +52,7 @@ class DenseIndex:
     """Passage vectors that can be searched; safe to use from several threads."""
 
     def __init__(self, index: faiss.Index) -> None:
-        self._index = index
-        # One thread per query: several queries run side by side, and OpenMP threads that wait for a busy core cost
-        # three times the search itself.
-        faiss.omp_set_num_threads(1)
+        self._faiss = index
 
     @classmethod
     def of(cls, vectors: Vectors) -> Self:
@@ -67,12 +67,23 @@ class DenseIndex:
         return cls(faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC))
 
     def __len__(self) -> int:
-        return int(self._index.ntotal)
+        return int(self._faiss.ntotal)
 
     @property
     def dimension(self) -> int:
         """Length of a vector."""
-        return int(self._index.d)
+        return int(self._faiss.d)
+
+    @property
+    def _index(self) -> faiss.Index:
+        """The FAISS index, which the calling thread then uses without helpers.
+
+        Queries run side by side, one on each core. OpenMP keeps the number of threads for every thread that asks apart;
+        by default each of them gets a team of its own, which goes on spinning after its part of a search is done and
+        takes the cores from the encoder.
+        """
+        faiss.omp_set_num_threads(1)
+        return self._faiss
 
     def search(self, vector: Vectors, count: int, allowed: Allowed | None = None) -> tuple[Vectors, Rows]:
         """Return cosine and row of the ``count`` nearest passages, best first; fewer where there are fewer.

@@ -53,11 +53,9 @@ def standardised(scores: Numbers) -> Numbers:
     """Return z-scores, shape as given; all zero where the scores do not differ."""
     if not len(scores):
         return scores
-    spread = scores.std()
-    if spread < 1e-9:
-        return np.zeros_like(scores)
-    scaled: Numbers = (scores - scores.mean()) / spread
-    return scaled
+    centred: Numbers = scores - scores.sum() / len(scores)
+    spread = np.sqrt(centred @ centred / len(scores))
+    return np.zeros_like(scores) if spread < 1e-9 else centred / spread
 
 
 def ranks(scores: Numbers) -> Numbers:

@@ -35,6 +35,8 @@ HITS_PER_DOCUMENT = 12
 """How many more documents can be looked at in the time that it takes to make one a part of the query (DECISIONS.md)."""
 DEEPER = 4
 """How much deeper to look where too few of the documents that were found are allowed."""
+FEW_HITS = 2_500
+"""Documents that are all fetched in the time that it takes to find the best of them and to score others (DECISIONS.md)."""
 WRITER_BYTES = 128_000_000
 LARGEST_VOCABULARY = 300_000
 """Words among which a misspelt one is looked for."""
@@ -163,6 +165,17 @@ class LexicalIndex:
                 return scores[kept], rows[kept]
             depth *= DEEPER
         return self._search(self._any_term_of(query, allowed.rows), count)
+
+    def every(self, query: str) -> tuple[Scores, Rows] | None:
+        """Return BM25 score and row of every document that holds a term of the query, best first.
+
+        None where there may be more than `FEW_HITS`: then it is quicker to `search` for the best, and to ask for the
+        `scores` of others.
+        """
+        terms = [(name, term) for name, _, analyzer in self.fields() for term in dict.fromkeys(analyzer.analyze(query))]
+        if len(self) > FEW_HITS and sum(self._searcher.doc_freq(*term) for term in terms) > FEW_HITS:
+            return None
+        return self._search(self._any_term(query), len(self))
 
     def scores(self, query: str, documents: Rows) -> Scores:
         """Return the BM25 score of each of ``documents``, shape (len(documents),); 0 where no term occurs."""

@@ -115,6 +115,15 @@ class OverlaidLexical(LexicalIndex):
         more = np.flatnonzero(found)
         return _best(np.concatenate([scores, live[more]]), np.concatenate([rows, more + len(self._below)]), count)
 
+    def every(self, query: str) -> tuple[Scores, Rows] | None:
+        """Return BM25 score and row of every document that holds a term, best first, also of those that are gone."""
+        if (below := self._below.every(query)) is None:
+            return None
+        live = self._words.scores(query, self._live)
+        more = np.flatnonzero(live > 0)
+        scores, rows = np.concatenate([below[0], live[more]]), np.concatenate([below[1], more + len(self._below)])
+        return _best(scores, rows, len(rows))
+
     def scores(self, query: str, documents: Rows) -> Scores:
         """Return the BM25 score of each of ``documents``, shape (len(documents),); 0 where no term occurs."""
         live = documents >= len(self._below)

@@ -72,6 +72,23 @@ class Ranking:
         self.timings[stage] = self.timings.get(stage, 0.0) + (time.perf_counter() - started) * 1e3
 
 
+@dataclass(frozen=True)
+class Words:
+    """What the lexical leg has found: BM25 scores and rows, best first; ``complete`` where there is nothing else."""
+
+    scores: npt.NDArray[np.float32]
+    rows: Rows
+    complete: bool
+
+    def find(self, rows: Rows) -> tuple[Rows, npt.NDArray[np.bool_]]:
+        """Return where each of ``rows`` stands in `rows`, and whether it does; the place says nothing where not."""
+        if not len(self.rows):
+            return np.zeros(len(rows), dtype=np.int64), np.zeros(len(rows), dtype=bool)
+        order = np.argsort(self.rows)
+        places = order[np.minimum(np.searchsorted(self.rows, rows, sorter=order), len(order) - 1)]
+        return places, self.rows[places] == rows
+
+
 class Retriever:
     """Answers queries from one index. Safe to use from several threads; holds no state of a query."""
 
@@ -108,7 +125,7 @@ class Retriever:
         depth = self._depth(candidates, allowed)
         if not depth:
             return ranking
-        words: Future[tuple[npt.NDArray[np.float32], Rows, float]] | None = None
+        words: Future[tuple[Words, float]] | None = None
         side_by_side = len(self.index) >= SIDE_BY_SIDE
         if mode != "dense" and side_by_side:
             words = _lexical_threads.submit(self._lexical, query, depth, allowed)
@@ -118,25 +135,26 @@ class Retriever:
             with ranking.timed("dense"):
                 rows, cosines = near or self._nearest_documents(ranking.vector, depth, allowed)
         if mode != "dense":
-            leg = words.result() if words else self._lexical(query, depth, allowed)
-            bm25, found, ranking.timings["lexical"] = leg
+            leg, ranking.timings["lexical"] = words.result() if words else self._lexical(query, depth, allowed)
         if mode == "dense":
             return self._ordered(ranking, rows, cosines, dense=cosines)
         if mode == "lexical":
-            return self._ordered(ranking, found, bm25, lexical=bm25)
-        with ranking.timed("dense"):
-            only_words = np.setdiff1d(found, rows, assume_unique=True)
-            cosines = np.concatenate([cosines, self._cosines(ranking.vector, only_words)])
+            return self._ordered(ranking, leg.rows[:depth], leg.scores[:depth], lexical=leg.scores[:depth])
         with ranking.timed("lexical"):
-            only_dense = np.setdiff1d(rows, found, assume_unique=True)
-            missing = self.index.lexical.scores(query, only_dense)
+            places, found = leg.find(rows)
+            bm25 = np.zeros(len(rows))
+            bm25[found] = leg.scores[places[found]]
+            if not leg.complete and not found.all():
+                bm25[~found] = self.index.lexical.scores(query, rows[~found])
+        with ranking.timed("dense"):
+            only_words = np.ones(len(leg.rows), dtype=bool)
+            only_words[places[found]] = False
+            more = np.flatnonzero(only_words[:depth])
+            cosines = np.concatenate([cosines, self._cosines(ranking.vector, leg.rows[more])])
         with ranking.timed("fuse"):
-            rows = np.concatenate([rows, only_words])
-            by_row = np.argsort(np.concatenate([found, only_dense]))
-            aligned = np.empty(len(rows))
-            aligned[np.argsort(rows)] = np.concatenate([bm25, missing])[by_row]
-            scores = fuse(fusion or self.index.fusion, cosines.astype(np.float64), aligned)
-            return self._ordered(ranking, rows, scores, dense=cosines, lexical=aligned)
+            rows, bm25 = np.concatenate([rows, leg.rows[more]]), np.concatenate([bm25, leg.scores[more]])
+            scores = fuse(fusion or self.index.fusion, cosines.astype(np.float64), bm25)
+            return self._ordered(ranking, rows, scores, dense=cosines, lexical=bm25)
 
     def nearest(self, vectors: Vectors, candidates: int | None = None) -> list[Near]:
         """Return the nearest documents of many queries at once, for `search`; ``vectors`` has shape (queries, dimension)."""
@@ -172,23 +190,45 @@ class Retriever:
         """Fetch the documents and best passages of ``count`` hits from ``offset`` on."""
         return self.hits(ranking, range(offset, min(offset + count, len(ranking.rows))), offset + 1)
 
-    def hits(self, ranking: Ranking, places: Iterable[int], first_rank: int = 1) -> list[Hit]:
+    def hits(self, ranking: Ranking, places: Iterable[int], first_rank: int = 1, *, explain: bool = True) -> list[Hit]:
         """Fetch the documents and best passages of the hits at ``places`` of a ranking, in that order.
 
-        Their ranks count from ``first_rank``.
+        Their ranks count from ``first_rank``. Without ``explain`` nothing is said of the legs.
         """
         with ranking.timed("fetch"):
-            legs = [None if scores is None else ranks(scores) for scores in (ranking.dense, ranking.lexical)]
-            return [self._hit(ranking, place, rank, *legs) for rank, place in enumerate(places, first_rank)]
+            chosen = np.fromiter(places, dtype=np.int64)
+            rows = ranking.rows[chosen]
+            documents = [self.index.document(row) for row in rows.tolist()]
+            passages = self._best_passages(ranking, rows, documents)
+            dense = _legs(ranking.dense, chosen) if explain else None
+            # A BM25 score of 0 means that no term of the query occurs: the leg has not found the document at all.
+            lexical = _legs(ranking.lexical, chosen, absent=0.0) if explain else None
+            return [
+                Hit(
+                    rank=first_rank + place,
+                    score=score,
+                    document=document,
+                    passage=document.text[slice(*self.index.passage_offsets(passages[place]))].strip(),
+                    dense=dense[place] if dense else None,
+                    lexical=lexical[place] if lexical else None,
+                )
+                for place, (document, score) in enumerate(zip(documents, ranking.scores[chosen].tolist(), strict=True))
+            ]
 
     def _depth(self, candidates: int | None, allowed: Allowed | None) -> int:
         """Return how many documents of a leg can take part."""
         return min(candidates or self.index.candidates, len(self.index) if allowed is None else allowed.count)
 
-    def _lexical(self, query: str, depth: int, allowed: Allowed | None) -> tuple[npt.NDArray[np.float32], Rows, float]:
+    def _lexical(self, query: str, depth: int, allowed: Allowed | None) -> tuple[Words, float]:
         started = time.perf_counter()
-        scores, rows = self.index.lexical.search(query, depth, allowed)
-        return scores, rows, (time.perf_counter() - started) * 1e3
+        if (every := self.index.lexical.every(query)) is None:
+            leg = Words(*self.index.lexical.search(query, depth, allowed), complete=False)
+        elif allowed is None:
+            leg = Words(*every, complete=True)
+        else:
+            kept = allowed.mask[every[1]]
+            leg = Words(every[0][kept], every[1][kept], complete=True)
+        return leg, (time.perf_counter() - started) * 1e3
 
     def _nearest_documents(self, vector: Vectors, depth: int, allowed: Allowed | None = None) -> tuple[Rows, Vectors]:
         """Return rows and cosines of the ``depth`` nearest documents: as many passages are read as that takes."""
@@ -231,43 +271,45 @@ class Retriever:
         dense: npt.NDArray[np.floating] | None = None,
         lexical: npt.NDArray[np.floating] | None = None,
     ) -> Ranking:
-        order = np.lexsort((self.index.id_rank[rows], -scores))
+        order = np.argsort(-scores)
+        best_first = scores[order]
+        if (best_first[1:] == best_first[:-1]).any():  # only then do ids decide, which takes longer
+            order = np.lexsort((self.index.id_rank[rows], -scores))
         ranking.rows = rows[order]
         ranking.scores = scores[order].astype(np.float64)
         ranking.dense = None if dense is None else dense[order].astype(np.float64)
         ranking.lexical = None if lexical is None else lexical[order].astype(np.float64)
         return ranking
 
-    def _hit(
-        self, ranking: Ranking, place: int, rank: int, dense_ranks: Numbers | None, lexical_ranks: Numbers | None
-    ) -> Hit:
-        row = int(ranking.rows[place])
-        document = self.index.document(row)
-        start, end = self.index.passage_offsets(self._best_passage(ranking, row, document))
-        return Hit(
-            rank=rank,
-            score=float(ranking.scores[place]),
-            document=document,
-            passage=document.text[start:end].strip(),
-            dense=_leg(ranking.dense, dense_ranks, place),
-            # A BM25 score of 0 means that no term of the query occurs: the leg has not found the document at all.
-            lexical=_leg(ranking.lexical, lexical_ranks, place)
-            if ranking.lexical is not None and ranking.lexical[place]
-            else None,
-        )
+    def _best_passages(self, ranking: Ranking, rows: Rows, documents: list[Document]) -> list[int]:
+        """Return of each document the passage nearest to the query's vector or, without one, that with most of its terms."""
+        first = self.index.first_passage[rows]
+        lengths = self.index.first_passage[rows + 1] - first
+        best: list[int] = first.tolist()
+        several = np.flatnonzero(lengths > 1).tolist()
+        if not several:
+            return best
+        if ranking.vector is None:
+            for place in several:
+                best[place] += self._fullest(ranking.query, documents[place], first[place], lengths[place])
+            return best
+        cosines = self.index.dense.scores(ranking.vector, passages_of(rows[several], self.index.first_passage))
+        parts = np.split(cosines, np.cumsum(lengths[several])[:-1])
+        for place, part in zip(several, parts, strict=True):
+            best[place] += int(np.argmax(part))
+        return best
 
-    def _best_passage(self, ranking: Ranking, row: int, document: Document) -> int:
-        """Return the passage nearest to the query's vector or, without one, the one with most of its terms."""
-        passages = np.arange(self.index.first_passage[row], self.index.first_passage[row + 1])
-        if len(passages) == 1:
-            return int(passages[0])
-        if ranking.vector is not None:
-            return int(passages[np.argmax(self.index.dense.scores(ranking.vector, passages))])
-        wanted = set(self.index.lexical.terms(ranking.query))
-        slices = [self.index.passage_offsets(int(passage)) for passage in passages]
-        shared = [len(wanted.intersection(self.index.lexical.terms(document.text[a:b]))) for a, b in slices]
-        return int(passages[int(np.argmax(shared))])
+    def _fullest(self, query: str, document: Document, first: int, count: int) -> int:
+        """Return which of a document's passages has most terms of the query, counted from its first."""
+        wanted = set(self.index.lexical.terms(query))
+        slices = [slice(*self.index.passage_offsets(int(first) + passage)) for passage in range(count)]
+        shared = [len(wanted.intersection(self.index.lexical.terms(document.text[each]))) for each in slices]
+        return int(np.argmax(shared))
 
 
-def _leg(scores: Numbers | None, ranks_: Numbers | None, place: int) -> Leg | None:
-    return None if scores is None or ranks_ is None else Leg(float(scores[place]), int(ranks_[place]))
+def _legs(scores: Numbers | None, places: Rows, absent: float | None = None) -> list[Leg | None] | None:
+    """Return what a leg says of the hits at ``places``: nothing where its score is ``absent``."""
+    if scores is None:
+        return None
+    chosen = zip(scores[places].tolist(), ranks(scores)[places].tolist(), strict=True)
+    return [None if score == absent else Leg(score, int(rank)) for score, rank in chosen]

@@ -221,7 +221,7 @@ def arranged(
 ) -> list[schemas.Result]:
     """Return the results of the page that is asked for, with what is asked for about each."""
     page = arrange(live.index, ranking, asked, mode=mode, offset=asked.offset, count=asked.top_k, rerank=reranking)
-    hits = live.hits(ranking, page.places, asked.offset + 1)
+    hits = live.hits(ranking, page.places, asked.offset + 1, explain=explain)
     results = [result_of(hit, explain=explain, fields=asked.fields) for hit in hits]
     if reranking and explain:
         for result, place in zip(results, page.places, strict=True):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 
@@ -128,3 +129,15 @@ def test_from_eight_threads(index: DenseIndex, queries: np.ndarray) -> None:
     alone = [index.search(query, 20)[1].tolist() for query in queries] * 20
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(lambda query: index.search(query, 20)[1].tolist(), [*queries] * 20)) == alone
+
+
+def test_no_thread_that_asks_gets_helpers(index: DenseIndex, queries: np.ndarray) -> None:
+    """OpenMP counts threads for each caller apart: whichever asks, the search stays on its own core."""
+
+    def helpers(query: np.ndarray) -> int:
+        faiss.omp_set_num_threads(2)
+        index.search(query, 20)
+        return int(faiss.omp_get_max_threads())
+
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(helpers, queries)) == [1] * len(queries)

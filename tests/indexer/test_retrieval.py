@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from stories import WORDS
 
+from indexer import lexical
 from indexer.artifacts import Store
 from indexer.build import build
 from indexer.dense import unit
@@ -103,9 +104,17 @@ def test_lexical_is_the_lexical_index(large: Retriever, query: str) -> None:
     assert 0 < len(ranking.rows) <= CANDIDATES
 
 
+@pytest.mark.parametrize("few", [10_000, 0])
 @pytest.mark.parametrize("query", QUERIES)
-def test_hybrid_has_the_candidates_of_both_legs_scored_by_both(large: Retriever, query: str) -> None:
-    """Candidates are the best of either leg, and both legs score each of them, also those the other has found."""
+def test_hybrid_has_the_candidates_of_both_legs_scored_by_both(
+    large: Retriever, query: str, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Candidates are the best of either leg, and both legs score each of them, also those the other has found.
+
+    So it is where all documents with a term are fetched at once, and where the others are scored afterwards.
+    """
+    monkeypatch.setattr(lexical, "FEW_HITS", few)
+    assert (large.index.lexical.every(query) is None) == (few == 0)
     index = large.index
     ranking = large.search(query)
     assert ranking.dense is not None
