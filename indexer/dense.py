@@ -41,11 +41,16 @@ def write_dense(path: Path, kind: DenseKind, dimension: int, blocks: Iterable[Ve
         kind: ``flat`` searches exactly; it is recorded in the index's configuration.
         dimension: length of a vector.
         blocks: the vectors, in pieces.
+
+    Raises:
+        OSError: the disk is full, or cannot be written.
     """
     index = {"flat": faiss.IndexFlatIP}[kind](dimension)
     for block in blocks:
         index.add(unit(np.ascontiguousarray(block, dtype=np.float32)))
-    faiss.write_index(index, str(path))
+    # Through Python's file: by itself FAISS only prints that a full disk has not taken the last block of a file.
+    with path.open("wb") as file:
+        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))  # type: ignore[attr-defined]
 
 
 class DenseIndex:

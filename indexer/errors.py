@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -10,6 +12,15 @@ from typer.exceptions import TyperException
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+
+DISK_REMEDIES = {
+    errno.ENOSPC: "make room on the disk and start it again",
+    errno.EDQUOT: "make room, or have the quota raised, and start it again",
+    errno.EFBIG: "raise the limit on the size of a file and start it again",
+    errno.EROFS: "mount it writable, or name another directory in DOWSE_DATA",
+    errno.EACCES: "start it as a user who may, or change the owner with chown",
+}
+"""What to do about a disk that does not take what is written, by the system's error number."""
 
 
 class UserError(Exception):
@@ -22,7 +33,8 @@ class UserError(Exception):
 def run(program: Callable[..., object]) -> None:
     """Run a command-line ``program``, a typer application, and exit.
 
-    A `UserError` and a wrong flag or value become one line on stderr and exit status 2; Ctrl-C becomes status 130.
+    A `UserError`, a wrong flag or value, and a disk that is full or cannot be written become one line on stderr and
+    exit status 2; Ctrl-C becomes status 130.
     """
     try:
         status = program(standalone_mode=False)
@@ -33,9 +45,28 @@ def run(program: Callable[..., object]) -> None:
             sys.stderr.write(error.format_message())
             sys.exit(EXIT_USER_ERROR)
         _fail(f"{error.format_message().rstrip('.')}; see --help", EXIT_USER_ERROR)
+    except Exception as error:
+        if trouble := disk_trouble(error):
+            _fail(trouble, EXIT_USER_ERROR)
+        raise
     if status == EXIT_INTERRUPTED:  # what typer makes of Ctrl-C
         _fail("interrupted", EXIT_INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def disk_trouble(error: Exception) -> str | None:
+    """Return the line that tells of a full or unwritable disk, with the remedy, or None where it is something else.
+
+    What is written in C++ or Rust (FAISS, tantivy, safetensors) raises exceptions of its own, and the system's words
+    are all that is left of the number in them.
+    """
+    for number, remedy in DISK_REMEDIES.items():
+        words = os.strerror(number)
+        if isinstance(error, OSError) and error.errno == number:
+            return f"{error.filename}: {words}; {remedy}" if error.filename else f"{words}; {remedy}"
+        if not isinstance(error, OSError) and words in str(error):
+            return f"{error}; {remedy}"
+    return None
 
 
 def _fail(message: str, status: int) -> NoReturn:

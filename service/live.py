@@ -103,7 +103,8 @@ def not_ready() -> Problem:
 
 
 def refused(error: OSError, folder: Path) -> Problem:
-    """Return what to tell a client whose write the disk has not taken."""
+    """Return what to tell a client whose write the disk has not taken, and tell the log."""
+    log.error("write refused: %s: %s", folder, error.strerror or error)
     if error.errno in FULL:
         return Problem(507, "disk-full", "The disk is full: nothing was written; make room, then send it again")
     if error.errno in READ_ONLY:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # torch and OpenMP on several threads beside another process crawl
@@ -11,6 +12,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import pytest
+from small_disk import Disk, mounted
 from stories import write_corpus
 
 from indexer.build import build
@@ -71,6 +73,20 @@ def minilm_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("minilm")
     publish_base(None, BaseSettings(int8=True), data)
     return data
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Callable[[Path, str], Disk]]:
+    """Mounts a small disk on a folder: ``small_disk(folder, "1m")``. Skips the test where nobody may mount."""
+    with ExitStack() as stack:
+
+        def mount(folder: Path, size: str) -> Disk:
+            try:
+                return stack.enter_context(mounted(folder, size))
+            except PermissionError as error:
+                pytest.skip(f"a disk of a few megabytes cannot be mounted here: {error}")
+
+        yield mount
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,8 +12,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import faiss
+import numpy as np
 import pytest
 import typer
+from small_disk import Disk
 from stories import STORIES
 
 from indexer.artifacts import Store
@@ -334,3 +338,57 @@ def test_errors_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
             run(partial(app, [command]))
         assert ended.value.code == status
         assert capsys.readouterr().err.strip() == message
+
+
+def test_a_full_disk_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """A disk that is full is no traceback, whether Python or a library in C++ has met it; other faults stay one."""
+    app = typer.Typer()
+
+    @app.command()
+    def python() -> None:
+        Path("/dev/full").write_text("x")
+
+    @app.command()
+    def native() -> None:
+        index = faiss.IndexFlatIP(8)
+        index.add(np.zeros((1_000, 8), dtype=np.float32))
+        faiss.write_index(index, "/dev/full")
+
+    @app.command()
+    def fault() -> None:
+        raise ValueError("something else")
+
+    for command in ("python", "native"):
+        with pytest.raises(SystemExit) as ended:
+            run(partial(app, [command]))
+        assert ended.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("error: ")
+        assert "No space left on device" in line
+        assert line.endswith("make room on the disk and start it again")
+    with pytest.raises(ValueError, match="something else"):
+        run(partial(app, ["fault"]))
+
+
+def test_a_data_directory_that_cannot_be_written(
+    small_disk: Callable[[Path, str], Disk],
+    data: Path,
+    corpus: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cli: Command,
+) -> None:
+    """On a full and on a read-only disk every command says in a line what to do, nothing changes, and reading goes on."""
+    disk = small_disk(tmp_path / "disk", "4m")
+    shutil.copytree(data, disk.path / "data")
+    monkeypatch.setenv("DOWSE_DATA", str(disk.path / "data"))
+    artifact = ok(cli("build", corpus))
+    for trouble, reason in ((disk.fill, "make room"), (disk.forbid_writing, "mount it writable")):
+        trouble()
+        for command in (("activate", artifact), ("build", corpus, "--force")):
+            assert reason in failed(cli(*command))
+        assert artifact in ok(cli("list"))
+        assert "castle" in ok(cli("search", "queen of the castle"))
+        disk.relieve()
+    assert Store("index", disk.path / "data").current_id() == artifact
+    assert ok(cli("build", corpus, "--force")) != artifact

@@ -141,3 +141,10 @@ def test_no_thread_that_asks_gets_helpers(index: DenseIndex, queries: np.ndarray
 
     with ThreadPoolExecutor(2) as threads:
         assert list(threads.map(helpers, queries)) == [1] * len(queries)
+
+
+def test_a_full_disk_is_noticed(vectors: np.ndarray) -> None:
+    """Not even the last block, which stays in a buffer until the file is closed, is lost without a word."""
+    for rows in (1, ROWS):
+        with pytest.raises(OSError, match="No space left on device"):
+            write_dense(Path("/dev/full"), "flat", DIMENSION, [vectors[:rows]])

@@ -231,6 +231,29 @@ def test_a_full_disk_loses_nothing(data, publish, start_service, monkeypatch):
         assert there == written
 
 
+def test_writes_go_on_when_there_is_room_again(data, publish, small_disk, caplog):
+    """On a real disk that is full, and then read-only, searches go on; with room again so do writes, without a restart."""
+    publish(CATS, data)
+    disk = small_disk(data / "live", "256k")
+    written = []
+    troubles = {disk.fill: (507, "disk-full"), disk.forbid_writing: (503, "not-written")}
+    with service(data) as client:
+        for turn, (trouble, (status, kind)) in enumerate(troubles.items()):
+            assert client.put("/documents", json=put(f"{turn} before", text="word " * 100)).status_code == 200
+            trouble()
+            refused = [client.put("/documents", json=put(f"{turn} {n}", text="word " * 2_000)) for n in range(3)]
+            refused.append(client.post("/feedback", json={"query": "cat" * 600, "document": "a", "click": True}))
+            for answer in refused:
+                assert (answer.status_code, answer.json()["type"]) == (status, f"urn:dowse:problem:{kind}")
+            assert found(client, "cat", "lexical") == ["a"]
+            disk.relieve()
+            assert client.put("/documents", json=put(f"{turn} after")).status_code == 200
+            written += [f"{turn} before", f"{turn} after"]
+    with service(data) as client:
+        assert set(found(client, "word ship", "dense")) == {"a", "b", *written}
+    assert caplog.text.count("write refused") == 8
+
+
 def limited(size: int):
     """A Popen whose process cannot make a file longer than some bytes: what a full disk does to it."""
     import subprocess
