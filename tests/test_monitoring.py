@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import yaml
 from prometheus_client import REGISTRY
 
 from service import metrics, scrape
@@ -32,3 +33,19 @@ def test_every_metric_of_the_service_is_on_the_dashboard_or_known_not_to_be():
     shown = json.dumps(DASHBOARD)
     own = {family.name for family in REGISTRY.collect() if family.name.startswith(("dowse_", "http_server_"))}
     assert {name for name in own if name not in shown} == {"dowse_index_swap"}
+
+
+def test_refusals_are_no_quick_searches():
+    """Under load most requests are refused within a millisecond or two; the time of a search is that of the answers."""
+    (panel,) = [panel for panel in DASHBOARD["panels"] if panel["title"] == "Time of a search"]
+    assert len(panel["targets"]) == 3
+    assert all('http_response_status_code="200"' in target["expr"] for target in panel["targets"])
+
+
+def test_prometheus_has_the_key_that_it_is_given():
+    """Where keys are needed, `/metrics` needs one: Prometheus reads it where docker-compose.yml mounts it."""
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
+    (mounted,) = [each for each in services["prometheus"]["volumes"] if isinstance(each, dict)]
+    assert mounted["source"] == "${METRICS_KEY_FILE:-/dev/null}"
+    (job,) = yaml.safe_load((ROOT / "monitoring" / "prometheus.yml").read_text(encoding="utf-8"))["scrape_configs"]
+    assert job["authorization"] == {"credentials_file": mounted["target"]}
