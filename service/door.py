@@ -61,14 +61,16 @@ class Door:
             if "content-length" in headers or "transfer-encoding" in headers:
                 limit = self._settings.max_body_mb * 1_000_000 if asked and asked.large else access.ORDINARY
                 receive = await body.whole(headers, receive, limit, self._settings.body_seconds)
-            if closed:  # only now, for a connection that is closed upon an unread body resets, and the answer is lost
-                raise Problem(503, "draining", "The service is ending; ask another one", headers=body.CLOSE)
         except Problem as problem:
             await problems.response(Request(scope), problem)(scope, receive, send)
         except body.ClientGone:
             return
         else:
-            await self.app(scope, receive, send)
+            if closed:  # only now, for a connection that is closed upon an unread body resets, and the answer is lost
+                problem = Problem(503, "draining", "The service is ending; ask another one", headers=body.CLOSE)
+                await problems.response(Request(scope), problem)(scope, receive, send)
+            else:
+                await self.app(scope, receive, send)
 
     def _admit(self, scope: Scope, headers: Headers) -> access.Access | None:
         """Return what the route asks, None where there is no such route; put the caller into the scope.

@@ -68,7 +68,7 @@ class Server(uvicorn.Server):
             connection.end_when_answered()
         patience = self.config.timeout_graceful_shutdown or 0
         end = time.monotonic() + patience
-        while self.server_state.tasks and not self.force_exit and time.monotonic() < end:
+        while self.server_state.tasks and not self.force_exit and time.monotonic() < end:  # noqa: ASYNC110 - as uvicorn does
             await asyncio.sleep(0.05)
         self.config.timeout_graceful_shutdown = max(0, round(end - time.monotonic()))
         await super().shutdown(sockets)
