@@ -13,8 +13,10 @@ from fastapi import APIRouter, Depends, Request
 from indexer.classifier import Classifier, read_contract
 from indexer.manifest import Manifest
 from service import classify_schemas as schemas
+from service.admission import queued
 from service.problems import RESPONSES
 from service.published import Published
+from service.routes import QUEUED
 
 router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500, 503)})
 
@@ -34,8 +36,11 @@ def open_classifier(folder: Path, manifest: Manifest, cores: int | None = None) 
     return LiveClassifier(classifier, manifest)
 
 
-def live_classifier(request: Request) -> LiveClassifier:
-    """Return the live classifier: taken once per request; a problem that says what to run where there is none."""
+async def live_classifier(request: Request) -> LiveClassifier:
+    """Return the live classifier: taken once per request; a problem that says what to run where there is none.
+
+    A coroutine, for FastAPI calls a plain function in a thread.
+    """
     followed: Published[LiveClassifier] = request.app.state.classifier
     return followed.live
 
@@ -43,7 +48,8 @@ def live_classifier(request: Request) -> LiveClassifier:
 Live = Annotated[LiveClassifier, Depends(live_classifier)]
 
 
-@router.post("/classify", tags=["classify"], summary="Which labels apply?", responses={400: RESPONSES[400]})
+@router.post("/classify", tags=["classify"], summary="Which labels apply?", responses={400: RESPONSES[400], **QUEUED})
+@queued
 def classify(request: Request, live: Live, body: schemas.ClassifyRequest) -> schemas.ClassifyResponse:
     """Return the labels of texts with calibrated probabilities, by the classifier that was published last."""
     started = time.perf_counter()

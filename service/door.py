@@ -67,8 +67,8 @@ class Door:
             return
         else:
             if closed:  # only now, for a connection that is closed upon an unread body resets, and the answer is lost
-                problem = Problem(503, "draining", "The service is ending; ask another one", headers=body.CLOSE)
-                await problems.response(Request(scope), problem)(scope, receive, send)
+                ending = Problem(503, "draining", "The service is ending; ask another one", headers=body.CLOSE)
+                await problems.response(Request(scope), ending)(scope, receive, send)
             else:
                 await self.app(scope, receive, send)
 

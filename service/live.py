@@ -10,8 +10,9 @@ from pathlib import Path
 
 from indexer.errors import UserError
 from indexer.index import Index
-from indexer.live import Preparation, Sent, overlaid
+from indexer.live import Preparation, overlaid
 from indexer.writelog import WriteLog
+from indexer.writes import LiveDocument
 from service.problems import Problem
 
 log = logging.getLogger("dowse.service")
@@ -66,20 +67,32 @@ class LiveDocuments:
                     log.error("%s", error)  # noqa: TRY400 - the message says all that a traceback could
                 self._reported = str(error)
 
-    def write(self, documents: Sequence[Sent], deleted: Sequence[str]) -> tuple[Index, Index]:
+    @property
+    def preparation(self) -> Preparation:
+        """What makes passages and vectors of documents, for `write`.
+
+        Raises:
+            Problem: there is no index to write to.
+        """
+        if self._preparation is None:
+            raise not_ready()
+        return self._preparation
+
+    def write(self, recipe: str, documents: Sequence[LiveDocument], deleted: Sequence[str]) -> tuple[Index, Index]:
         """Write; return the index before and after. What was written is on the disk and visible when this returns.
+
+        Args:
+            recipe: of the `preparation` that has prepared the documents; the index may have become another since.
+            documents: to be added, or to replace those with the same ids.
+            deleted: ids.
 
         Raises:
             Problem: nothing could be written, and nothing was.
         """
-        if self._preparation is None:
-            raise not_ready()
-        preparation = self._preparation
-        prepared = preparation.prepare(documents)
         try:
             with self._lock, self._log.locked():
                 before = self._catch_up()
-                self._log.append(preparation.recipe, prepared, deleted)
+                self._log.append(recipe, documents, deleted)
                 return before, self._catch_up()
         except OSError as error:
             raise refused(error, self._log.folder) from error

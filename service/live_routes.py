@@ -4,53 +4,75 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterator
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import Response
 
 from indexer.feedback import FeedbackLog
 from indexer.fitting import column_types, fit_metadata
 from indexer.index import Index
-from indexer.live import Sent
+from indexer.live import Preparation, Sent
+from indexer.writes import LiveDocument
 from service import live_schemas as schemas
+from service.admission import Admission
 from service.live import LiveDocuments, refused
 from service.problems import RESPONSES, Problem
-from service.routes import Live, index_info
+from service.routes import QUEUED, Live, index_info
 from service.schemas import ProblemField
+from service.writing import queued_write, write
+
+TOGETHER = 16
+"""Documents whose vectors are made in one turn of the queue."""
 
 
-def may_write(request: Request) -> None:
+async def may_write(request: Request) -> None:
     """Refuse where the service was not started to be written to."""
     if not request.app.state.settings.writable:
         raise Problem(403, "not-writable", "This service takes no writes; start it with --writable or DOWSE_WRITABLE=1")
 
 
-def live_documents(request: Request) -> LiveDocuments:
+async def live_documents(request: Request) -> LiveDocuments:
     """Return what writes."""
     documents: LiveDocuments = request.app.state.searcher.documents
     return documents
 
 
 router = APIRouter(
-    responses={status: RESPONSES[status] for status in (403, 422, 500, 503, 507)}, dependencies=[Depends(may_write)]
+    responses={**{status: RESPONSES[status] for status in (403, 422, 500, 503, 507)}, **QUEUED},
+    dependencies=[Depends(may_write)],
 )
 Documents = Annotated[LiveDocuments, Depends(live_documents)]
 
 
-@router.put("/documents", tags=["write"], summary="Put documents")
-def put_documents(
-    request: Request, live: Live, documents: Documents, body: schemas.PutDocuments
-) -> schemas.WriteResponse:
-    """Add documents, or replace those with the same ids. They are on the disk and found when this answers."""
+@router.put("/documents", tags=["write"], summary="Put documents", response_model=schemas.WriteResponse)
+async def put_documents(request: Request, live: Live, documents: Documents, body: schemas.PutDocuments) -> Response:
+    """Add documents, or replace those with the same ids. They are on the disk and found when this answers.
+
+    Where it is answered with 429 or 504, nothing was written: their vectors are made first, a turn of the queue at a
+    time, and writing is the last turn, which is not given up once it has begun.
+    """
     started = time.perf_counter()
-    _check(live.index, body.documents)
-    sent = [Sent(each.id, each.title, each.text, each.metadata) for each in body.documents]
-    before, after = documents.write(sent, [])
-    replaced = sum(before.row_of(each.id) is not None for each in sent)
-    return _answer(request, after, started, put=len(sent), replaced=replaced)
+    admission: Admission = request.app.state.admission
+    preparation = documents.preparation
+    prepared: list[LiveDocument] = []
+    turns = _prepare(live.index, preparation, body.documents, prepared)
+    while not await admission.run(partial(next, turns), request.receive):
+        pass
+
+    def put() -> bytes:
+        before, after = documents.write(preparation.recipe, prepared, [])
+        replaced = sum(before.row_of(each.id) is not None for each in prepared)
+        answer = _answer(request, after, started, put=len(prepared), replaced=replaced)
+        return answer.model_dump_json(exclude_unset=True).encode()
+
+    return Response(await write(admission, put, request.receive), media_type="application/json")
 
 
 @router.delete("/documents", tags=["write"], summary="Delete documents")
+@queued_write
 def delete_documents(
     request: Request,
     documents: Documents,
@@ -62,11 +84,12 @@ def delete_documents(
     """Delete documents by id. Deleting one that is not there is no error: afterwards it is not there."""
     started = time.perf_counter()
     wanted = list(dict.fromkeys(ids))
-    before, after = documents.write([], wanted)
+    before, after = documents.write(documents.preparation.recipe, [], wanted)
     return _answer(request, after, started, deleted=sum(before.row_of(each) is not None for each in wanted))
 
 
 @router.post("/feedback", tags=["write"], summary="Say what was a good answer", responses={404: RESPONSES[404]})
+@queued_write
 def feedback(request: Request, live: Live, body: schemas.Feedback) -> schemas.FeedbackResponse:
     """Store that a document was opened for a query, or how well it answers: the trainer learns from it."""
     if live.index.row_of(body.document) is None:
@@ -77,6 +100,19 @@ def feedback(request: Request, live: Live, body: schemas.Feedback) -> schemas.Fe
     except OSError as error:
         raise refused(error, log.folder) from error
     return schemas.FeedbackResponse(stored=True, request_id=request.scope["request_id"])
+
+
+def _prepare(
+    index: Index, preparation: Preparation, documents: list[schemas.NewDocument], prepared: list[LiveDocument]
+) -> Iterator[bytes]:
+    """Check documents and add them to ``prepared`` with their vectors, some at a time; yield something at the end."""
+    _check(index, documents)
+    sent = [Sent(each.id, each.title, each.text, each.metadata) for each in documents]
+    for first in range(0, len(sent), TOGETHER):
+        if first:
+            yield b""
+        prepared += preparation.prepare(sent[first : first + TOGETHER])
+    yield b"prepared"
 
 
 def _check(index: Index, documents: list[schemas.NewDocument]) -> None:

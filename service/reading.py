@@ -17,9 +17,10 @@ from indexer.masked import MaskedModel
 from indexer.reading import Reading
 from service import reading_answers as answers
 from service import reading_schemas as schemas
+from service.admission import queued
 from service.problems import RESPONSES, Problem
 from service.published import Published
-from service.routes import PAGE, PAGE_HEADERS, serving
+from service.routes import PAGE, PAGE_HEADERS, QUEUED, serving
 from service.schemas import ProblemField
 
 router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500, 503)})
@@ -46,8 +47,8 @@ def published(request: Request) -> Published[Masked]:
     return followed
 
 
-def live_masked(request: Request) -> Masked:
-    """Return the live masked-language model: taken once per request."""
+async def live_masked(request: Request) -> Masked:
+    """Return the live masked-language model: taken once per request; a coroutine, to do without a thread."""
     return published(request).live
 
 
@@ -79,7 +80,8 @@ def info(request: Request) -> schemas.ModelInfo:
     )
 
 
-@router.post("/fill-mask", tags=["model"], summary="Which words stand behind the masks?")
+@router.post("/fill-mask", tags=["model"], summary="Which words stand behind the masks?", responses=QUEUED)
+@queued
 def fill_mask(request: Request, live: Live, body: schemas.FillMaskRequest) -> schemas.FillMaskResponse:
     """Return the words that the masked-language model expects behind each mask of a text, with their probabilities."""
     started = time.perf_counter()
@@ -97,7 +99,8 @@ def fill_mask(request: Request, live: Live, body: schemas.FillMaskRequest) -> sc
     )
 
 
-@router.post("/model/read", tags=["model"], summary="How is a text read?")
+@router.post("/model/read", tags=["model"], summary="How is a text read?", responses=QUEUED)
+@queued
 def read(request: Request, live: Live, body: schemas.ReadRequest) -> schemas.ReadResponse:
     """Return a text's word pieces, what is expected in the places of its hidden words, and one head's attention."""
     started = time.perf_counter()
@@ -120,7 +123,8 @@ def read(request: Request, live: Live, body: schemas.ReadRequest) -> schemas.Rea
     )
 
 
-@router.post("/model/compare", tags=["model"], summary="Does a word mean the same in two texts?")
+@router.post("/model/compare", tags=["model"], summary="Does a word mean the same in two texts?", responses=QUEUED)
+@queued
 def compare(request: Request, body: schemas.CompareRequest) -> schemas.CompareResponse:
     """Return the cosine of the contextual vectors of each word that two texts share, and the cosine of the texts.
 

@@ -34,6 +34,9 @@ class Dowse(Transport):
     ) -> models.WriteResponse:
         """Add documents, or replace those with the same ids. They are on the disk and found when this answers.
 
+        Where it is answered with 429 or 504, nothing was written: their vectors are made first, a turn of the queue at a
+        time, and writing is the last turn, which is not given up once it has begun.
+
         Args:
             documents: written together: all of them or none
         """
@@ -348,6 +351,9 @@ class AsyncDowse(AsyncTransport):
         self, documents: Sequence[models.NewDocument] | Sequence[Mapping[str, Any]]
     ) -> models.WriteResponse:
         """Add documents, or replace those with the same ids. They are on the disk and found when this answers.
+
+        Where it is answered with 429 or 504, nothing was written: their vectors are made first, a turn of the queue at a
+        time, and writing is the last turn, which is not given up once it has begun.
 
         Args:
             documents: written together: all of them or none

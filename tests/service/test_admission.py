@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from types import SimpleNamespace
 
 import pytest
 from starlette.testclient import TestClient
@@ -202,17 +203,36 @@ def held(monkeypatch):
     gate.set()
 
 
-def test_the_service_refuses_what_it_cannot_queue(built_data, held):
+WORKING = [
+    ("POST", "/search", SEARCH),
+    ("GET", "/search?q=cat", None),
+    ("POST", "/search/batch", {"searches": [SEARCH]}),
+    ("POST", "/similar", {"ids": ["a"]}),
+    ("GET", "/documents/a", None),
+    ("GET", "/documents/a/similar", None),
+    ("POST", "/classify", {"texts": ["cat"]}),
+    ("POST", "/fill-mask", {"text": "a [MASK]"}),
+    ("POST", "/model/read", {"text": "cat"}),
+    ("POST", "/model/compare", {"first": "cat", "second": "dog"}),
+    ("PUT", "/documents", {"documents": [{"id": "x", "text": "cat"}]}),
+    ("DELETE", "/documents?id=a", None),
+    ("POST", "/feedback", {"query": "cat", "document": "a", "click": True}),
+]
+
+
+def test_the_service_refuses_what_it_cannot_queue(reading_data, held):
     """Over HTTP: 429 with Retry-After while the only thread is held, for every route that works; health checks answer."""
-    settings = ServiceSettings(data=built_data, cores=1, queue=0)
-    with TestClient(create_app(settings)) as client:
+    app = create_app(ServiceSettings(data=reading_data, cores=1, queue=0, writable=True))
+    with TestClient(app) as client:
+        app.state.classifier = SimpleNamespace(live=None)  # there is one, which nobody gets to ask
         gate, entered = held()
         answers = []
         first = threading.Thread(target=lambda: answers.append(client.post("/search", json=SEARCH)))
         first.start()
         assert entered.wait(60)
-        for refused in (client.post("/search", json=SEARCH), client.get("/search?q=cat"), client.get("/documents/a")):
-            assert refused.status_code == 429
+        for method, path, body in WORKING:
+            refused = client.request(method, path, json=body)
+            assert refused.status_code == 429, path
             assert refused.headers["Retry-After"] == "1"
             assert refused.json()["type"] == "urn:dowse:problem:overloaded"
         assert client.get("/readyz").status_code == 200

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from indexer.live import Preparation
+from indexer.writelog import WriteLog
 from service.app import create_app
 from service.settings import ServiceSettings
 
@@ -108,6 +110,39 @@ def test_writes_are_off_by_default(data, publish):
             assert answer.status_code == 403
             assert "--writable" in answer.json()["detail"]
     assert not (data / "live").exists()
+
+
+def test_a_write_is_not_refused_and_yet_applied(data, publish, monkeypatch):
+    """Before it is begun, a write that takes too long is a 504 and nothing is written; once it has begun, it is answered."""
+    publish(CATS, data)
+    gate = threading.Event()
+
+    def slow(work):
+        return lambda *args: (gate.wait(60), work(*args))[1]
+
+    with service(data, deadline_seconds=0.3) as client:
+        with monkeypatch.context() as patched:
+            patched.setattr(Preparation, "prepare", slow(Preparation.prepare))
+            assert client.put("/documents", json={"documents": [STORM]}).status_code == 504
+            gate.set()
+        gate.clear()
+        monkeypatch.setattr(WriteLog, "append", slow(WriteLog.append))
+        threading.Timer(0.6, gate.set).start()
+        answer = client.put("/documents", json={"documents": [{"id": "a", "text": "The horse."}]}).json()
+        assert (answer["put"], answer["index"]["generation"][-2:]) == (1, ".1")
+        assert client.get("/documents/s").status_code == 404
+
+
+def test_many_documents_are_put_together(data, publish):
+    """More documents than are prepared in one turn are written by one write, with their own vectors each."""
+    publish(CATS, data)
+    words = ("cat", "dog", "king", "ship")
+    documents = [{"id": f"{words[number % 4]}-{number}", "text": f"The {words[number % 4]}."} for number in range(40)]
+    with service(data) as client:
+        answer = client.put("/documents", json={"documents": documents}).json()
+        assert (answer["put"], answer["index"]["generation"][-2:]) == (40, ".1")
+        for word in words:
+            assert {each.split("-")[0] for each in found(client, f"The {word}.", "dense")[:10]} == {word}
 
 
 def test_metadata_must_fit_the_index(data, publish):
