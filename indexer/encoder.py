@@ -127,6 +127,24 @@ class Encoder:
         self._known.put(query, vector)
         return vector
 
+    def encode_together(self, queries: Sequence[str]) -> Vectors:
+        """Encode a few queries of similar length in one call on one core; return shape (len(queries), dimension)."""
+        vectors = np.empty((len(queries), self.contract.dimension), dtype=np.float32)
+        new = []
+        for row, query in enumerate(queries):
+            if (known := self._known.get(query)) is None:
+                new.append(row)
+            else:
+                vectors[row] = known
+        if new:
+            with self._lock:
+                self._met = time.monotonic()
+            tokens = self._tokenizer.encode_batch([self.contract.query_prompt + queries[row] for row in new])
+            vectors[new] = self._run(self._narrow, [each.ids for each in tokens])
+            for row in new:
+                self._known.put(queries[row], vectors[row])
+        return vectors
+
     def encode_documents(self, texts: Sequence[str]) -> Vectors:
         """Encode texts of the corpus, the document prompt included; return shape (len(texts), dimension).
 

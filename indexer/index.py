@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,7 +42,7 @@ class ArrowFile:
         self._columns: dict[tuple[str, ...], pa.ChunkedArray] = {}
         self.batches = [self._reader.get_batch(number) for number in range(self._reader.num_record_batches)]
         # To look a column up by its name takes longer than to read a value of it.
-        self._cells = {name: [batch.column(name) for batch in self.batches] for name in self.schema.names}
+        self._cells = {name: [cells(batch.column(name)) for batch in self.batches] for name in self.schema.names}
 
     def __len__(self) -> int:
         return sum(batch.num_rows for batch in self.batches)
@@ -51,7 +51,7 @@ class ArrowFile:
         """Return the named columns of one row as Python values."""
         size = self.batches[0].num_rows
         batch, offset = divmod(row, size)
-        return {column: to_python(self._cells[column][batch][offset]) for column in columns}
+        return {column: self._cells[column][batch](offset) for column in columns}
 
     def rows(self, columns: list[str]) -> Iterator[dict[str, Any]]:
         """Yield the named columns of all rows as Python values, one batch in memory at a time."""
@@ -75,6 +75,21 @@ class ArrowFile:
         """Return a whole column of integers, shape (rows,)."""
         parts = [batch.column(column).to_numpy() for batch in self.batches]
         return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, dtype=np.int64)
+
+
+def cells(column: pa.Array) -> Callable[[int], Any]:
+    """Return a function that gives the value of a row as Python has it.
+
+    Strings are taken from where they lie in the file, which takes a third of the time of Arrow's own way.
+    """
+    _, bounds, data = column.buffers() if pa.types.is_string(column.type) else (None, None, None)
+    if bounds is None or data is None:
+        return lambda row: to_python(column[row])
+    ends, text = memoryview(bounds).cast("i")[column.offset :], memoryview(data)
+    if not column.null_count:
+        return lambda row: str(text[ends[row] : ends[row + 1]], "utf-8")
+    null = column.is_null().to_numpy(zero_copy_only=False)
+    return lambda row: None if null[row] else str(text[ends[row] : ends[row + 1]], "utf-8")
 
 
 def to_python(scalar: pa.Scalar) -> Any:
@@ -190,7 +205,7 @@ class Index:
         """Number of the last write that was folded into the index when it was built; 0 for none."""
         return int(self.manifest.config.get("folded", 0))
 
-    @property
+    @cached_property
     def fusion(self) -> Fusion:
         """The index's own way of combining the legs."""
         return Fusion.model_validate(self.manifest.config["fusion"])

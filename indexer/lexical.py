@@ -172,10 +172,7 @@ class LexicalIndex:
         None where there may be more than `FEW_HITS`: then it is quicker to `search` for the best, and to ask for the
         `scores` of others.
         """
-        terms = [(name, term) for name, _, analyzer in self.fields() for term in dict.fromkeys(analyzer.analyze(query))]
-        if len(self) > FEW_HITS and sum(self._searcher.doc_freq(*term) for term in terms) > FEW_HITS:
-            return None
-        return self._search(self._any_term(query), len(self))
+        return self._search(self._any_term(query), len(self)) if self._hits_at_most(query, FEW_HITS) else None
 
     def scores(self, query: str, documents: Rows) -> Scores:
         """Return the BM25 score of each of ``documents``, shape (len(documents),); 0 where no term occurs."""
@@ -217,6 +214,12 @@ class LexicalIndex:
         document.add_text("body", text)
         found = [(span.start, span.end) for span in snippets.snippet_from_doc(document).highlighted()]
         return code_points(text, merged(found))
+
+    def _hits_at_most(self, query: str, count: int) -> bool:
+        if len(self) <= count:
+            return True
+        terms = [(name, term) for name, _, analyzer in self.fields() for term in dict.fromkeys(analyzer.analyze(query))]
+        return sum(self.document_frequency(*term) for term in terms) <= count
 
     def _any_term(self, query: str) -> tantivy.Query:
         words = [self._term("body", term) for term in self.terms(query)]

@@ -24,8 +24,8 @@ from indexer.index import Document, Index
 
 Mode = Literal["hybrid", "dense", "lexical"]
 Numbers = npt.NDArray[np.float64]
-Near = tuple[Rows, Vectors]
-"""Rows and cosines of the documents nearest to a query, best first."""
+Near = tuple[Rows, Vectors, Rows]
+"""Rows and cosines of the documents nearest to a query, best first, and the best passage of each."""
 SIDE_BY_SIDE = 20_000
 """From so many documents on the lexical leg has a thread of its own; with fewer, handing it over takes longer than it."""
 _lexical_threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="lexical")
@@ -60,6 +60,8 @@ class Ranking:
     scores: Numbers = field(default_factory=lambda: np.empty(0))
     dense: Numbers | None = None
     lexical: Numbers | None = None
+    passages: Rows | None = None
+    """The passage of each candidate that is nearest to the query's vector, where there is one."""
     vector: Vectors | None = None
     query: str = ""
     timings: dict[str, float] = field(default_factory=dict)
@@ -133,11 +135,11 @@ class Retriever:
             with ranking.timed("encode"):
                 ranking.vector = self.index.encoder.encode_query(query) if vector is None else vector
             with ranking.timed("dense"):
-                rows, cosines = near or self._nearest_documents(ranking.vector, depth, allowed)
+                rows, cosines, passages = near or self._nearest_documents(ranking.vector, depth, allowed)
         if mode != "dense":
             leg, ranking.timings["lexical"] = words.result() if words else self._lexical(query, depth, allowed)
         if mode == "dense":
-            return self._ordered(ranking, rows, cosines, dense=cosines)
+            return self._ordered(ranking, rows, cosines, dense=cosines, passages=passages)
         if mode == "lexical":
             return self._ordered(ranking, leg.rows[:depth], leg.scores[:depth], lexical=leg.scores[:depth])
         with ranking.timed("lexical"):
@@ -150,11 +152,12 @@ class Retriever:
             only_words = np.ones(len(leg.rows), dtype=bool)
             only_words[places[found]] = False
             more = np.flatnonzero(only_words[:depth])
-            cosines = np.concatenate([cosines, self._cosines(ranking.vector, leg.rows[more])])
+            more_cosines, more_passages = self._best_passages(ranking.vector, leg.rows[more])
+            cosines, passages = np.concatenate([cosines, more_cosines]), np.concatenate([passages, more_passages])
         with ranking.timed("fuse"):
             rows, bm25 = np.concatenate([rows, leg.rows[more]]), np.concatenate([bm25, leg.scores[more]])
             scores = fuse(fusion or self.index.fusion, cosines.astype(np.float64), bm25)
-            return self._ordered(ranking, rows, scores, dense=cosines, lexical=bm25)
+            return self._ordered(ranking, rows, scores, dense=cosines, lexical=bm25, passages=passages)
 
     def nearest(self, vectors: Vectors, candidates: int | None = None) -> list[Near]:
         """Return the nearest documents of many queries at once, for `search`; ``vectors`` has shape (queries, dimension)."""
@@ -176,7 +179,7 @@ class Retriever:
             own = np.arange(self.index.first_passage[row], self.index.first_passage[row + 1])
             best: dict[int, float] = {}
             for vector in self.index.dense.vectors(own):
-                rows, cosines = self._nearest_documents(vector, depth, allowed)
+                rows, cosines, _ = self._nearest_documents(vector, depth, allowed)
                 for other, cosine in zip(rows.tolist(), cosines.tolist(), strict=True):
                     if other != row:
                         best[other] = max(cosine, best.get(other, -2.0))
@@ -197,9 +200,8 @@ class Retriever:
         """
         with ranking.timed("fetch"):
             chosen = np.fromiter(places, dtype=np.int64)
-            rows = ranking.rows[chosen]
-            documents = [self.index.document(row) for row in rows.tolist()]
-            passages = self._best_passages(ranking, rows, documents)
+            documents = [self.index.document(row) for row in ranking.rows[chosen].tolist()]
+            passages = self._passages_to_show(ranking, chosen, documents)
             dense = _legs(ranking.dense, chosen) if explain else None
             # A BM25 score of 0 means that no term of the query occurs: the leg has not found the document at all.
             lexical = _legs(ranking.lexical, chosen, absent=0.0) if explain else None
@@ -230,8 +232,8 @@ class Retriever:
             leg = Words(every[0][kept], every[1][kept], complete=True)
         return leg, (time.perf_counter() - started) * 1e3
 
-    def _nearest_documents(self, vector: Vectors, depth: int, allowed: Allowed | None = None) -> tuple[Rows, Vectors]:
-        """Return rows and cosines of the ``depth`` nearest documents: as many passages are read as that takes."""
+    def _nearest_documents(self, vector: Vectors, depth: int, allowed: Allowed | None = None) -> Near:
+        """Return the ``depth`` nearest documents: as many passages are read as that takes."""
         there_are = len(self.index.dense) if allowed is None else allowed.passage_count
         passages = self._passages_for(depth, allowed)
         while True:
@@ -252,24 +254,30 @@ class Retriever:
         if len(documents) < depth and len(found) < there_are:
             return None
         order = np.sort(first)[:depth]  # places in `found`, which is best first
-        return self.index.document_of[found[order]], cosines[order]
+        return self.index.document_of[found[order]], cosines[order], found[order]
 
-    def _cosines(self, vector: Vectors | None, rows: Rows) -> Vectors:
-        """Return the cosine of the best passage of each document of ``rows``, shape (len(rows),)."""
+    def _best_passages(self, vector: Vectors | None, rows: Rows) -> tuple[Vectors, Rows]:
+        """Return cosine and row of the best passage of each document of ``rows``, both of shape (len(rows),)."""
         if vector is None or not len(rows):
-            return np.empty(0, dtype=np.float32)
-        lengths = self.index.first_passage[rows + 1] - self.index.first_passage[rows]
-        cosines = self.index.dense.scores(vector, passages_of(rows, self.index.first_passage))
-        best: Vectors = np.maximum.reduceat(cosines, np.cumsum(lengths) - lengths)
-        return best
+            return np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64)
+        passages = passages_of(rows, self.index.first_passage)
+        cosines = self.index.dense.scores(vector, passages)
+        if len(passages) == len(rows):
+            return cosines, passages
+        document = np.repeat(np.arange(len(rows)), self.index.first_passage[rows + 1] - self.index.first_passage[rows])
+        best = np.lexsort((-cosines, document))  # by document, the best passage of each first
+        first = best[np.searchsorted(document, np.arange(len(rows)))]
+        return cosines[first], passages[first]
 
     def _ordered(
         self,
         ranking: Ranking,
         rows: Rows,
         scores: npt.NDArray[np.floating],
+        *,
         dense: npt.NDArray[np.floating] | None = None,
         lexical: npt.NDArray[np.floating] | None = None,
+        passages: Rows | None = None,
     ) -> Ranking:
         order = np.argsort(-scores)
         best_first = scores[order]
@@ -279,30 +287,26 @@ class Retriever:
         ranking.scores = scores[order].astype(np.float64)
         ranking.dense = None if dense is None else dense[order].astype(np.float64)
         ranking.lexical = None if lexical is None else lexical[order].astype(np.float64)
+        ranking.passages = None if passages is None else passages[order]
         return ranking
 
-    def _best_passages(self, ranking: Ranking, rows: Rows, documents: list[Document]) -> list[int]:
-        """Return of each document the passage nearest to the query's vector or, without one, that with most of its terms."""
-        first = self.index.first_passage[rows]
-        lengths = self.index.first_passage[rows + 1] - first
-        best: list[int] = first.tolist()
-        several = np.flatnonzero(lengths > 1).tolist()
-        if not several:
-            return best
-        if ranking.vector is None:
-            for place in several:
-                best[place] += self._fullest(ranking.query, documents[place], first[place], lengths[place])
-            return best
-        cosines = self.index.dense.scores(ranking.vector, passages_of(rows[several], self.index.first_passage))
-        parts = np.split(cosines, np.cumsum(lengths[several])[:-1])
-        for place, part in zip(several, parts, strict=True):
-            best[place] += int(np.argmax(part))
-        return best
+    def _passages_to_show(self, ranking: Ranking, places: Rows, documents: list[Document]) -> list[int]:
+        """Return of each hit the passage nearest to the query's vector or, without one, that with most of its terms."""
+        rows = ranking.rows[places]
+        if ranking.passages is not None:
+            return ranking.passages[places].tolist()  # type: ignore[no-any-return]
+        if ranking.vector is not None:
+            return self._best_passages(ranking.vector, rows)[1].tolist()  # type: ignore[no-any-return]
+        first, end = self.index.first_passage[rows].tolist(), self.index.first_passage[rows + 1].tolist()
+        return [
+            start if stop - start == 1 else start + self._fullest(ranking.query, document, start, stop - start)
+            for start, stop, document in zip(first, end, documents, strict=True)
+        ]
 
     def _fullest(self, query: str, document: Document, first: int, count: int) -> int:
         """Return which of a document's passages has most terms of the query, counted from its first."""
         wanted = set(self.index.lexical.terms(query))
-        slices = [slice(*self.index.passage_offsets(int(first) + passage)) for passage in range(count)]
+        slices = [slice(*self.index.passage_offsets(first + passage)) for passage in range(count)]
         shared = [len(wanted.intersection(self.index.lexical.terms(document.text[each]))) for each in slices]
         return int(np.argmax(shared))
 

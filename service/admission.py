@@ -8,15 +8,12 @@ many as queries can be encoded side by side: more would only share the same core
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import wraps
-from queue import SimpleQueue
 from typing import Any, ParamSpec, cast
 
 from fastapi import Request
@@ -25,6 +22,7 @@ from pydantic import BaseModel
 from starlette.types import Receive
 
 from service import metrics
+from service.jobs import Job, Jobs, WaitingQuery, encode
 from service.problems import Problem
 
 log = logging.getLogger("dowse.service")
@@ -32,17 +30,6 @@ log = logging.getLogger("dowse.service")
 Arguments = ParamSpec("Arguments")
 UNWATCHED = 0.02
 """Seconds for which nobody looks whether the client is still there: most answers are ready by then."""
-
-
-@dataclass(eq=False)
-class Job:
-    """One request's work. ``abandoned`` is set where nobody waits for the answer any more."""
-
-    work: Callable[[], bytes]
-    answer: asyncio.Future[bytes]
-    context: contextvars.Context = field(default_factory=contextvars.copy_context)
-    submitted: float = field(default_factory=time.perf_counter)
-    abandoned: bool = False
 
 
 class Admission:
@@ -58,24 +45,24 @@ class Admission:
         self._room = threads + waiting
         self._deadline = deadline
         self._open = 0  # touched by the event loop alone
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._jobs = Jobs(threads)
         self._threads = [threading.Thread(target=self._serve, name=f"search-{n}", daemon=True) for n in range(threads)]
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
         """Let the threads end once they have finished what is queued."""
-        for _ in self._threads:
-            self._jobs.put(None)
+        self._jobs.close()
         for thread in self._threads:
             thread.join()
 
-    async def run(self, work: Callable[[], bytes], receive: Receive) -> bytes:
+    async def run(self, work: Callable[[], bytes], receive: Receive, query: WaitingQuery | None = None) -> bytes:
         """Do ``work`` in a thread when it is this request's turn and return what it returns.
 
         Args:
             work: takes no arguments; its exceptions are raised here.
             receive: the request's, which tells when the client hangs up.
+            query: what may be encoded with others before; the work has to look whether it was.
 
         Raises:
             Problem: the queue is full, the deadline has passed, or the client is gone.
@@ -84,7 +71,7 @@ class Admission:
             metrics.REJECTED.labels("full").inc()
             detail = f"{self._open} requests are waiting or at work, which is as many as there may be; ask again in 1 s"
             raise Problem(429, "overloaded", detail, headers={"Retry-After": "1"})
-        job = Job(work, asyncio.get_running_loop().create_future())
+        job = Job(work, asyncio.get_running_loop().create_future(), query)
         self._open += 1
         metrics.QUEUED.inc()
         self._jobs.put(job)
@@ -113,18 +100,25 @@ class Admission:
         raise Problem(504, "deadline", f"There was no answer within {self._deadline:g} s; ask again later")
 
     def _serve(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            metrics.QUEUED.dec()
-            metrics.QUEUE_SECONDS.observe(time.perf_counter() - job.submitted)
-            content, error = b"", None
-            if not job.abandoned:
-                try:
-                    content = job.context.run(job.work)
-                except BaseException as raised:  # noqa: BLE001 - raised again where the request waits for it
-                    error = raised
-            with suppress(RuntimeError):  # the loop has ended, and with it everybody who waited
-                job.answer.get_loop().call_soon_threadsafe(self._finish, job, content, error)
-            del job, content, error
+        while jobs := self._jobs.take():
+            taken = time.perf_counter()
+            for job in jobs:
+                metrics.QUEUED.dec()
+                metrics.QUEUE_SECONDS.observe(taken - job.submitted)
+            encode(jobs)
+            while jobs:
+                self._work(jobs.pop(0))
+            self._jobs.done()
+
+    def _work(self, job: Job) -> None:
+        content, error = b"", None
+        if not job.abandoned:
+            try:
+                content = job.context.run(job.work)
+            except BaseException as raised:  # noqa: BLE001 - raised again where the request waits for it
+                error = raised
+        with suppress(RuntimeError):  # the loop has ended, and with it everybody who waited
+            job.answer.get_loop().call_soon_threadsafe(self._finish, job, content, error)
 
     def _finish(self, job: Job, content: bytes, error: BaseException | None) -> None:
         self._open -= 1
@@ -149,15 +143,34 @@ def queued(work: Callable[Arguments, BaseModel]) -> Callable[Arguments, Awaitabl
     Its answer becomes JSON there too, without the fields that were not set. FastAPI documents the model that the
     function says it returns, and does not check once more what was checked when the model was made.
     """
+    return _route(work, lambda *_args, **_kwargs: None)
 
+
+def queued_query(
+    query_of: Callable[Arguments, WaitingQuery | None],
+) -> Callable[[Callable[Arguments, BaseModel]], Callable[Arguments, Awaitable[Response]]]:
+    """Make a `queued` route of a function whose query may be encoded together with those of other requests.
+
+    Args:
+        query_of: returns the query, given what the function is given; the function finds it again as
+            ``request.scope["query"]``, with its vector if it was encoded.
+    """
+    return lambda work: _route(work, query_of)
+
+
+def _route(
+    work: Callable[Arguments, BaseModel], query_of: Callable[Arguments, WaitingQuery | None]
+) -> Callable[Arguments, Awaitable[Response]]:
     @wraps(work)
     async def route(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Response:
         request = cast("Request", kwargs["request"])
         admission: Admission = request.app.state.admission
+        request.scope["query"] = query = query_of(*args, **kwargs)
 
         def content() -> bytes:
             return work(*args, **kwargs).model_dump_json(exclude_unset=True).encode()
 
-        return Response(await admission.run(content, request.receive), media_type="application/json")
+        answer = await admission.run(content, request.receive, query)
+        return Response(answer, media_type="application/json")
 
     return route

@@ -80,6 +80,8 @@ def check_columns(index: Index, asked: Arrangement, where: str) -> None:
     Raises:
         Problem: names the field and lists the columns.
     """
+    if not asked.fields and asked.group_by is None:
+        return
     columns = index.metadata_types
     for name in asked.fields or []:
         if name not in columns:

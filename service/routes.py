@@ -19,9 +19,10 @@ from indexer.index import Index
 from indexer.retrieval import Hit, Mode, Near, Ranking, Retriever
 from indexer.spelling import suggestion
 from service import filtering, schemas, tenants
-from service.admission import queued
+from service.admission import queued, queued_query
 from service.arrange import arrange, check_columns
 from service.highlight import highlights
+from service.jobs import WaitingQuery
 from service.metrics import observe_stages
 from service.model import REPORT_JSON, REPORT_PAGE
 from service.problems import RESPONSES, Problem
@@ -64,18 +65,26 @@ async def live_retriever(request: Request) -> Retriever:
 Live = Annotated[Retriever, Depends(live_retriever)]
 
 
+def _to_encode(request: Request, live: Retriever, body: schemas.SearchRequest) -> WaitingQuery | None:  # noqa: ARG001
+    return None if body.mode == "lexical" else WaitingQuery(live.index.encoder, body.query)
+
+
+def _to_encode_of(request: Request, live: Retriever, query: schemas.SearchQuery) -> WaitingQuery | None:  # noqa: ARG001
+    return None if query.mode == "lexical" else WaitingQuery(live.index.encoder, query.q)
+
+
 @router.post("/search", tags=["search"], summary="Search", responses={400: RESPONSES[400], **QUEUED})
-@queued
+@queued_query(_to_encode)
 def post_search(request: Request, live: Live, body: schemas.SearchRequest) -> schemas.SearchResponse:
     """Rank the documents of the index for a query."""
-    return answer_search(request, live, body, "body")
+    return answer_search(request, live, body, "body", encoded=request.scope["query"])
 
 
 @router.get("/search", tags=["search"], summary="Search, with a query string", responses=QUEUED)
-@queued
+@queued_query(_to_encode_of)
 def get_search(request: Request, live: Live, query: Annotated[schemas.SearchQuery, Query()]) -> schemas.SearchResponse:
     """Rank the documents of the index for a query: the same as `POST /search`, for links and for a browser."""
-    return answer_search(request, live, query.request(), "query")
+    return answer_search(request, live, query.request(), "query", encoded=request.scope["query"])
 
 
 @router.get(
@@ -181,6 +190,7 @@ def answer_search(
     *,
     vector: Vectors | None = None,
     near: Near | None = None,
+    encoded: WaitingQuery | None = None,
 ) -> schemas.SearchResponse:
     """Answer one search.
 
@@ -191,14 +201,19 @@ def answer_search(
         where: the part of the request that it stands in, for errors: ``body``, ``query``.
         vector: the query's, where it was encoded already.
         near: the neighbours of ``vector``, where they were found already.
+        encoded: the query, where it may have been encoded with others while it waited.
     """
     started = time.perf_counter()
+    if encoded and encoded.vector is not None:
+        vector = encoded.vector
     check_columns(live.index, asked, where)
     own = live.index.fusion
     fusion = own.model_copy(update=asked.fusion.model_dump(exclude_unset=True)) if asked.fusion else own
     allowed = filtering.allowed(asked.filter, live.index, where)
     counted = filtering.counts(asked, live.index, allowed, where)
     ranking = live.search(asked.query, asked.mode, fusion, vector=vector, near=near, allowed=allowed)
+    if encoded and vector is not None:
+        ranking.timings["encode"] = encoded.milliseconds
     reranking = Reranking(request.app.state.reranker, live, ranking, asked.rerank) if asked.rerank else None
     results = arranged(request, live, ranking, asked, asked.mode, explain=asked.explain, reranking=reranking)
     found = page_of(request, live, ranking, results, started)
