@@ -14,11 +14,12 @@ import socket
 
 import typer
 
-from indexer.errors import UserError, run
+from indexer.errors import run
 from indexer.progress import say
 from indexer.settings import options
 from service import keys_cli, logs
 from service.exposure import check_exposure
+from service.listener import listen, reserve
 from service.settings import ServiceSettings
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
@@ -34,32 +35,24 @@ def serve(context: typer.Context, settings: ServiceSettings) -> None:
     """
     if context.invoked_subcommand:
         return
-    import uvicorn
-
-    from service.app import create_app
-    from service.protocol import LimitedProtocol
-    from service.server import Server
-
     logs.configure(settings.log_format)
     if warning := check_exposure(settings):
         say(f"warning: {warning}")
+    if settings.workers > 1:
+        from service.workers import supervise
+
+        reserved = reserve(settings.host, settings.port)
+        supervise(settings, reserved, lambda: announce(settings.host, reserved, f"{settings.workers} workers, "))
+        return
+    from service.app import create_app
+    from service.server import Server
+
     application = create_app(settings)
     listener = listen(settings.host, settings.port)
-    config = uvicorn.Config(
-        application,
-        http=LimitedProtocol,
-        server_header=False,
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        timeout_graceful_shutdown=10,
-    )
-    address = f"[{settings.host}]" if ":" in settings.host else settings.host
-    say(f"http://{address}:{listener.getsockname()[1]}  (API at /docs, Ctrl-C ends)")
+    announce(settings.host, listener)
     # On Ctrl-C uvicorn first shuts down and then raises what it has caught.
     with contextlib.suppress(KeyboardInterrupt):
-        state = application.state
-        Server(config, state.draining, state.closed, settings.drain_seconds).run(sockets=[listener])
+        Server(application, settings.drain_seconds).run(sockets=[listener])
 
 
 @app.command()
@@ -77,19 +70,10 @@ def check(settings: ServiceSettings) -> None:
     raise typer.Exit(int(any(finding.level == "problem" for finding in found)))
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; raise `UserError` where the address is taken or not of this machine."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family, backlog=512)
-    except OSError as error:
-        raise UserError(
-            f"--host {host} --port {port}: {error.strerror or error}; choose another with --port"
-        ) from error
-    # Connections inherit this. asyncio does it by itself only for sockets that it has opened; without it every answer
-    # on a kept connection waits 40 ms for the client's delayed acknowledgement.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
+def announce(host: str, listener: socket.socket, who: str = "") -> None:
+    """Say where the service listens, and, in between, ``who`` answers."""
+    address = f"[{host}]" if ":" in host else host
+    say(f"http://{address}:{listener.getsockname()[1]}  (API at /docs, {who}Ctrl-C ends)")
 
 
 if __name__ == "__main__":

@@ -87,6 +87,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     )
     app.state.draining = threading.Event()
     app.state.closed = threading.Event()
+    app.state.metrics_folder = None  # that of the workers, where there are several
     docs.install(app)
     app.include_router(similar.of_document)
     app.include_router(routes.router)

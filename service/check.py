@@ -44,7 +44,8 @@ def findings(settings: ServiceSettings) -> Iterator[Finding]:
     else:
         yield Finding("ok", f"{settings.data}: can be read")
         yield from _disk(settings)
-        yield from _index(settings.data)
+        yield from _index(settings)
+    yield from _workers(settings)
     yield from _keys(settings.key_file)
     yield _exposure(settings)
     yield _port(settings)
@@ -76,8 +77,9 @@ def _disk(settings: ServiceSettings) -> Iterator[Finding]:
             yield Finding("problem", f"--writable, but this user may not write to {folder}; chown it, or start without")
 
 
-def _index(data: Path) -> Iterator[Finding]:
+def _index(settings: ServiceSettings) -> Iterator[Finding]:
     """Check the live index and its model as the service does before it opens them: every byte."""
+    data = settings.data
     try:
         indexes, models = Store("index", data), Store("model", data)
         live = indexes.current_id()
@@ -93,7 +95,7 @@ def _index(data: Path) -> Iterator[Finding]:
         "ok", f"index {live}: {index.counts['documents']:,} documents, all files of it and its model as published"
     )
     yield from _versions(index)
-    yield _memory(index, model)
+    yield _memory(index, model, settings.workers)
 
 
 def _versions(index: Manifest) -> Iterator[Finding]:
@@ -109,9 +111,9 @@ def _versions(index: Manifest) -> Iterator[Finding]:
             )
 
 
-def _memory(index: Manifest, model: Manifest) -> Finding:
+def _memory(index: Manifest, model: Manifest, workers: int) -> Finding:
     graphs = max((entry.size for name, entry in model.files.items() if name.startswith("onnx/")), default=0)
-    needed = PROCESS + 2 * graphs + sum(entry.size for entry in index.files.values())
+    needed = workers * (PROCESS + 2 * graphs) + sum(entry.size for entry in index.files.values())  # which they share
     free = available_memory()
     if free is None:
         return Finding("ok", f"the service takes some {_megabytes(needed)} of memory")
@@ -130,6 +132,12 @@ def available_memory() -> int | None:
     if most.exists() and taken.exists() and (text := most.read_text(encoding="utf-8").strip()) != "max":
         limits.append(max(0, int(text) - int(taken.read_text(encoding="utf-8"))))
     return min(limits, default=None)
+
+
+def _workers(settings: ServiceSettings) -> Iterator[Finding]:
+    cores = settings.cores or len(os.sched_getaffinity(0))
+    if settings.workers > cores:
+        yield Finding("warning", f"--workers {settings.workers} share {cores} cores; more than {cores} gain nothing")
 
 
 def _keys(file: Path) -> Iterator[Finding]:

@@ -42,6 +42,7 @@ def configure(form: LogFormat) -> None:
     text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler.setFormatter(JsonFormatter() if form == "json" else text)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # it tells how it was loaded
     access.setLevel(logging.INFO if form == "json" else logging.WARNING)
 
 

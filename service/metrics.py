@@ -21,7 +21,7 @@ QUEUE_SECONDS = Histogram("dowse_queue_seconds", "Seconds that a request waited 
 BATCH_SIZE = Histogram("dowse_batch_size", "Queries that were encoded in one call", buckets=(1, 2, 3, 4))
 QUEUED = Gauge("dowse_queue_size", "Requests that wait for a thread", multiprocess_mode="livesum")
 REJECTED = Counter("dowse_rejected", "Requests that were not answered, by reason", ["reason"])
-SWAPPED = Counter("dowse_index_swap", "Indexes that were opened")
+SWAPPED = Counter("dowse_index_swap", "Indexes that were opened, by each worker")
 REQUEST_SECONDS = Histogram(
     "http_server_request_duration_seconds",
     "Seconds from the request's head to the end of its response",

@@ -9,7 +9,9 @@ from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from starlette.concurrency import run_in_threadpool
 
+from service import shared_metrics
 from service.problems import RESPONSES
 from service.searcher import Searcher
 
@@ -18,14 +20,19 @@ router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500,
 
 @router.get("/metrics", tags=["operate"], summary="Metrics for Prometheus", response_class=Response)
 async def metrics(request: Request) -> Response:
-    """Return the process's metrics in Prometheus' text format."""
+    """Return the service's metrics in Prometheus' text format: of all workers, whichever of them is asked."""
+    state = request.app.state
+    if state.metrics_folder:
+        counted = await run_in_threadpool(shared_metrics.exposition, state.metrics_folder)
+    else:
+        counted = generate_latest(REGISTRY)
     own = CollectorRegistry()
-    own.register(IndexCollector(request.app.state.searcher))
-    return Response(generate_latest(REGISTRY) + generate_latest(own), media_type=CONTENT_TYPE_LATEST)
+    own.register(IndexCollector(state.searcher))
+    return Response(counted + generate_latest(own), media_type=CONTENT_TYPE_LATEST)
 
 
 class IndexCollector(Collector):
-    """What is served at the moment of asking."""
+    """What this process serves at the moment of asking; for a second another worker may still have the one before."""
 
     def __init__(self, searcher: Searcher) -> None:
         self._searcher = searcher

@@ -10,32 +10,48 @@ import asyncio
 import socket
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import cast
 
 import uvicorn
+from fastapi import FastAPI
 
 from service.protocol import LimitedProtocol
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that drains.
+    """A uvicorn server that drains, and limits what a client may send.
 
     Args:
-        config: uvicorn's.
-        draining: set at the first signal; `/readyz` says 503 from then on.
-        closed: set once the time to drain is over; new requests are refused from then on.
+        application: from `create_app`; of its state ``draining`` is set at the first signal (`/readyz` says 503 from
+            then on), and ``closed`` once the time to drain is over (new requests are refused from then on).
         drain_seconds: how long all else goes on after the first signal; a second one cuts it short.
+        on_start: called once connections are accepted.
     """
 
-    def __init__(
-        self, config: uvicorn.Config, draining: threading.Event, closed: threading.Event, drain_seconds: float
-    ) -> None:
-        super().__init__(config)
-        self._draining = draining
-        self._closed = closed
+    def __init__(self, application: FastAPI, drain_seconds: float, on_start: Callable[[], None] = lambda: None) -> None:
+        super().__init__(
+            uvicorn.Config(
+                application,
+                http=LimitedProtocol,
+                server_header=False,
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                timeout_graceful_shutdown=10,
+            )
+        )
+        self._draining: threading.Event = application.state.draining
+        self._closed: threading.Event = application.state.closed
         self._drain_seconds = drain_seconds
+        self._on_start = on_start
         self._first: tuple[int, FrameType | None, float] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the index and accept connections."""
+        await super().startup(sockets)
+        self._on_start()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take a signal: begin to drain, or end."""

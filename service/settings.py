@@ -26,10 +26,18 @@ class ServiceSettings(BaseModel):
     port: int = Field(
         default=8000, ge=0, le=65535, description="Port to listen on", json_schema_extra={"env": "DOWSE_PORT"}
     )
+    workers: int = Field(
+        default=1,
+        ge=1,
+        description="Processes that answer; they share the port and the files of the index, and divide --cores and "
+        "--queue among them. Rate limits and the cache of queries are each one's own",
+        json_schema_extra={"env": "DOWSE_WORKERS"},
+    )
     cores: int | None = Field(
         default=None,
         ge=1,
-        description="Queries encoded at the same time (default: as many as there are cores)",
+        description="Queries encoded at the same time, by all workers together, at least one by each "
+        "(default: as many as there are cores)",
         json_schema_extra={"env": "DOWSE_CORES"},
     )
     writable: bool = Field(

@@ -97,7 +97,7 @@ class Dowse(Transport):
         return self._call("GET", "/livez", models.Health)
 
     def metrics(self) -> str:
-        """Return the process's metrics in Prometheus' text format."""
+        """Return the service's metrics in Prometheus' text format: of all workers, whichever of them is asked."""
         return self._call("GET", "/metrics", str)
 
     def model_compare(self, first: str, second: str) -> models.CompareResponse:
@@ -415,7 +415,7 @@ class AsyncDowse(AsyncTransport):
         return await self._call("GET", "/livez", models.Health)
 
     async def metrics(self) -> str:
-        """Return the process's metrics in Prometheus' text format."""
+        """Return the service's metrics in Prometheus' text format: of all workers, whichever of them is asked."""
         return await self._call("GET", "/metrics", str)
 
     async def model_compare(self, first: str, second: str) -> models.CompareResponse:

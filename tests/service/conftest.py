@@ -72,8 +72,8 @@ class Running:
             text=True,
         )
         assert self.process.stderr
-        self.line = self.process.stderr.readline()
-        """The first line that the program says: its URL."""
+        self.line = next(line for line in self.process.stderr if line.startswith("http"))
+        """The line with its URL; with several workers the first of them may say something before."""
         self.url = self.line.split()[0]
         self.port = int(self.url.rpartition(":")[2])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 
@@ -109,6 +110,18 @@ def test_too_little_memory_and_disk(ready, monkeypatch, tmp_path):
     assert status == 0
     assert "1 MB are available" in output
     assert output.count("warning") >= 2
+
+
+def test_more_workers_than_cores(ready):
+    """Workers that have no core of their own are a warning, and each of them takes memory."""
+
+    def megabytes(output):
+        return int(re.search(r"takes some ([\d,]+) MB", output)[1].replace(",", ""))
+
+    one, many = (run(ready, "--cores", "2", "--workers", number)[1] for number in ("1", "3"))
+    assert "warning  --workers 3 share 2 cores" in many
+    assert "share" not in one
+    assert megabytes(many) >= megabytes(one) + 400
 
 
 def test_another_version_of_a_library(ready, monkeypatch):

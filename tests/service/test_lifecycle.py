@@ -279,11 +279,12 @@ def test_it_listens_on_this_machine_alone(tmp_path, start_service):
     assert listening == {f"0100007F:{running.port:04X}"}
 
 
-def test_a_taken_port_is_one_line_and_exit_2(tmp_path):
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_taken_port_is_one_line_and_exit_2(tmp_path, workers):
     """A port that another program has is an error of one line that names the flag, not a traceback."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        command = [sys.executable, "-m", "service", "--port", port, "--data", str(tmp_path)]
+        command = [sys.executable, "-m", "service", "--port", port, "--data", str(tmp_path), "--workers", workers]
         ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 2
     assert ended.stdout == ""
@@ -335,7 +336,7 @@ def test_a_damaged_index_does_not_end_the_program(data, publish, start_service):
 
 def test_connections_do_not_wait_for_acknowledgements():
     """A connection that the service accepts sends small packets at once, instead of 40 ms later."""
-    from service.__main__ import listen
+    from service.listener import listen
 
     with (
         listen("127.0.0.1", 0) as listener,
