@@ -1,0 +1,112 @@
+"""Write the data directory of today's format, with all that can lie in one, and what the service answers over it.
+
+    python tests/formats/make.py
+
+Once for each number of `FORMAT`, by the version that has raised it: `tests/test_formats.py` holds all later ones to it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tarfile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import numpy as np
+from labelled import example, publish_classifier
+from safetensors.numpy import load_file, save_file
+from starlette.testclient import TestClient
+from stories import write_corpus
+from tests_support import make_tiny_model
+from tiny_bert import make_tiny_bert
+from tiny_reranker import make_tiny_reranker
+
+from indexer.build import build
+from indexer.manifest import FORMAT
+from indexer.settings import BuildSettings
+from service.app import create_app
+from service.settings import ServiceSettings
+from trainer.base import publish_base
+from trainer.publish_mlm import publish_mlm
+from trainer.reranker import publish_reranker
+from trainer.settings import BaseSettings
+from trainer.settings_reading import PublishMlmSettings
+from trainer.settings_reranker import RerankerSettings
+
+WRITES = [
+    ("PUT", "/documents", {"documents": [{"id": "s", "title": "Storm", "text": "The sailor in the storm."}]}),
+    ("PUT", "/documents", {"documents": [{"id": "a", "text": "The horse sleeps."}, {"id": "gone", "text": "Rain."}]}),
+    ("DELETE", "/documents?id=gone&id=b", None),
+    ("POST", "/feedback", {"query": "queen", "document": "d", "grade": 3}),
+]
+QUERY = "the queen eats bread"
+ASKED = [
+    *(("POST", "/search", {"query": QUERY, "mode": mode, "explain": True}) for mode in ("dense", "lexical", "hybrid")),
+    ("POST", "/search", {"query": QUERY, "rerank": {"top_n": 5, "budget_ms": 60_000}}),
+    ("GET", "/documents/a", None),
+    ("GET", "/documents/b", None),
+    ("GET", "/documents/d", None),
+    ("GET", "/documents/d/similar", None),
+    ("GET", "/info", None),
+    ("POST", "/classify", {"texts": [example("food"), example("animal")]}),
+    ("POST", "/fill-mask", {"text": "the capital of france is [MASK]."}),
+]
+
+
+def coarse(model: Path) -> Path:
+    """Round a model's weights to three bits of precision, for noise cannot be compressed."""
+    file = model / "model.safetensors"
+    tensors = load_file(file)
+    for name, tensor in tensors.items():
+        if tensor.dtype == np.float32:
+            mantissa, exponent = np.frexp(tensor)
+            tensors[name] = np.ldexp(np.round(mantissa * 8) / 8, exponent).astype(np.float32)
+    save_file(tensors, file, metadata={"format": "pt"})
+    return model
+
+
+def make(folder: Path, data: Path) -> None:
+    """Publish one artifact of each kind in ``data``, with an index and writes over it."""
+    tiny = coarse(make_tiny_model(folder / "tiny"))
+    corpus = write_corpus(data / "corpus.parquet")
+    publish_base(str(tiny), BaseSettings(corpus=str(corpus)), data)
+    build(str(corpus), BuildSettings(language="en"), data)
+    publish_mlm(coarse(make_tiny_bert(folder / "bert")), PublishMlmSettings(), data)
+    publish_reranker(str(coarse(make_tiny_reranker(tiny, folder / "cross"))), RerankerSettings(max_tokens=48), data)
+    publish_classifier(data, folder / "classifier")
+    ask(data, WRITES)
+
+
+def ask(data: Path, requests: list[tuple[str, str, Any]]) -> list[dict[str, Any]]:
+    """Return each request with the status and the body of its answer."""
+    with TestClient(create_app(ServiceSettings(data=data, writable=True, deadline_seconds=600))) as client:
+        answers = [client.request(method, path, json=body) for method, path, body in requests]
+    return [
+        {"request": list(request), "status": answer.status_code, "body": answer.json()}
+        for request, answer in zip(requests, answers, strict=True)
+    ]
+
+
+def main() -> None:
+    """Write ``format-<number>.tar.xz``."""
+    with TemporaryDirectory() as name:
+        folder, data = Path(name), Path(name) / "data"
+        data.mkdir()
+        make(folder, data)
+        answers = ask(data, ASKED)
+        (data / "answers.json").write_text(json.dumps(answers, indent=1, ensure_ascii=False), encoding="utf-8")
+        archive = HERE / f"format-{FORMAT}.tar.xz"
+        with tarfile.open(archive, "w:xz", preset=9) as tar:
+            tar.add(data, "data")
+    print(f"{archive}: {archive.stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    main()

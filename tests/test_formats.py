@@ -1,0 +1,72 @@
+"""What an earlier version has written is opened by this one, and answers as it did."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from indexer.artifacts import FOLDERS, Store
+from indexer.compact import compact
+from indexer.manifest import FORMAT
+from service.app import create_app
+from service.settings import ServiceSettings
+
+ARCHIVE = Path(__file__).parent / "formats" / f"format-{FORMAT}.tar.xz"
+FRESH = {"request_id", "took_ms", "timings", "version", "detail"}
+"""What differs from answer to answer, and what a later version may say in its own way."""
+
+
+@pytest.fixture
+def earlier(tmp_path: Path) -> Path:
+    """The data directory as the version has left it that has begun this format (`formats/make.py`)."""
+    assert ARCHIVE.is_file(), "FORMAT was raised: write its archive with `python tests/formats/make.py`"
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path / "data"
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each single value of an answer with the way to it."""
+    if isinstance(value, dict):
+        for name in value.keys() - FRESH:
+            yield from leaves(value[name], f"{path}.{name}")
+    elif isinstance(value, list):
+        yield f"{path} has", len(value)
+        for place, each in enumerate(value):
+            yield from leaves(each, f"{path}.{place}")
+    else:
+        yield path, value
+
+
+def test_what_was_written_answers_as_it_did(earlier: Path) -> None:
+    """Index, live documents, classifier, masked-language model and re-ranker: every field has its value, or nearly."""
+    expected = json.loads((earlier / "answers.json").read_text(encoding="utf-8"))
+    assert len(expected) >= 10
+    with TestClient(create_app(ServiceSettings(data=earlier, writable=True, deadline_seconds=600))) as client:
+        for each in expected:
+            method, path, body = each["request"]
+            answer = client.request(method, path, json=body)
+            assert answer.status_code == each["status"], answer.text
+            then, now = dict(leaves(each["body"])), dict(leaves(answer.json()))
+            assert {name: now.get(name) for name in then} == pytest.approx(then, abs=1e-3), each["request"]
+        again = client.put("/documents", json={"documents": [{"id": "new", "text": "The snow in winter."}]})
+        assert again.status_code == 200, again.text
+
+
+def test_what_was_written_is_sound_and_goes_on(earlier: Path) -> None:
+    """Every file has its checksum, one artifact of each kind is live, and the writes become a part of a new index."""
+    for kind in FOLDERS:
+        store = Store(kind, earlier)
+        assert store.verify(store.current_id() or "").format == FORMAT
+    built = compact(earlier)
+    assert built.fresh
+    assert built.manifest.counts["documents"] == 6
+    with TestClient(create_app(ServiceSettings(data=earlier))) as client:
+        assert client.get("/documents/s").json()["title"] == "Storm"
+        assert client.get("/documents/b").status_code == 404
