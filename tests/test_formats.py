@@ -25,7 +25,9 @@ FRESH = {"request_id", "took_ms", "timings", "version", "detail"}
 @pytest.fixture
 def earlier(tmp_path: Path) -> Path:
     """The data directory as the version has left it that has begun this format (`formats/make.py`)."""
-    assert ARCHIVE.is_file(), "FORMAT was raised: write its archive with `python tests/formats/make.py`"
+    assert ARCHIVE.is_file(), (
+        "FORMAT was raised: write its archive with `PYTHONPATH=.:tests python tests/formats/make.py`"
+    )
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(tmp_path, filter="data")
     return tmp_path / "data"

@@ -1,6 +1,6 @@
 """Write the data directory of today's format, with all that can lie in one, and what the service answers over it.
 
-    python tests/formats/make.py
+    PYTHONPATH=.:tests python tests/formats/make.py
 
 Once for each number of `FORMAT`, by the version that has raised it: `tests/test_formats.py` holds all later ones to it.
 """
@@ -8,16 +8,10 @@ Once for each number of `FORMAT`, by the version that has raised it: `tests/test
 from __future__ import annotations
 
 import json
-import os
-import sys
 import tarfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
-os.environ["HF_HUB_OFFLINE"] = "1"
 
 import numpy as np
 from labelled import example, publish_classifier
@@ -30,6 +24,7 @@ from tiny_reranker import make_tiny_reranker
 
 from indexer.build import build
 from indexer.manifest import FORMAT
+from indexer.progress import say
 from indexer.settings import BuildSettings
 from service.app import create_app
 from service.settings import ServiceSettings
@@ -40,6 +35,7 @@ from trainer.settings import BaseSettings
 from trainer.settings_reading import PublishMlmSettings
 from trainer.settings_reranker import RerankerSettings
 
+HERE = Path(__file__).parent
 WRITES = [
     ("PUT", "/documents", {"documents": [{"id": "s", "title": "Storm", "text": "The sailor in the storm."}]}),
     ("PUT", "/documents", {"documents": [{"id": "a", "text": "The horse sleeps."}, {"id": "gone", "text": "Rain."}]}),
@@ -105,7 +101,7 @@ def main() -> None:
         archive = HERE / f"format-{FORMAT}.tar.xz"
         with tarfile.open(archive, "w:xz", preset=9) as tar:
             tar.add(data, "data")
-    print(f"{archive}: {archive.stat().st_size:,} bytes")
+    say(f"{archive}: {archive.stat().st_size:,} bytes")
 
 
 if __name__ == "__main__":
