@@ -21,8 +21,10 @@ from service import metrics
 
 log = logging.getLogger("dowse.service")
 
-MOST_QUERIES = 4
-"""Queries that are encoded in one call: with more the gain grows no further, and the first waits for the last."""
+MOST_QUERIES = 3
+"""Queries that are encoded in one call: more gain little, and the first of them waits for the last."""
+OLDEST = 6
+"""How far behind the first others are looked for: a query that none resembles would wait for all that come later."""
 MOST_CHARACTERS = 400
 """Characters of a batch, each query counted as the longest: about a hundred tokens, which keep a core busy."""
 
@@ -98,7 +100,7 @@ def _together(waiting: list[Job], most: int) -> list[Job]:
     if first.query is None or most == 1:
         return [first]
     encoder, length = first.query.encoder, len(first.query.text)
-    alike = [job for job in waiting if job.query and job.query.encoder is encoder]
+    alike = [job for job in waiting[:OLDEST] if job.query and job.query.encoder is encoder]
     alike.sort(key=lambda job: abs(len(job.query.text) - length) if job.query else 0)  # stable: of equals the older
     jobs = [first]
     for job in alike[: most - 1]:

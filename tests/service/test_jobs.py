@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY
 
 from indexer.artifacts import Store
 from indexer.encoder import Encoder
-from service.jobs import MOST_CHARACTERS, MOST_QUERIES, Job, Jobs, WaitingQuery, encode
+from service.jobs import MOST_CHARACTERS, MOST_QUERIES, OLDEST, Job, Jobs, WaitingQuery, encode
 
 WORDS = ("ship", "cat", "king", "dog", "castle", "garden", "queen", "snow")
 
@@ -62,9 +62,16 @@ def filled(encoder, queries, threads=1):
 
 def test_the_oldest_goes_with_those_that_are_as_long(encoder):
     """The first in the queue is never passed over; beside it go the queries nearest to it in length, not the next ones."""
-    queue = filled(encoder, ["a" * 30, "b" * 90, "c" * 31, "d" * 80, "e" * 29, "f" * 33, "g" * 60])
-    assert taken(queue) == ["a" * 30, "c" * 31, "e" * 29, "f" * 33]
+    queue = filled(encoder, ["a" * 30, "b" * 90, "c" * 33, "d" * 80, "e" * 29, "f" * 31, "g" * 60])
+    assert taken(queue) == ["a" * 30, "e" * 29, "f" * 31]
     assert taken(queue) == ["b" * 90, "d" * 80, "g" * 60]
+    assert taken(queue) == ["c" * 33]
+
+
+def test_only_the_oldest_are_looked_through(encoder):
+    """What came late does not overtake all others for its length's sake."""
+    queue = filled(encoder, ["a" * 30, *["b" * 90] * OLDEST, "c" * 30])
+    assert taken(queue) == ["a" * 30, "b" * 90, "b" * 90]
 
 
 def test_a_batch_is_bounded(encoder):
@@ -86,9 +93,9 @@ def test_only_queries_of_one_encoder_go_together(encoder):
 
 def test_threads_share_what_waits(encoder):
     """A thread leaves their part to others that are free: two queries on two cores are sooner done side by side."""
-    queue = filled(encoder, ["a", "b", "c", "d", "e", "f"], threads=2)
-    assert len(queue.take()) == 3  # the other thread is free, and has half
-    assert len(queue.take()) == 3
+    queue = filled(encoder, ["a", "b", "c", "d"], threads=2)
+    assert len(queue.take()) == 2  # the other thread is free, and has half
+    assert len(queue.take()) == 2
     queue = filled(encoder, ["a", "b"], threads=2)
     assert [len(queue.take()), len(queue.take())] == [1, 1]
 
