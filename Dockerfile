@@ -17,9 +17,12 @@ ENV PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1
 # --- service ---------------------------------------------------------------------------------------------------------
 
 FROM build AS service-packages
-COPY requirements-service.lock .
+# With --build-arg OTEL=1 the image can send traces.
+ARG OTEL
+COPY requirements-service.lock requirements-otel.lock ./
 # Bytecode, which nobody could write later, halves the time until the service is ready.
-RUN pip install --no-cache-dir --no-compile --target /site-packages -r requirements-service.lock \
+RUN pip install --no-cache-dir --no-compile --target /site-packages \
+        -r requirements-service.lock ${OTEL:+-r requirements-otel.lock} \
     && slim-site-packages /site-packages service \
     && python -m compileall -q /site-packages
 

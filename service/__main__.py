@@ -17,7 +17,7 @@ import typer
 from indexer.errors import run
 from indexer.progress import say
 from indexer.settings import options
-from service import keys_cli, logs
+from service import keys_cli, logs, tracing
 from service.exposure import check_exposure
 from service.listener import listen, reserve
 from service.settings import ServiceSettings
@@ -37,6 +37,8 @@ def serve(context: typer.Context, settings: ServiceSettings) -> None:
         return
     logs.configure(settings.log_format)
     if warning := check_exposure(settings):
+        say(f"warning: {warning}")
+    if warning := tracing.trouble():
         say(f"warning: {warning}")
     if settings.workers > 1:
         from service.workers import supervise

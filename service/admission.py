@@ -21,7 +21,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 from starlette.types import Receive
 
-from service import metrics
+from service import metrics, tracing
 from service.jobs import Job, Jobs, WaitingQuery, encode
 from service.problems import Problem
 
@@ -105,6 +105,7 @@ class Admission:
             for job in jobs:
                 metrics.QUEUED.dec()
                 metrics.QUEUE_SECONDS.observe(taken - job.submitted)
+                tracing.observe_stages({"queue": (taken - job.submitted) * 1e3}, job.context)
             encode(jobs)
             while jobs:
                 self._work(jobs.pop(0))

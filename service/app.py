@@ -30,6 +30,7 @@ from service import (
     routes,
     scrape,
     similar,
+    tracing,
 )
 from service.admission import Admission
 from service.door import Door
@@ -74,6 +75,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         await run_in_threadpool(masked.stop)
         await run_in_threadpool(labelling.stop)
         await run_in_threadpool(searcher.stop)
+        await run_in_threadpool(app.state.stop_tracing)
 
     # Its documentation pages need no CDN.
     app = FastAPIOffline(
@@ -107,5 +109,6 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     cors.install(app, settings.cors)
     app.add_middleware(middleware.Envelope)
     app.add_middleware(metrics.Measured)
+    app.state.stop_tracing = tracing.install(app)
     problems.install(app)
     return app

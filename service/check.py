@@ -16,6 +16,7 @@ from typing import Literal
 from indexer.artifacts import Store
 from indexer.errors import UserError
 from indexer.manifest import Manifest
+from service import tracing
 from service.exposure import check_exposure
 from service.keys import read_keys
 from service.settings import ServiceSettings
@@ -47,6 +48,7 @@ def findings(settings: ServiceSettings) -> Iterator[Finding]:
         yield from _index(settings)
     yield from _workers(settings)
     yield from _keys(settings.key_file)
+    yield from _tracing()
     yield _exposure(settings)
     yield _port(settings)
 
@@ -158,6 +160,13 @@ def _keys(file: Path) -> Iterator[Finding]:
         )
     else:
         yield Finding("ok", f"{file}: {len(keys)} keys")
+
+
+def _tracing() -> Iterator[Finding]:
+    if warning := tracing.trouble():
+        yield Finding("warning", warning)
+    elif tracing.is_on():
+        yield Finding("ok", "requests are traced, as the variables OTEL_* say")
 
 
 def _exposure(settings: ServiceSettings) -> Finding:

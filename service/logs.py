@@ -9,6 +9,8 @@ import time
 from contextvars import ContextVar
 from typing import Literal
 
+from service import tracing
+
 LogFormat = Literal["text", "json"]
 
 REQUEST: ContextVar[str] = ContextVar("request", default="")
@@ -30,7 +32,7 @@ class JsonFormatter(logging.Formatter):
         }
         if identity := REQUEST.get():
             line["request_id"] = identity
-        line |= getattr(record, "fields", {})
+        line |= tracing.identity() | getattr(record, "fields", {})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False, default=str)

@@ -9,7 +9,7 @@ from functools import cache
 from prometheus_client import Counter, Gauge, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service import logs
+from service import logs, tracing
 
 SHORT = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 """Seconds: from a tenth of a millisecond, which fusing takes, to the longest deadlines."""
@@ -34,7 +34,8 @@ UNLOGGED = {"/livez", "/healthz", "/readyz", "/metrics"}
 
 
 def observe_stages(timings: Mapping[str, float]) -> None:
-    """Count the milliseconds of each stage of a search."""
+    """Count the milliseconds of each stage of a search, and note them where the request is traced."""
+    tracing.observe_stages(timings)
     for stage, spent in timings.items():
         _stage(stage).observe(spent / 1e3)
 

@@ -62,12 +62,12 @@ XSS = {
 class Running:
     """A `python -m service` that runs beside the tests."""
 
-    def __init__(self, data: Path, *options: str) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("DOWSE_")}
+    def __init__(self, data: Path, *options: str, **variables: str) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("DOWSE_", "OTEL_"))}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "service", "--port", "0", *options],
             cwd=ROOT,
-            env={**environment, "DOWSE_DATA": str(data)},
+            env={**environment, "DOWSE_DATA": str(data), **variables},
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -202,8 +202,8 @@ def starting() -> Iterator[Callable[..., Running]]:
     """Yield what starts the program, and kill in the end whatever still runs."""
     started: list[Running] = []
 
-    def start(data: Path, *options: str) -> Running:
-        started.append(Running(data, *options))
+    def start(data: Path, *options: str, **variables: str) -> Running:
+        started.append(Running(data, *options, **variables))
         return started[-1]
 
     yield start

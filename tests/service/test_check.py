@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import socket
+import sys
 
 import pytest
 from typer.testing import CliRunner
 
 from indexer.artifacts import Store
-from service import check
+from service import check, tracing
 from service.__main__ import app
 from service.keys import add_key
 
@@ -129,3 +130,16 @@ def test_another_version_of_a_library(ready, monkeypatch):
     monkeypatch.setattr(check.metadata, "version", lambda _: "0.0.1")
     output = run(ready)[1]
     assert "faiss-cpu is 0.0.1; the index was built with" in output
+
+
+@pytest.mark.parametrize("missing", tracing.NEEDED)
+def test_traces_that_are_asked_for_and_cannot_be_made(ready, monkeypatch, missing):
+    """Without the packages of the extra a warning names the variable and what to install; that is no problem."""
+    monkeypatch.delenv("OTEL_SDK_DISABLED", raising=False)
+    monkeypatch.delenv("OTEL_TRACES_EXPORTER", raising=False)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318")
+    assert "ok       requests are traced" in run(ready)[1]
+    monkeypatch.setitem(sys.modules, missing, None)
+    status, output = run(ready)
+    assert status == 0
+    assert "warning  OTEL_EXPORTER_OTLP_ENDPOINT is set, but requests are not traced: `pip install -r" in output
