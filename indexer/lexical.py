@@ -244,9 +244,8 @@ class LexicalIndex:
         hits = self._searcher.search(query, count, count=False).hits if count else []
         if not hits:
             return np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64)
-        scores, addresses = zip(*hits, strict=True)
-        rows = self._searcher.fast_field_values("document", list(addresses))
-        return np.array(scores, dtype=np.float32), np.array(rows, dtype=np.int64)
+        rows = self._searcher.fast_field_values("document", [address for _, address in hits])
+        return np.array([score for score, _ in hits], dtype=np.float32), np.array(rows, dtype=np.int64)
 
 
 def merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import threading
@@ -97,6 +98,7 @@ class Searcher:
             retriever = Retriever(index)
             retriever.page(retriever.search("warm up"), 0, 1)
             self.documents.take_up(index)
+            gc.collect()  # what is left of the index before should not wait until enough other garbage has gathered
             self._refused = None
             metrics.SWAPPED.inc()
             log.info("index %s: %d documents", current, len(index))
