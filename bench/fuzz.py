@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import hypothesis
 import schemathesis
-from hypothesis import HealthCheck, Phase
+from hypothesis import HealthCheck, Phase, strategies
 from schemathesis import Case, GenerationMode
 from schemathesis.core.failures import FailureGroup
 from starlette.testclient import TestClient
@@ -73,8 +73,21 @@ def _stripped(failure: Exception) -> bool:
     return "violates `maxLength`" in str(failure)
 
 
-def alone(schema: Any, findings: Findings, cases: int, seed: int) -> None:
-    """Send each operation its share of requests by themselves, half of them valid by the schema and half not."""
+def naming(case: Case, document: str) -> Case:
+    """Return the case with a document that is there in place of those that it makes up: no chance finds an id."""
+    if "document_id" in (case.path_parameters or {}):
+        case.path_parameters["document_id"] = document
+    if isinstance(case.body, dict):
+        case.body |= {"document": document} if "document" in case.body else {}
+        case.body |= {name: [document] for name in case.body.keys() & {"ids", "negative_ids"}}
+    return case
+
+
+def alone(schema: Any, findings: Findings, cases: int, seed: int, document: str) -> None:
+    """Send each operation its share of requests by themselves, half of them valid by the schema and half not.
+
+    Every second valid one that names a document names the id ``document``.
+    """
     operations = [result.ok() for result in schema.get_all_operations()]
     with_input = [each for each in operations if each.body or any(True for _ in each.iter_parameters())]
     share = max(1, cases // (2 * len(with_input)))
@@ -88,8 +101,12 @@ def alone(schema: Any, findings: Findings, cases: int, seed: int) -> None:
             phases=[Phase.generate],
             suppress_health_check=[*HealthCheck],
         )
-        @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
-        def send(case: Case) -> None:
+        @hypothesis.given(
+            case=operation.as_strategy(generation_mode=mode),
+            named=strategies.booleans() if mode is GenerationMode.POSITIVE else strategies.just(False),
+        )
+        def send(case: Case, named: bool) -> None:
+            case = naming(case, document) if named else case
             findings.take(case, case.call())
 
         try:
@@ -132,9 +149,10 @@ def main() -> None:
         data = Path(folder) / "data"
         shutil.copytree(asked.data, data)
         app = create_app(ServiceSettings(data=data, writable=True, deadline_seconds=60))
-        with TestClient(app):
+        with TestClient(app) as client:
+            document = client.get("/search", params={"q": "anything", "mode": "dense"}).json()["results"][0]["id"]
             schema = schemathesis.openapi.from_asgi("/openapi.json", app)
-            alone(schema, findings, asked.cases * 9 // 10, asked.seed)
+            alone(schema, findings, asked.cases * 9 // 10, asked.seed, document)
             chained(schema, findings, asked.cases // 10, asked.seed)
     for (name, status), count in sorted(findings.statuses.items()):
         print(f"{count:6}  {status}  {name}")

@@ -20,5 +20,6 @@ def test_the_api_keeps_its_description(built_data):
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     assert "0 kinds of wrong answers" in done.stdout
-    reached = {line.split()[2] + " " + line.split()[3] for line in done.stdout.splitlines() if line.startswith(" ")}
-    assert {"POST /search", "PUT /documents", "POST /similar", "GET /info"} <= reached
+    counted = [line.split() for line in done.stdout.splitlines() if line.startswith(" ")]
+    assert {"POST /search", "PUT /documents", "POST /similar", "GET /info"} <= {" ".join(row[2:]) for row in counted}
+    assert ["200", "GET", "/documents/{document_id}"] in [row[1:] for row in counted], "no document was found by its id"
