@@ -31,7 +31,7 @@ COPY --from=service-packages /site-packages /site-packages
 COPY indexer/ indexer/
 COPY service/ service/
 # The import fails the build where too much was removed.
-RUN python -m compileall -q . && python -c "import service.app, service.__main__, uvicorn, pyarrow.compute, \
+RUN python -m compileall -q . && python -c "import service.app, service.__main__, service.worker, uvicorn, pyarrow.compute, \
         mcp.server.lowlevel, mcp.server.streamable_http_manager"
 USER 10001:10001
 # Inside a container 127.0.0.1 would be reachable for nobody. Without a key file the service therefore does not start

@@ -22,7 +22,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from indexer.errors import UserError
-from service import workers
+from service import shared_metrics, workers
 from service.listener import listen, reserve, shared
 from service.settings import ServiceSettings
 
@@ -54,6 +54,12 @@ def parsed(metrics: bytes) -> dict[tuple[Any, ...], float]:
 def serving(running: Any) -> set[str]:
     """The numbers of the workers that serve."""
     return {dict(key[1:])["worker"] for key in samples(running) if key[0] == "process_start_time_seconds"}
+
+
+def files(worker: int) -> list[str]:
+    """The names of what the workers of one service keep in their common folder."""
+    told = Path(f"/proc/{worker}/cmdline").read_bytes().split(b"\0")[3]
+    return sorted(path.name for path in Path(json.loads(told)["folder"]).iterdir())
 
 
 def alive(process: int) -> bool:
@@ -130,7 +136,9 @@ def pair(
     data = tmp_path_factory.mktemp("workers") / "data"
     shutil.copytree(tiny_data, data)
     publish(CATS, data)
-    running = start_module_service(data, "--writable", *BOTH)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(data.parent))  # it is killed in the end, and leaves there what it has counted
+        running = start_module_service(data, "--writable", *BOTH)
     eventually(lambda: serving(running) == {"0", "1"}, "both workers serve")
     running.data = data
     return running
@@ -190,7 +198,7 @@ def test_writes_through_both_at_once_are_seen_by_both(pair, eventually):
 def test_a_worker_that_is_killed_is_replaced(pair, eventually):
     """The other one answers meanwhile, what was counted stays counted, and the one that comes serves like the first."""
     first, second = children(pair)
-    before = samples(pair)
+    before, kept_in = samples(pair), files(second)
     os.kill(first, signal.SIGKILL)
     eventually(lambda: first not in children(pair), "its death is noticed")
     assert pair.status("/search?q=dog") == 200
@@ -202,6 +210,17 @@ def test_a_worker_that_is_killed_is_replaced(pair, eventually):
     counters = [key for key in before if key[0].endswith(("_count", "_total")) and "process" not in key[0]]
     assert counters
     assert all(after[key] >= before[key] for key in counters)
+    assert files(new) == kept_in
+
+
+def test_a_dead_worker_leaves_what_it_has_counted(tmp_path):
+    """Its gauges go with it: requests that waited for it wait no longer."""
+    counted = {"counter_3.db", "histogram_3.db", "gauge_livesum_1.db", "gauge_livesum_33.db"}
+    for name in (*counted, "gauge_livesum_3.db", "3.pid"):
+        (tmp_path / name).touch()
+    assert shared_metrics.leave(tmp_path, 3)
+    assert {path.name for path in tmp_path.iterdir()} == counted
+    assert not shared_metrics.leave(tmp_path, 3)
 
 
 def test_what_is_published_is_taken_up_by_both(pair, publish, eventually):
@@ -242,9 +261,10 @@ def test_sigterm_lets_both_answer_first(data, publish, start_service, eventually
     assert "worker" not in said
 
 
-def test_a_killed_supervisor_leaves_no_worker(data, publish, start_service, eventually):
+def test_a_killed_supervisor_leaves_no_worker(data, publish, start_service, eventually, monkeypatch):
     """Even SIGKILL, which the supervisor cannot hand on, ends its workers: the port is free for the next service."""
     publish(CATS, data)
+    monkeypatch.setenv("TMPDIR", str(data.parent))
     running = start_service(data, *BOTH)
     eventually(lambda: serving(running) == {"0", "1"}, "both workers serve")
     processes = children(running)
