@@ -19,7 +19,9 @@ def test_every_metric_of_the_dashboard_exists():
     """A metric that is renamed in the service does not leave an empty panel behind."""
     assert metrics.STAGE_SECONDS
     counted = {
-        f"{family.name}{suffix}" for family in REGISTRY.collect() for suffix in ("", "_total", "_bucket", "_count")
+        f"{family.name}{suffix}"
+        for family in REGISTRY.collect()
+        for suffix in ("", "_total", "_bucket", "_count", "_sum")
     }
     counted |= set(re.findall(r'"(dowse_index_\w+)"', Path(scrape.__file__).read_text(encoding="utf-8")))
     expressions = [target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]]
