@@ -92,7 +92,7 @@ def describe(document: dict[str, Any], responses: Mapping[int | str, dict[str, A
         "key": {"type": "http", "scheme": "bearer", "description": "a key of `python -m service keys add`, where keys are needed"}
     }  # fmt: skip
     for access, operation in _operations(document):
-        refusals: set[int] = {401, 403, 429} if access.scope else set()
+        refusals = {401, 403, 421, 429} if access.scope else {421}
         if "requestBody" in operation:
             refusals |= {400, 408, 413}  # 400: it is no JSON, or no UTF-8
         for status in sorted(refusals):

@@ -34,6 +34,7 @@ from service import (
 )
 from service.admission import Admission
 from service.door import Door
+from service.hosts import Hosts
 from service.keyring import Keyring
 from service.published import Published
 from service.searcher import Searcher
@@ -103,7 +104,11 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.include_router(scrape.router)
     # The last one added is the outermost.
     app.add_middleware(
-        Door, keyring=Keyring(settings.key_file, settings.poll_seconds), settings=settings, closed=app.state.closed
+        Door,
+        keyring=Keyring(settings.key_file, settings.poll_seconds),
+        settings=settings,
+        hosts=Hosts(settings),
+        closed=app.state.closed,
     )
     app.add_middleware(middleware.LastResort)
     cors.install(app, settings.cors)

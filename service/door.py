@@ -10,6 +10,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import access, body, problems
+from service.hosts import Hosts
 from service.keyring import Keyring
 from service.keys import Key
 from service.problems import Problem
@@ -42,12 +43,15 @@ class Door:
     comes in any more; who is in already, perhaps with half a body, is served.
     """
 
-    def __init__(self, app: ASGIApp, keyring: Keyring, settings: ServiceSettings, closed: threading.Event) -> None:
+    def __init__(
+        self, app: ASGIApp, keyring: Keyring, settings: ServiceSettings, hosts: Hosts, closed: threading.Event
+    ) -> None:
         self.app = app
         self._keyring = keyring
         self._settings = settings
         self._closed = closed
         self._limiter = RateLimiter()
+        self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -79,6 +83,8 @@ class Door:
             Problem: the caller is not let in.
         """
         self._keyring.follow()
+        if not self._keyring.needed:
+            self._hosts.check(scope, headers.get("host"))
         methods = access.methods_of(scope["path"])
         asked = methods.get(scope["method"])
         scope["caller"] = caller = Caller(network_of(scope["client"][0] if scope.get("client") else ""), None)

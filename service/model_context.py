@@ -7,7 +7,6 @@ protocol is the official SDK's work; it takes a second and 30 MB to load and is 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from indexer import __version__
 from service import tools
+from service.hosts import is_local
 from service.problems import Problem, response
 
 if TYPE_CHECKING:
@@ -75,19 +75,12 @@ class ModelContext:
             await manager.handle_request(scope, receive, send)
 
     def _may(self, origin: str) -> bool:
-        return origin in self._origins or "*" in self._origins or _is_local(urlsplit(origin).hostname or "")
+        return origin in self._origins or "*" in self._origins or is_local(urlsplit(origin).hostname or "")
 
 
 def route(origins: frozenset[str] = frozenset()) -> Route:
     """Return the route of the endpoint; a GET, which would open a stream that nothing is ever sent on, is a 405."""
     return Route("/mcp", ModelContext(origins), methods=["POST"], include_in_schema=False)
-
-
-def _is_local(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @cache

@@ -48,7 +48,7 @@ class ServiceSettings(BaseModel):
     poll_seconds: float = Field(
         default=1.0,
         gt=0,
-        description="How often to look for a newly published index",
+        description="How often to look for a newly published index or other model, and for changed keys",
         json_schema_extra={"env": "DOWSE_POLL_SECONDS"},
     )
     queue: int = Field(
@@ -90,6 +90,12 @@ class ServiceSettings(BaseModel):
         default=False,
         description="Listen on other addresses than this machine's own without a key file: whoever reaches them may search",
         json_schema_extra={"env": "DOWSE_INSECURE"},
+    )
+    allowed_hosts: str | None = Field(
+        default=None,
+        description="Names by which the service may be called without a key, beside localhost, --host and IP addresses, "
+        "with commas between them; `*` for all (default: none, where it listens on this machine alone)",
+        json_schema_extra={"env": "DOWSE_ALLOWED_HOSTS"},
     )
     requests_per_minute: int | None = Field(
         default=None,

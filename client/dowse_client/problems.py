@@ -25,6 +25,10 @@ class Forbidden(ProblemError):
     """The key does not allow this."""
 
 
+class ForbiddenHost(ProblemError):
+    """The service is not known by this name."""
+
+
 class ForbiddenOrigin(ProblemError):
     """Pages of this origin are not let in."""
 
@@ -91,6 +95,7 @@ BY_TYPE: dict[str, type[ProblemError]] = {
     "urn:dowse:problem:disk-full": DiskFull,
     "urn:dowse:problem:draining": Draining,
     "urn:dowse:problem:forbidden": Forbidden,
+    "urn:dowse:problem:forbidden-host": ForbiddenHost,
     "urn:dowse:problem:forbidden-origin": ForbiddenOrigin,
     "urn:dowse:problem:http": Http,
     "urn:dowse:problem:internal": Internal,

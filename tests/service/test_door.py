@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from service.access import ORDINARY
 from service.app import create_app
 from service.door import Door
+from service.hosts import Hosts
 from service.keyring import Keyring
 from service.keys import add_key
 from service.rate import MOST_CALLERS, RateLimiter, network_of
@@ -83,7 +84,7 @@ def through(door, fed, method="POST", path="/search", headers=()):
 def open_door(tmp_path, **settings):
     """A door that needs no keys."""
     settings = ServiceSettings(data=tmp_path, **settings)
-    return Door(inner, Keyring(settings.key_file), settings, threading.Event())
+    return Door(inner, Keyring(settings.key_file), settings, Hosts(settings), threading.Event())
 
 
 def test_a_stranger_is_told_what_is_needed(guarded):

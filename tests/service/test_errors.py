@@ -19,6 +19,7 @@ TYPES = {
     "urn:dowse:problem:forbidden",
     "urn:dowse:problem:not-found",
     "urn:dowse:problem:model-not-found",
+    "urn:dowse:problem:forbidden-host",
     "urn:dowse:problem:forbidden-origin",
     "urn:dowse:problem:method-not-allowed",
     "urn:dowse:problem:client-gone",

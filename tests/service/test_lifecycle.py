@@ -306,7 +306,7 @@ def test_a_signal_ends_it_once_open_requests_are_answered(data, publish, start_s
     body = b'{"query": "cat"}'
     with socket.create_connection(("127.0.0.1", running.port), timeout=60) as connection:
         connection.sendall(
-            b"POST /search HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
+            b"POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
             b"Content-Length: %d\r\n\r\n" % len(body)
         )
         assert connection.recv(4096).startswith(b"HTTP/1.1 100")  # the request has begun

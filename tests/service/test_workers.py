@@ -243,7 +243,7 @@ def test_sigterm_lets_both_answer_first(data, publish, start_service, eventually
     begun = [connect(running, worker) for worker in processes]
     for connection in begun:
         connection.sendall(
-            b"POST /search HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
+            b"POST /search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
             b"Content-Length: 16\r\n\r\n"
         )
         assert connection.recv(4096).startswith(b"HTTP/1.1 100")
