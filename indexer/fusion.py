@@ -33,20 +33,24 @@ class Fusion(BaseModel):
 
 
 def fuse(fusion: Fusion, dense: Numbers, lexical: Numbers) -> Numbers:
-    """Return the fused score of every candidate.
+    """Return the fused score of every candidate: the sum of its `parts`.
 
     Args:
         fusion: method and weights.
         dense: the candidates' cosines, shape (candidates,).
         lexical: their BM25 scores, shape (candidates,); 0 where no term of the query occurs.
     """
+    by_meaning, by_words = parts(fusion, dense, lexical)
+    return by_meaning + by_words
+
+
+def parts(fusion: Fusion, dense: Numbers, lexical: Numbers) -> tuple[Numbers, Numbers]:
+    """Return what each leg adds to the fused score of every candidate; arguments as of `fuse`."""
     weight = fusion.dense_weight
     if fusion.method == "rrf":
-        found = lexical > 0
-        reciprocal = np.where(found, 1 / (fusion.k + ranks(lexical)), 0.0)
-        fused: Numbers = weight / (fusion.k + ranks(dense)) + (1 - weight) * reciprocal
-        return fused
-    return weight * standardised(dense) + (1 - weight) * standardised(lexical)
+        reciprocal = np.where(lexical > 0, 1 / (fusion.k + ranks(lexical)), 0.0)
+        return weight / (fusion.k + ranks(dense)), (1 - weight) * reciprocal
+    return weight * standardised(dense), (1 - weight) * standardised(lexical)
 
 
 def standardised(scores: Numbers) -> Numbers:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from indexer.allowed import Allowed, passages_of
 from indexer.dense import Rows
 from indexer.encoder import Vectors
-from indexer.fusion import Fusion, fuse, ranks
+from indexer.fusion import Fusion, fuse, parts, ranks
 from indexer.index import Document, Index
 
 Mode = Literal["hybrid", "dense", "lexical"]
@@ -33,10 +33,14 @@ _lexical_threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="lexical
 
 @dataclass(frozen=True)
 class Leg:
-    """What one leg says of a hit: its score, and its rank by that score among all candidates of the query."""
+    """What one leg says of a hit: its score, and its rank by that score among all candidates of the query.
+
+    In hybrid search also what it adds to the fused score, counted from the candidate to which it adds least.
+    """
 
     score: float
     rank: int
+    part: float | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,8 @@ class Ranking:
     scores: Numbers = field(default_factory=lambda: np.empty(0))
     dense: Numbers | None = None
     lexical: Numbers | None = None
+    fusion: Fusion | None = None
+    """How the scores came about, where both legs were asked."""
     passages: Rows | None = None
     """The passage of each candidate that is nearest to the query's vector, where there is one."""
     vector: Vectors | None = None
@@ -156,7 +162,8 @@ class Retriever:
             cosines, passages = np.concatenate([cosines, more_cosines]), np.concatenate([passages, more_passages])
         with ranking.timed("fuse"):
             rows, bm25 = np.concatenate([rows, leg.rows[more]]), np.concatenate([bm25, leg.scores[more]])
-            scores = fuse(fusion or self.index.fusion, cosines.astype(np.float64), bm25)
+            ranking.fusion = fusion or self.index.fusion
+            scores = fuse(ranking.fusion, cosines.astype(np.float64), bm25)
             return self._ordered(ranking, rows, scores, dense=cosines, lexical=bm25, passages=passages)
 
     def nearest(self, vectors: Vectors, candidates: int | None = None) -> list[Near]:
@@ -202,9 +209,7 @@ class Retriever:
             chosen = np.fromiter(places, dtype=np.int64)
             documents = [self.index.document(row) for row in ranking.rows[chosen].tolist()]
             passages = self._passages_to_show(ranking, chosen, documents)
-            dense = _legs(ranking.dense, chosen) if explain else None
-            # A BM25 score of 0 means that no term of the query occurs: the leg has not found the document at all.
-            lexical = _legs(ranking.lexical, chosen, absent=0.0) if explain else None
+            dense, lexical = _legs(ranking, chosen) if explain else (None, None)
             return [
                 Hit(
                     rank=first_rank + place,
@@ -311,9 +316,20 @@ class Retriever:
         return int(np.argmax(shared))
 
 
-def _legs(scores: Numbers | None, places: Rows, absent: float | None = None) -> list[Leg | None] | None:
-    """Return what a leg says of the hits at ``places``: nothing where its score is ``absent``."""
+def _legs(ranking: Ranking, places: Rows) -> tuple[list[Leg | None] | None, list[Leg | None] | None]:
+    """Return what each leg says of the hits at ``places``; None for a leg that was not asked."""
+    both: tuple[Numbers | None, Numbers | None] = (None, None)
+    if ranking.fusion and ranking.dense is not None and ranking.lexical is not None and len(ranking.rows):
+        both = parts(ranking.fusion, ranking.dense, ranking.lexical)
+    # A BM25 score of 0 means that no term of the query occurs: the leg has not found the document at all.
+    return _leg(ranking.dense, both[0], places), _leg(ranking.lexical, both[1], places, absent=0.0)
+
+
+def _leg(
+    scores: Numbers | None, part: Numbers | None, places: Rows, absent: float | None = None
+) -> list[Leg | None] | None:
     if scores is None:
         return None
-    chosen = zip(scores[places].tolist(), ranks(scores)[places].tolist(), strict=True)
-    return [None if score == absent else Leg(score, int(rank)) for score, rank in chosen]
+    added = [None] * len(places) if part is None else (part - part.min())[places].tolist()
+    chosen = zip(scores[places].tolist(), ranks(scores)[places].tolist(), added, strict=True)
+    return [None if score == absent else Leg(score, int(rank), more) for score, rank, more in chosen]

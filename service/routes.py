@@ -16,7 +16,7 @@ from fastapi.responses import FileResponse, HTMLResponse
 from indexer import __version__
 from indexer.encoder import Vectors
 from indexer.index import Index
-from indexer.retrieval import Hit, Mode, Near, Ranking, Retriever
+from indexer.retrieval import Hit, Leg, Mode, Near, Ranking, Retriever
 from indexer.spelling import suggestion
 from service import filtering, schemas, tenants
 from service.admission import queued, queued_query
@@ -281,11 +281,16 @@ def result_of(hit: Hit, *, explain: bool = False, fields: list[str] | None = Non
         "metadata": metadata if fields is None else {name: metadata.get(name) for name in fields},
     }
     if explain:
-        legs = {"dense": hit.dense, "lexical": hit.lexical}
         said["scores"] = schemas.Scores(
-            **{name: leg and schemas.LegScore(score=round(leg.score, 6), rank=leg.rank) for name, leg in legs.items()}
+            dense=hit.dense and leg_of(hit.dense), lexical=hit.lexical and leg_of(hit.lexical)
         )
     return schemas.Result(**said)
+
+
+def leg_of(leg: Leg) -> schemas.LegScore:
+    """Return what a leg says as the API says it."""
+    said = {"score": round(leg.score, 6), "rank": leg.rank}
+    return schemas.LegScore(**said if leg.part is None else said | {"part": round(leg.part, 6)})
 
 
 def index_info(index: Index) -> schemas.IndexInfo:

@@ -130,6 +130,11 @@ class LegScore(BaseModel):
 
     score: float = Field(description="cosine (dense) or BM25 (lexical)")
     rank: int = Field(description="rank by this score among the query's candidates, from 1")
+    part: float | None = Field(
+        default=None,
+        description="`hybrid`: what the leg adds to the fused score, counted from the candidate to which it adds least; "
+        "the parts of a result compare with each other and with those of other results",
+    )
 
 
 class Scores(BaseModel):

@@ -544,6 +544,9 @@ class LabelProbability(DowseModel):
 class LegScore(DowseModel):
     """One leg's word on a result."""
 
+    part: float | None = None
+    """`hybrid`: what the leg adds to the fused score, counted from the candidate to which it adds least; the parts of a result compare with each other and with those of other results"""
+
     rank: int
     """rank by this score among the query's candidates, from 1"""
 

@@ -2,7 +2,7 @@
 
 import { ask } from "./api.js";
 import { tellModel } from "./footer.js";
-import { breakable, fill, hitNode, measure } from "./hits.js";
+import { breakable, fill, hitNode, measure, weightOf } from "./hits.js";
 import { listenToKeys, stops } from "./keyboard.js";
 import { Panel } from "./panel.js";
 import { count, documents, listFilters, show, showNothing, showProblem, showWelcome } from "./states.js";
@@ -152,7 +152,8 @@ function showHits({ results, index, took_ms, timings = {}, matches, suggestion }
   hits = [...hits.slice(0, first), ...fresh];
   if (!more) {
     $("results").replaceChildren();
-    for (const leg of ["dense", "lexical"]) best[leg] = Math.max(...hits.map((hit) => hit.scores?.[leg]?.score ?? 0));
+    for (const leg of ["dense", "lexical"]) best[leg] = Math.max(...hits.map((hit) => weightOf(hit.scores?.[leg])));
+    if (kind() === "hybrid") best.dense = best.lexical = Math.max(best.dense, best.lexical); // what they add compares
   }
   const hidden = Object.values(panel.columns.place ?? {});
   $("results").append(...fresh.map((hit) => hitNode(hit, { kind: kind(), best, hidden, like: () => showSimilar(hit) })));

@@ -13,7 +13,10 @@ export const scoreText = (score) => score.toFixed(Math.abs(score) < 10 ? 2 : 1).
 /** Text that may break after the marks inside names such as os.path or read_text, before it breaks anywhere. */
 export const breakable = (text) => text.split(/(?<=[._/])(?=\w)/).flatMap((piece) => [piece, make("wbr", "")]);
 
-/** `kind` is the mode, or `similar`; `best` the highest score of each leg, which fills its bar; `hidden` the columns that
+/** What a leg counts for in a result: its part of a fused score, or else its score. */
+export const weightOf = (leg) => leg?.part ?? leg?.score ?? 0;
+
+/** `kind` is the mode, or `similar`; `best` what fills the bars of each leg; `hidden` the columns that
  *  are shown elsewhere; `like` is called for similar documents. */
 export function hitNode(hit, { kind, best, hidden, like }) {
   const item = document.getElementById("hit").content.firstElementChild.cloneNode(true);
@@ -78,8 +81,9 @@ function legNode(leg, found, best, kind) {
   const node = make("span", "", `leg is-${leg}`);
   const bar = make("span", "", "bar");
   bar.append(make("i"));
-  bar.firstChild.style.inlineSize = found && best > 0 ? `${100 * Math.max(0, Math.min(1, found.score / best))}%` : "0";
+  bar.firstChild.style.inlineSize = best > 0 ? `${100 * Math.max(0, Math.min(1, weightOf(found) / best))}%` : "0";
   node.append(make("span", LEGS[leg], "name"), " ", bar, make("span", found ? `${scoreText(found.score)} · #${found.rank}` : "–", "value"));
-  node.title = found ? `${SCORES[leg]} ${scoreText(found.score)}, rank ${found.rank}; the bar compares it with the best shown` : "has none of the words";
+  const said = kind === "hybrid" ? "the bar is what this adds to the score, on the same scale for meaning and words" : "the bar compares it with the best shown";
+  node.title = found ? `${SCORES[leg]} ${scoreText(found.score)}, rank ${found.rank}; ${said}` : "has none of the words";
   return [node];
 }

@@ -164,9 +164,23 @@ def test_every_hit_says_what_each_leg_said(large: Retriever, query: str) -> None
         assert (hit.lexical is not None) == bool(terms & body)
 
 
+@pytest.mark.parametrize("method", ["convex", "rrf"])
+def test_what_the_legs_add_makes_the_score(large: Retriever, method: Literal["convex", "rrf"]) -> None:
+    """The parts of a hit are its score but for what all candidates have in common; the least of a leg is nothing."""
+    ranking = large.search(QUERIES[0], fusion=Fusion(method=method, dense_weight=0.7))
+    found = large.page(ranking, 0, len(ranking.rows))
+    added = [[leg.part for leg in (hit.dense, hit.lexical) if leg and leg.part is not None] for hit in found]
+    assert all(added)
+    rest = [hit.score - sum(each) for hit, each in zip(found, added, strict=True)]
+    assert np.allclose(rest, rest[0])
+    assert min(each[0] for each in added) == 0
+    assert min(min(each) for each in added) == 0
+
+
 def test_one_leg_alone_says_nothing_of_the_other(stories: Retriever) -> None:
     """A hit of dense search has no lexical score, and the other way round."""
     assert all(hit.dense and hit.lexical is None for hit in hits(stories, "the dog", "dense"))
+    assert all(hit.dense and hit.dense.part is None for hit in hits(stories, "the dog", "dense"))
     assert all(hit.lexical and hit.dense is None for hit in hits(stories, "the dog", "lexical"))
     assert [hit.rank for hit in hits(stories, "the dog", "lexical")] == [1, 2]
 

@@ -162,7 +162,7 @@ def test_explain_adds_the_scores_of_both_legs(client):
     results = post(client, query="wine", explain=True)["results"]
     for result in results:
         assert set(result["scores"]) == {"dense", "lexical"}
-        assert set(result["scores"]["dense"]) == {"score", "rank"}
+        assert set(result["scores"]["dense"]) == {"score", "rank", "part"}
         assert -1.001 <= result["scores"]["dense"]["score"] <= 1.001
         assert (result["scores"]["lexical"] is None) == (result["id"] != "d")
     assert sorted(result["scores"]["dense"]["rank"] for result in results) == [1, 2, 3, 4, 5, 6]
