@@ -93,6 +93,55 @@ def test_other_documents_are_not_there(house):
     }
 
 
+def test_examples_are_the_tenants_own(house):
+    """What is like a text is the tenant's own, and another tenant's document is no example, as if it did not exist."""
+    client, keys = house
+    asked = {"text": "The cat number 1 sits on a wall.", "top_k": 100}
+    own = {f"a{number}" for number in range(0, COUNT, 2)}
+    assert ids(client.post("/similar", json=asked, headers=keys["a"])) == own
+    assert ids(client.post("/similar", json={"ids": ["a0"], "top_k": 100}, headers=keys["a"])) == own - {"a0"}
+    for field in ("ids", "negative_ids"):
+        answer = client.post("/similar", json={**asked, field: ["b1"]}, headers=keys["a"])
+        assert answer.status_code == 422
+        assert "the index holds no document 'b1'" in answer.json()["detail"]
+        assert client.post("/similar", json={**asked, field: ["b1"]}, headers=keys["all"]).status_code == 200
+
+
+def test_every_search_of_a_batch_is_the_tenants_own(house):
+    """The searches of a batch, whose neighbours are found together, see no more than single ones."""
+    client, keys = house
+    others = {"must": [{"field": "tenant", "eq": "b"}]}
+    asked = [{"query": "cat on a wall", "top_k": 100, "mode": mode} for mode in ("dense", "lexical", "hybrid")]
+    batch = {"searches": [*asked, {**asked[0], "filter": others}]}
+    *all_, narrowed = client.post("/search/batch", json=batch, headers=keys["a"]).json()["responses"]
+    for answer in all_:
+        assert {result["id"] for result in answer["results"]} == {f"a{number}" for number in range(0, COUNT, 2)}
+    assert narrowed["results"] == []
+    assert narrowed["matches"] == 0
+
+
+def test_an_assistant_sees_the_tenants_own(house):
+    """With a tenant's key both tools of `/mcp`, and what they say of the corpus, go by its filter."""
+    client, keys = house
+
+    def call(method, who, **params):
+        message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        accepted = {"Accept": "application/json, text/event-stream"}
+        return client.post("/mcp", json=message, headers=accepted | keys[who]).json()["result"]
+
+    def tool(who, name, **arguments):
+        return call("tools/call", who, name=name, arguments=arguments)
+
+    found = tool("a", "search", query="cat on a wall", top_k=50)["structuredContent"]["results"]
+    assert {each["id"] for each in found} == {f"a{number}" for number in range(0, COUNT, 2)}
+    assert len(tool("all", "search", query="cat on a wall", top_k=50)["structuredContent"]["results"]) == COUNT
+    refused = tool("a", "get_document", id="b1")
+    assert refused["isError"]
+    assert "no document 'b1'" in refused["content"][0]["text"]
+    assert not tool("all", "get_document", id="b1").get("isError")
+    assert f"has {COUNT // 2} documents" in call("tools/list", "a")["tools"][0]["description"]
+
+
 def test_the_report_is_not_a_tenants(house):
     """The report quotes queries and documents of the whole corpus."""
     client, keys = house
