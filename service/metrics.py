@@ -46,6 +46,11 @@ def _stage(stage: str) -> Histogram:
     return STAGE_SECONDS.labels(stage)
 
 
+@cache
+def _requests(method: str, route: str, status: int) -> Histogram:
+    return REQUEST_SECONDS.labels(method, route, status)
+
+
 class Measured:
     """ASGI middleware that counts every request with its route, status and duration."""
 
@@ -71,7 +76,7 @@ class Measured:
             # A path that leads nowhere is no label of its own: clients could make as many as they like.
             route = getattr(scope.get("route"), "path", "none")
             seconds = time.perf_counter() - started
-            REQUEST_SECONDS.labels(scope["method"], route, status).observe(seconds)
+            _requests(scope["method"], route, status).observe(seconds)
             if route not in UNLOGGED:
                 path, client = scope["path"], scope["client"][0] if scope.get("client") else ""
                 logs.answered(f"{scope['method']} {path}", route, status, seconds, path=path, client=client)

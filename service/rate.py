@@ -7,6 +7,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import lru_cache
 
 MOST_CALLERS = 10_000
 """Buckets that are kept; who has not called for longest is forgotten, which gives it a full bucket."""
