@@ -25,12 +25,13 @@ import pyarrow as pa
 
 from indexer import dense, lexical
 from indexer.allowed import Allowed
+from indexer.arrowfile import ArrowFile
 from indexer.dense import DenseIndex, write_dense
 from indexer.facets import FacetRequest
 from indexer.facets import _count as count_facet
 from indexer.filters import Filter
 from indexer.filters import _mask as mask_of
-from indexer.index import ROWS_PER_BATCH, ArrowFile
+from indexer.index import ROWS_PER_BATCH
 from indexer.lexical import LexicalIndex, LexicalWriter
 from indexer.masks import Columns
 

@@ -28,7 +28,8 @@ from indexer.errors import UserError
 from indexer.fusion import Fusion, fuse
 from indexer.index import Index
 from indexer.progress import Bar, say
-from indexer.retrieval import Ranking, Retriever
+from indexer.ranking import Ranking
+from indexer.retrieval import Retriever
 from indexer.settings import BuildSettings
 from trainer.measures import MEASURES, per_query
 from trainer.significance import interval

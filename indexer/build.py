@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from indexer import dense
+from indexer.arrowfile import ArrowFile
 from indexer.artifacts import Store
 from indexer.assemble import Assembly, private_index
 from indexer.cloze import take_out
 from indexer.corpus import Corpus
 from indexer.encoder import Encoder
 from indexer.errors import UserError
-from indexer.index import DOCUMENTS, ArrowFile, Index
+from indexer.index import DOCUMENTS, Index
 from indexer.labels import Labeller
 from indexer.languages import detect_language
 from indexer.manifest import Manifest, fingerprint, read_manifest

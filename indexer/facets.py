@@ -13,10 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import to_jsonable_python
 
 from indexer.allowed import Allowed
+from indexer.arrowfile import to_python
 from indexer.conditions import Between, Bound, Name
 from indexer.dense import Rows
 from indexer.fields import Place, WrongType, find
-from indexer.index import Index, to_python
+from indexer.index import Index
 from indexer.masks import Columns, comparable, leaves, missing, to_mask
 from indexer.recent import Recent
 from indexer.typed import kind_of

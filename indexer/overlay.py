@@ -19,11 +19,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from indexer.allowed import Allowed
+from indexer.arrowfile import ArrowFile, to_python
 from indexer.bm25 import LiveWords, Statistics
 from indexer.dense import Rows, unit
 from indexer.encoder import Vectors
 from indexer.fitting import column_types, fit_metadata
-from indexer.index import ArrowFile, Index, to_python
+from indexer.index import Index
 from indexer.overlaid import OverlaidDense, OverlaidLexical
 from indexer.writes import LiveDocument
 

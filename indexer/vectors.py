@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer import dense
+from indexer.arrowfile import ArrowFile
 from indexer.artifacts import Store
 from indexer.encoder import Encoder, Precision, Vectors
 from indexer.errors import UserError
-from indexer.index import PASSAGES, ArrowFile
+from indexer.index import PASSAGES
 from indexer.manifest import InputEntry, Manifest, read_manifest
 from indexer.progress import say
 

@@ -16,7 +16,8 @@ import numpy as np
 
 from indexer.diversity import centroids, mmr, relevance
 from indexer.index import Index
-from indexer.retrieval import Mode, Numbers, Ranking
+from indexer.ranking import Numbers, Ranking
+from indexer.retrieval import Mode
 from service.problems import Problem
 from service.result_schemas import Arrangement
 from service.schemas import ProblemField

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from indexer.highlights import SentenceVectors, nearest_sentences
 from indexer.index import Index
-from indexer.retrieval import Hit, Ranking
+from indexer.ranking import Hit, Ranking
 from service.result_schemas import Highlights
 
 

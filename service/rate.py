@@ -35,6 +35,7 @@ class RateLimiter:
         return 0 if admitted else math.ceil((1 - tokens) / per_second)
 
 
+@lru_cache(maxsize=1024)
 def network_of(address: str) -> str:
     """Return the caller that an address stands for: itself, and in IPv6 its /64, of which one machine has 2^64."""
     try:

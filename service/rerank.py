@@ -9,8 +9,9 @@ from pathlib import Path
 
 from indexer.manifest import Manifest
 from indexer.passages import encoder_input
+from indexer.ranking import Ranking
 from indexer.reranker import Reranker
-from indexer.retrieval import Ranking, Retriever
+from indexer.retrieval import Retriever
 from service.published import Published
 from service.result_schemas import Rerank, RerankRequest
 

@@ -16,7 +16,8 @@ from fastapi.responses import FileResponse, HTMLResponse
 from indexer import __version__
 from indexer.encoder import Vectors
 from indexer.index import Index
-from indexer.retrieval import Hit, Leg, Mode, Near, Ranking, Retriever
+from indexer.ranking import Hit, Leg, Ranking
+from indexer.retrieval import Mode, Near, Retriever
 from indexer.spelling import suggestion
 from service import filtering, schemas, tenants
 from service.admission import queued, queued_query

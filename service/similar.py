@@ -20,7 +20,8 @@ from starlette.types import Scope
 from indexer.diversity import centroids
 from indexer.encoder import Vectors
 from indexer.filters import Filter
-from indexer.retrieval import Ranking, Retriever
+from indexer.ranking import Ranking
+from indexer.retrieval import Retriever
 from indexer.rocchio import rocchio
 from service import filtering, schemas
 from service.admission import queued

@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from indexer.passages import encoder_input
-from indexer.retrieval import Ranking, Retriever
+from indexer.ranking import Ranking
+from indexer.retrieval import Retriever
 from trainer.roundtrip import document_rows
 from trainer.settings import NegativesSettings
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from indexer.encoder import Vectors
 from indexer.fusion import Fusion, fuse
-from indexer.retrieval import Ranking, Retriever
+from indexer.ranking import Ranking
+from indexer.retrieval import Retriever
 from trainer.lessons import rank_all
 from trainer.measures import Run, per_query
 from trainer.questions import Questions

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from indexer.encoder import Vectors
 from indexer.index import Index
 from indexer.progress import Bar
-from indexer.retrieval import Ranking, Retriever
+from indexer.ranking import Ranking
+from indexer.retrieval import Retriever
 from trainer.linear_map import Lesson
 from trainer.questions import Questions
 

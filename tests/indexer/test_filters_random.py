@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from plain_filters import COMPARE, leaf_type, leaves, passes
 
+from indexer.arrowfile import ArrowFile
 from indexer.filters import Filter, compile_filter
-from indexer.index import ArrowFile, Index
+from indexer.index import Index
 
 UTC = dt.UTC
 TEXTS = st.text(st.sampled_from("ab\u00e9e\u0301\U0001f3e0 .\0"), max_size=3)

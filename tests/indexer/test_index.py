@@ -10,12 +10,13 @@ import pytest
 from stories import STORIES
 from tests_support import publish_mapped
 
+from indexer.arrowfile import ArrowFile
 from indexer.artifacts import Store
 from indexer.build import build
 from indexer.dense import DenseIndex, unit
 from indexer.encoder import Encoder
 from indexer.errors import UserError
-from indexer.index import DOCUMENTS, ArrowFile, Index
+from indexer.index import DOCUMENTS, Index
 from indexer.manifest import write_manifest
 from indexer.retrieval import Retriever
 from indexer.settings import BuildSettings

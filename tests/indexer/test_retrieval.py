@@ -22,7 +22,8 @@ from indexer.dense import unit
 from indexer.encoder import Encoder
 from indexer.fusion import Fusion, fuse
 from indexer.index import Index
-from indexer.retrieval import Hit, Retriever
+from indexer.ranking import Hit
+from indexer.retrieval import Retriever
 from indexer.settings import BuildSettings
 
 MODES: tuple[Literal["hybrid", "dense", "lexical"], ...] = ("hybrid", "dense", "lexical")

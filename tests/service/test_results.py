@@ -9,7 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 from stories import WORDS
 
-from indexer.retrieval import Retriever
+from indexer.index import Index
 from service.app import create_app
 from service.settings import ServiceSettings
 
@@ -173,8 +173,8 @@ def test_nothing_is_added_that_was_not_asked(client):
 def test_a_page_reads_no_more_documents_than_it_needs(crowd, monkeypatch):
     """A plain search fetches the documents of its page and no others, however many candidates there are."""
     fetched = []
-    hit = Retriever._hit
-    monkeypatch.setattr(Retriever, "_hit", lambda self, *given: fetched.append(given) or hit(self, *given))
+    document = Index.document
+    monkeypatch.setattr(Index, "document", lambda self, row: fetched.append(row) or document(self, row))
     search(crowd, top_k=5)
     assert len(fetched) == 5
 
