@@ -19,6 +19,7 @@ from indexer.cloze import take_out
 from indexer.corpus import Corpus
 from indexer.encoder import Encoder
 from indexer.errors import UserError
+from indexer.forget import forgotten_since
 from indexer.index import DOCUMENTS, Index
 from indexer.labels import Labeller
 from indexer.languages import detect_language
@@ -137,7 +138,10 @@ def _grown(indexes: Store, key: str) -> Manifest | None:
     if live is None or live not in indexes.ids():
         return None
     manifest = indexes.manifest(live)
-    return manifest if manifest.config.get("folded_into") == key else None
+    config = manifest.config
+    if config.get("folded_into") != key or forgotten_since(indexes.root.parent, config["folded"]):
+        return None
+    return manifest
 
 
 def _language(corpus: Corpus, settings: BuildSettings) -> str:

@@ -72,6 +72,40 @@ def compact() -> None:
 
 
 @app.command()
+def forget(
+    before: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Documents whose last write is older, such as 2026-11-21T02:00:00Z"),
+    ] = None,
+    ids: Annotated[list[str] | None, typer.Option("--id", metavar="ID", help="A document; may be repeated")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All documents that were written")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many it would be")] = False,
+) -> None:
+    """Let go of what was written to the service, so that what the index says of these documents is seen again.
+
+    Takes exactly one of --before, --id and --all. A running service follows within a second.
+    """
+    from indexer.forget import forget as let_go
+    from indexer.forget import moment
+    from indexer.progress import say
+
+    done = let_go(
+        before=None if before is None else moment(before),
+        ids=ids or (),
+        everything=everything,
+        dry_run=dry_run,
+    )
+    typer.echo(
+        f"{'would forget' if dry_run else 'forgotten'}: puts of {done.puts:,} documents, deletes of {done.deletes:,}"
+    )
+    if done.folded:
+        say(
+            f"{done.folded:,} of them are in the live index, which was compacted, and stay there until an index that is "
+            "built from the corpus goes live: `python -m indexer build CORPUS`"
+        )
+
+
+@app.command()
 def search(
     query: Annotated[str, typer.Argument(help="What to look for")],
     top_k: Annotated[int, typer.Option("--top-k", min=1, max=100, help="Number of results")] = 10,

@@ -30,7 +30,7 @@ from indexer.passages import encoder_input
 from indexer.settings import BuildSettings
 from indexer.vectors import KnownVectors, passage_key
 from indexer.writelog import WriteLog
-from indexer.writes import Write
+from indexer.writes import Write, last_writes
 
 
 def compact(data: Path | None = None, cores: int | None = None) -> Built:
@@ -52,9 +52,10 @@ def compact(data: Path | None = None, cores: int | None = None) -> Built:
         with log.locked():
             writes = [write for write in log.read() if write.sequence > below.folded]
             log.close()
-        manifest = _publish(indexes, below, writes, cores) if writes else below.manifest
+        fresh = bool(last_writes(writes))
+        manifest = _publish(indexes, below, writes, cores) if fresh else below.manifest
         log.fold(log.sequence)
-    return Built(manifest, fresh=bool(writes))
+    return Built(manifest, fresh=fresh)
 
 
 def _publish(indexes: Store, below: Index, writes: list[Write], cores: int | None) -> Manifest:
@@ -64,6 +65,8 @@ def _publish(indexes: Store, below: Index, writes: list[Write], cores: int | Non
     settings = _settings(config)
     # The index that was built first: whoever builds it again finds that it is there, and more.
     first = config.get("folded_into", below.manifest.fingerprint)
+    if any(write.forgotten for write in writes):  # perhaps folded before it was forgotten: that is not what a build is
+        first = below.manifest.fingerprint
     facts = {"folded": writes[-1].sequence, "folded_into": first}
     key = fingerprint("index", below.manifest.parents, documents.inputs, config | facts)
     assembly = Assembly(

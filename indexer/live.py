@@ -15,7 +15,7 @@ from indexer.encoder import Encoder, load_tokenizer
 from indexer.index import Index
 from indexer.overlay import Overlay
 from indexer.passages import Passage, Splitter, encoder_input
-from indexer.writes import LiveDocument, Write, left, newest
+from indexer.writes import LiveDocument, Write, left
 
 log = logging.getLogger("dowse.live")
 
@@ -106,4 +106,4 @@ def overlaid(index: Index, writes: Sequence[Write]) -> Index:
     if not new:
         return index
     made = Preparation(overlay.below).remake(left(new))
-    return overlay.below.with_overlay(overlay.adding(newest(made), new[-1].sequence))
+    return overlay.below.with_overlay(overlay.after(made))

@@ -8,8 +8,8 @@ index's statistics; nobody else has to know where a document lies.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -26,7 +26,7 @@ from indexer.encoder import Vectors
 from indexer.fitting import column_types, fit_metadata
 from indexer.index import Index
 from indexer.overlaid import OverlaidDense, OverlaidLexical
-from indexer.writes import LiveDocument
+from indexer.writes import LiveDocument, Write, last_writes, newest
 
 log = logging.getLogger("dowse.live")
 
@@ -36,7 +36,7 @@ MOSTLY_DEAD = 64
 
 @dataclass(frozen=True)
 class Overlay:
-    """What was written since an index was built; `adding` makes the next snapshot, which shares what stays.
+    """What was written since an index was built; `after` makes the next snapshot, which shares what stays.
 
     Attributes:
         below: the index without it.
@@ -47,6 +47,7 @@ class Overlay:
         vectors: of their passages, of unit length, shape (passages, dimension).
         places: where their ids would stand among those of the index.
         rows: id → row among the live documents, of what is visible.
+        written: id → number of its last write, of all that was put or deleted and is not forgotten.
         sequence: number of the last write.
     """
 
@@ -58,51 +59,47 @@ class Overlay:
     vectors: Vectors
     places: tuple[int, ...] = ()
     rows: dict[str, int] = field(default_factory=dict)
+    written: dict[str, int] = field(default_factory=dict)
     sequence: int = 0
 
     @classmethod
-    def nothing(
-        cls, below: Index, words: LiveWords | None = None, hidden: npt.NDArray[np.bool_] | None = None
-    ) -> Overlay:
-        """Return the snapshot in which nothing was written but, perhaps, documents were hidden."""
+    def nothing(cls, below: Index, words: LiveWords | None = None) -> Overlay:
+        """Return the snapshot in which nothing was written."""
         return cls(
             below=below,
             words=words or LiveWords(Statistics(below.lexical)),
-            hidden=np.zeros(len(below), dtype=np.bool_) if hidden is None else hidden,
+            hidden=np.zeros(len(below), dtype=np.bool_),
             versions=(),
             batch=pa.RecordBatch.from_pylist([], below.schema),
             vectors=np.empty((0, below.dense.dimension), dtype=np.float32),
         )
 
-    def adding(self, changes: Mapping[str, LiveDocument | None], sequence: int) -> Overlay:
-        """Return the snapshot after the write ``sequence``.
-
-        ``changes`` says of each document that was written what it is now, or None where it was deleted.
-        """
+    def after(self, writes: Sequence[Write]) -> Overlay:
+        """Return the snapshot after some more writes, at least one, whose vectors are this index's."""
+        written, changes = last_writes(writes, self.written), newest(writes)
         hidden, rows = self.hidden.copy(), dict(self.rows)
-        new = [document for document in changes.values() if document]
-        places = {}
-        for name in changes:
+        for name in changes.keys() | self.written.keys() - written.keys():
             rows.pop(name, None)
-            places[name], row = self.below.place_of(name)
-            if row is not None:
-                hidden[row] = True
-        rows |= {document.id: row for row, document in enumerate(new, len(self.versions))}
-        made = Overlay(
-            below=self.below,
+            if (row := self.below.place_of(name)[1]) is not None:
+                hidden[row] = name in written  # what was forgotten is what the index says again
+        made = self._adding(filter(None, changes.values()), rows)
+        if len(made.versions) - len(made.rows) > max(MOSTLY_DEAD, len(made.rows)):
+            alive = [made.versions[row] for row in made.rows.values()]
+            made = Overlay.nothing(self.below, LiveWords(self.words.statistics))._adding(alive, {})  # noqa: SLF001 - one of us
+        return replace(made, hidden=hidden, written=written, sequence=writes[-1].sequence)
+
+    def _adding(self, documents: Iterable[LiveDocument], rows: dict[str, int]) -> Overlay:
+        """Return the snapshot with documents behind those that it has, of which ``rows`` are visible."""
+        new = list(documents)
+        return replace(
+            self,
             words=self.words.adding([f"{document.title or ''}\n{document.text}" for document in new]),
-            hidden=hidden,
             versions=(*self.versions, *new),
             batch=pa.concat_batches([self.batch, _batch(new, self.below.schema)]),
             vectors=np.concatenate([self.vectors, *(unit(document.vectors) for document in new)]),
-            places=(*self.places, *(places[document.id] for document in new)),
-            rows=rows,
-            sequence=sequence,
+            places=(*self.places, *(self.below.place_of(document.id)[0] for document in new)),
+            rows=rows | {document.id: row for row, document in enumerate(new, len(self.versions))},
         )
-        if len(made.versions) - len(rows) <= max(MOSTLY_DEAD, len(rows)):
-            return made
-        alive = {name: made.versions[row] for name, row in rows.items()}
-        return Overlay.nothing(self.below, LiveWords(self.words.statistics), hidden).adding(alive, sequence)
 
     @cached_property
     def first_passage(self) -> Rows:

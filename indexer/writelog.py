@@ -20,7 +20,7 @@ from pathlib import Path
 
 from indexer.artifacts import sync
 from indexer.errors import UserError
-from indexer.writes import LiveDocument, Write, left
+from indexer.writes import Forgotten, LiveDocument, Write, left
 
 FOLDER = "live"
 LOCK = ".lock"
@@ -114,8 +114,13 @@ class WriteLog:
         Raises:
             OSError: the disk is full, or cannot be written; the log is then as it was.
         """
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        write = Write(self.sequence + 1, recipe, tuple(documents), tuple(deleted), now)
+        self._append(Write(self.sequence + 1, recipe, tuple(documents), tuple(deleted), _now()))
+
+    def forget(self, forgotten: Forgotten) -> None:
+        """Append that writes no longer count, under the conditions of `append`; it is on the disk when this returns."""
+        self._append(Write(self.sequence + 1, "", (), (), _now(), forgotten))
+
+    def _append(self, write: Write) -> None:
         path = self._growing() or self._segment(write.sequence)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         end = self._read.get(path.name, 0)
@@ -145,8 +150,8 @@ class WriteLog:
     def fold(self, through: int) -> None:
         """Replace the files up to the write ``through``, where a segment was closed, by what is left of them.
 
-        That is the newest version of each document, and the ids that were deleted: enough for any index, also for one
-        that is older than all of them.
+        That is the newest version of each document, and the ids that were deleted or forgotten: enough for any index,
+        also for one that is older than all of them, and for a reader that had come to any of them.
         """
         with self.locked():
             old = [path for path in self._files() if path.name <= self._segment(through).name]
@@ -177,6 +182,10 @@ class WriteLog:
 
     def _segment(self, first: int) -> Path:
         return self.folder / f"writes-{first:016}.log"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def write_whole(descriptor: int, content: bytes) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from indexer.forget import Released, forget
 from indexer.live import Preparation
 from indexer.writelog import WriteLog
 from service.app import create_app
@@ -194,6 +195,22 @@ def test_writes_stay_over_a_new_index(data, publish, eventually):
         eventually(lambda: client.get("/info").json()["index"]["generation"] == f"{new}.2", "the new index")
         assert set(found(client, "king", "dense")) == {"k", "s"}
         assert client.get("/documents/k").json()["text"] == "The moon."
+
+
+def test_a_running_service_follows_what_is_forgotten(data, publish, eventually):
+    """What is forgotten is let go of by a service that runs, which goes on writing with the next number."""
+    built = publish(CATS, data).manifest
+    with service(data) as client:
+        client.put("/documents", json={"documents": [STORM, {"id": "a", "text": "The horse."}]})
+        client.delete("/documents?id=b")
+        assert forget(data, ids=["a", "b"]) == Released(puts=1, deletes=1)
+        eventually(lambda: found(client, "cat", "lexical") == ["a"], "the index speaks for its document again")
+        assert set(found(client, "the dog", "dense")) == {"a", "b", "s"}
+        assert found(client, "horse", "lexical") == []
+        answer = client.delete("/documents?id=s").json()
+        assert (answer["deleted"], answer["index"]["generation"]) == (1, f"{built.id}.4")
+    with service(data) as client:
+        assert set(found(client, "the dog", "dense")) == {"a", "b"}
 
 
 def test_a_damaged_log_is_not_served(data, publish):
