@@ -80,13 +80,14 @@ def dowse(data: Path, mode: str) -> System:
 def distinct(queries: list[str]) -> Iterator[str]:
     """Yield the queries and, when all were asked, each with its words turned by one place more, and so on.
 
-    No service has met one of them before, and they are as long as real ones.
+    No service has met one of them before, and they are as long as real ones: a number comes behind the words once they
+    have been turned all the way.
     """
     words = [query.split() for query in queries]
     for turn in itertools.count():
         for each in words:
-            if turn < len(each):
-                yield " ".join(each[turn:] + each[:turn])
+            rounds, place = divmod(turn, len(each))
+            yield " ".join([*each[place:], *each[:place], *([str(rounds)] if rounds else [])])
 
 
 def encode(model: Path, pipe: Connection) -> None:
