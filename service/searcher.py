@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import os
 import threading
 import time
@@ -23,6 +24,8 @@ log = logging.getLogger("dowse.service")
 
 WRITES_SECONDS = 0.2
 """How often to look for what other processes have written."""
+AGAIN_SECONDS = 30.0
+"""After how long an index is tried again that the machine would not let be opened: it is verified anew each time."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Searcher:
         self._poll_seconds = poll_seconds
         self._live: Serving | None = None
         self._refused: tuple[str, int] | None = None
+        self._try_again = math.inf
         self._reason = ""
         self.documents = LiveDocuments(data, self._show)
         self._stop = threading.Event()
@@ -89,9 +93,12 @@ class Searcher:
                 self._reason = "There is no index yet; run `python -m indexer build CORPUS`"
                 return
             activated = (current, self._store.activated())
-            if activated == self._refused or (self._live and self._live.retriever.index.manifest.id == current):
+            if self._live and self._live.retriever.index.manifest.id == current:
                 return
-            self._refused = activated  # until `activate` is called again, perhaps after a repair
+            if activated == self._refused and time.monotonic() < self._try_again:
+                return
+            # Until `activate` is called again, perhaps after a repair.
+            self._refused, self._try_again = activated, math.inf
             path = self._store.path(current)
             index = Index.open(path, cores=self.cores, query_cache_bytes=self._query_cache_bytes)
             # The first query maps files and makes threads: nobody should have to wait for that.
@@ -102,9 +109,14 @@ class Searcher:
             self._refused = None
             metrics.SWAPPED.inc()
             log.info("index %s: %d documents", current, len(index))
-        except (UserError, OSError) as error:
+        except UserError as error:
             self._reason = "The index cannot be opened; run `python -m indexer verify`, then activate or build another"
             log.error("%s", error)  # noqa: TRY400 - the message says all that a traceback could
+        except OSError as error:  # too many open files, a full /tmp: nothing that is wrong with the index
+            self._try_again = time.monotonic() + AGAIN_SECONDS
+            why = error.strerror or type(error).__name__
+            self._reason = f"The index could not be opened ({why}); it is tried again every {AGAIN_SECONDS:g} s"
+            log.error("%s; the index is opened again in %g s", error, AGAIN_SECONDS)  # noqa: TRY400 - as above
 
     def _show(self, index: Index) -> None:
         """Let searches see an index, or the same one with more written over it."""

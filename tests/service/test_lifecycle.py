@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import shutil
 import signal
 import socket
@@ -18,7 +20,9 @@ from starlette.testclient import TestClient
 
 from indexer.artifacts import Store
 from indexer.encoder import Encoder
+from indexer.index import Index
 from indexer.retrieval import Retriever
+from service import searcher
 from service.app import create_app
 from service.settings import ServiceSettings
 
@@ -213,6 +217,27 @@ def test_a_damaged_newer_index_leaves_the_old_one_in_place(data, publish, eventu
         eventually(lambda: live(client) == good, "the good index is taken up")
     refusals = [record for record in caplog.records if "vectors.faiss" in record.getMessage()]
     assert [record.levelno for record in refusals] == [logging.ERROR]
+
+
+def test_what_the_machine_would_not_let_be_opened_is_tried_again(data, publish, eventually, monkeypatch, caplog):
+    """Where files ran out or a disk is full the index is not to blame: it comes up by itself once there is room."""
+    index = publish(CATS, data).manifest.id
+    room = threading.Event()
+
+    def open_(*given, **named):
+        if not room.is_set():
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return opened(*given, **named)
+
+    opened = Index.open
+    monkeypatch.setattr(Index, "open", open_)
+    monkeypatch.setattr(searcher, "AGAIN_SECONDS", 0.1)
+    with service(data) as client:
+        detail = client.get("/readyz").json()["detail"]
+        assert "Too many open files" in detail and "tried again" in detail
+        eventually(lambda: caplog.text.count("Too many open files") > 1, "it is tried again")
+        room.set()
+        eventually(lambda: live(client) == index, "the index is taken up")
 
 
 def test_a_nonsense_current_leaves_the_old_one_in_place(data, publish, eventually, caplog):
