@@ -200,6 +200,14 @@ def test_a_compacted_index_is_built_again(written: Path) -> None:
     assert build(corpus, BuildSettings(), written).manifest.id == now.id
 
 
+def test_a_build_drops_what_was_folded(written: Path) -> None:
+    """Right after a compacted write was forgotten, a build of the same corpus is not «up to date»."""
+    compact(written, cores=1)
+    forget(written, everything=True)
+    build(str(written / "corpus.parquet"), BuildSettings(), written)
+    assert shown(seen(written)) == INDEXED
+
+
 def test_nothing_is_forgotten_under_a_compaction(written: Path) -> None:
     """Whoever publishes meanwhile would put it into the new index: forgetting waits."""
     with Store("index", written).building(), pytest.raises(UserError, match="wait until it has ended"):
