@@ -77,7 +77,7 @@ class Connection:
         """Send a request and read the whole answer; return its status and the seconds."""
         started = time.perf_counter()
         try:
-            if self._writer is None:
+            if self._writer is None or self._reader.at_eof():  # the server has closed it meanwhile, as it may
                 self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
             self._writer.write(request)
             head = await self._reader.readuntil(b"\r\n\r\n")

@@ -20,6 +20,9 @@ from fastapi import FastAPI
 
 from service.protocol import LimitedProtocol
 
+KEPT_SECONDS = 65
+"""How long a connection stays open without a request: longer than proxies keep theirs, mostly a minute. Whoever closes
+first must be the one that asks, or a request meets a connection that is just being closed."""
 GARBAGE = (20_000, 20, 20)
 """After how many new objects the collector looks among the youngest; and how many looks there are to one further."""
 
@@ -43,6 +46,7 @@ class Server(uvicorn.Server):
                 log_config=None,
                 log_level="warning",
                 access_log=False,
+                timeout_keep_alive=KEPT_SECONDS,
                 timeout_graceful_shutdown=10,
             )
         )
