@@ -25,8 +25,8 @@ FEW_PASSAGES = 0.2
 
 def unit(vectors: Vectors) -> Vectors:
     """Scale vectors, shape (…, dimension), to length one; a zero vector stays zero."""
-    if vectors.ndim == 1:  # every query: a seventh of the time of the general way
-        one: Vectors = vectors / max(np.sqrt(vectors @ vectors), np.float32(1e-12))
+    if vectors.ndim == 1:  # every query: a third of the time of the general way, and the same to the last bit
+        one: Vectors = vectors / max(np.sqrt(np.add.reduce(vectors * vectors)), np.float32(1e-12))
         return one
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     scaled: Vectors = vectors / np.maximum(length, np.float32(1e-12))
