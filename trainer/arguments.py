@@ -83,3 +83,18 @@ def wait_for_all(arguments: SentenceTransformerTrainingArguments) -> None:
     """Wait until every process has come here."""
     if arguments.world_size > 1:
         torch.distributed.barrier()
+
+
+def leave_together(arguments: SentenceTransformerTrainingArguments) -> None:
+    """Wait until every process has come here, and keep its connections open until the first one has seen that.
+
+    Who ends at once after a barrier closes connections in which others may still wait for it.
+    """
+    wait_for_all(arguments)
+    if arguments.world_size > 1:
+        token = torch.zeros(1, device=arguments.device)
+        if arguments.process_index:
+            torch.distributed.recv(token, 0)
+        else:
+            for other in range(1, arguments.world_size):
+                torch.distributed.send(token, other)

@@ -25,7 +25,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
 from indexer.errors import UserError
 from indexer.progress import say
-from trainer.arguments import training_arguments, wait_for_all
+from trainer.arguments import leave_together, training_arguments, wait_for_all
 from trainer.checkpoints import Checkpoint, MarkComplete, last_checkpoint, load_loss, remove_incomplete
 from trainer.clock import Clock, Schedule
 from trainer.dev import METRIC, DevEvaluator, Judge
@@ -116,7 +116,7 @@ def fit(task: Task, settings: FitSettings, out: Path) -> Trained:
         if start is not None and best is not None:
             say(f"{task.name}: dev {start:.4f} → {best:.4f}" + ("" if best > start else ", not better than the start"))
         finish(out, (task.whole or task.model).to("cpu").eval(), task.record, result)
-    wait_for_all(arguments)
+    leave_together(arguments)
     return trained(out, result)
 
 
