@@ -31,7 +31,7 @@ COPY --from=service-packages /site-packages /site-packages
 COPY indexer/ indexer/
 COPY service/ service/
 # The import fails the build where too much was removed.
-RUN python -m compileall -q . && python -c "import service.app, service.__main__, service.worker, uvicorn, pyarrow.compute, \
+RUN python -m compileall -q . && python -c "import service.app, service.__main__, service.server.worker, uvicorn, pyarrow.compute, \
         mcp.server.lowlevel, mcp.server.streamable_http_manager"
 USER 10001:10001
 # Inside a container 127.0.0.1 would be reachable for nobody. Without a key file the service therefore does not start
@@ -53,7 +53,7 @@ RUN pip install --no-cache-dir --no-compile --target /site-packages -r requireme
 FROM base AS indexer
 COPY --from=indexer-packages /site-packages /site-packages
 COPY indexer/ indexer/
-RUN python -m compileall -q . && python -c "import indexer.build, indexer.sample, psycopg, py3langid, \
+RUN python -m compileall -q . && python -c "import indexer.build.build, indexer.corpus.sample, psycopg, py3langid, \
         pyarrow.parquet, sqlalchemy.dialects.postgresql.psycopg, sqlalchemy.dialects.sqlite"
 USER 10001:10001
 ENTRYPOINT ["python", "-m", "indexer"]
@@ -76,8 +76,8 @@ COPY indexer/ indexer/
 COPY trainer/ trainer/
 # What importing leaves in /tmp belongs to root, and would be in the way of another user's caches there.
 RUN python -m compileall -q . \
-    && python -c "import trainer.run, trainer.queries, trainer.finetune, trainer.tsdae, trainer.embed, trainer.negatives, \
-        trainer.report_page, psycopg, sqlalchemy.dialects.postgresql.psycopg, sqlalchemy.dialects.sqlite" \
+    && python -c "import trainer.pipeline.run, trainer.queries.generate, trainer.finetune.finetune, trainer.finetune.tsdae, trainer.models.embed, trainer.mining.negatives, \
+        trainer.reports.page, psycopg, sqlalchemy.dialects.postgresql.psycopg, sqlalchemy.dialects.sqlite" \
     && find /tmp -mindepth 1 -delete
 USER 10001:10001
 # Models from the hub stay with the data, so that they are fetched once. Bars would fill a log.

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 import pyarrow.parquet as pq
 
-from indexer.artifacts import Store, data_dir
+from indexer.artifacts.store import Store, data_dir
 from indexer.progress import say
 
 ENGINES = ("sentence-transformers", "fp32", "int8")
@@ -49,7 +49,7 @@ def load(engine: str, model: Path) -> Callable[[list[str]], object]:
 
         reference = SentenceTransformer(str(model), device="cpu")
         return lambda texts: reference.encode(texts if len(texts) > 1 else texts[0], batch_size=32)
-    from indexer.encoder import Encoder
+    from indexer.inference.encoder import Encoder
 
     encoder = Encoder.open(model, "int8" if engine == "int8" else "fp32")
     return lambda texts: encoder.encode_documents(texts) if len(texts) > 1 else encoder.encode_query(texts[0])
@@ -117,8 +117,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if bool(arguments.documents) != bool(arguments.corpus):
         parser.error("--documents N and CORPUS go together")
-    from trainer.base import publish_base
-    from trainer.settings import BaseSettings
+    from trainer.models.base import publish_base
+    from trainer.training.settings import BaseSettings
 
     model = Store("model", arguments.data).path(publish_base(None, BaseSettings(int8=True), arguments.data).manifest.id)
     if arguments.documents:

@@ -23,17 +23,17 @@ import faiss
 import numpy as np
 import pyarrow as pa
 
-from indexer import dense, lexical
-from indexer.allowed import Allowed
-from indexer.arrowfile import ArrowFile
-from indexer.dense import DenseIndex, write_dense
-from indexer.facets import FacetRequest
-from indexer.facets import _count as count_facet
-from indexer.filters import Filter
-from indexer.filters import _mask as mask_of
-from indexer.index import ROWS_PER_BATCH
-from indexer.lexical import LexicalIndex, LexicalWriter
-from indexer.masks import Columns
+from indexer.filters.evaluate import Columns
+from indexer.filters.facets import FacetRequest
+from indexer.filters.facets import _count as count_facet
+from indexer.filters.filter import Filter
+from indexer.filters.filter import _mask as mask_of
+from indexer.index import dense, lexical
+from indexer.index.arrow import ArrowFile
+from indexer.index.dense import DenseIndex, write_dense
+from indexer.index.document_mask import Allowed
+from indexer.index.index import ROWS_PER_BATCH
+from indexer.index.lexical import LexicalIndex, LexicalWriter
 
 SHARES = (0.0001, 0.001, 0.01, 0.05, 0.1, 0.2, 0.5, 0.9)
 DEPTH = 200

@@ -25,16 +25,16 @@ import pyarrow.parquet as pq
 import torch
 from transformers import AutoConfig, AutoTokenizer, BertModel
 
-from indexer.artifacts import Store, data_dir
-from indexer.build import build
+from indexer.artifacts.store import Store, data_dir
+from indexer.build.build import build
 from indexer.errors import UserError
-from indexer.index import Index
-from indexer.retrieval import Mode, Retriever
-from indexer.settings import BuildSettings
-from trainer.base import publish_base
-from trainer.finetune import finetune
-from trainer.settings import BaseSettings, FinetuneSettings, TsdaeSettings
-from trainer.tsdae import tsdae
+from indexer.index.index import Index
+from indexer.options import BuildSettings
+from indexer.retrieval.retriever import Mode, Retriever
+from trainer.finetune.finetune import finetune
+from trainer.finetune.tsdae import tsdae
+from trainer.models.base import publish_base
+from trainer.training.settings import BaseSettings, FinetuneSettings, TsdaeSettings
 
 
 def pairs(folder: Path, path: Path) -> Path:

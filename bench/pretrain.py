@@ -26,12 +26,12 @@ from accelerate import Accelerator
 from transformers import BertForPreTraining, DataCollatorForLanguageModeling
 
 from indexer.progress import say
-from trainer.pretrain_examples import examples, generator
-from trainer.pretrain_loop import Job, optimizer
-from trainer.pretrain_material import Material, check, prepare
-from trainer.pretrain_objective import Objective
-from trainer.pretrain_setup import Setup, processes, set_up
-from trainer.settings_pretrain import PretrainSettings
+from trainer.pretrain.data import Material, check, prepare
+from trainer.pretrain.examples import examples, generator
+from trainer.pretrain.loop import Job, optimizer
+from trainer.pretrain.objective import Objective
+from trainer.pretrain.settings import PretrainSettings
+from trainer.pretrain.setup import Setup, processes, set_up
 
 POSITIONS = 100_000
 

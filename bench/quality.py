@@ -22,17 +22,17 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 import pyarrow.parquet as pq
 
-from indexer.artifacts import Store, data_dir
-from indexer.build import build
+from indexer.artifacts.store import Store, data_dir
+from indexer.build.build import build
 from indexer.errors import UserError
-from indexer.fusion import Fusion, fuse
-from indexer.index import Index
+from indexer.index.index import Index
+from indexer.options import BuildSettings
 from indexer.progress import Bar, say
-from indexer.ranking import Ranking
-from indexer.retrieval import Retriever
-from indexer.settings import BuildSettings
-from trainer.measures import MEASURES, per_query
-from trainer.significance import interval
+from indexer.retrieval.fusion import Fusion, fuse
+from indexer.retrieval.ranking import Ranking
+from indexer.retrieval.retriever import Retriever
+from trainer.evaluate.metrics import MEASURES, per_query
+from trainer.evaluate.significance import interval
 
 DEPTH = 100
 WEIGHTS = [weight / 10 for weight in range(11)]
@@ -201,8 +201,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := set(arguments.modes) - {"dense", "lexical", "hybrid"}:
         parser.error(f"--modes: {', '.join(sorted(unknown))}: not among dense, lexical, hybrid")
-    from trainer.base import publish_base
-    from trainer.settings import BaseSettings
+    from trainer.models.base import publish_base
+    from trainer.training.settings import BaseSettings
 
     publish_base(arguments.model, BaseSettings(int8=arguments.precision == "int8"), arguments.data)
     reports = []

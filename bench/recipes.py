@@ -23,21 +23,21 @@ from quality import Dataset
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 
-from indexer.artifacts import Store, data_dir
-from indexer.dense import DenseIndex
-from indexer.encoder import Encoder
+from indexer.artifacts.store import Store, data_dir
+from indexer.build.vectors import MAP
 from indexer.errors import UserError
-from indexer.index import Index
-from indexer.retrieval import Retriever
-from indexer.vectors import MAP
-from trainer.encode import encode_passages, encode_queries
-from trainer.evaluate import Answers, ask
-from trainer.lessons import all_passages
-from trainer.linear_map import apply
-from trainer.questions import Questions
-from trainer.run import run
-from trainer.settings import RunSettings
-from trainer.significance import Difference, paired
+from indexer.index.dense import DenseIndex
+from indexer.index.index import Index
+from indexer.inference.encoder import Encoder
+from indexer.retrieval.retriever import Retriever
+from trainer.adapter.distillation import all_passages
+from trainer.adapter.linear_map import apply
+from trainer.data.labels import Questions
+from trainer.evaluate.encode import encode_passages, encode_queries
+from trainer.evaluate.rankings import Answers, ask
+from trainer.evaluate.significance import Difference, paired
+from trainer.pipeline.run import run
+from trainer.training.settings import RunSettings
 
 
 def retriever_of(index: Index, model: Path, precision: str) -> Retriever:

@@ -34,8 +34,8 @@ from load import Result, closed_loop, get, open_loop, post, resident_mb
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from indexer.artifacts import Store, data_dir
-from indexer.encoder import Encoder
+from indexer.artifacts.store import Store, data_dir
+from indexer.inference.encoder import Encoder
 from indexer.progress import say
 
 CLIENTS = (1, 16)

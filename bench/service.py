@@ -24,7 +24,7 @@ from load import resident_mb
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from indexer.artifacts import data_dir
+from indexer.artifacts.store import data_dir
 
 
 def start(data: Path) -> tuple[subprocess.Popen[str], int, float]:

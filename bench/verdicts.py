@@ -24,26 +24,26 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from quality import Dataset
 from recipes import questions_of
 
-from indexer.artifacts import Store, data_dir
-from indexer.build import build
-from indexer.dense import DenseIndex
-from indexer.encoder import Vectors
+from indexer.artifacts.store import Store, data_dir
+from indexer.build.build import build
 from indexer.errors import UserError
-from indexer.index import Index
-from indexer.retrieval import Retriever
-from indexer.settings import BuildSettings
-from trainer.base import publish_base
-from trainer.compare import group
-from trainer.encode import encode_queries
-from trainer.evaluate import Answers, ask
-from trainer.ladder import EXPONENT, UNLABELLED
-from trainer.lessons import all_passages, distilled
-from trainer.linear_map import Lesson, apply, learn, scaled, whitening
-from trainer.material import TAKEN_OUT, Material, Test, gather
-from trainer.report import Group
-from trainer.settings import BaseSettings, RunSettings
-from trainer.verdict import MEASURE, better, decide, worse
-from trainer.workshop import Workshop
+from indexer.index.dense import DenseIndex
+from indexer.index.index import Index
+from indexer.inference.encoder import Vectors
+from indexer.options import BuildSettings
+from indexer.retrieval.retriever import Retriever
+from trainer.adapter.distillation import all_passages, distilled
+from trainer.adapter.ladder import EXPONENT, UNLABELLED
+from trainer.adapter.linear_map import Lesson, apply, learn, scaled, whitening
+from trainer.evaluate.encode import encode_queries
+from trainer.evaluate.groups import group
+from trainer.evaluate.rankings import Answers, ask
+from trainer.evaluate.report import Group
+from trainer.evaluate.verdict import MEASURE, better, decide, worse
+from trainer.models.base import publish_base
+from trainer.pipeline.dataset import TAKEN_OUT, Material, Test, gather
+from trainer.pipeline.workspace import Workshop
+from trainer.training.settings import BaseSettings, RunSettings
 
 MOST = 1_500
 """People's queries that are asked, of those in the test split."""

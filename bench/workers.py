@@ -26,7 +26,7 @@ from serve import ROOT, System, distinct, figures, start
 
 sys.path.insert(0, str(ROOT))
 
-from indexer.artifacts import data_dir
+from indexer.artifacts.store import data_dir
 
 CLIENTS = (1, 16)
 MODES = ("hybrid", "dense")

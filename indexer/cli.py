@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from indexer.settings import BuildSettings, options
+from indexer.options import BuildSettings, options
 
 app = typer.Typer(
     help="Build a search index from a corpus and look after the artifacts in $DOWSE_DATA (default: ./data).",
@@ -25,8 +25,8 @@ Kind = Annotated[
 @app.command()
 def sample(out: Annotated[Path, typer.Option(help="File to write")] = Path("data/corpus.parquet")) -> None:
     """Make the sample corpus: the documentation of Python's own standard library, about 4,200 documents."""
+    from indexer.corpus.sample import write_sample
     from indexer.progress import say
-    from indexer.sample import write_sample
 
     say(f"{out}: {write_sample(out):,} documents")
 
@@ -47,7 +47,7 @@ def build(
     Columns other than id, text and title are kept as metadata with their types. What has been embedded before is not
     embedded again; with nothing to do it says so and exits.
     """
-    from indexer.build import build as build_index
+    from indexer.build.build import build as build_index
     from indexer.progress import say
 
     built = build_index(corpus, settings)
@@ -62,7 +62,7 @@ def compact() -> None:
 
     Only texts without a vector are encoded. What is written meanwhile stays in the log, and over the new index.
     """
-    from indexer.compact import compact as fold
+    from indexer.build.compact import compact as fold
     from indexer.progress import say
 
     built = fold()
@@ -85,8 +85,8 @@ def forget(
 
     Takes exactly one of --before, --id and --all. A running service follows within a second.
     """
-    from indexer.forget import forget as let_go
-    from indexer.forget import moment
+    from indexer.live.forget import forget as let_go
+    from indexer.live.forget import moment
     from indexer.progress import say
 
     done = let_go(
@@ -114,9 +114,9 @@ def search(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per result")] = False,
 ) -> None:
     """Search an index without a service."""
-    from indexer.artifacts import Store
-    from indexer.index import Index
-    from indexer.retrieval import Retriever
+    from indexer.artifacts.store import Store
+    from indexer.index.index import Index
+    from indexer.retrieval.retriever import Retriever
 
     retriever = Retriever(Index.open(Store("index").resolve(index)))
     for hit in retriever.page(retriever.search(query, mode), 0, top_k):
@@ -131,7 +131,7 @@ def search(
 @app.command("list")
 def list_artifacts(kind: Kind = "index") -> None:
     """List the artifacts, oldest first; the live one is marked with a star."""
-    from indexer.artifacts import Store
+    from indexer.artifacts.store import Store
 
     store = Store(kind)
     live = store.current_id()
@@ -152,7 +152,7 @@ def verify(
 
     An index is checked together with the model that it pins, and with the log of what was written to the service.
     """
-    from indexer.artifacts import Store, data_dir
+    from indexer.artifacts.store import Store, data_dir
 
     store, models = Store(kind), Store("model")
     if live := store.current_id():
@@ -163,7 +163,7 @@ def verify(
             models.verify(parent)
         typer.echo(f"{name}: {len(manifest.files)} files as published")
     if kind == "index" and not artifact:
-        from indexer.writelog import WriteLog
+        from indexer.live.log import WriteLog
 
         log = WriteLog(data_dir())
         with log.shared():
@@ -175,7 +175,7 @@ def verify(
 @app.command()
 def activate(artifact: Annotated[str, typer.Argument(help="Id of an artifact")], kind: Kind = "index") -> None:
     """Make an artifact the live one: the way back to an earlier index. It is verified first."""
-    from indexer.artifacts import Store
+    from indexer.artifacts.store import Store
 
     store = Store(kind)
     for parent in store.verify(artifact).parents.values():
@@ -193,7 +193,7 @@ def prune(
     The live index, the live model, the model that it was tuned from, and every model that a remaining index pins stay
     whatever their age.
     """
-    from indexer.artifacts import Store
+    from indexer.artifacts.store import Store
 
     indexes, models = Store("index"), Store("model")
     with indexes.building(), models.building():

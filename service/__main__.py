@@ -15,11 +15,12 @@ import socket
 import typer
 
 from indexer.errors import run
+from indexer.options import options
 from indexer.progress import say
-from indexer.settings import options
-from service import keys_cli, logs, tracing
-from service.exposure import check_exposure
-from service.listener import listen, reserve
+from service.observability import logs, tracing
+from service.security import keys_cli
+from service.security.exposure import check_exposure
+from service.server.listener import listen, reserve
 from service.settings import ServiceSettings
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
@@ -41,13 +42,13 @@ def serve(context: typer.Context, settings: ServiceSettings) -> None:
     if warning := tracing.trouble():
         say(f"warning: {warning}")
     if settings.workers > 1:
-        from service.workers import supervise
+        from service.server.supervisor import supervise
 
         reserved = reserve(settings.host, settings.port)
         supervise(settings, reserved, lambda: announce(settings.host, reserved, f"{settings.workers} workers, "))
         return
     from service.app import create_app
-    from service.server import Server
+    from service.server.server import Server
 
     application = create_app(settings)
     listener = listen(settings.host, settings.port)

@@ -13,31 +13,25 @@ from fastapi_offline import FastAPIOffline
 from starlette.concurrency import run_in_threadpool
 
 from indexer import __version__
-from indexer.highlights import SentenceVectors
-from service import (
-    batch,
-    classify,
-    cors,
-    docs,
-    embeddings,
-    live_routes,
-    metrics,
-    middleware,
-    model_context,
-    problems,
-    reading,
-    rerank,
-    routes,
-    scrape,
-    similar,
-    tracing,
-)
-from service.admission import Admission
-from service.door import Door
-from service.hosts import Hosts
-from service.keyring import Keyring
-from service.published import Published
-from service.searcher import Searcher
+from indexer.retrieval.highlights import SentenceVectors
+from service import problems
+from service.api import pages as docs
+from service.api import request_id as middleware
+from service.api.documents import routes as live_routes
+from service.api.mcp import server as model_context
+from service.api.models import classify
+from service.api.models import masked_lm as reading
+from service.api.openai import embeddings
+from service.api.operations import metrics as scrape
+from service.api.search import batch, rerank, routes, similar
+from service.observability import metrics, tracing
+from service.security import cors
+from service.security.auth import Door
+from service.security.hosts import Hosts
+from service.security.keyring import Keyring
+from service.serving.published import Published
+from service.serving.queue import Admission
+from service.serving.searcher import Searcher
 from service.settings import ServiceSettings
 
 log = logging.getLogger("dowse.service")

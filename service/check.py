@@ -13,12 +13,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from indexer.artifacts import Store
+from indexer.artifacts.manifest import Manifest
+from indexer.artifacts.store import Store
 from indexer.errors import UserError
-from indexer.manifest import Manifest
-from service import tracing
-from service.exposure import check_exposure
-from service.keys import read_keys
+from service.observability import tracing
+from service.security.exposure import check_exposure
+from service.security.keys import read_keys
 from service.settings import ServiceSettings
 
 ROOM = 1_000_000_000

@@ -12,8 +12,9 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from service import access, openai_errors
-from service.schemas import ProblemDetails, ProblemField
+from service import openai_errors
+from service.api.schemas import ProblemDetails, ProblemField
+from service.security import permissions as access
 
 log = logging.getLogger("dowse.service")
 

@@ -15,8 +15,8 @@ import pytest
 from small_disk import Disk, mounted
 from stories import write_corpus
 
-from indexer.build import build
-from indexer.settings import BuildSettings
+from indexer.build.build import build
+from indexer.options import BuildSettings
 
 
 @pytest.fixture(scope="session")
@@ -67,8 +67,8 @@ def built_data(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Pat
 @pytest.fixture(scope="session")
 def minilm_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data directory in which the real default model, all-MiniLM-L6-v2, is published."""
-    from trainer.base import publish_base
-    from trainer.settings import BaseSettings
+    from trainer.models.base import publish_base
+    from trainer.training.settings import BaseSettings
 
     data = tmp_path_factory.mktemp("minilm")
     publish_base(None, BaseSettings(int8=True), data)
@@ -109,8 +109,8 @@ def masked_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def masked_data(tmp_path_factory: pytest.TempPathFactory, masked_model: Path) -> Path:
     """A data directory in which that BERT is published as a masked-language model. Copy it, do not change it."""
-    from trainer.publish_mlm import publish_mlm
-    from trainer.settings_reading import PublishMlmSettings
+    from trainer.models.masked_lm import publish_mlm
+    from trainer.models.settings_reading import PublishMlmSettings
 
     data = tmp_path_factory.mktemp("masked-data")
     publish_mlm(masked_model, PublishMlmSettings(), data)

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from trainer.compare import biggest_changes, group, separation
-from trainer.measures import MEASURES, per_query
-from trainer.plots import short
-from trainer.report import (
+from trainer.evaluate.groups import biggest_changes, group, separation
+from trainer.evaluate.metrics import MEASURES, per_query
+from trainer.evaluate.report import (
     ALL,
     SYSTEMS,
     UNSEEN,
@@ -27,6 +26,7 @@ from trainer.report import (
     TunedModelFacts,
     Weights,
 )
+from trainer.reports.plots import short
 
 BEST_PLACES = {"BM25": 1.9, "base dense": 2.3, "tuned dense": 1.7, "base hybrid": 1.6, "tuned hybrid": 1.45}
 """Mean of the logarithm of the place at which a system puts the document that a query wants."""

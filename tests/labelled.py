@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from stories import WORDS
 
-from indexer.manifest import Manifest
-from trainer.classify import train
-from trainer.classify_publish import publish
-from trainer.settings_classify import ClassifyPublishSettings, ClassifyTrainSettings
+from indexer.artifacts.manifest import Manifest
+from trainer.classify.publish import publish
+from trainer.classify.settings import ClassifyPublishSettings, ClassifyTrainSettings
+from trainer.classify.train import train
 
 TOPICS = {
     "animal": ["cat", "dog", "bird", "fish", "horse"],

@@ -16,10 +16,10 @@ from pydantic import BaseModel
 from typer.main import get_command
 
 from indexer.cli import app as indexer_app
-from indexer.settings import BuildSettings
+from indexer.options import BuildSettings
 from service.settings import ServiceSettings
 from trainer.cli import app as trainer_app
-from trainer.settings import RunSettings
+from trainer.training.settings import RunSettings
 
 ROOT = Path(__file__).parents[1]
 PROGRAMS = ("trainer", "indexer", "service")
@@ -66,7 +66,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     def called(source: str, settings: BaseModel) -> NoReturn:
         raise _Called(source, settings)
 
-    for name, function in (("trainer.run", "run"), ("indexer.build", "build")):
+    for name, function in (("trainer.pipeline.run", "run"), ("indexer.build.build", "build")):
         stub = ModuleType(name)
         setattr(stub, function, called)
         monkeypatch.setitem(sys.modules, name, stub)

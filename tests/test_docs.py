@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import re
@@ -16,17 +17,17 @@ import typer
 from pydantic import BaseModel
 from typer.main import get_command
 
-import indexer.settings
+import indexer.options
 import service.settings
-import trainer.settings
-import trainer.settings_classify
+import trainer.classify.settings
+import trainer.training.settings
+from indexer.artifacts.manifest import EncoderContract, Manifest
 from indexer.cli import app as indexer_app
-from indexer.manifest import EncoderContract, Manifest
 from service.__main__ import app as service_app
 from service.problems import TITLES
 from service.settings import ServiceSettings
 from trainer.cli import app as trainer_app
-from trainer.report import Report
+from trainer.evaluate.report import Report
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -34,6 +35,7 @@ TRAINER = (ROOT / "trainer" / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = {"README.md": README, "trainer/README.md": TRAINER}
 PROGRAMS = {"indexer": indexer_app, "trainer": trainer_app, "service": service_app}
 FOLDERS = ("indexer", "trainer", "service", "bench")
+ROOMS = sorted(path.parent for name in FOLDERS[:3] for path in (ROOT / name).rglob("__init__.py"))
 OTHER_PROGRAMS = {"--nproc_per_node", "--transport", "--rm", "--no-deps"}
 """Flags of programs that are not ours: torchrun, claude, docker."""
 
@@ -117,7 +119,9 @@ def test_every_flag_has_a_help_text():
             assert all(parameter.help for parameter in command.params if parameter.name != "help")
 
 
-@pytest.mark.parametrize("module", [indexer.settings, trainer.settings, trainer.settings_classify, service.settings])
+@pytest.mark.parametrize(
+    "module", [indexer.options, trainer.training.settings, trainer.classify.settings, service.settings]
+)
 def test_every_setting_has_a_help_text(module: ModuleType):
     """Each field of a settings model says what it does, wherever it is set."""
     models = [each for _, each in inspect.getmembers(module, inspect.isclass) if issubclass(each, BaseModel)]
@@ -128,7 +132,7 @@ def test_every_setting_has_a_help_text(module: ModuleType):
 
 def test_every_environment_variable_is_in_the_readme_and_exists():
     """The table of variables is complete and holds none that nothing reads."""
-    code = chain.from_iterable((ROOT / folder).glob("*.py") for folder in FOLDERS)
+    code = chain.from_iterable((ROOT / folder).rglob("*.py") for folder in FOLDERS)
     read = {field.json_schema_extra["env"] for field in ServiceSettings.model_fields.values()}
     read |= {name for path in code for name in re.findall(r'"(DOWSE_[A-Z_]+)"', path.read_text(encoding="utf-8"))}
     read |= set(re.findall(r"\$\{(DOWSE_[A-Z_]+)", (ROOT / "docker-compose.yml").read_text(encoding="utf-8")))
@@ -157,7 +161,7 @@ def test_every_field_of_the_report_is_documented():
 
 def test_counts_and_metrics_of_a_real_build_are_in_the_readme(built_data):
     """What a build counts and measures is explained, not only the fields that hold it."""
-    from indexer.artifacts import Store
+    from indexer.artifacts.store import Store
 
     for kind in ("index", "model"):
         store = Store(kind, built_data)
@@ -167,7 +171,7 @@ def test_counts_and_metrics_of_a_real_build_are_in_the_readme(built_data):
 
 def test_what_a_tuned_model_says_of_itself_is_in_the_readme():
     """The metrics and the configuration that a run adds to the manifest are explained."""
-    code = (ROOT / "trainer" / "chain.py").read_text(encoding="utf-8")
+    code = (ROOT / "trainer" / "pipeline" / "stages.py").read_text(encoding="utf-8")
     written = code[code.index("metrics = {") : code.index("return models.publish(")]
     names = set(re.findall(r'"(\w+)": |config\["(\w+)"\]', written))
     assert {"base_dense_ndcg10", "hybrid_ndcg10", "verdict", "map_of"} <= {a or b for a, b in names}
@@ -192,16 +196,31 @@ def test_every_command_in_the_documents_can_be_parsed():
             command.make_context(name, words)
 
 
-def test_every_file_is_in_the_file_map():
-    """The file map names every module in the row of its folder, and no file that is gone."""
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.relative_to(ROOT).as_posix())
+def test_every_room_names_its_files(room):
+    """The docstring of a folder names every module in it, and no file that is gone."""
+    docstring = ast.get_docstring(ast.parse((room / "__init__.py").read_text(encoding="utf-8")))
+    there = {path.name for path in room.glob("*.py") if not path.name.startswith("__")}
+    assert there == set(re.findall(r"^(\w+\.py) ", docstring, flags=re.MULTILINE))
+
+
+def test_every_room_is_in_the_readme():
+    """The map of folders in the README names every folder that holds code, and none that is gone."""
     listing = README[README.index("## Files") : README.index("## Measured")]
-    parts = re.split(r"^(\w+)/ ", listing, flags=re.MULTILINE)
+    parts = re.split(r"^(\w+)/", listing, flags=re.MULTILINE)
     named = {
-        folder: set(re.findall(r"\b(\w+\.py)\b", text)) for folder, text in zip(parts[1::2], parts[2::2], strict=True)
+        f"{package}/{room}"
+        for package, text in zip(parts[1::2], parts[2::2], strict=True)
+        for room in re.findall(r"^  ([\w/]+)/ ", text, flags=re.MULTILINE)
+        if package in FOLDERS[:3]
     }
-    for folder in FOLDERS:
-        there = {path.name for path in (ROOT / folder).glob("*.py") if not path.name.startswith("__")}
-        assert there == named[folder], folder
+    assert {room.relative_to(ROOT).as_posix() for room in ROOMS} - set(FOLDERS) == named - {"service/page"}
+
+
+def test_every_bench_is_in_the_file_map():
+    """The map names every script that measures."""
+    listing = README[README.index("bench/      ") : README.index("scripts/    ")]
+    assert {path.name for path in (ROOT / "bench").glob("*.py")} == set(re.findall(r"\b(\w+\.py)\b", listing))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

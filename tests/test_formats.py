@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from indexer.artifacts import FOLDERS, Store
-from indexer.compact import compact
-from indexer.manifest import FORMAT
+from indexer.artifacts.manifest import FORMAT
+from indexer.artifacts.store import FOLDERS, Store
+from indexer.build.compact import compact
 from service.app import create_app
 from service.settings import ServiceSettings
 

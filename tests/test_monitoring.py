@@ -9,7 +9,8 @@ from pathlib import Path
 import yaml
 from prometheus_client import REGISTRY
 
-from service import metrics, scrape
+from service.api.operations import metrics as scrape
+from service.observability import metrics
 
 ROOT = Path(__file__).parents[1]
 DASHBOARD = json.loads((ROOT / "monitoring" / "dashboards" / "dowse.json").read_text(encoding="utf-8"))

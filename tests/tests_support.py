@@ -12,13 +12,13 @@ from stories import WORDS, write_corpus
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
-from indexer.artifacts import Store
-from indexer.manifest import Manifest
-from indexer.vectors import MAP
-from trainer.base import publish_base
-from trainer.publish import write_model
-from trainer.settings import BaseSettings
-from trainer.tuned import with_map
+from indexer.artifacts.manifest import Manifest
+from indexer.artifacts.store import Store
+from indexer.build.vectors import MAP
+from trainer.adapter.dense_module import with_map
+from trainer.models.artifact import write_model
+from trainer.models.base import publish_base
+from trainer.training.settings import BaseSettings
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 

@@ -8,9 +8,12 @@ from typing import Annotated, Literal
 
 import typer
 
-from indexer.settings import options
-from trainer.classify_cli import app as classify_app
-from trainer.settings import (
+from indexer.options import options
+from trainer.classify.cli import app as classify_app
+from trainer.models.settings_reading import FillMaskSettings, PublishMlmSettings
+from trainer.models.settings_reranker import RerankerSettings
+from trainer.pretrain.settings import PretrainSettings
+from trainer.training.settings import (
     BaseSettings,
     EmbedSettings,
     EvaluateSettings,
@@ -23,9 +26,6 @@ from trainer.settings import (
     SplitSettings,
     TsdaeSettings,
 )
-from trainer.settings_pretrain import PretrainSettings
-from trainer.settings_reading import FillMaskSettings, PublishMlmSettings
-from trainer.settings_reranker import RerankerSettings
 
 app = typer.Typer(
     help="Publish encoders as model artifacts in $DOWSE_DATA (default: ./data).",
@@ -57,7 +57,7 @@ def base(
     published. With nothing to do it says so and exits.
     """
     from indexer.progress import say
-    from trainer.base import publish_base
+    from trainer.models.base import publish_base
 
     published = publish_base(model, settings)
     if not published.fresh:
@@ -81,7 +81,7 @@ def prepare(
     Long texts become several rows, which keep the document's id. With nothing to do it says so and exits.
     """
     from indexer.progress import say
-    from trainer.prepare import prepare as prepare_frame
+    from trainer.data.prepare import prepare as prepare_frame
 
     prepared = prepare_frame(source, settings)
     say(f"{prepared.rows:,} rows of {prepared.documents:,} documents" if prepared.fresh else "up to date")
@@ -105,8 +105,8 @@ def queries(
     Answers are journalled row by row, so that a second start goes on where the first one ended. A summary that
     accounts for every row is written beside the frame.
     """
-    from indexer.artifacts import data_dir
-    from trainer.queries import generate
+    from indexer.artifacts.store import data_dir
+    from trainer.queries.generate import generate
 
     frame = frame or data_dir() / "training" / "frame.parquet"
     out = out or frame.with_name("queries.parquet")
@@ -140,8 +140,8 @@ def pretrain(
     What is written is a directory of the Hub's format, the start of `tsdae`, `finetune` and `base`. On several GPUs:
     `accelerate launch -m trainer pretrain …`.
     """
-    from indexer.artifacts import data_dir
-    from trainer.pretrain import pretrain as train
+    from indexer.artifacts.store import data_dir
+    from trainer.pretrain.pretrain import pretrain as train
 
     _print_path(train(corpus, settings, out or data_dir() / "training" / "bert", start))
 
@@ -159,8 +159,8 @@ def tsdae(
     What is written is a sentence-transformers directory: the start of `finetune`, or of `base`. Pre-train before
     supervised training, not after it.
     """
-    from indexer.artifacts import data_dir
-    from trainer.tsdae import tsdae as train
+    from indexer.artifacts.store import data_dir
+    from trainer.finetune.tsdae import tsdae as train
 
     _print_path(train(source, settings, out or data_dir() / "training" / "tsdae").path)
 
@@ -181,8 +181,8 @@ def finetune(
     What is written is a sentence-transformers directory, which `base` publishes. On several GPUs:
     `accelerate launch -m trainer finetune …`.
     """
-    from indexer.artifacts import data_dir
-    from trainer.finetune import finetune as train
+    from indexer.artifacts.store import data_dir
+    from trainer.finetune.finetune import finetune as train
 
     _print_path(train(examples, settings, out or data_dir() / "training" / "tuned", dev).path)
 
@@ -207,8 +207,8 @@ def split(
     Near-duplicates go to one side. A document stays where it is when the corpus grows. Freeze the split before any
     query is written.
     """
-    from indexer.artifacts import data_dir
-    from trainer.split import split_source
+    from indexer.artifacts.store import data_dir
+    from trainer.data.split import split_source
 
     out = out or data_dir() / "training" / "split.parquet"
     split_source(source, settings).write(out)
@@ -230,8 +230,8 @@ def filter_queries(
 
     What is written are pairs of query and document, with the document's rank; how many stay is said for each kind.
     """
-    from indexer.artifacts import data_dir
-    from trainer.roundtrip import filter_file
+    from indexer.artifacts.store import data_dir
+    from trainer.mining.roundtrip import filter_file
 
     pairs = pairs or data_dir() / "training" / "queries.parquet"
     out = out or pairs.with_name("pairs.parquet")
@@ -255,8 +255,8 @@ def negatives(
     What is written are training examples for `finetune`. How often the teacher puts a query's own document first is
     compared with the dense leg: a teacher that is no better has nothing to teach.
     """
-    from indexer.artifacts import data_dir
-    from trainer.negatives import mine_file
+    from indexer.artifacts.store import data_dir
+    from trainer.mining.negatives import mine_file
 
     pairs = pairs or data_dir() / "training" / "pairs.parquet"
     out = out or pairs.with_name("examples.parquet")
@@ -275,8 +275,8 @@ def embed(
     settings: EmbedSettings,
 ) -> None:
     """Write the vectors of texts to a file. Prints its path, or with --similar each text and those nearest to it."""
-    from trainer.embed import embed as write
-    from trainer.embed import read_texts
+    from trainer.models.embed import embed as write
+    from trainer.models.embed import read_texts
 
     found, total = read_texts(settings, texts or [])
     write(found, settings, side, total, show=typer.echo)
@@ -307,7 +307,7 @@ def run(
     killed and started again, it continues.
     """
     from indexer.progress import say
-    from trainer.run import run as run_all
+    from trainer.pipeline.run import run as run_all
 
     outcome = run_all(corpus, settings)
     if not outcome.fresh:
@@ -332,7 +332,7 @@ def evaluate(
     serves. Nothing is learned, and nothing goes live.
     """
     from indexer.progress import say
-    from trainer.evaluate_models import evaluate as measure
+    from trainer.pipeline.compare_models import evaluate as measure
 
     report, out = measure(corpus, settings)
     for reason in report.reasons:
@@ -355,7 +355,7 @@ def publish_mlm(
     nothing to do it says so and exits.
     """
     from indexer.progress import say
-    from trainer.publish_mlm import publish_mlm as publish
+    from trainer.models.masked_lm import publish_mlm as publish
 
     published = publish(directory, settings)
     if not published.fresh:
@@ -380,7 +380,7 @@ def fill_mask(
     """
     import sys
 
-    from trainer.fill_mask import fill_mask as fill
+    from trainer.models.fill_mask import fill_mask as fill
 
     lines = (line.strip() for line in sys.stdin)
     fill(texts or (line for line in lines if line), settings, as_json=as_json, show=typer.echo)
@@ -399,7 +399,7 @@ def reranker(
     to do it says so and exits.
     """
     from indexer.progress import say
-    from trainer.reranker import publish_reranker
+    from trainer.models.reranker import publish_reranker
 
     published = publish_reranker(model, settings)
     if not published.fresh:

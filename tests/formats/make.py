@@ -22,18 +22,18 @@ from tests_support import make_tiny_model
 from tiny_bert import make_tiny_bert
 from tiny_reranker import make_tiny_reranker
 
-from indexer.build import build
-from indexer.manifest import FORMAT
+from indexer.artifacts.manifest import FORMAT
+from indexer.build.build import build
+from indexer.options import BuildSettings
 from indexer.progress import say
-from indexer.settings import BuildSettings
 from service.app import create_app
 from service.settings import ServiceSettings
-from trainer.base import publish_base
-from trainer.publish_mlm import publish_mlm
-from trainer.reranker import publish_reranker
-from trainer.settings import BaseSettings
-from trainer.settings_reading import PublishMlmSettings
-from trainer.settings_reranker import RerankerSettings
+from trainer.models.base import publish_base
+from trainer.models.masked_lm import publish_mlm
+from trainer.models.reranker import publish_reranker
+from trainer.models.settings_reading import PublishMlmSettings
+from trainer.models.settings_reranker import RerankerSettings
+from trainer.training.settings import BaseSettings
 
 HERE = Path(__file__).parent
 WRITES = [

@@ -19,10 +19,10 @@ import typer
 from small_disk import Disk
 from stories import STORIES
 
-from indexer.artifacts import Store
+from indexer.artifacts.manifest import Manifest
+from indexer.artifacts.store import Store
 from indexer.cli import app
 from indexer.errors import UserError, run
-from indexer.manifest import Manifest
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -272,8 +272,8 @@ def test_prune_keeps_what_is_live_or_needed(
     cli: Command, data: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pruning removes old indexes and leftovers, and keeps the live index and every model that an index pins."""
-    from trainer.base import publish_base
-    from trainer.settings import BaseSettings
+    from trainer.models.base import publish_base
+    from trainer.training.settings import BaseSettings
 
     monkeypatch.chdir(tmp_path)
     first, second, third = (ok(cli("build", write_stories(tmp_path / f"{count}.jsonl", count))) for count in (3, 4, 5))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from indexer.artifacts import Store
-from indexer.encoder import Encoder
+from indexer.artifacts.store import Store
+from indexer.inference.encoder import Encoder
 from indexer.query_vectors import QueryVectors
 
 

@@ -22,13 +22,13 @@ import pytest
 from example_report import example_report
 from starlette.testclient import TestClient
 
-from indexer.artifacts import Store
-from indexer.build import Built, build
-from indexer.manifest import Manifest
-from indexer.settings import BuildSettings
+from indexer.artifacts.manifest import Manifest
+from indexer.artifacts.store import Store
+from indexer.build.build import Built, build
+from indexer.options import BuildSettings
 from service.app import create_app
 from service.settings import ServiceSettings
-from trainer.report import Report, write_report
+from trainer.evaluate.report import Report, write_report
 
 ROOT = Path(__file__).parents[2]
 METRICS = {

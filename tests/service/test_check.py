@@ -10,10 +10,11 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from indexer.artifacts import Store
-from service import check, tracing
+from indexer.artifacts.store import Store
+from service import check
 from service.__main__ import app
-from service.keys import add_key
+from service.observability import tracing
+from service.security.keys import add_key
 
 
 @pytest.fixture

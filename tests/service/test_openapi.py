@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from service import classify_schemas, embeddings_schemas, live_schemas, openai_errors, reading_schemas, schemas
+from service import openai_errors
+from service.api import schemas
+from service.api.documents import schemas as live_schemas
+from service.api.models import classify_schemas
+from service.api.models import masked_lm_schemas as reading_schemas
+from service.api.openai import schemas as embeddings_schemas
 from service.app import create_app
 from service.openapi import FILE, document
 from service.settings import ServiceSettings

@@ -11,7 +11,7 @@ import pytest
 @pytest.fixture(scope="session")
 def skewed_model(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
     """The tiny model with three directions so loud that they drown the others: any training on any corpus finds out."""
-    from trainer.tuned import with_map
+    from trainer.adapter.dense_module import with_map
 
     folder = tmp_path_factory.mktemp("skewed")
     loud = np.eye(32, dtype=np.float32)

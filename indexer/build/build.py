@@ -1,0 +1,213 @@
+"""Build an index: corpus → documents, passages, vectors, words → one artifact, published when it is whole."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from indexer.artifacts.manifest import Manifest, fingerprint, read_manifest
+from indexer.artifacts.store import Store
+from indexer.build.assemble import Assembly, private_index
+from indexer.build.cloze import take_out
+from indexer.build.dense_weight import EQUAL, LEAST_QUERIES, POOL, QUERIES, dense_weight
+from indexer.build.labels import Labeller
+from indexer.build.vectors import KnownVectors, known_vectors
+from indexer.corpus.corpus import Corpus
+from indexer.errors import UserError
+from indexer.index import dense
+from indexer.index.arrow import ArrowFile
+from indexer.index.index import DOCUMENTS, Index
+from indexer.index.languages import detect_language
+from indexer.inference.encoder import Encoder
+from indexer.inference.passages import encoder_input
+from indexer.live.forget import forgotten_since
+from indexer.options import BuildSettings
+from indexer.progress import clock, quiet, say, stage
+from indexer.retrieval.retriever import Retriever
+
+LANGUAGE_SAMPLE = 200
+SELF_CHECKS = 50
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a build came to: the manifest of the index, and whether anything had to be done."""
+
+    manifest: Manifest
+    fresh: bool
+
+
+def build(
+    source: str,
+    settings: BuildSettings,
+    data: Path | None = None,
+    cores: int | None = None,
+    *,
+    live: bool = True,
+    known: KnownVectors | None = None,
+) -> Built:
+    """Build an index of the corpus ``source`` and make it the live one.
+
+    Where an index of the same inputs, model and settings exists, nothing is built. It becomes live again if a *newer*
+    one is live; if an *older* one is, somebody has rolled back, and it stays.
+
+    Args:
+        source: a Parquet, CSV or JSON lines file, a folder of them, a glob, or the URL of a database.
+        settings: what is indexed, and how.
+        data: the data directory; by default ``$DOWSE_DATA``.
+        cores: how many cores embed; by default all.
+        live: whether the index goes live; if not, it does as soon as it is asked for again with ``live``.
+        known: vectors of the model that need not be made again; by default an index is looked for that has them.
+
+    Raises:
+        UserError: the corpus, the model or a setting is refused. Nothing is published then.
+    """
+    indexes, models = Store("index", data), Store("model", data)
+    model = models.resolve(settings.model)
+    corpus = Corpus.check(
+        source,
+        id_column=settings.id_column,
+        text_column=settings.text_column,
+        title_column=settings.title_column,
+        limit=settings.limit,
+        skip_bad_rows=settings.skip_bad_rows,
+        query=settings.query,
+        data=data,
+    )
+    labeller = Labeller.find(settings.label_with, settings.label_column, data, cores) if settings.label_with else None
+    recipe = settings.model_dump(exclude={"force", "model", "label_with", "label_column"})
+    if labeller:
+        labeller.schema(corpus.schema)  # a name that is taken is reported before any work
+        recipe["labels"] = labeller.recipe()
+    key = fingerprint("index", {"model": model.name}, corpus.inputs, recipe)
+    with indexes.building():
+        if not settings.force and (grown := _grown(indexes, key)):
+            return Built(grown, fresh=False)
+        if not settings.force and (existing := indexes.reuse(key, live=live)):
+            return Built(existing, fresh=False)
+        models.verify(model.name)
+        encoder = Encoder.open(model, settings.precision, cores)
+        assembly = Assembly(
+            corpus,
+            settings.model_copy(update={"language": _language(corpus, settings)}),
+            model,
+            encoder,
+            known or known_vectors(indexes, model, settings.precision, corpus.inputs),
+            indexes.staging(key),
+            labeller,
+        )
+        return Built(publish(indexes, assembly, key, live=live), fresh=True)
+
+
+def publish(
+    indexes: Store, assembly: Assembly, key: str, *, live: bool = True, config: dict[str, Any] | None = None
+) -> Manifest:
+    """Write an index, check it, publish it, and return its manifest. Call inside `Store.building`.
+
+    Args:
+        indexes: where to.
+        assembly: the parts.
+        key: the fingerprint.
+        live: whether it goes live.
+        config: what the manifest says of how it was built; by default what the assembly says, and the weights found.
+    """
+    started = time.monotonic()
+    draft = assembly.write(key)
+    config = config or draft.config | {"fusion": _fusion(assembly, indexes.root)}
+    draft = draft.model_copy(update={"config": config})
+    found = self_retrieval(Index(assembly.folder, draft, assembly.encoder))
+    seconds = time.monotonic() - started
+    metrics = {"seconds": round(seconds, 1), "self_retrieval": found}
+    manifest = indexes.publish(assembly.folder, draft.model_copy(update={"metrics": metrics}), live=live)
+    say(
+        f"index {manifest.id}: {manifest.counts['documents']:,} documents, {manifest.counts['passages']:,} passages "
+        f"in {clock(seconds)}"
+    )
+    return manifest
+
+
+def _grown(indexes: Store, key: str) -> Manifest | None:
+    """Return the live index where it is what would be built, and what was written since folded into it."""
+    live = indexes.current_id()
+    if live is None or live not in indexes.ids():
+        return None
+    manifest = indexes.manifest(live)
+    config = manifest.config
+    if config.get("folded_into") != key or forgotten_since(indexes.root.parent, config["folded"]):
+        return None
+    return manifest
+
+
+def _language(corpus: Corpus, settings: BuildSettings) -> str:
+    if settings.language != "auto":
+        return settings.language
+    language = detect_language(next(corpus.batches(LANGUAGE_SAMPLE)).column("text").to_pylist())
+    say(f"language: {language} (--language sets another)")
+    return language
+
+
+def _fusion(assembly: Assembly, scratch: Path) -> dict[str, Any]:
+    """Return method and weight of the fusion: as set, as the model was tuned with, or as is found here."""
+    settings = assembly.settings
+    weight = settings.dense_weight
+    if weight is None and settings.fusion == "convex":
+        weight = read_manifest(assembly.model).config.get("dense_weight")
+        if weight is None:
+            weight = _weigh(assembly, scratch)
+    return {"method": settings.fusion, "dense_weight": EQUAL if weight is None else weight}
+
+
+def _weigh(assembly: Assembly, scratch: Path) -> float:
+    """Find the weight of the dense leg in a small index, in which some documents lack a sentence."""
+    documents = list(islice(ArrowFile(assembly.folder / DOCUMENTS).rows(["title", "text"]), POOL))
+    clozes = take_out([document["text"] for document in documents], QUERIES, seed=0)
+    if len(clozes) < LEAST_QUERIES:
+        return EQUAL
+    for cloze in clozes:
+        documents[cloze.row]["text"] = cloze.rest
+    with (
+        stage("weigh words against meaning"),
+        quiet(),
+        TemporaryDirectory(dir=scratch, prefix=".building-") as folder,
+    ):
+        index = private_index(
+            documents,
+            assembly.settings,
+            (assembly.model, assembly.encoder),
+            KnownVectors(assembly.folder),
+            Path(folder),
+        )
+        weight = dense_weight(Retriever(index), clozes)
+    say(f"dense weight: {weight} (--dense-weight sets another)")
+    return weight
+
+
+def self_retrieval(index: Index) -> float:
+    """Return the share of sampled documents whose own first passage is found by its vector: 1 in a sound index.
+
+    Vectors that belong to other passages than the files say would make it fall.
+
+    Raises:
+        UserError: more than one in ten is not found.
+    """
+    rows = np.linspace(0, len(index) - 1, min(SELF_CHECKS, len(index))).astype(np.int64)
+    texts = []
+    for row in rows.tolist():
+        document = index.document(row)
+        start, end = index.passage_offsets(int(index.first_passage[row]))
+        texts.append(encoder_input(document.title, document.text[start:end]))
+    vectors = index.encoder.encode_documents(texts)
+    own = index.dense.vectors(index.first_passage[rows])
+    cosines = np.einsum("ij,ij->i", dense.unit(vectors), own)
+    share = float((cosines > 0.95).mean())
+    if share < 0.9:
+        raise UserError(
+            f"the index does not hold the vectors of its passages ({share:.0%} found); build it with --force"
+        )
+    return share

@@ -1,0 +1,150 @@
+"""Fold what was written to the service into a new index: no text is encoded that has a vector already.
+
+The index is published first, with the number of the last write that is in it; only then is the log folded. Wherever a
+process dies in between, the writes are in the log, in the index, or in both, and the number says what is still to be
+shown over it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from indexer.artifacts.manifest import InputEntry, Manifest, fingerprint
+from indexer.artifacts.store import Store, data_dir
+from indexer.build.assemble import Assembly
+from indexer.build.build import Built, publish
+from indexer.build.vectors import KnownVectors, passage_key
+from indexer.corpus.corpus import Reject, even
+from indexer.errors import UserError
+from indexer.index.index import Index
+from indexer.inference.encoder import Encoder, Vectors
+from indexer.inference.passages import encoder_input
+from indexer.live.log import WriteLog
+from indexer.live.prepare import overlaid
+from indexer.live.write import Write, last_writes
+from indexer.options import BuildSettings
+
+
+def compact(data: Path | None = None, cores: int | None = None) -> Built:
+    """Build an index of the live index's documents and of what was written since, and make it the live one.
+
+    Args:
+        data: the data directory; by default ``$DOWSE_DATA``.
+        cores: how many cores embed; by default all.
+
+    Raises:
+        UserError: the index or the log is damaged, or no document is left. Nothing is changed then.
+    """
+    data = data or data_dir()
+    indexes, log = Store("index", data), WriteLog(data)
+    with indexes.building():
+        below = Index.open(indexes.resolve(), cores=cores)
+        if not log.grown():
+            return Built(below.manifest, fresh=False)
+        with log.locked():
+            writes = [write for write in log.read() if write.sequence > below.folded]
+            log.close()
+        fresh = bool(last_writes(writes))
+        manifest = _publish(indexes, below, writes, cores) if fresh else below.manifest
+        log.fold(log.sequence)
+    return Built(manifest, fresh=fresh)
+
+
+def _publish(indexes: Store, below: Index, writes: list[Write], cores: int | None) -> Manifest:
+    documents = Documents.of(overlaid(below, writes), writes)
+    config = below.manifest.config
+    model = Store("model", indexes.root.parent).path(below.manifest.parents["model"])
+    settings = _settings(config)
+    # The index that was built first: whoever builds it again finds that it is there, and more.
+    first = config.get("folded_into", below.manifest.fingerprint)
+    if any(write.forgotten for write in writes):  # perhaps folded before it was forgotten: that is not what a build is
+        first = below.manifest.fingerprint
+    facts = {"folded": writes[-1].sequence, "folded_into": first}
+    key = fingerprint("index", below.manifest.parents, documents.inputs, config | facts)
+    assembly = Assembly(
+        documents,
+        settings,
+        model,
+        Encoder.open(model, settings.precision, cores),
+        KnownAndLive(below.folder, documents.index),
+        indexes.staging(key),
+    )
+    return publish(indexes, assembly, key, config=config | facts)
+
+
+def _settings(config: dict[str, Any]) -> BuildSettings:
+    """Return the settings with which an index was built."""
+    given = {name: config[name] for name in BuildSettings.model_fields if name in config}
+    fusion = config["fusion"]
+    return BuildSettings(**given | {"fusion": fusion["method"], "dense_weight": fusion["dense_weight"]})
+
+
+@dataclass
+class Documents:
+    """The documents of an index with live ones over it, as an assembly takes a corpus."""
+
+    index: Index
+    inputs: list[InputEntry]
+    rows: int
+    documents: int
+    id_from: str
+    notes: list[str]
+    rejects: list[Reject] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, index: Index, writes: list[Write]) -> Documents:
+        """Take what is visible; raise `UserError` where nothing is."""
+        if not len(index):
+            raise UserError("every document was deleted, and an index needs one; put a document and compact then")
+        first, last = writes[0].sequence, writes[-1].sequence
+        lines = [write.line() for write in writes]
+        digest = hashlib.sha256(b"".join(lines)).hexdigest()
+        size = sum(map(len, lines))
+        return cls(
+            index=index,
+            inputs=[*index.manifest.inputs, InputEntry(name=f"writes {first} to {last}", size=size, sha256=digest)],
+            rows=len(index),
+            documents=len(index),
+            id_from=index.manifest.config["ids"],
+            notes=[note for note in index.manifest.notes if not note.startswith("ids: ")],
+        )
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Fields of a document."""
+        return self.index.schema
+
+    def batches(self, rows: int = 1024) -> Iterator[pa.RecordBatch]:
+        """Yield the documents in batches of exactly ``rows`` rows but for the last."""
+        return even(self.index.batches(), rows)
+
+
+class KnownAndLive(KnownVectors):
+    """The vectors of an index and of live documents over it, found by passage key."""
+
+    def __init__(self, folder: Path, index: Index) -> None:
+        super().__init__(folder)
+        versions = index.overlay.versions if index.overlay else ()
+        self._live = {
+            passage_key(encoder_input(each.title, each.text[start:end])): vector
+            for each in versions
+            for (start, end), vector in zip(each.passages, each.vectors, strict=True)
+        }
+
+    def find(self, keys: list[bytes]) -> tuple[npt.NDArray[np.bool_], Vectors]:
+        """Return which of ``keys`` are known, shape (len(keys),), and the vectors of those that are."""
+        known, found = super().find(keys)
+        vectors = np.empty((len(keys), found.shape[1]), dtype=np.float32)
+        vectors[known] = found
+        for place in np.flatnonzero(~known).tolist():
+            if (vector := self._live.get(keys[place])) is not None:
+                vectors[place], known[place] = vector, True
+        return known, vectors[known]

@@ -1,0 +1,63 @@
+"""Which columns of a corpus are id, title and text: decided, or refused, before any row is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pyarrow as pa
+
+from indexer.corpus.chunks import Roles, Types
+from indexer.errors import UserError
+
+
+def choose_roles(
+    files: dict[str, Types], id_column: str | None, text_column: str, title_column: str | None
+) -> tuple[Roles, list[str]]:
+    """Return the columns that hold id, title and text in all ``files`` (name → columns), and notes on the choice.
+
+    Raises:
+        UserError: a column is missing or has a type that cannot play its role.
+    """
+    files = {file: columns for file, columns in files.items() if columns}  # JSON lines may be empty
+    notes = []
+    _require(files, text_column, "--text-column", "text", _is_text)
+
+    id_role = id_column
+    if id_column is None and any("id" in columns for columns in files.values()):
+        id_role = "id"
+    if id_role is None:
+        notes.append("ids were made from the row number: the corpus has no column 'id'")
+    else:
+        _require(files, id_role, "--id-column", "text or whole numbers", _is_id)
+
+    title_role = None
+    if title_column is None:
+        kinds = [columns["title"] for columns in files.values() if "title" in columns and text_column != "title"]
+        if all(_is_text(kind) for kind in kinds):
+            title_role = "title" if kinds else None
+        else:
+            notes.append("column 'title' is metadata: it does not hold text")
+    elif title_column not in ("", "none"):
+        _require(files, title_column, "--title-column", "text", _is_text)
+        title_role = title_column
+    return Roles(id_role, title_role, text_column), notes
+
+
+def _require(files: dict[str, Types], column: str, flag: str, wanted: str, fits: Callable[[pa.DataType], bool]) -> None:
+    for file, columns in files.items():
+        existing = ", ".join(map(repr, columns))
+        if column not in columns:
+            raise UserError(f"{file}: no column {column!r} among {existing}; name the right one with {flag}")
+        if not fits(columns[column]):
+            raise UserError(
+                f"{file}: column {column!r} holds {columns[column]}, not {wanted}; "
+                f"name another of {existing} with {flag}"
+            )
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return kind in (pa.string(), pa.large_string(), pa.null())  # null: JSON lines whose first rows have no value
+
+
+def _is_id(kind: pa.DataType) -> bool:
+    return _is_text(kind) or bool(pa.types.is_integer(kind))

@@ -1,0 +1,218 @@
+"""The corpus: checked before any work is done with it, then streamed as documents.
+
+Every row becomes a document or a reject that names the row and the reason; none vanishes and none is passed on broken.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from indexer.artifacts.manifest import InputEntry, describe_input
+from indexer.corpus.chunks import Chunk, Reject, Roles, SourceFile, Types
+from indexer.corpus.columns import choose_roles
+from indexer.corpus.duplicates import IdDigests
+from indexer.corpus.source import Source
+from indexer.errors import UserError
+from indexer.progress import Bar
+
+__all__ = ["Corpus", "Reject", "even", "write_rejects"]
+
+REJECTS_SHOWN = 5
+ID_SHOWN = 60  # characters
+
+
+@dataclass
+class Corpus:
+    """A corpus that passed its check.
+
+    ``rows`` were read, ``documents`` of them accepted, the others are ``rejects`` in corpus order. ``schema`` has the
+    fields id, title, text (strings) and, where there are other columns, metadata (a struct of them with their types).
+    """
+
+    inputs: list[InputEntry]
+    rows: int
+    documents: int
+    rejects: list[Reject]
+    id_from: str
+    notes: list[str]
+    schema: pa.Schema
+    _source: Source = field(repr=False)
+    _roles: Roles = field(repr=False)
+    _types: Types = field(repr=False)
+    _limit: int | None = field(repr=False)
+    _stamps: dict[SourceFile, tuple[int, int]] = field(repr=False)
+
+    @classmethod
+    def check(
+        cls,
+        spec: str,
+        *,
+        id_column: str | None = None,
+        text_column: str = "text",
+        title_column: str | None = None,
+        limit: int | None = None,
+        skip_bad_rows: bool = False,
+        query: str | None = None,
+        data: Path | None = None,
+    ) -> Corpus:
+        """Read the file, folder or glob ``spec`` once and return it as a corpus.
+
+        ``spec`` can be the URL of a database: then the corpus is what ``query`` returns, and it lies in a file below
+        ``data`` (default: ``$DOWSE_DATA``) as long as the corpus is used.
+
+        Without ``id_column`` the ids come from the column "id" or, where there is none, from the number of the row in
+        the corpus. Without ``title_column`` the titles come from the column "title" where it holds text; the empty
+        string and "none" mean no titles. ``limit`` takes the first rows only.
+
+        Raises:
+            UserError: a file or a database is not readable, a column is missing or of the wrong type, no row is a document, or a row
+                is no document and ``skip_bad_rows`` is false.
+        """
+        if limit is not None and limit < 1:
+            raise UserError(f"--limit {limit}: the number of rows must be at least 1")
+        source = Source(spec, query, limit, data)
+        stamps = {file: _stamp(file) for file in source.files}
+        roles, notes = choose_roles(source.columns, id_column, text_column, title_column)
+        source.types(roles)  # a conflict between Parquet files is reported before any row is read
+        rows, rejects = _check_rows(source, roles, limit)
+        if not rows:
+            raise UserError(f"{spec}: holds no rows; give a corpus with at least one document")
+        if rejects and not skip_bad_rows:
+            raise UserError(f"{_summary(rejects)}; correct the rows or leave them out with --skip-bad-rows")
+        if len(rejects) == rows:
+            raise UserError(f"{spec}: no row is a document: {_summary(rejects)}; correct the rows")
+        types = source.types(roles)
+        schema = pa.schema([("id", pa.string()), ("title", pa.string()), ("text", pa.string())])
+        if types:
+            schema = schema.append(pa.field("metadata", pa.struct(list(types.items()))))
+        corpus = cls(
+            inputs=[describe_input(*file) for file in source.files],
+            rows=rows,
+            documents=rows - len(rejects),
+            rejects=rejects,
+            id_from=f"column {roles.id!r}" if roles.id else "row number",
+            notes=notes,
+            schema=schema,
+            _source=source,
+            _roles=roles,
+            _types=types,
+            _limit=limit,
+            _stamps=stamps,
+        )
+        corpus._refuse_changes(source.files)
+        return corpus
+
+    def batches(self, rows: int = 1024) -> Iterator[pa.RecordBatch]:
+        """Yield the documents in corpus order, in batches of exactly ``rows`` rows but for the last.
+
+        Raises:
+            UserError: a file has changed since it was checked.
+        """
+        self._refuse_changes(self._source.files)
+        rejected: dict[str, list[int]] = {file.name: [] for file in self._source.files}
+        for reject in self.rejects:
+            rejected[reject.file].append(reject.row)
+
+        def accepted() -> Iterator[pa.RecordBatch]:
+            for chunk in self._source.chunks(self._roles, self._limit, self._types):
+                self._refuse_changes([chunk.file])
+                good = ~np.isin(chunk.numbers, rejected[chunk.file.name])
+                yield chunk.batch.filter(pa.array(good)).cast(self.schema)
+
+        yield from even(accepted(), rows)
+
+    def _refuse_changes(self, files: Iterable[SourceFile]) -> None:
+        for file in files:
+            if _stamp(file) != self._stamps[file]:
+                raise UserError(f"{file.name}: changed while it was read; run the command again")
+
+
+def even(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield the same rows in batches of exactly ``rows`` rows but for the last."""
+    waiting: list[pa.RecordBatch] = []
+    for batch in batches:
+        waiting.append(batch)
+        if sum(each.num_rows for each in waiting) >= rows:
+            merged = pa.concat_batches(waiting)
+            whole = merged.num_rows // rows * rows
+            yield from (merged.slice(at, rows) for at in range(0, whole, rows))
+            waiting = [merged.slice(whole)]
+    if last := [each for each in waiting if each.num_rows]:
+        yield pa.concat_batches(last)
+
+
+def write_rejects(path: Path, rejects: Iterable[Reject]) -> None:
+    """Write one JSON object with file, row, id and reason per line."""
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(asdict(reject), ensure_ascii=False) + "\n" for reject in rejects)
+
+
+def _stamp(file: SourceFile) -> tuple[int, int]:
+    try:
+        status = file.path.stat()
+    except OSError as error:
+        raise UserError(f"{file.name}: not readable ({error.strerror}); restore the file") from error
+    return status.st_size, status.st_mtime_ns
+
+
+def _check_rows(source: Source, roles: Roles, limit: int | None) -> tuple[int, list[Reject]]:
+    """Read all rows and return how many there are and which are no documents, in corpus order."""
+    position = {file.name: at for at, file in enumerate(source.files)}
+    total = min(source.total, limit) if source.total is not None and limit else source.total or limit
+    rows = 0
+    rejects: list[Reject] = []
+    seen = IdDigests()
+    with Bar("check", total, "rows") as bar:
+        for chunk in source.chunks(roles, limit):
+            rows += len(chunk.numbers) + len(chunk.bad)
+            bar.advance(len(chunk.numbers) + len(chunk.bad))
+            rejects += chunk.bad
+            unnamed, empty = _blank(chunk.batch.column("id")), _blank(chunk.batch.column("text"))
+            for at in np.flatnonzero(unnamed | empty):
+                reason = "missing id" if unnamed[at] else "empty text"
+                name = None if unnamed[at] else chunk.batch.column("id")[at].as_py()
+                rejects.append(Reject(chunk.file.name, int(chunk.numbers[at]), name, reason))
+            if roles.id:
+                good = ~(unnamed | empty)
+                ids = chunk.batch.column("id").filter(pa.array(good))
+                seen.add(position[chunk.file.name], chunk.numbers[good], ids)
+    rejects += _duplicates(source, roles, limit, seen)
+    return rows, sorted(rejects, key=lambda reject: (position[reject.file], reject.row))
+
+
+def _blank(texts: pa.StringArray) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Say of each text whether it is null or nothing but white space."""
+    filled = pc.not_equal(pc.utf8_trim_whitespace(texts), "").fill_null(False)
+    blank: np.ndarray[tuple[int], np.dtype[np.bool_]] = ~filled.to_numpy(zero_copy_only=False)
+    return blank
+
+
+def _duplicates(source: Source, roles: Roles, limit: int | None, seen: IdDigests) -> Iterator[Reject]:
+    """Yield a reject for every row whose id an earlier row has; only then are the ids read again, to be named."""
+    firsts: dict[tuple[str, int], str] = {}
+    for found in seen.duplicates():
+        file, first_file = source.files[found.file].name, source.files[found.first_file].name
+        where = f"row {found.first_row}" if file == first_file else f"{first_file} row {found.first_row}"
+        firsts[file, found.row] = where
+    chunks: Iterable[Chunk] = source.chunks(roles, limit) if firsts else ()
+    for chunk in chunks:
+        for at, number in enumerate(chunk.numbers.tolist()):
+            if where := firsts.get((chunk.file.name, number), ""):
+                name = chunk.batch.column("id")[at].as_py()
+                yield Reject(chunk.file.name, number, name, f"duplicate id (first in {where})")
+
+
+def _summary(rejects: list[Reject]) -> str:
+    shown = []
+    for reject in rejects[:REJECTS_SHOWN]:
+        name = f" (id {reject.id[:ID_SHOWN]!r})" if reject.id is not None else ""
+        shown.append(f"{reject.file} row {reject.row}{name}: {reject.reason}")
+    more = len(rejects) - len(shown)
+    return "; ".join(shown) + (f"; and {more:,} more" if more else "")

@@ -1,0 +1,66 @@
+"""Which documents a search may return: one mask that both legs go by."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from indexer.index.dense import Rows
+
+Mask = npt.NDArray[np.bool_]
+
+
+class Allowed:
+    """A set of documents of one index. Immutable; what is derived from the mask is made when it is first asked for.
+
+    Args:
+        mask: for each document whether it may be returned, shape (documents,).
+        first_passage: row of the first passage of each document, and one past the last, shape (documents + 1,).
+    """
+
+    def __init__(self, mask: Mask, first_passage: Rows) -> None:
+        if len(mask) + 1 != len(first_passage):
+            raise ValueError(f"a mask of {len(mask)} documents for an index of {len(first_passage) - 1}")
+        self.mask = mask
+        self.mask.flags.writeable = False
+        self._first_passage = first_passage
+
+    def __and__(self, other: Allowed) -> Allowed:
+        """Return the documents that are in both sets of the same index."""
+        return Allowed(self.mask & other.mask, self._first_passage)
+
+    @cached_property
+    def count(self) -> int:
+        """Number of documents."""
+        return int(np.count_nonzero(self.mask))
+
+    @property
+    def rows(self) -> Rows:
+        """Rows of the documents, ascending, shape (count,)."""
+        return np.flatnonzero(self.mask)
+
+    @cached_property
+    def passage_count(self) -> int:
+        """Number of passages of the documents."""
+        return int(np.diff(self._first_passage)[self.mask].sum())
+
+    @property
+    def passages(self) -> Rows:
+        """Rows of the passages of the documents, ascending, shape (passage_count,)."""
+        return passages_of(self.rows, self._first_passage)
+
+    @cached_property
+    def passage_bits(self) -> npt.NDArray[np.uint8]:
+        """One bit for each passage of the index, eight to a byte, the lowest bit first, as FAISS takes them."""
+        return np.packbits(np.repeat(self.mask, np.diff(self._first_passage)), bitorder="little")
+
+
+def passages_of(documents: Rows, first_passage: Rows) -> Rows:
+    """Return the rows of the passages of ``documents``, in their order."""
+    starts = first_passage[documents]
+    lengths = first_passage[documents + 1] - starts
+    bounds = np.cumsum(lengths) - lengths
+    rows: Rows = np.repeat(starts - bounds, lengths) + np.arange(lengths.sum())
+    return rows

@@ -1,0 +1,120 @@
+"""A published cross-encoder: it reads query and passage together, which is slower than two vectors and sees more.
+
+Batches go through ONNX Runtime in waves of one per core. After every wave the time that the rest will take is known well
+enough to stop early: half a re-ranking is none.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Encoding
+
+from indexer.artifacts.manifest import Manifest
+from indexer.errors import UserError
+from indexer.inference.encoder import BATCH_TOKENS, batches_by_length, load_tokenizer, open_session
+
+GRAPH = "onnx/model.onnx"
+Scores = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Reranked:
+    """What a cross-encoder came to.
+
+    Attributes:
+        scores: logits, shape (passages,), higher is better; None where the time ran out.
+        scored: how many passages it has read.
+        seconds: how long that took.
+        expected: how long all would have taken, as far as is known.
+    """
+
+    scores: Scores | None
+    scored: int
+    seconds: float
+    expected: float
+
+
+class Reranker:
+    """A cross-encoder, ready to score. Safe to use from several threads.
+
+    Args:
+        model: directory of the artifact.
+        max_tokens: longest pair in tokens, special tokens included; the longer of the two texts is cut first.
+        pad_token_id: fills up a batch.
+        cores: how many batches run side by side.
+    """
+
+    def __init__(self, model: Path, max_tokens: int, pad_token_id: int, cores: int | None = None) -> None:
+        path = model / GRAPH
+        if not path.is_file():
+            raise UserError(f"{path}: missing; publish the model with `python -m trainer reranker MODEL`")
+        self._tokenizer = load_tokenizer(model)
+        self._tokenizer.enable_truncation(max_tokens)
+        self._pad = pad_token_id
+        self._cores = cores or len(os.sched_getaffinity(0))
+        self._session = open_session(path, threads=1)
+        self._inputs = {node.name for node in self._session.get_inputs()}
+        self._threads = ThreadPoolExecutor(self._cores, thread_name_prefix="rerank")
+
+    @classmethod
+    def open(cls, folder: Path, manifest: Manifest, cores: int | None = None) -> Self:
+        """Open a published cross-encoder."""
+        return cls(folder, int(manifest.config["max_tokens"]), int(manifest.config["pad_token_id"]), cores)
+
+    def score(
+        self,
+        query: str,
+        passages: Sequence[str],
+        budget: float = float("inf"),
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> Reranked:
+        """Score each of ``passages`` for ``query``.
+
+        Args:
+            query: what the user typed.
+            passages: texts.
+            budget: seconds after which there are no scores.
+            clock: what tells the time.
+        """
+        started = clock()
+        pairs = self._tokenizer.encode_batch([(query, passage) for passage in passages])
+        batches = batches_by_length([pair.ids for pair in pairs], BATCH_TOKENS)
+        scores = np.empty(len(passages), dtype=np.float32)
+        scored, spent = 0, clock() - started
+        for first in range(0, len(batches), self._cores):
+            wave = batches[first : first + self._cores]
+            for batch, found in zip(
+                wave, self._threads.map(lambda rows: self.run([pairs[row] for row in rows]), wave), strict=True
+            ):
+                scores[batch] = found
+                scored += len(batch)
+            spent = clock() - started
+            expected = spent * len(batches) / (first + len(wave))
+            if expected > budget:
+                return Reranked(None, scored, spent, expected)
+        return Reranked(scores, scored, spent, spent)
+
+    def run(self, pairs: Sequence[Encoding]) -> Scores:
+        """Return the logits of one batch, shape (pairs,)."""
+        shape = len(pairs), max(len(pair.ids) for pair in pairs)
+        ids, mask, types = (
+            np.full(shape, self._pad, dtype=np.int64),
+            np.zeros(shape, np.int64),
+            np.zeros(shape, np.int64),
+        )
+        for row, pair in enumerate(pairs):
+            ids[row, : len(pair.ids)] = pair.ids
+            mask[row, : len(pair.ids)] = 1
+            types[row, : len(pair.ids)] = pair.type_ids
+        feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+        logits: Scores = self._session.run(["logits"], {name: feed[name] for name in self._inputs})[0]
+        return logits[:, 0]

@@ -1,0 +1,85 @@
+"""What writing to the service takes and gives."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+
+from service.api.schemas import AnsweredBy, Query, RequestId
+
+MOST_DOCUMENTS = 256
+LONGEST_TEXT = 1_000_000
+LONGEST_ID = 512
+
+DocumentId = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_ID, pattern=r"\S")]
+ColumnName = Annotated[str, StringConstraints(max_length=LONGEST_ID)]
+DOCUMENT: dict[str, JsonValue] = {
+    "id": "my.chunks",
+    "title": "my.chunks",
+    "text": "Split a list into pieces of a given length.",
+    "metadata": {"module": "my"},
+}
+
+
+class NewDocument(BaseModel):
+    """A document to be put: a new one, or another version of one with this id."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [DOCUMENT]})
+    id: DocumentId = Field(description="id of the document")
+    title: str | None = Field(default=None, max_length=LONGEST_TEXT, description="searched together with the text")
+    text: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_TEXT, pattern=r"\S")] = Field(
+        description="what is searched; not empty"
+    )
+    metadata: dict[ColumnName, Any] = Field(
+        default={},
+        description="columns of the index with values of their types, as results have them; what is left out is null",
+    )
+
+
+class PutDocuments(BaseModel):
+    """Body of `PUT /documents`."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"documents": [DOCUMENT]}]})
+    documents: list[NewDocument] = Field(
+        min_length=1, max_length=MOST_DOCUMENTS, description="written together: all of them or none"
+    )
+
+
+class WriteResponse(BaseModel):
+    """Answer to a write: it is on the disk, and every search that begins now sees it."""
+
+    put: int = Field(description="number of documents that were put")
+    replaced: int = Field(description="how many of them took the place of one with the same id")
+    deleted: int = Field(description="number of documents that were there and are no more")
+    took_ms: float = Field(description="milliseconds until it was on the disk and visible")
+    index: AnsweredBy
+    request_id: RequestId
+
+
+class Feedback(BaseModel):
+    """Body of `POST /feedback`: either a click or a grade."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"query": "copy a file", "document": "shutil.copy2", "click": True}]},
+    )
+    query: Query = Field(description="what was searched for")
+    document: DocumentId = Field(description="id of a document")
+    click: Literal[True] | None = Field(default=None, description="somebody opened it")
+    grade: int | None = Field(
+        default=None, ge=0, le=3, description="how well it answers: 0 not at all, 1 a little, 2 well, 3 perfectly"
+    )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Feedback:
+        if (self.click is None) == (self.grade is None):
+            raise ValueError("give either `click` or `grade`")
+        return self
+
+
+class FeedbackResponse(BaseModel):
+    """Answer to feedback: it is on the disk."""
+
+    stored: Literal[True] = Field(description="the next `python -m trainer run --feedback` learns from it")
+    request_id: RequestId

@@ -1,0 +1,93 @@
+"""What a masked-language model says of a text, in the words of the API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+
+from indexer.artifacts.manifest import Manifest
+from indexer.index.dense import unit
+from indexer.inference.encoder import Vectors
+from indexer.inference.masked_lm import MaskedModel
+from indexer.inference.reading import Candidate, Guess, Reading
+from service.api.models import masked_lm_schemas as schemas
+
+
+def facts(model: MaskedModel, manifest: Manifest) -> schemas.MaskedFacts:
+    """Return what a reader of the page wants to know of the published model."""
+    return schemas.MaskedFacts(
+        id=manifest.id,
+        name=str(manifest.config.get("base", manifest.id)),
+        mask_token=model.mask_token,
+        layers=model.heads[0],
+        heads=model.heads[1],
+        vocabulary=model.vocabulary,
+        max_pieces=min(model.max_tokens, schemas.MOST_PIECES),
+    )
+
+
+def pieces(reading: Reading) -> list[schemas.WordPiece]:
+    """Return the pieces of a text."""
+    masked = set(reading.masked)
+    return [
+        schemas.WordPiece(
+            piece=piece.text, id=piece.id, word=piece.word, start=piece.start, end=piece.end, masked=row in masked
+        )
+        for row, piece in enumerate(reading.pieces)
+    ]
+
+
+def mask(reading: Reading, guess: Guess) -> schemas.MaskedPosition:
+    """Return one masked piece with what is expected there."""
+    piece = reading.pieces[guess.position]
+    return schemas.MaskedPosition(
+        position=guess.position,
+        start=piece.start,
+        end=piece.end,
+        entropy=round(guess.entropy, 4),
+        candidates=[_candidate(each) for each in guess.best],
+        hidden=guess.hidden and _candidate(guess.hidden),
+    )
+
+
+def _candidate(found: Candidate) -> schemas.Candidate:
+    return schemas.Candidate(
+        word=found.text, probability=round(found.probability, 6), logit=round(found.logit, 4), rank=found.rank
+    )
+
+
+def attention(reading: Reading, layer: int, head: int) -> schemas.Attention:
+    """Return the weights of one head; layers and heads count from 1."""
+    weights = reading.attentions[layer - 1, head - 1]
+    return schemas.Attention(
+        layer=layer, head=head, weights=[[round(float(each), 4) for each in row] for row in weights]
+    )
+
+
+def cosine(first: Vectors, second: Vectors) -> float:
+    """Return the cosine of two vectors, each of shape (width,)."""
+    return round(float(unit(first) @ unit(second)), 4)
+
+
+def shared_words(first_text: str, first: Reading, second_text: str, second: Reading) -> list[schemas.SharedWord]:
+    """Return the words that two texts share, whatever their case, each at its first place in either."""
+    there = {text.casefold(): (word, start, end) for text, word, start, end in reversed([*_words(second_text, second)])}
+    shared = {}
+    for text, word, start, end in _words(first_text, first):
+        if (found := there.get(text.casefold())) and text.casefold() not in shared:
+            shared[text.casefold()] = schemas.SharedWord(
+                word=text,
+                first=[start, end],
+                second=[found[1], found[2]],
+                cosine=cosine(first.word_vector(word), second.word_vector(found[0])),
+            )
+    return list(shared.values())
+
+
+def _words(text: str, reading: Reading) -> Iterator[tuple[str, int, int, int]]:
+    """Yield the words of a text with their numbers and the characters that they cover; punctuation is no word."""
+    for word, group in groupby(reading.pieces, key=lambda piece: piece.word):
+        covered = list(group)
+        start, end = covered[0].start, covered[-1].end
+        if word is not None and any(map(str.isalnum, text[start:end])):
+            yield text[start:end].strip(), word, start, end

@@ -1,0 +1,5 @@
+"""OpenAI's routes.
+
+embeddings.py  /v1, as OpenAI has it
+schemas.py     embeddings schemas
+"""

@@ -1,0 +1,154 @@
+"""OpenAI's `/v1/embeddings` and `/v1/models`, answered by the model of the live index.
+
+Whatever speaks to OpenAI gets vectors that can be compared with those of the index; `input_type` chooses the prompt.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from datetime import datetime
+from functools import partial
+from typing import Annotated
+
+import numpy as np
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+
+from indexer.inference.encoder import BATCH_TOKENS, Read, Vectors, batches_by_length
+from service.api.openai import schemas
+from service.api.schemas import ProblemField
+from service.api.search.routes import QUEUED, serving
+from service.problems import CONTENT, RESPONSES, Problem
+from service.serving.queue import Admission
+from service.serving.searcher import Serving
+
+# `default` keeps FastAPI from documenting a 422, which nothing here answers: OpenAI's clients expect 400.
+router = APIRouter(
+    prefix="/v1",
+    tags=["openai"],
+    responses={
+        **{status: RESPONSES[status] for status in (400, 500, 503)},
+        "default": {"description": "Any other error", "content": CONTENT},
+    },
+)
+
+
+async def live_serving(request: Request) -> Serving:
+    """Return the live index with its model; a coroutine, for FastAPI calls a plain function in a thread."""
+    return serving(request)
+
+
+Live = Annotated[Serving, Depends(live_serving)]
+
+
+@router.post(
+    "/embeddings",
+    summary="Vectors of texts, as OpenAI's API gives them",
+    responses={404: RESPONSES[404], **QUEUED},
+    response_model=schemas.EmbeddingsResponse,
+)
+async def embeddings(request: Request, live: Live, body: schemas.EmbeddingsRequest) -> Response:
+    """Encode texts with the model of the live index: for OpenAI's clients and everything that is made for them."""
+    _known(live, body.model)
+    turns = _turns(live, body, _width(live, body.dimensions))
+    admission: Admission = request.app.state.admission
+    while not (content := await admission.run(partial(next, turns), request.receive)):
+        pass
+    return Response(content, media_type="application/json")
+
+
+def _turns(live: Serving, body: schemas.EmbeddingsRequest, width: int) -> Iterator[bytes]:
+    """Encode the texts a batch at a time and yield nothing, then the answer as JSON.
+
+    Each step is a turn in the queue: a thousand texts take one core and let searches pass in between.
+    """
+    encoder = live.retriever.index.encoder
+    is_query = body.input_type == "query"
+    prompt = encoder.contract.query_prompt if is_query else encoder.contract.document_prompt
+    encode = encoder.encode_queries if is_query else encoder.encode_documents
+    read = encoder.read(body.texts, prompt)
+    vectors = np.empty((len(read), encoder.contract.dimension), dtype=np.float32)
+    first, *others = batches_by_length([range(text.tokens) for text in read], BATCH_TOKENS)
+    vectors[first] = encode([body.texts[place] for place in first])
+    for batch in others:
+        yield b""
+        vectors[batch] = encode([body.texts[place] for place in batch])
+    yield _answer(live, body, read, shorten(vectors, width, normalised=encoder.contract.normalised))
+
+
+def _answer(live: Serving, body: schemas.EmbeddingsRequest, read: list[Read], vectors: Vectors) -> bytes:
+    tokens = sum(text.tokens for text in read)
+    answer = {
+        "object": "list",
+        "data": [
+            schemas.Embedding(object="embedding", index=place, embedding=_written(vector, body.encoding_format))
+            for place, vector in enumerate(vectors)
+        ],
+        "model": live.model.manifest.id,
+        "usage": schemas.Usage(prompt_tokens=tokens, total_tokens=tokens),
+    }
+    if truncated := [place for place, text in enumerate(read) if text.cut]:
+        answer["truncated"] = truncated
+    return schemas.EmbeddingsResponse(**answer).model_dump_json(exclude_unset=True).encode()
+
+
+@router.get("/models", summary="Models, as OpenAI's API lists them")
+async def models(live: Live) -> schemas.ModelList:
+    """List the live model under its id and under its name."""
+    return schemas.ModelList(data=[_model(live, name) for name in _names(live)])
+
+
+@router.get("/models/{model:path}", summary="One model, as OpenAI's API describes it", responses={404: RESPONSES[404]})
+async def model(live: Live, model: str) -> schemas.Model:
+    """Describe the live model by its id or its name."""
+    _known(live, model)
+    return _model(live, model)
+
+
+def shorten(vectors: Vectors, width: int, *, normalised: bool) -> Vectors:
+    """Return the first ``width`` numbers of each vector, at unit length again where the whole ones have it.
+
+    The prefix of a Matryoshka vector is itself a vector (Kusupati et al. 2022, https://arxiv.org/abs/2205.13147).
+    """
+    if width == vectors.shape[1]:
+        return vectors
+    prefixes = vectors[:, :width]
+    if not normalised:
+        return prefixes
+    lengths = np.linalg.norm(prefixes, axis=1, keepdims=True)
+    units: Vectors = prefixes / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return units
+
+
+def _width(live: Serving, asked: int | None) -> int:
+    own = live.retriever.index.encoder.contract.dimension
+    lengths = sorted({own, *live.model.manifest.config.get("matryoshka", ())})
+    if asked is None or asked in lengths:
+        return asked or own
+    listed = ", ".join(map(str, lengths))
+    reason = "" if len(lengths) > 1 else "; prefixes are of use only where the model was trained for them (Matryoshka)"
+    detail = f"dimensions: the live model gives vectors of length {listed}, not {asked}{reason}"
+    raise Problem(400, "invalid-request", detail, [ProblemField(field="body.dimensions", message=f"give {listed}")])
+
+
+def _written(vector: Vectors, encoding: str) -> list[float] | str:
+    if encoding == "base64":
+        return base64.b64encode(vector.astype("<f4").tobytes()).decode()
+    numbers: list[float] = vector.tolist()
+    return numbers
+
+
+def _names(live: Serving) -> list[str]:
+    facts = live.model.facts()
+    return list(dict.fromkeys([facts.id, facts.name]))
+
+
+def _known(live: Serving, name: str) -> None:
+    if name not in (names := _names(live)):
+        detail = f"The live model is {' or '.join(names)}, not {name!r}"
+        raise Problem(404, "model-not-found", detail, [ProblemField(field="body.model", message="not the live model")])
+
+
+def _model(live: Serving, name: str) -> schemas.Model:
+    return schemas.Model(id=name, created=int(datetime.fromisoformat(live.model.manifest.created).timestamp()))

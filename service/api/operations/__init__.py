@@ -1,0 +1,4 @@
+"""Health, info, report and metrics.
+
+metrics.py  for Prometheus
+"""

@@ -1,0 +1,82 @@
+"""What is counted. Base units, and buckets from a tenth of a millisecond for what is that quick."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from functools import cache
+
+from prometheus_client import Counter, Gauge, Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.observability import logs, tracing
+
+SHORT = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+"""Seconds: from a tenth of a millisecond, which fusing takes, to the longest deadlines."""
+
+STAGE_SECONDS = Histogram(
+    "dowse_search_stage_seconds", "Seconds spent in a stage of a search", ["stage"], buckets=SHORT
+)
+QUEUE_SECONDS = Histogram("dowse_queue_seconds", "Seconds that a request waited for a thread", buckets=SHORT)
+BATCH_SIZE = Histogram("dowse_batch_size", "Queries that were encoded in one call", buckets=(1, 2, 3))
+QUEUED = Gauge("dowse_queue_size", "Requests that wait for a thread", multiprocess_mode="livesum")
+REJECTED = Counter("dowse_rejected", "Requests that were not answered, by reason", ["reason"])
+SWAPPED = Counter("dowse_index_swap", "Indexes that were opened, by each worker")
+REQUEST_SECONDS = Histogram(
+    "http_server_request_duration_seconds",
+    "Seconds from the request's head to the end of its response",
+    ["http_request_method", "http_route", "http_response_status_code"],
+    buckets=SHORT,
+)
+
+UNLOGGED = {"/livez", "/healthz", "/readyz", "/metrics"}
+"""Routes that are asked every few seconds by machines: lines of theirs would hide all others."""
+
+
+def observe_stages(timings: Mapping[str, float]) -> None:
+    """Count the milliseconds of each stage of a search, and note them where the request is traced."""
+    tracing.observe_stages(timings)
+    for stage, spent in timings.items():
+        _stage(stage).observe(spent / 1e3)
+
+
+@cache
+def _stage(stage: str) -> Histogram:
+    """Return the stage's own histogram: to look it up takes longer than to count."""
+    return STAGE_SECONDS.labels(stage)
+
+
+@cache
+def _requests(method: str, route: str, status: int) -> Histogram:
+    return REQUEST_SECONDS.labels(method, route, status)
+
+
+class Measured:
+    """ASGI middleware that counts every request with its route, status and duration."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 500
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        finally:
+            # A path that leads nowhere is no label of its own: clients could make as many as they like.
+            route = getattr(scope.get("route"), "path", "none")
+            seconds = time.perf_counter() - started
+            _requests(scope["method"], route, status).observe(seconds)
+            if route not in UNLOGGED:
+                path, client = scope["path"], scope["client"][0] if scope.get("client") else ""
+                logs.answered(f"{scope['method']} {path}", route, status, seconds, path=path, client=client)

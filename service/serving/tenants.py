@@ -1,0 +1,49 @@
+"""What a key with a filter of its own can see: the live index as if it held no other documents.
+
+The filter is forced where the index is taken, not where it is searched, so that no route can forget it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from weakref import WeakKeyDictionary
+
+from indexer.cache import Recent
+from indexer.filters.filter import FilterError, compile_filter
+from indexer.index.index import Index
+from indexer.retrieval.retriever import Retriever
+from service.problems import Problem
+from service.security.keys import Key
+from service.serving.searcher import Serving
+
+log = logging.getLogger("dowse.service")
+
+MOST_VIEWS = 256
+"""Of one index; each has a mask of a byte for each document."""
+
+_views: WeakKeyDictionary[Index, Recent[Serving]] = WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def seen_by(key: Key | None, live: Serving) -> Serving:
+    """Return the live index as the holder of a key sees it.
+
+    Raises:
+        Problem: 403, the filter does not fit this index; nothing is shown rather than everything.
+    """
+    if key is None or key.filter is None:
+        return live
+    index = live.retriever.index
+    forced = key.filter
+    with _lock:
+        recent = _views.setdefault(index, Recent(MOST_VIEWS))
+    try:
+        return recent.answer(
+            forced.model_dump_json(by_alias=True),
+            lambda: Serving(Retriever(index.within(compile_filter(forced, index))), live.model),
+        )
+    except FilterError as error:
+        log.error("the filter of the key %r does not fit the index: %s", key.name, error)  # noqa: TRY400
+        detail = f"The filter of the key {key.name!r} does not fit the live index; ask the operator"
+        raise Problem(403, "forbidden", detail) from error

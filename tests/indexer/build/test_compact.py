@@ -1,0 +1,164 @@
+"""Folding writes into an index: the same documents before, after, and wherever the process dies in between."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import indexer.build.compact
+from indexer.artifacts.store import Store
+from indexer.build.build import build
+from indexer.build.compact import compact
+from indexer.errors import UserError
+from indexer.index.index import Index
+from indexer.live.log import WriteLog
+from indexer.live.prepare import Preparation, Sent, overlaid
+from indexer.options import BuildSettings
+from indexer.retrieval.retriever import Retriever
+
+REPOSITORY = Path(__file__).parents[3]
+LONG = "Snow in winter and rain in summer. " * 20
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import indexer.artifacts.store, indexer.live.log
+from indexer.build.compact import compact
+
+def reached(step):
+    if step == sys.argv[1]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+indexer.artifacts.store.reached = indexer.live.log.reached = reached
+compact(Path(sys.argv[2]), cores=1)
+"""
+
+
+@pytest.fixture
+def written(tmp_path: Path, built_data: Path) -> Path:
+    """A data directory with the six stories; one was replaced, one deleted, two are new and one of them is gone again."""
+    data = tmp_path / "data"
+    shutil.copytree(built_data, data)
+    put(
+        data,
+        Sent("a", "The cat", "The old cat eats cheese.", {"price": 9.5, "tags": ["old"]}),
+        Sent("x", None, LONG, {}),
+    )
+    put(data, Sent("y", None, "A ship.", {}), deleted=("b",))
+    put(data, deleted=("y",))
+    return data
+
+
+def put(data: Path, *documents: Sent, deleted: tuple[str, ...] = ()) -> None:
+    """Write to the log as the service does."""
+    preparation = Preparation(Index.open(Store("index", data).resolve(), verify=False))
+    log = WriteLog(data)
+    with log.locked():
+        log.read()
+        log.append(preparation.recipe, preparation.prepare(documents), deleted)
+
+
+def seen(data: Path) -> Index:
+    """Return what a service that starts now would show."""
+    return overlaid(Index.open(Store("index", data).resolve()), WriteLog(data).read())
+
+
+def contents(index: Index) -> dict[str, tuple[str | None, str, dict[str, object]]]:
+    """Return every document that a search can find."""
+    ranking = Retriever(index).search("snow", "dense", candidates=1_000)
+    documents = [index.document(int(row)) for row in ranking.rows]
+    return {each.id: (each.title, each.text, each.metadata) for each in documents}
+
+
+def test_the_new_index_has_what_was_written(written: Path) -> None:
+    """The documents and their cosines stay, nothing is encoded, and the index says what is in it."""
+    before = seen(written)
+    found = Retriever(before).search("cat and cheese", "dense")
+    built = compact(written, cores=1)
+    assert built.fresh
+    assert (built.manifest.counts["documents"], built.manifest.counts["embedded"]) == (6, 0)
+    assert built.manifest.config["folded"] == 3
+    assert built.manifest.inputs[-1].name == "writes 1 to 3"
+    after = seen(written)
+    assert after.manifest.id == built.manifest.id
+    assert after.overlay is None
+    assert after.generation == f"{built.manifest.id}.3"
+    assert contents(after) == contents(before)
+    assert set(contents(after)) == {"a", "c", "d", "e", "f", "x"}
+    again = Retriever(after).search("cat and cheese", "dense")
+    assert [after.document(int(row)).id for row in again.rows] == [before.document(int(row)).id for row in found.rows]
+    assert again.scores == pytest.approx(found.scores, abs=1e-6)
+
+
+def test_there_may_be_nothing_to_do(written: Path, built_data: Path, tmp_path: Path) -> None:
+    """Compacting once more does nothing; where nobody has ever written, it leaves no trace."""
+    first = compact(written, cores=1)
+    again = compact(written, cores=1)
+    assert (again.fresh, again.manifest.id) == (False, first.manifest.id)
+    shutil.copytree(built_data, tmp_path / "untouched")
+    assert not compact(tmp_path / "untouched", cores=1).fresh
+    assert not (tmp_path / "untouched" / "live").exists()
+
+
+def test_an_older_index_shows_all_writes(written: Path) -> None:
+    """After a rollback the writes that were folded into the newer index are over the older one."""
+    old = Store("index", written).current_id()
+    before = contents(seen(written))
+    compact(written, cores=1)
+    put(written, Sent("z", None, "A storm.", {}))
+    compact(written, cores=1)
+    Store("index", written).activate(old)
+    assert set(contents(seen(written))) == {*before, "z"}
+
+
+def test_the_same_corpus_is_up_to_date(written: Path) -> None:
+    """Building the corpus again, as `docker compose up` does, leaves the compacted index live."""
+    compact(written, cores=1)
+    put(written, Sent("z", None, "A storm.", {}))
+    new = compact(written, cores=1).manifest
+    built = build(str(written / "corpus.parquet"), BuildSettings(), written)
+    assert (built.fresh, built.manifest.id, Store("index", written).current_id()) == (False, new.id, new.id)
+
+
+def test_what_is_written_meanwhile_stays(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that comes while the new index is made is over it afterwards."""
+    publish = indexer.build.compact.publish
+
+    def slow(*arguments, **options):
+        put(written, Sent("late", None, "The moon.", {}), deleted=("c",))
+        return publish(*arguments, **options)
+
+    monkeypatch.setattr(indexer.build.compact, "publish", slow)
+    built = compact(written, cores=1)
+    assert built.manifest.config["folded"] == 3
+    assert set(contents(seen(written))) == {"a", "d", "e", "f", "x", "late"}
+    assert seen(written).generation == f"{built.manifest.id}.4"
+
+
+def test_an_index_needs_a_document(written: Path) -> None:
+    """Where everything was deleted there is no index to build; the log stays."""
+    put(written, deleted=("a", "c", "d", "e", "f", "x"))
+    with pytest.raises(UserError, match="put a document"):
+        compact(written, cores=1)
+    assert contents(seen(written)) == {}
+
+
+@pytest.mark.parametrize(
+    "step", ["closed", "synced", "renamed", "current-replaced", "folded-written", "folded-renamed", "folded"]
+)
+def test_a_kill_loses_nothing(written: Path, step: str) -> None:
+    """Killed at any step, what a service shows stays the same; the next run finishes the work."""
+    before = contents(seen(written))
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, step, str(written)], cwd=REPOSITORY, check=False, stderr=subprocess.DEVNULL
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert contents(seen(written)) == before
+    put(written, Sent("z", None, "A storm.", {}))
+    compact(written, cores=1)
+    assert set(contents(seen(written))) == {*before, "z"}
+    assert seen(written).overlay is None

@@ -1,0 +1,79 @@
+"""From Python's types to Arrow's: what a column of a query becomes."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pyarrow as pa
+import pytest
+
+from indexer.corpus.sql.types import array, merge, settle, type_of
+
+INSTANT = datetime(2026, 5, 4, 3, 2, 1, 999_999)  # noqa: DTZ001 - a timestamp without time zone
+UNIQUE = UUID("12345678-1234-5678-1234-567812345678")
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "stored"),
+    [
+        ([None, None], pa.string(), [None, None]),
+        (["a", None], pa.string(), ["a", None]),
+        ([True, None], pa.bool_(), [True, None]),
+        ([1, -(2**63)], pa.int64(), [1, -(2**63)]),
+        ([1, 2**63], pa.string(), ["1", "9223372036854775808"]),
+        ([1, 0.5], pa.float64(), [1.0, 0.5]),
+        ([True, 1], pa.string(), ["true", "1"]),
+        ([Decimal("1.50"), Decimal(2)], pa.decimal128(38, 2), [Decimal("1.50"), Decimal("2.00")]),
+        ([Decimal("1E+3")], pa.decimal128(38, 0), [Decimal(1000)]),
+        ([Decimal("0.1"), 1], pa.float64(), [0.1, 1.0]),
+        ([Decimal("Infinity"), Decimal("0.5")], pa.float64(), [float("inf"), 0.5]),
+        ([Decimal("1E+30")], pa.string(), ["1E+30"]),
+        ([Decimal("1E-21")], pa.string(), ["1E-21"]),
+        ([date(2026, 5, 4)], pa.date32(), [date(2026, 5, 4)]),
+        ([INSTANT], pa.timestamp("us"), [INSTANT]),
+        (
+            [INSTANT.replace(tzinfo=timezone(timedelta(hours=2)))],
+            pa.timestamp("us", "UTC"),
+            [INSTANT.replace(hour=1, tzinfo=UTC)],
+        ),
+        (
+            [INSTANT, INSTANT.replace(tzinfo=UTC)],
+            pa.string(),
+            ["2026-05-04 03:02:01.999999", "2026-05-04 03:02:01.999999+00:00"],
+        ),
+        ([time(3, 2)], pa.time64("us"), [time(3, 2)]),
+        ([time(3, 2, tzinfo=UTC)], pa.string(), ["03:02:00+00:00"]),
+        ([timedelta(days=1)], pa.string(), ["1 day, 0:00:00"]),
+        ([b"\x00\xff", memoryview(b"a")], pa.binary(), [b"\x00\xff", b"a"]),
+        ([b"\x00\xff", "a"], pa.string(), ["\\x00ff", "a"]),
+        ([UNIQUE], pa.string(), ["12345678-1234-5678-1234-567812345678"]),
+        ([{"ä": [1, None]}], pa.string(), ['{"ä": [1, null]}']),
+        ([{"a": 1}, [1]], pa.string(), ['{"a": 1}', "[1]"]),
+        ([["a", None], [], None], pa.list_(pa.string()), [["a", None], [], None]),
+        ([[1], [0.5, None]], pa.list_(pa.float64()), [[1.0], [0.5, None]]),
+        ([[UNIQUE]], pa.list_(pa.string()), [["12345678-1234-5678-1234-567812345678"]]),
+        ([[[1]], [["a"]]], pa.list_(pa.list_(pa.string())), [[["1"]], [["a"]]]),
+        ([[], [None]], pa.list_(pa.string()), [[], [None]]),
+    ],
+)
+def test_values(values: list[Any], kind: pa.DataType, stored: list[Any]) -> None:
+    """A column gets the narrowest type that loses nothing; what has no type of its own is text."""
+    assert settle(type_of(values)) == kind
+    assert array(values, kind).to_pylist() == stored
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[None, 1, 0.5, "a"], [Decimal("1.5"), Decimal("2.25"), 1], [[], [1], [None, "a"], {"a": 1}], [b"a", None]],
+)
+def test_order_does_not_matter(values: list[Any]) -> None:
+    """The type does not depend on which rows come first, nor on how they are cut into batches."""
+    whole = type_of(values)
+    for turn in range(len(values)):
+        found = pa.null()
+        for value in values[turn:] + values[:turn]:
+            found = merge(found, type_of([value]))
+        assert found == whole

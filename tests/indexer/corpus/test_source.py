@@ -1,0 +1,297 @@
+"""Reading Parquet, CSV and JSON lines: which files, which rows, which types."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from indexer.corpus.chunks import CHUNK_ROWS, Roles
+from indexer.corpus.source import Source, find_files
+from indexer.errors import UserError
+
+ROLES = Roles("id", None, "text")
+
+
+def read(spec: Path) -> tuple[list[dict[str, Any]], dict[str, pa.DataType], list[tuple[int, str]]]:
+    """Return documents, types of the metadata and bad rows, after both passes."""
+    source = Source(str(spec))
+    bad = [(row.row, row.reason) for chunk in source.chunks(ROLES) for row in chunk.bad]
+    types = source.types(ROLES)
+    rows = [row for chunk in source.chunks(ROLES, types=types) for row in chunk.batch.to_pylist()]
+    return rows, types, bad
+
+
+def csv_types(tmp_path: Path, *values: str) -> pa.DataType:
+    """Return the type of a CSV column with ``values``."""
+    path = tmp_path / "types.csv"
+    path.write_text("id,text,value\n" + "".join(f"{row},words,{value}\n" for row, value in enumerate(values)))
+    return read(path)[1]["value"]
+
+
+def json_types(tmp_path: Path, *values: Any) -> tuple[pa.DataType, list[Any]]:
+    """Return the type of a JSON-lines column with ``values``, and the values as they are read back."""
+    path = tmp_path / "types.jsonl"
+    lines = [json.dumps({"id": row, "text": "words", "value": value}) + "\n" for row, value in enumerate(values)]
+    path.write_text("".join(lines))
+    rows, types, _ = read(path)
+    return types["value"], [row["metadata"]["value"] for row in rows]
+
+
+def test_folder_and_glob(tmp_path: Path) -> None:
+    """A folder and a glob stand for their files in order of name; hidden files and other formats are left out."""
+    for name in ("b.csv", "a.csv", "c.tsv", ".hidden.csv", "README.md"):
+        (tmp_path / name).write_text("id,text\n1,words\n")
+    assert [Path(file.name).name for file in find_files(str(tmp_path))] == ["a.csv", "b.csv", "c.tsv"]
+    assert [file.name for file in find_files(f"{tmp_path}/*.csv")] == [f"{tmp_path}/a.csv", f"{tmp_path}/b.csv"]
+
+
+def test_name_as_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file is called what the user called it, so that a message can be read beside the command."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "corpus.csv").write_text("id,text\n1,words\n")
+    assert find_files("corpus.csv")[0].name == "corpus.csv"
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("absent.csv", "absent.csv: no such file"),
+        ("empty", "empty: holds no corpus file"),
+        ("no*.csv", r"no\*.csv: holds no corpus file"),
+        ("notes.txt", "notes.txt: not a supported format"),
+        ("mixed", "mixed: a.csv is CSV and b.jsonl is JSON lines"),
+    ],
+)
+def test_no_such_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str, message: str) -> None:
+    """What is no corpus is refused by name."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "mixed").mkdir()
+    for name in ("mixed/a.csv", "mixed/b.jsonl", "notes.txt"):
+        (tmp_path / name).write_text("id,text\n1,words\n")
+    with pytest.raises(UserError, match=f"^{message}"):
+        find_files(spec)
+
+
+def test_corrupt_parquet(tmp_path: Path) -> None:
+    """A damaged Parquet file is named, whether its end or its middle is broken."""
+    path = tmp_path / "cut.parquet"
+    pq.write_table(pa.table({"id": ["1"], "text": ["words"]}), path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    with pytest.raises(UserError, match=r"cut\.parquet: not readable"):
+        read(path)
+    path.write_bytes(whole[:4] + b"\xff" * 40 + whole[44:])
+    with pytest.raises(UserError, match=r"cut\.parquet: not readable"):
+        read(path)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_delimiter(tmp_path: Path, delimiter: str) -> None:
+    """The delimiter is that of the header, even where a quoted name holds more of the others."""
+    path = tmp_path / "a.csv"
+    path.write_text(f'id{delimiter}text{delimiter}"a;b,c|d;e,f|g"\n1{delimiter}words{delimiter}2\n')
+    rows, _, bad = read(path)
+    assert rows == [{"id": "1", "title": None, "text": "words", "metadata": {"a;b,c|d;e,f|g": 2}}]
+    assert not bad
+
+
+def test_csv_records(tmp_path: Path) -> None:
+    """Records keep their numbers through quoted line ends and blank lines; unreadable ones get a reason."""
+    path = tmp_path / "a.csv"
+    path.write_bytes(
+        b'\xef\xbb\xbfid,text\n1,"two\nlines, ""quoted"""\n\n3,a,b\n'
+        b'4,caf\xe9\n5,caf\xc3\xa9\n6,"x"y\n7,z\n8,"open\n9,lost\n'
+    )
+    rows, _, bad = read(path)
+    assert [(row["id"], row["text"]) for row in rows] == [("1", 'two\nlines, "quoted"'), ("5", "café"), ("7", "z")]
+    assert [row for row, _ in bad] == [3, 4, 6, 8]
+    assert [reason.partition(":")[0] for _, reason in bad] == [
+        "3 fields where the header has 2", "invalid UTF-8", "broken CSV", "broken CSV",
+    ]  # fmt: skip
+
+
+def test_long_csv_field(tmp_path: Path) -> None:
+    """A document may be longer than the 131,072 characters that the csv module allows by default."""
+    path = tmp_path / "a.csv"
+    path.write_text("id,text\n1," + "word " * 100_000 + "\n")
+    assert len(read(path)[0][0]["text"]) == 500_000
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [("", "no header"), ("id,text,id", "two columns are called 'id'"), ("id,t\xe9xt", "no header in UTF-8")],
+)
+def test_csv_header(tmp_path: Path, header: str, message: str) -> None:
+    """A header that cannot name the columns is refused."""
+    (tmp_path / "a.csv").write_bytes(header.encode("latin-1") + b"\n1,2,3\n")
+    with pytest.raises(UserError, match=f"a.csv: .*{message}"):
+        Source(str(tmp_path / "a.csv"))
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (["1", "-20", ""], pa.int64()),
+        (["9223372036854775807"], pa.int64()),
+        (["9223372036854775808"], pa.string()),
+        (["1", "007"], pa.string()),
+        (["1", "2.5", "1e-3"], pa.float64()),
+        (["1", "2.5", "007.5"], pa.string()),
+        (["true", "False", ""], pa.bool_()),
+        (["true", "1"], pa.string()),
+        (["2024-02-29", ""], pa.date32()),
+        (["2023-02-29"], pa.string()),
+        (["2024-02-29", "2024-02-29 10:30"], pa.timestamp("us")),
+        (["2024-02-29T10:30:00.5Z", "2024-02-29T10:30:00+02:00"], pa.timestamp("us", "UTC")),
+        (["2024-02-29T10:30:00Z", "2024-02-29T10:30:00"], pa.string()),
+        (["1", "words"], pa.string()),
+        (["", ""], pa.string()),
+    ],
+)
+def test_csv_types(tmp_path: Path, values: list[str], kind: pa.DataType) -> None:
+    """A CSV column gets the narrowest type that loses nothing of any value."""
+    assert csv_types(tmp_path, *values) == kind
+
+
+def test_csv_type_over_all_rows(tmp_path: Path) -> None:
+    """One value far beyond the first chunk decides the type: it is not guessed from a sample."""
+    assert csv_types(tmp_path, *["1"] * (3 * CHUNK_ROWS), "2.5") == pa.float64()
+    assert csv_types(tmp_path, *["1"] * (3 * CHUNK_ROWS), "n/a") == pa.string()
+
+
+def test_csv_values(tmp_path: Path) -> None:
+    """Typed CSV fields become values, and ids that look like numbers stay as they are written."""
+    path = tmp_path / "a.csv"
+    path.write_text("id,text,day,at,share\n007,12,2024-02-29,2024-02-29T12:00+02:00,nan\n")
+    row = read(path)[0][0]
+    assert (row["id"], row["text"]) == ("007", "12")
+    assert row["metadata"]["day"] == date(2024, 2, 29)
+    assert row["metadata"]["at"] == datetime(2024, 2, 29, 10, tzinfo=UTC)
+    assert row["metadata"]["share"] != row["metadata"]["share"]
+
+
+def test_json_records(tmp_path: Path) -> None:
+    """Rows of JSON lines are called by their line; blank lines are skipped, unreadable ones named with the reason."""
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(
+        b'\xef\xbb\xbf{"id": 1, "text": "a"}\n\n{"id": "3", "text": "b"\n[1]\n{"id": 5, "text": 7}\n'
+        b'{"id": 6, "text": "\xff"}\n'
+        b'{"id": 7, "text": "\\ud800"}\n{"id": 1.5, "text": "c"}\n{"id": true, "text": "d"}\n' + b"[" * 100_000 + b"\n"
+        b'{"id": 11, "text": "e"}'
+    )
+    rows, _, bad = read(path)
+    assert [(row["id"], row["text"]) for row in rows] == [("1", "a"), ("11", "e")]
+    assert [row for row, _ in bad] == [3, 4, 5, 6, 7, 8, 9, 10]
+    reasons = dict(bad)
+    assert reasons[3].startswith("broken JSON: Expecting ',' delimiter at character ")
+    assert reasons[4] == "the line holds no JSON object"
+    assert reasons[5] == "column 'text' holds a number, not text"
+    assert reasons[6] == reasons[7] == "invalid UTF-8"
+    assert reasons[8] == "column 'id' holds a number, not text or a whole number"
+    assert reasons[9] == "column 'id' holds true or false, not text or a whole number"
+    assert reasons[10].startswith("broken JSON: ")
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "read_back"),
+    [
+        ([1, None, 2], pa.int64(), [1, None, 2]),
+        ([1, 2.5], pa.float64(), [1.0, 2.5]),
+        ([2**60 + 1, 2.5], pa.float64(), [float(2**60), 2.5]),
+        ([True, False], pa.bool_(), [True, False]),
+        (["2024-02-29"], pa.string(), ["2024-02-29"]),
+        ([1, "a", None, {"b": 1}], pa.string(), ["1", "a", None, '{"b": 1}']),
+        ([True, 1], pa.string(), ["true", "1"]),
+        ([2**70, 1], pa.string(), [str(2**70), "1"]),
+        ([[1], [], [2.5]], pa.list_(pa.float64()), [[1.0], [], [2.5]]),
+        ([[1, "a"]], pa.string(), ['[1, "a"]']),
+        ([{"a": 1}, {"b": [None]}], pa.struct([("a", pa.int64()), ("b", pa.list_(pa.null()))]), None),
+        ([{str(key): 1 for key in range(1000)}, {}], pa.string(), None),
+        ([None, None], pa.string(), [None, None]),
+    ],
+)
+def test_json_types(tmp_path: Path, values: list[Any], kind: pa.DataType, read_back: list[Any] | None) -> None:
+    """A JSON column gets a type that holds all its values; where there is none it holds their JSON text."""
+    found, rows = json_types(tmp_path, *values)
+    assert found == kind
+    if read_back is not None:
+        assert rows == read_back
+
+
+def test_json_type_over_all_rows(tmp_path: Path) -> None:
+    """A type that changes, or a column that appears, far behind the first chunk is still seen."""
+    kind, rows = json_types(tmp_path, *[1] * (3 * CHUNK_ROWS), "late")
+    assert (kind, rows[0], rows[-1]) == (pa.string(), "1", "late")
+    path = tmp_path / "late.jsonl"
+    path.write_text('{"id": 1, "text": "a"}\n' * 2000 + '{"id": 2, "text": "b", "late": 5}\n')
+    rows, types, _ = read(path)
+    assert types == {"late": pa.int64()}
+    assert (rows[0]["metadata"], rows[-1]["metadata"]) == ({"late": None}, {"late": 5})
+
+
+def test_parquet_types(tmp_path: Path) -> None:
+    """Parquet columns keep their types; a dictionary is decoded to its values."""
+    columns = {
+        "id": pa.array([1, 2], pa.uint16()),
+        "text": pa.array(["a", "b"]).dictionary_encode(),
+        "view": pa.array(["x", None], pa.string_view()),
+        "kind": pa.array(["x", None]).dictionary_encode(),
+        "small": pa.array([1, None], pa.int8()),
+        "share": pa.array([float("nan"), None], pa.float32()),
+        "at": pa.array([0, None], pa.timestamp("ms", "Europe/Berlin")),
+        "tags": pa.array([["x"], None], pa.list_(pa.large_string())),
+        "a.b": pa.array([{"c": 1}, None], pa.struct([("c", pa.int32())])),
+    }
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table(columns), path)
+    rows, types, _ = read(path)
+    assert [(row["id"], row["text"]) for row in rows] == [("1", "a"), ("2", "b")]
+    assert types.pop("kind") == types.pop("view") == pa.string()
+    assert types == {name: columns[name].type for name in ("small", "share", "at", "tags", "a.b")}
+    assert rows[0]["metadata"]["share"] != rows[0]["metadata"]["share"]
+    assert rows[1]["metadata"] == dict.fromkeys(["view", "kind", "small", "share", "at", "tags", "a.b"])
+
+
+def test_parquet_schemas(tmp_path: Path) -> None:
+    """Files of one folder may differ: types are widened, an absent metadata column is null, a conflict is named."""
+    pq.write_table(pa.table({"id": ["1"], "text": ["a"], "n": pa.array([1], pa.int32())}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"id": ["2"], "text": ["b"], "n": [2.5], "new": ["x"]}), tmp_path / "b.parquet")
+    rows, types, _ = read(tmp_path)
+    assert types == {"n": pa.float64(), "new": pa.string()}
+    assert [row["metadata"] for row in rows] == [{"n": 1.0, "new": None}, {"n": 2.5, "new": "x"}]
+    pq.write_table(pa.table({"id": ["3"], "text": ["c"], "n": ["many"]}), tmp_path / "c.parquet")
+    with pytest.raises(UserError, match=r"c.parquet: column 'n' holds string where .* double"):
+        read(tmp_path)
+
+
+def test_parquet_invalid_utf8(tmp_path: Path) -> None:
+    """Bytes that are no text are found in Parquet too, where no reader checks them by itself."""
+    text = pa.Array.from_buffers(pa.string(), 3, pa.array([b"a", b"\xff", b"c"]).buffers())
+    pq.write_table(pa.table({"id": ["1", "2", "3"], "text": text}), tmp_path / "a.parquet")
+    rows, _, bad = read(tmp_path / "a.parquet")
+    assert [row["text"] for row in rows] == ["a", "c"]
+    assert bad == [(2, "invalid UTF-8 in column 'text'")]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
+def test_chunks_are_bounded(tmp_path: Path, suffix: str) -> None:
+    """No chunk is larger than `CHUNK_ROWS`, and reading stops at the limit."""
+    path, rows = tmp_path / f"a.{suffix}", 3 * CHUNK_ROWS + 5
+    if suffix == "parquet":
+        pq.write_table(pa.table({"id": list(map(str, range(rows))), "text": ["words"] * rows}), path)
+    elif suffix == "csv":
+        path.write_text("id,text\n" + "".join(f"{row},words\n" for row in range(rows)))
+    else:
+        path.write_text("".join(f'{{"id": {row}, "text": "words"}}\n' for row in range(rows)))
+    source = Source(str(path))
+    assert [len(chunk.numbers) for chunk in source.chunks(ROLES)] == [CHUNK_ROWS] * 3 + [5]
+    limited = list(source.chunks(ROLES, limit=CHUNK_ROWS + 7))
+    assert [len(chunk.numbers) for chunk in limited] == [CHUNK_ROWS, 7]
+    assert limited[-1].numbers[-1] == CHUNK_ROWS + 7

@@ -1,0 +1,91 @@
+"""An opened index: with another encoder it is another index of the same documents, and it says which weights it asks with."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from stories import STORIES
+from tests_support import publish_mapped
+
+from indexer.artifacts.manifest import write_manifest
+from indexer.artifacts.store import Store
+from indexer.build.build import build
+from indexer.errors import UserError
+from indexer.index.arrow import ArrowFile
+from indexer.index.dense import DenseIndex, unit
+from indexer.index.index import DOCUMENTS, Index
+from indexer.inference.encoder import Encoder
+from indexer.options import BuildSettings
+from indexer.retrieval.retriever import Retriever
+
+
+@pytest.fixture
+def index(built_data: Path) -> Index:
+    """The index of the six stories."""
+    return Index.open(Store("index", built_data).resolve(), cores=1)
+
+
+def test_with_another_encoder(index: Index, data: Path) -> None:
+    """Documents and words stay, dense search is the other encoder's; the index itself does not change."""
+    matrix = np.random.default_rng(0).normal(size=(32, 32)).astype(np.float32)
+    tuned = publish_mapped(data, matrix)
+    encoder = Encoder.open(Store("model", data).path(tuned.id), cores=1)
+    vectors = unit(index.dense.vectors(np.arange(len(index.dense))) @ matrix.T)
+    other = index.with_encoder(encoder, DenseIndex.of(vectors))
+    assert len(other) == len(index) == len(STORIES)
+    assert other.encoder is encoder is not index.encoder
+
+    shutil.copytree(Path(index.folder).parents[1] / "indexes", data / "indexes")
+    corpus = Path(index.folder).parents[1] / "corpus.parquet"
+    served = build(str(corpus), BuildSettings(), data, cores=1).manifest
+    assert served.parents == {"model": tuned.id}
+    expected = Retriever(Index.open(Store("index", data).path(served.id), cores=1))
+    before = Retriever(index).search("the cat in the garden", "dense")
+    for mode in ("dense", "lexical", "hybrid"):
+        measured = Retriever(other).search("the cat in the garden", mode)
+        would_serve = expected.search("the cat in the garden", mode)
+        assert measured.rows.tolist() == would_serve.rows.tolist()
+        assert np.allclose(measured.scores, would_serve.scores, atol=1e-4)
+    after = Retriever(index).search("the cat in the garden", "dense")
+    assert np.array_equal(before.scores, after.scores)
+    assert not np.allclose(before.scores, Retriever(other).search("the cat in the garden", "dense").scores, atol=1e-3)
+
+
+@pytest.mark.parametrize(("rows", "dimension"), [(5, 32), (6, 31)])
+def test_vectors_of_something_else_are_refused(index: Index, rows: int, dimension: int) -> None:
+    """Vectors that are too few for the passages, or too short for the encoder, do not make an index."""
+    with pytest.raises(UserError, match="differ"):
+        index.with_encoder(index.encoder, DenseIndex.of(np.ones((rows, dimension), dtype=np.float32)))
+
+
+def test_all_rows_of_a_column(index: Index) -> None:
+    """A file gives its rows in their order, only the columns that are asked for."""
+    rows = list(ArrowFile(index.folder / DOCUMENTS).rows(["title", "text"]))
+    assert rows == [{"title": title, "text": text} for _, title, text in STORIES]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_weights_that_queries_are_encoded_with(data: Path, corpus: Path, precision: str) -> None:
+    """A tuned model may say that 8-bit weights are good enough for queries; the passages have 32-bit weights still."""
+    models = Store("model", data)
+    folder = models.resolve()
+    manifest = models.manifest(folder.name)
+    write_manifest(folder, manifest.model_copy(update={"config": manifest.config | {"query_precision": precision}}))
+    made = build(str(corpus), BuildSettings(), data, cores=1).manifest
+    assert made.config["query_precision"] == precision
+    assert made.config["precision"] == "fp32"
+    index = Index.open(Store("index", data).path(made.id), cores=1)
+    assert index.encoder.precision == precision
+    passages = Encoder.open(folder, "fp32", 1).encode_documents(
+        [f"{title or ''} {text}".strip() for _, title, text in STORIES]
+    )
+    assert np.allclose(index.dense.vectors(np.arange(6)), unit(passages), atol=1e-5)
+
+
+def test_queries_have_the_weights_of_the_passages_otherwise(data: Path, corpus: Path) -> None:
+    """A model that says nothing of its queries has them encoded as its passages are."""
+    made = build(str(corpus), BuildSettings(precision="int8"), data, cores=1).manifest
+    assert Index.open(Store("index", data).path(made.id), cores=1).encoder.precision == "int8"

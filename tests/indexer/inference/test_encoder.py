@@ -1,0 +1,226 @@
+"""The ONNX encoder gives the vectors of sentence-transformers, whatever modules the model is made of."""
+
+from __future__ import annotations
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sentence_transformers import SentenceTransformer
+from stories import STORIES, WORDS, write_corpus
+from tests_support import make_tiny_model
+
+from indexer.artifacts.store import Store
+from indexer.errors import UserError
+from indexer.inference.encoder import Encoder, batches_by_length, load_tokenizer
+from trainer.models.base import publish_base
+from trainer.training.settings import BaseSettings
+
+PROMPTS = {"query": "the king and queen ", "document": "snow and rain in winter "}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "mean": {},
+    "cls": {"pooling": "cls"},
+    "max": {"pooling": "max"},
+    "mean, not normalised": {"normalise": False},
+    "mean, dense": {"dense": 16},
+    "cls, dense, not normalised": {"pooling": "cls", "dense": 48, "normalise": False},
+    "max, prompts, short": {"pooling": "max", "prompts": PROMPTS, "max_tokens": 16},
+}
+QUERIES = ["the cat", "a storm at sea", "king", "unknownword", "."]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A model as sentence-transformers runs it, and the same as Dowse runs it."""
+
+    options: dict[str, Any]
+    model: SentenceTransformer
+    encoder: Encoder
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    """Publish a tiny model of each variant."""
+    folder = tmp_path_factory.mktemp("variant")
+    options = VARIANTS[request.param]
+    directory = make_tiny_model(folder, **options)
+    corpus = write_corpus(folder / "corpus.parquet")
+    manifest = publish_base(str(directory), BaseSettings(corpus=str(corpus)), folder / "data").manifest
+    encoder = Encoder.open(Store("model", folder / "data").path(manifest.id), cores=1)
+    return Pair(options, SentenceTransformer(str(directory), device="cpu"), encoder)
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_data: Path) -> Encoder:
+    """Return the encoder of the tiny model, on four cores whatever the machine has."""
+    return Encoder.open(Store("model", tiny_data).resolve(), cores=4)
+
+
+def cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return the cosine of each pair of rows."""
+    lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+    return np.einsum("ij,ij->i", left, right) / lengths
+
+
+def sentence(words: int, seed: int) -> str:
+    """Return a made-up sentence."""
+    return " ".join(random.Random(seed).choices(WORDS, k=words))
+
+
+# --- the same vectors -----------------------------------------------------------------------------------------------
+
+
+def test_contract_is_what_the_model_says(pair: Pair) -> None:
+    """Dimension, length, pooling, normalisation and prompts come from the model's own files."""
+    contract, options = pair.encoder.contract, pair.options
+    assert contract.dimension == options.get("dense", 32)
+    assert contract.max_tokens == options.get("max_tokens", 32)
+    assert contract.pooling == options.get("pooling", "mean")
+    assert contract.normalised is options.get("normalise", True)
+    prompts = options.get("prompts", {"query": "", "document": ""})
+    assert (contract.query_prompt, contract.document_prompt) == (prompts["query"], prompts["document"])
+    assert contract.pad_token_id == 0
+
+
+def test_documents_as_sentence_transformers(pair: Pair) -> None:
+    """A text of the corpus gets the vector of `encode_document`, in direction and in length."""
+    texts = [*(text for _, _, text in STORIES), "cat", "", sentence(200, 1), "unknown words only"]
+    expected = pair.model.encode_document(texts, show_progress_bar=False)
+    vectors = pair.encoder.encode_documents(texts)
+    assert vectors.dtype == np.float32
+    assert cosines(expected, vectors).min() > 0.999
+    assert np.allclose(np.linalg.norm(expected, axis=1), np.linalg.norm(vectors, axis=1), rtol=1e-3)
+
+
+def test_queries_as_sentence_transformers(pair: Pair) -> None:
+    """A query gets the vector of `encode_query`."""
+    expected = pair.model.encode_query(QUERIES, show_progress_bar=False)
+    vectors = np.stack([pair.encoder.encode_query(query) for query in QUERIES])
+    assert cosines(expected, vectors).min() > 0.999
+
+
+def test_many_queries_at_once(pair: Pair) -> None:
+    """Queries that are encoded together get the vectors that they get alone, with the query prompt, in their order."""
+    queries = [*QUERIES, sentence(30, 2), "the cat", *(sentence(size, size) for size in range(1, 20))]
+    alone = np.stack([pair.encoder.encode_query(query) for query in queries])
+    together = pair.encoder.encode_queries(queries)
+    assert together.dtype == np.float32
+    assert np.allclose(together, alone, atol=1e-4 * np.abs(alone).max())
+    assert pair.encoder.encode_queries([]).shape == (0, pair.encoder.contract.dimension)
+
+
+def test_prompts_are_applied(pair: Pair) -> None:
+    """A model with prompts gives a query another vector than a document of the same text; one without does not."""
+    queries = np.stack([pair.encoder.encode_query(query) for query in QUERIES])
+    documents = pair.encoder.encode_documents(QUERIES)
+    if "prompts" not in pair.options:
+        assert cosines(queries, documents).min() > 0.9999
+        return
+    assert cosines(queries, documents).max() < 0.999
+    plain = pair.model.encode(QUERIES, prompt="", show_progress_bar=False)
+    assert cosines(queries, plain).max() < 0.999
+    assert cosines(documents, plain).max() < 0.999
+
+
+def test_long_texts_are_cut_at_the_maximum(pair: Pair) -> None:
+    """What comes after the longest input of the model does not count; what comes before does."""
+    contract = pair.encoder.contract
+    special = 2
+    prompt = len(contract.document_prompt.split())
+    room = contract.max_tokens - special - prompt
+    words = sentence(3 * room, 2).split()
+    cut, other_tail, other_end = words[:room], [*words[:room], *sentence(50, 3).split()], [*words[: room - 1], "queen"]
+    assert words[room - 1] != "queen"
+    whole, *others = pair.encoder.encode_documents([" ".join(each) for each in (words, cut, other_tail, other_end)])
+    differences = [float(np.abs(whole - other).max()) for other in others]
+    assert differences[0] < 1e-5
+    assert differences[1] < 1e-5
+    assert differences[2] > 5e-5
+
+
+def test_real_model_as_sentence_transformers(minilm_data: Path) -> None:
+    """The default model, all-MiniLM-L6-v2, gives the published vectors in both precisions."""
+    model = Store("model", minilm_data).resolve()
+    texts = [text for _, _, text in STORIES] + ["Zürich, naïve café — 東京 🙂", "word " * 600]
+    expected = SentenceTransformer(str(model), device="cpu").encode(texts, show_progress_bar=False)
+    exact = Encoder.open(model, cores=1).encode_documents(texts)
+    assert exact.shape == (len(texts), 384)
+    assert cosines(expected, exact).min() > 0.999
+    assert cosines(expected, Encoder.open(model, "int8", cores=1).encode_documents(texts)).min() > 0.96
+
+
+def test_int8_is_really_another_model(tiny_data: Path, encoder: Encoder) -> None:
+    """With 8-bit weights the vectors are near those of the exact ones, and not the same."""
+    texts = [text for _, _, text in STORIES]
+    exact = encoder.encode_documents(texts)
+    rounded = Encoder.open(Store("model", tiny_data).resolve(), "int8", cores=1).encode_documents(texts)
+    assert cosines(exact, rounded).min() > 0.95
+    assert not np.array_equal(exact, rounded)
+
+
+# --- refused --------------------------------------------------------------------------------------------------------
+
+
+def test_int8_absent_names_the_command(tmp_path: Path) -> None:
+    """A model that was published without 8-bit weights says how to publish it with them."""
+    corpus = write_corpus(tmp_path / "corpus.parquet")
+    directory = make_tiny_model(tmp_path)
+    manifest = publish_base(str(directory), BaseSettings(corpus=str(corpus)), tmp_path / "data").manifest
+    with pytest.raises(UserError, match=r"no int8 weights.*python -m trainer base.* --int8"):
+        Encoder.open(Store("model", tmp_path / "data").path(manifest.id), "int8")
+
+
+def test_a_directory_without_tokenizer_is_refused(tmp_path: Path) -> None:
+    """A model without a tokenizer file is refused with the name of the file and the command that makes it."""
+    with pytest.raises(UserError, match=r"tokenizer\.json: missing.*python -m trainer base"):
+        load_tokenizer(tmp_path)
+    with pytest.raises(UserError, match=r"manifest\.json"):
+        Encoder.open(tmp_path)
+
+
+# --- batches, order, threads ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_batches_are_bounded_and_complete(seed: int) -> None:
+    """Every position stands in exactly one batch; no batch with two rows or more exceeds the budget when padded."""
+    chance = random.Random(seed)
+    budget = chance.choice([1, 16, 64, 512])
+    tokens = [[0] * chance.randint(1, 90) for _ in range(chance.randint(0, 300))]
+    batches = batches_by_length(tokens, budget)
+    assert sorted(position for batch in batches for position in batch) == list(range(len(tokens)))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * max(len(tokens[row]) for row in batch) <= budget
+    lengths = [len(tokens[row]) for batch in batches for row in batch]
+    assert lengths == sorted(lengths, reverse=True)
+    if budget == 512:  # short texts share a batch: padding is bounded, and so is the number of calls
+        assert len(batches) <= sum(lengths) // 256 + 1
+
+
+def test_order_of_documents_is_kept(encoder: Encoder) -> None:
+    """Sorted into batches by length though they are, texts get their vectors back in the order they came."""
+    texts = [sentence(words, words) for words in random.Random(5).sample(range(1, 160), 120)]
+    together = encoder.encode_documents(texts)
+    alone = np.concatenate([encoder.encode_documents([text]) for text in texts])
+    assert np.allclose(together, alone, atol=1e-4)
+    assert np.abs(together[:-1] - together[1:]).max(axis=1).min() > 1e-3  # neighbours differ: a shift would be seen
+
+
+def test_no_documents(encoder: Encoder) -> None:
+    """No texts give no vectors, of the right width."""
+    assert encoder.encode_documents([]).shape == (0, 32)
+
+
+def test_from_eight_threads(encoder: Encoder) -> None:
+    """Queries and documents from several threads at once get the vectors that they get alone."""
+    texts = [sentence(1 + number % 40, number) for number in range(200)]
+    alone = np.stack([encoder.encode_query(text) for text in texts])
+    with ThreadPoolExecutor(8) as threads:
+        queries = threads.map(encoder.encode_query, texts)
+        documents = threads.map(encoder.encode_documents, [texts[at : at + 10] for at in range(0, 200, 10)])
+        assert np.allclose(np.stack(list(queries)), alone, atol=1e-4)
+        assert np.allclose(np.concatenate(list(documents)), alone, atol=1e-4)

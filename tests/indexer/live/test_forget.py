@@ -1,0 +1,251 @@
+"""Forgetting writes: the index speaks for their documents again, for every reader, wherever a process dies."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from indexer.artifacts.store import Store
+from indexer.build.build import build
+from indexer.build.compact import compact
+from indexer.cli import app
+from indexer.errors import UserError
+from indexer.index.index import Index
+from indexer.live.forget import Released, forget, moment
+from indexer.live.log import STEPS, WriteLog
+from indexer.live.prepare import Preparation, Sent, overlaid
+from indexer.live.write import Forgotten, LiveDocument, Write, last_writes, left, newest
+from indexer.options import BuildSettings
+
+REPOSITORY = Path(__file__).parents[3]
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import indexer.live.log
+from indexer.live.forget import forget
+
+def reached(step):
+    if step == sys.argv[1]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+indexer.live.log.reached = reached
+forget(Path(sys.argv[2]), ids=["a"])
+"""
+
+
+@pytest.fixture
+def written(tmp_path: Path, built_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The six stories with three writes over them, of one, two and three o'clock: a and x put, b deleted, x put again."""
+    data = tmp_path / "data"
+    shutil.copytree(built_data, data)
+    put(data, "a", "x", hour=1, monkeypatch=monkeypatch)
+    put(data, deleted=("b",), hour=2, monkeypatch=monkeypatch)
+    put(data, "x", hour=3, monkeypatch=monkeypatch)
+    return data
+
+
+def put(
+    data: Path,
+    *names: str,
+    deleted: tuple[str, ...] = (),
+    hour: int | None = None,
+    monkeypatch: pytest.MonkeyPatch | None = None,
+) -> None:
+    """Write to the log as the service does, at an hour of one day or now."""
+    preparation = Preparation(Index.open(Store("index", data).resolve(), verify=False))
+    log = WriteLog(data)
+    if hour is not None:
+        monkeypatch.setattr("indexer.live.log._now", lambda: f"2026-01-01T{hour:02}:00:00.000+00:00")
+    with log.locked():
+        log.read()
+        log.append(
+            preparation.recipe, preparation.prepare([Sent(name, None, "Written.", {}) for name in names]), deleted
+        )
+    if hour is not None:
+        monkeypatch.undo()
+
+
+def shown(index: Index) -> dict[str, str]:
+    """Return the ids that are visible, each with who speaks for it."""
+    names = {name: index.row_of(name) for name in (*"abcdef", "x", "y")}
+    found = {name: index.document(row).text for name, row in names.items() if row is not None}
+    assert len(found) == len(index)
+    return {name: "write" if text == "Written." else "index" for name, text in found.items()}
+
+
+def seen(data: Path) -> Index:
+    """Return what a service that starts now would show."""
+    return overlaid(Index.open(Store("index", data).resolve(), verify=False), WriteLog(data).read())
+
+
+INDEXED = dict.fromkeys("abcdef", "index")
+BEFORE = {**INDEXED, "a": "write", "x": "write"}
+del BEFORE["b"]
+
+
+@pytest.mark.parametrize(
+    ("which", "released", "after"),
+    [
+        ({"everything": True}, Released(2, 1), INDEXED),
+        ({"ids": ["a", "nobody"]}, Released(1, 0), {**BEFORE, "a": "index"}),
+        ({"ids": ["b"]}, Released(0, 1), {**BEFORE, "b": "index"}),
+        ({"before": moment("2026-01-01T02:00:00Z")}, Released(1, 0), {**BEFORE, "a": "index"}),
+        ({"before": moment("2026-01-01T05:00:00+02:00")}, Released(1, 1), {**INDEXED, "x": "write"}),
+        ({"before": moment("2026-01-01T03:00:00.0009Z")}, Released(1, 1), {**INDEXED, "x": "write"}),
+        ({"before": datetime(2026, 1, 1, tzinfo=UTC)}, Released(), BEFORE),
+    ],
+)
+def test_the_index_speaks_again(written: Path, which: dict, released: Released, after: dict[str, str]) -> None:
+    """What is asked for is let go of and counted, a newer write of the same document stays, and so it is ever after.
+
+    A service that runs shows it, one that starts later too, and the generation only grows.
+    """
+    log = WriteLog(written)
+    running = overlaid(Index.open(Store("index", written).resolve()), log.read())
+    assert shown(running) == BEFORE
+    assert forget(written, **which, dry_run=True) == released
+    assert shown(seen(written)) == BEFORE
+    assert forget(written, **which) == released
+    running = overlaid(running, log.read())
+    assert shown(running) == shown(seen(written)) == after
+    assert running.generation == seen(written).generation == f"{running.manifest.id}.{4 if released else 3}"
+    assert forget(written, **which) == Released()
+    put(written, "a")
+    assert shown(overlaid(running, log.read())) == shown(seen(written)) == {**after, "a": "write"}
+    assert (log.sequence, WriteLog(written).read()[-1].sequence) == (5, 5) if released else (4, 4)
+
+
+def test_forgotten_texts_leave_the_disk(written: Path) -> None:
+    """What nobody can see any more is not kept in a file either."""
+    forget(written, everything=True)
+    assert not any(b"Written." in path.read_bytes() for path in (written / "live").iterdir())
+
+
+def test_a_version_that_cannot_forget_refuses_the_log() -> None:
+    """The line lacks what every earlier version asks for, so that none takes it for a write of nothing and goes on."""
+    content = json.loads(Write(2, "", (), (), "", Forgotten(1)).line().split(b" ", 1)[1])
+    assert content == {"sequence": 2, "time": "", "forgotten": {"through": 1, "ids": None}}
+
+
+def test_what_the_command_says(
+    written: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The program counts puts and deletes, does nothing in a dry run, and names what is in a compacted index."""
+    monkeypatch.setenv("DOWSE_DATA", str(written))
+    compact(written, cores=1)
+    capsys.readouterr()
+    app(["forget", "--before", "2026-01-01T02:30:00Z", "--dry-run"], standalone_mode=False)
+    app(["forget", "--id", "a", "--id", "b"], standalone_mode=False)
+    app(["forget", "--all"], standalone_mode=False)
+    out, err = capsys.readouterr()
+    kinds = ["would forget: puts of 1 documents", "forgotten: puts of 1 documents", "forgotten: puts of 1 documents"]
+    assert out.splitlines() == [f"{kind}, deletes of {number}" for kind, number in zip(kinds, (1, 1, 0), strict=True)]
+    assert [line.split(" of ")[0] for line in err.splitlines()] == ["2", "2", "1"]
+    assert err.count("python -m indexer build CORPUS") == 3
+
+
+@pytest.mark.parametrize("which", [{}, {"everything": True, "ids": ["a"]}, {"ids": ["a"], "before": datetime.now(UTC)}])
+def test_exactly_one_choice(written: Path, which: dict) -> None:
+    """Nobody forgets all by having said nothing, or something else by having said two things."""
+    with pytest.raises(UserError, match="exactly one of --before"):
+        forget(written, **which)
+    assert shown(seen(written)) == BEFORE
+
+
+@pytest.mark.parametrize("text", ["2026-01-01", "2026-01-01T02:00:00", "yesterday"])
+def test_a_time_needs_its_zone(text: str) -> None:
+    """Two o'clock is not said to be two o'clock of one place when it was that of another."""
+    with pytest.raises(UserError, match=r"--before .* zone"):
+        moment(text)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_kill_leaves_no_half(written: Path, step: str) -> None:
+    """Killed at any step, the document is forgotten or not, nothing else is touched, and forgetting can be done again."""
+    killed = subprocess.run([sys.executable, "-c", KILLED, step, str(written)], cwd=REPOSITORY, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert shown(seen(written)) == {**BEFORE, "a": "index"}  # also of a line that was written and not yet flushed
+    put(written, "y")
+    forget(written, ids=["x"])
+    after = {**BEFORE, "a": "index", "y": "write"}
+    del after["x"]
+    assert shown(seen(written)) == after
+
+
+def test_a_compacted_index_is_built_again(written: Path) -> None:
+    """What was folded before stays in that index, which is said; the corpus is not up to date then, and is built."""
+    corpus = str(written / "corpus.parquet")
+    first = Store("index", written).current_id()
+    compact(written, cores=1)
+    put(written, "y")
+    assert forget(written, everything=True) == Released(puts=3, deletes=1, folded=3)
+    assert shown(seen(written)) == BEFORE
+    assert not compact(written, cores=1).fresh  # nothing is left to be folded
+    put(written, "c")
+    compact(written, cores=1)
+    assert shown(seen(written)) == {**BEFORE, "c": "write"}
+    build(corpus, BuildSettings(), written)
+    assert Store("index", written).current_id() == first
+    assert shown(seen(written)) == {**INDEXED, "c": "write"}
+    now = compact(written, cores=1).manifest
+    assert build(corpus, BuildSettings(), written).manifest.id == now.id
+
+
+def test_a_build_drops_what_was_folded(written: Path) -> None:
+    """Right after a compacted write was forgotten, a build of the same corpus is not «up to date»."""
+    compact(written, cores=1)
+    forget(written, everything=True)
+    build(str(written / "corpus.parquet"), BuildSettings(), written)
+    assert shown(seen(written)) == INDEXED
+
+
+def test_nothing_is_forgotten_under_a_compaction(written: Path) -> None:
+    """Whoever publishes meanwhile would put it into the new index: forgetting waits."""
+    with Store("index", written).building(), pytest.raises(UserError, match="wait until it has ended"):
+        forget(written, everything=True)
+    assert shown(seen(written)) == BEFORE
+
+
+def test_nobody_has_written(tmp_path: Path, built_data: Path) -> None:
+    """Where there is nothing to forget no trace is left."""
+    shutil.copytree(built_data, tmp_path / "data")
+    assert forget(tmp_path / "data", everything=True) == Released()
+    assert not (tmp_path / "data" / "live").exists()
+
+
+def test_folding_changes_nothing_for_any_reader() -> None:
+    """Wherever a reader had come to, what is left of the writes tells it the same as all of them, and says it shortly."""
+    chance = random.Random(1)
+    vectors = np.zeros((1, 4), dtype=np.float32)
+    for _ in range(300):
+        writes: list[Write] = []
+        for sequence in range(1, chance.randint(3, 12)):
+            names = chance.sample("abcd", chance.randint(1, 2))
+            if chance.random() < 0.4:
+                ids = frozenset(names) if chance.random() < 0.5 else None
+                through = sequence - 1 if ids else chance.randrange(sequence)
+                writes.append(Write(sequence, "", (), (), "", Forgotten(through, ids)))
+            else:
+                document = LiveDocument(names[0], None, str(sequence), {}, ((0, 1),), vectors)
+                writes.append(Write(sequence, "r", (document,), tuple(names[1:]), ""))
+        writes = [Write.parse(write.line().rstrip()) for write in writes]
+        folded = left(writes)
+        assert folded[-1].sequence == writes[-1].sequence
+        assert left(folded) == folded
+        for come_to in range(len(writes) + 1):
+            known = last_writes(writes[:come_to])
+            rest = [write for write in folded if write.sequence > come_to]
+            assert last_writes(rest, known) == last_writes(writes)
+        texts = {name: each and each.text for name, each in newest(writes).items()}
+        assert texts == {name: each and each.text for name, each in newest(folded).items()}
+        assert texts.keys() == last_writes(writes).keys()
+        assert sum(write.forgotten is not None and write.forgotten.ids is not None for write in folded) <= 4

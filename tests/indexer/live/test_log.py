@@ -1,0 +1,217 @@
+"""The log of writes: what was answered is on the disk, wherever a process dies and whatever a disk does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from indexer.errors import UserError
+from indexer.live.log import STEPS, WriteLog
+from indexer.live.write import LiveDocument, Write, newest
+
+REPOSITORY = Path(__file__).parents[3]
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import indexer.live.log
+from indexer.live.log import WriteLog
+
+def reached(step):
+    if step == sys.argv[1]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+log = WriteLog(Path(sys.argv[2]))
+with log.locked():
+    log.read()
+    indexer.live.log.reached = reached
+    if sys.argv[1] in ("written", "synced"):
+        log.append("r", (), ("new",))
+    log.close()
+log.fold(log.sequence)
+"""
+
+
+def document(name: str, text: str = "text") -> LiveDocument:
+    """A document with one passage and a vector of its own."""
+    vector = np.full((1, 4), len(name) + len(text), dtype=np.float32)
+    return LiveDocument(name, None, text, {"price": 1}, ((0, len(text)),), vector)
+
+
+def write(data: Path, *documents: LiveDocument, deleted: tuple[str, ...] = ()) -> None:
+    """Write as a process of its own would."""
+    log = WriteLog(data)
+    with log.locked():
+        log.read()
+        log.append("recipe", documents, deleted)
+
+
+def texts(log: WriteLog) -> dict[str, str | None]:
+    """Return what a reader knows of each document after it has read on."""
+    with log.shared():
+        return {name: each and each.text for name, each in newest(log.read()).items()}
+
+
+def segments(data: Path) -> list[str]:
+    """The names of the log's files."""
+    return sorted(path.name for path in (data / "live").glob("*.log"))
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    """A reader gets each write once, in order, with vectors to the bit, and only what is new the next time."""
+    log = WriteLog(tmp_path)
+    assert texts(log) == {}
+    assert not log.grown()
+    write(tmp_path, document("a"), document("ü\n", "line\nend\r\u2028"), deleted=("b",))
+    assert log.grown()
+    with log.shared():
+        (found,) = log.read()
+    assert (found.sequence, found.recipe, found.deleted) == (1, "recipe", ("b",))
+    assert [each.id for each in found.documents] == ["a", "ü\n"]
+    assert found.documents[1].text == "line\nend\r\u2028"
+    assert found.documents[0].vectors.tobytes() == document("a").vectors.tobytes()
+    assert not log.grown()
+    write(tmp_path, document("a", "second"), deleted=("ü\n",))
+    assert texts(log) == {"a": "second", "ü\n": None}
+    assert texts(WriteLog(tmp_path)) == {"a": "second", "ü\n": None, "b": None}
+
+
+@pytest.mark.parametrize("cut", [1, 30, -1])
+def test_an_unfinished_last_line_is_dropped_and_overwritten(tmp_path: Path, cut: int) -> None:
+    """What a killed writer has left of a line is not read, and the next write takes its place."""
+    write(tmp_path, document("a"))
+    (path,) = (tmp_path / "live").glob("*.log")
+    whole = path.read_bytes()
+    write(tmp_path, document("b"))
+    path.write_bytes(path.read_bytes()[: len(whole) + cut] if cut > 0 else path.read_bytes()[:cut])
+    assert texts(WriteLog(tmp_path)) == {"a": "text"}
+    write(tmp_path, document("c"))
+    assert texts(WriteLog(tmp_path)) == {"a": "text", "c": "text"}
+    assert path.read_bytes().startswith(whole)
+
+
+@pytest.mark.parametrize("place", [3, 40, 200])
+def test_a_flipped_bit_is_refused(tmp_path: Path, place: int) -> None:
+    """A damaged line is named with its file and a remedy, and nothing after it is taken for what it is not."""
+    write(tmp_path, document("a"))
+    write(tmp_path, document("b"))
+    (path,) = (tmp_path / "live").glob("*.log")
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    log = WriteLog(tmp_path)
+    with pytest.raises(UserError, match=r"writes-0000000000000001\.log: the line at byte 0 .* restore") as caught:
+        log.read()
+    assert log.sequence == 0, caught
+
+
+def test_two_processes_write_in_turn(tmp_path: Path) -> None:
+    """Writers of several processes wait for each other: no line is lost and no number given twice."""
+    program = """
+import sys
+from pathlib import Path
+from indexer.live.log import WriteLog
+for number in range(40):
+    log = WriteLog(Path(sys.argv[1]))
+    with log.locked():
+        log.read()
+        log.append("r", (), (f"{sys.argv[2]}-{number}",))
+"""
+    writers = [subprocess.Popen([sys.executable, "-c", program, str(tmp_path), name], cwd=REPOSITORY) for name in "abc"]
+    assert [writer.wait(timeout=120) for writer in writers] == [0, 0, 0]
+    found = WriteLog(tmp_path).read()
+    assert [each.sequence for each in found] == list(range(1, 121))
+    assert {each.deleted[0] for each in found} == {f"{name}-{number}" for name in "abc" for number in range(40)}
+
+
+def test_folding_leaves_what_counts(tmp_path: Path) -> None:
+    """Folded files hold the newest of each document and the deletions; readers lose nothing wherever they were."""
+    readers = [WriteLog(tmp_path) for _ in range(4)]
+    known: list[dict[str, str | None]] = [{} for _ in readers]
+    for number, each in enumerate((document("a"), document("b"), document("a", "second"), document("c"))):
+        write(tmp_path, each, deleted=("gone",) if number == 1 else ())
+        known[number] |= texts(readers[number])
+    log = WriteLog(tmp_path)
+    with log.locked():
+        log.read()
+        log.close()
+    write(tmp_path, document("b", "later"))
+    log.fold(4)
+    assert segments(tmp_path) == ["folded-0000000000000004.log", "writes-0000000000000005.log"]
+    everything = {"a": "second", "b": "later", "c": "text", "gone": None}
+    for reader, before in zip(readers, known, strict=True):
+        assert before | texts(reader) == everything
+    assert texts(WriteLog(tmp_path)) == everything
+    (folded, _) = sorted((tmp_path / "live").glob("*.log"))
+    assert b'"text": "text"' in folded.read_bytes()
+    lines = [Write.parse(line) for line in folded.read_bytes().splitlines()]
+    assert [[each.id for each in line.documents] for line in lines] == [["b"], ["a"], ["c"]]
+    with log.locked():
+        log.read()
+        log.close()
+    log.fold(5)
+    assert texts(WriteLog(tmp_path)) == everything
+    assert segments(tmp_path) == ["folded-0000000000000005.log", "writes-0000000000000006.log"]
+
+
+def test_an_open_segment_is_not_folded(tmp_path: Path) -> None:
+    """Folding what may still grow would lose a write; it is refused."""
+    write(tmp_path, document("a"))
+    with pytest.raises(ValueError, match="not closed"):
+        WriteLog(tmp_path).fold(1)
+    assert texts(WriteLog(tmp_path)) == {"a": "text"}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_kill_loses_nothing(tmp_path: Path, step: str) -> None:
+    """Killed at any point of writing, closing and folding, what was written before is there, and once."""
+    write(tmp_path, document("a"), document("b"))
+    write(tmp_path, document("a", "second"))
+    killed = subprocess.run([sys.executable, "-c", KILLED, step, str(tmp_path)], cwd=REPOSITORY, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    expected: dict[str, str | None] = {"a": "second", "b": "text"}
+    found = texts(WriteLog(tmp_path))
+    if step == "synced":
+        expected["new"] = None
+    elif step == "written":  # on its way to the disk: there or not, but nobody was told
+        found.pop("new", None)
+    assert found == expected
+    write(tmp_path, document("c"))
+    log = WriteLog(tmp_path)
+    with log.locked():
+        log.read()
+        log.close()
+    log.fold(log.sequence)
+    found = texts(WriteLog(tmp_path))
+    found.pop("new", None)
+    expected.pop("new", None)
+    assert found == {**expected, "c": "text"}
+    assert len(segments(tmp_path)) == 2
+
+
+def test_a_full_disk_leaves_the_log_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that does not fit is taken back, half as it was, and the log goes on when there is room."""
+    write(tmp_path, document("a"))
+    (path,) = (tmp_path / "live").glob("*.log")
+    before = path.read_bytes()
+    real, calls = os.write, []
+
+    def full(descriptor: int, content: memoryview) -> int:
+        calls.append(descriptor)
+        if len(calls) > 1:
+            raise OSError(28, "No space left on device")
+        return real(descriptor, content[:20])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space"):
+            write(tmp_path, document("b"))
+    assert path.read_bytes() == before
+    write(tmp_path, document("c"))
+    assert texts(WriteLog(tmp_path)) == {"a": "text", "c": "text"}

@@ -1,0 +1,86 @@
+"""Metadata as JSON: what the service gives back it also takes, and what a column cannot hold is refused."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pydantic_core import to_jsonable_python
+
+from indexer.live.metadata import fit_metadata
+
+UTC = dt.UTC
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (pa.int8(), -5),
+        (pa.float32(), 1.5),
+        (pa.bool_(), True),
+        (pa.string(), "Maó"),
+        (pa.large_string(), ""),
+        (pa.dictionary(pa.int32(), pa.string()), "villa"),
+        (pa.binary(), b"\x00\xff\xfe?"),
+        (pa.date32(), dt.date(2026, 6, 1)),
+        (pa.time64("us"), dt.time(12, 30, 5, 7)),
+        (pa.timestamp("us"), dt.datetime(2026, 6, 1, 12, 30, 5, 7)),  # noqa: DTZ001 - the column has no zone
+        (pa.timestamp("ms", tz="UTC"), dt.datetime(2026, 6, 1, 12, 30, tzinfo=UTC)),
+        (pa.decimal128(9, 2), Decimal("12.34")),
+        (pa.list_(pa.date32()), [dt.date(2026, 6, 1), None]),
+        (pa.struct([("city", pa.string()), ("rooms", pa.int64())]), {"city": "Maó", "rooms": 3}),
+    ],
+    ids=str,
+)
+def test_what_is_given_back_is_taken(kind: pa.DataType, value: Any) -> None:
+    """A value of any type comes back as it was, by way of the JSON in which results have it; null is always taken."""
+    sent = json.loads(json.dumps(to_jsonable_python({"column": value, "none": None}, bytes_mode="base64")))
+    values, wrong = fit_metadata(sent, {"column": kind, "none": kind})
+    assert wrong == {}
+    assert pa.array([values["column"], values["none"]], kind).to_pylist() == [value, None]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        (pa.int64(), 1.5),
+        (pa.int64(), "1"),
+        (pa.int64(), True),
+        (pa.int8(), 300),
+        (pa.int64(), 10**30),
+        (pa.float64(), "cheap"),
+        (pa.bool_(), 1),
+        (pa.string(), 5),
+        (pa.string(), ["a"]),
+        (pa.string(), "\ud800"),
+        (pa.binary(), "no base64!"),
+        (pa.binary(), 5),
+        (pa.date32(), "June"),
+        (pa.date32(), 5),
+        (pa.time64("us"), 5),
+        (pa.timestamp("us"), True),
+        (pa.decimal128(4, 2), "12345.67"),
+        (pa.decimal128(4, 2), True),
+        (pa.list_(pa.string()), "abc"),
+        (pa.list_(pa.int64()), [1, "two"]),
+        (pa.struct([("city", pa.string())]), {"town": "Maó"}),
+        (pa.struct([("city", pa.string())]), "Maó"),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_is_refused(kind: pa.DataType, value: Any) -> None:
+    """Nothing is cut, split or turned into another type in silence; the reason names the column's type."""
+    values, wrong = fit_metadata({"column": value}, {"column": kind})
+    assert values == {}
+    assert str(kind) in wrong["column"]
+
+
+def test_unknown_columns_are_named() -> None:
+    """A column that the index has not is refused, and the columns that it has are listed."""
+    values, wrong = fit_metadata({"price": 1, "rooms": 2}, {"price": pa.int64()})
+    assert list(values) == ["price"]
+    assert "price" in wrong["rooms"]

@@ -1,0 +1,125 @@
+"""Highlights: words by the index's analyzer, sentences by their vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from indexer.artifacts.store import Store
+from indexer.index.dense import unit
+from indexer.index.lexical import LexicalIndex, LexicalWriter
+from indexer.inference.encoder import Encoder
+from indexer.retrieval.highlights import SentenceVectors, nearest_sentences, sentences
+
+
+def lexical(folder: Path, language: str, *texts: str) -> LexicalIndex:
+    """A BM25 index of some texts."""
+    writer = LexicalWriter(folder / "lexical", language)
+    writer.add(texts)
+    writer.close()
+    return LexicalIndex.open(folder / "lexical", language)
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_data: Path) -> Encoder:
+    """The tiny model."""
+    return Encoder.open(Store("model", tiny_data).resolve(), cores=1)
+
+
+@pytest.mark.parametrize(
+    ("language", "query", "text", "words"),
+    [
+        (
+            "en",
+            "the garden runs",
+            "Gardens, a garden; he runs the running club",
+            ["Gardens", "garden", "runs", "running"],
+        ),
+        ("en", "garden", "😀 «garden» é gardens", ["garden", "gardens"]),
+        ("en", "the", "the cat", []),
+        ("en", "AND body:garden)", "garden and body", ["garden", "body"]),
+        ("es", "pajaros", "Los pájaros, un pajaro", ["pájaros", "pajaro"]),
+        ("none", "Garden", "garden gardens GARDEN", ["garden", "GARDEN"]),
+        ("ja", "猫は", "その猫は庭にいる猫", ["猫は", "猫"]),
+    ],
+)
+def test_words_of_the_query_are_found_as_the_index_finds_them(tmp_path, language, query, text, words):
+    """Stems, accents, scripts without spaces: what is marked is what the lexical leg counts, and offsets are code points."""
+    (spans,) = lexical(tmp_path, language, text).spans(query, [text])
+    assert [text[start:end] for start, end in spans] == words
+
+
+def test_a_text_without_words_of_the_query_has_no_spans(tmp_path):
+    """Each text has its own spans; an empty one has none."""
+    index = lexical(tmp_path, "en", "a cat and a dog")
+    assert index.spans("dog", ["", "a cat", "my dog"]) == [[], [], [(3, 6)]]
+    assert index.spans("zebra", ["my dog"]) == [[]]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        ("  \n\n ", []),
+        ("One sentence only", ["One sentence only"]),
+        (" The first is here.  The second too!\n", ["The first is here.", "The second too!"]),
+        ("Mr. Smith is at home. He sleeps all day.", ["Mr. Smith is at home.", "He sleeps all day."]),
+        ("A whole sentence. No.", ["A whole sentence.", "No."]),
+        ("Это предложение. А это другое.", ["Это предложение.", "А это другое."]),
+    ],
+)
+def test_sentences(text, expected):
+    """Sentences come in order, bare of white space; a fragment goes with what follows, and nothing is lost."""
+    assert [text[start:end] for start, end in sentences(text)] == expected
+
+
+def test_the_nearest_sentence_is_the_one_of_the_largest_cosine(encoder):
+    """Of each passage the sentence is marked that brute force finds; a single sentence is marked as it is."""
+    passages = [
+        "The cat sits in the garden. The king eats bread and cheese. Snow in the winter.",
+        "The storm is at sea.",
+        "",
+        "The ship is at sea with the sailor. The queen sleeps in the castle at night.",
+    ]
+    for query in ("the king eats cheese", "snow", "a sailor at sea"):
+        vector = encoder.encode_query(query)
+        found = nearest_sentences(vector, passages, "tiny", encoder, SentenceVectors())
+        assert found[2] is None
+        for passage, span in zip(passages, found, strict=True):
+            parts = sentences(passage)
+            if len(parts) > 1:
+                cosines = [float(unit(encoder.encode_documents([passage[a:b]]))[0] @ unit(vector)) for a, b in parts]
+                assert span == parts[int(np.argmax(cosines))]
+            elif parts:
+                assert span == (0, len(passage))
+
+
+class Counting:
+    """An encoder that counts what it encodes."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+        self.encoded: list[str] = []
+
+    def encode_documents(self, texts):
+        """Encode and remember."""
+        self.encoded += texts
+        return self.encoder.encode_documents(texts)
+
+
+def test_a_sentence_is_encoded_once_for_each_model(encoder):
+    """Known sentences are not encoded again; another model's are never taken for its own; the oldest are forgotten."""
+    counting, vectors = Counting(encoder), SentenceVectors(capacity=3)
+    first = vectors.get("one", counting, ["the cat", "the dog", "the cat"])
+    assert counting.encoded == ["the cat", "the dog"]
+    assert np.array_equal(first[0], first[2]) and not np.array_equal(first[0], first[1])
+    assert np.array_equal(vectors.get("one", counting, ["the dog", "the cat"]), first[[1, 0]])
+    assert len(counting.encoded) == 2
+    vectors.get("two", counting, ["the cat"])
+    assert counting.encoded[2:] == ["the cat"]
+    vectors.get("one", counting, ["the bird"])
+    assert len(vectors) == 3
+    vectors.get("one", counting, ["the dog"])
+    assert counting.encoded[4:] == ["the dog"]

@@ -1,0 +1,373 @@
+"""Documents that are written while the service runs: on the disk and found with the answer, and never lost."""
+
+from __future__ import annotations
+
+import json
+import random
+import resource
+import signal
+import threading
+import time
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from indexer.live.forget import Released, forget
+from indexer.live.log import WriteLog
+from indexer.live.prepare import Preparation
+from service.app import create_app
+from service.settings import ServiceSettings
+
+CATS = {"id": ["a", "b"], "text": ["The cat sits in the garden.", "The dog runs by the river."], "price": [1.5, 2.5]}
+KINGS = {"id": ["k", "b"], "text": ["The king eats cheese.", "The queen eats bread."], "price": [3.5, 4.5]}
+STORM = {"id": "s", "title": "Storm", "text": "A sailor in the storm.", "metadata": {"price": 9}}
+MODES = ("dense", "lexical", "hybrid")
+
+
+def service(data: Path, **settings: object) -> TestClient:
+    """A client of a service that takes writes."""
+    return TestClient(create_app(ServiceSettings(data=data, writable=True, poll_seconds=0.02, **settings)))
+
+
+def found(client: TestClient, query: str, mode: str) -> list[str]:
+    """The ids that a search finds."""
+    answer = client.post("/search", json={"query": query, "mode": mode, "top_k": 100})
+    assert answer.status_code == 200, answer.text
+    return [result["id"] for result in answer.json()["results"]]
+
+
+def call(port: int, method: str, path: str, body: object = None) -> tuple[int, dict]:
+    """Ask a real service; raise OSError or HTTPException where it dies meanwhile."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request(
+            method, path, None if body is None else json.dumps(body), {"Content-Type": "application/json"}
+        )
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        connection.close()
+
+
+def put(*names: str, text: str = "The ship at sea.") -> dict:
+    """A request with some documents."""
+    return {"documents": [{"id": name, "text": text} for name in names]}
+
+
+def test_what_is_put_is_found_at_once_and_after_a_restart(data, publish):
+    """A document that was put is found by both legs with the answer, whole, and by the next service too."""
+    built = publish(CATS, data).manifest
+    with service(data) as client:
+        answer = client.put("/documents", json={"documents": [STORM, {"id": "a", "text": "The horse."}]}).json()
+        assert (answer["put"], answer["replaced"], answer["deleted"]) == (2, 1, 0)
+        assert answer["index"]["generation"] == f"{built.id}.1"
+        assert answer["index"]["documents"] == 3
+        seen = {mode: found(client, "the storm", mode) for mode in MODES}
+        assert seen["lexical"] == ["s"]
+        assert set(seen["dense"]) == set(seen["hybrid"]) == {"a", "b", "s"}
+        assert client.get("/documents/a").json()["text"] == "The horse."
+        assert found(client, "cat", "lexical") == []
+        assert client.post("/search", json={"query": "cat"}).json()["index"]["generation"] == f"{built.id}.1"
+    with service(data) as client:
+        assert {mode: found(client, "the storm", mode) for mode in MODES} == seen
+        whole = client.get("/documents/s").json()
+        assert (whole["title"], whole["text"], whole["metadata"]) == ("Storm", STORM["text"], {"price": 9.0})
+        assert client.get("/documents/s/similar").json()["count"] == 2
+
+
+def test_what_is_deleted_is_gone(data, publish):
+    """A deleted document is found by no leg and no id; deleting what is not there is no error."""
+    publish(CATS, data)
+    with service(data) as client:
+        client.put("/documents", json={"documents": [STORM]})
+        answer = client.delete("/documents", params={"id": ["a", "s", "nope", "a"]}).json()
+        assert (answer["deleted"], answer["index"]["documents"]) == (2, 1)
+    with service(data) as client:
+        for mode in ("dense", "hybrid"):
+            assert found(client, "the cat in the storm", mode) == ["b"]
+        assert client.get("/documents/a").status_code == client.get("/documents/s").status_code == 404
+
+
+def test_another_process_follows(data, publish, eventually):
+    """Two services over one data directory, one of them read-only, soon show the same."""
+    publish(CATS, data)
+    with service(data) as one, TestClient(create_app(ServiceSettings(data=data, poll_seconds=0.02))) as other:
+        one.put("/documents", json={"documents": [STORM]})
+        eventually(lambda: found(other, "storm", "lexical") == ["s"], "the other service shows the document")
+        assert other.put("/documents", json={"documents": [STORM]}).status_code == 403
+
+
+def test_writes_are_off_by_default(data, publish):
+    """A service that was not told to takes no writes, and says how it would."""
+    publish(CATS, data)
+    with TestClient(create_app(ServiceSettings(data=data))) as client:
+        for answer in (
+            client.put("/documents", json={"documents": [STORM]}),
+            client.delete("/documents?id=a"),
+            client.post("/feedback", json={"query": "cat", "document": "a", "click": True}),
+        ):
+            assert answer.status_code == 403
+            assert "--writable" in answer.json()["detail"]
+    assert not (data / "live").exists()
+
+
+def test_a_write_is_not_refused_and_yet_applied(data, publish, monkeypatch):
+    """Before it is begun, a write that takes too long is a 504 and nothing is written; once it has begun, it is answered."""
+    publish(CATS, data)
+    gate = threading.Event()
+
+    def slow(work):
+        return lambda *args: (gate.wait(60), work(*args))[1]
+
+    with service(data, deadline_seconds=0.3) as client:
+        with monkeypatch.context() as patched:
+            patched.setattr(Preparation, "prepare", slow(Preparation.prepare))
+            assert client.put("/documents", json={"documents": [STORM]}).status_code == 504
+            gate.set()
+        gate.clear()
+        monkeypatch.setattr(WriteLog, "append", slow(WriteLog.append))
+        threading.Timer(0.6, gate.set).start()
+        answer = client.put("/documents", json={"documents": [{"id": "a", "text": "The horse."}]}).json()
+        assert (answer["put"], answer["index"]["generation"][-2:]) == (1, ".1")
+        assert client.get("/documents/s").status_code == 404
+
+
+def test_many_documents_are_put_together(data, publish):
+    """More documents than are prepared in one turn are written by one write, with their own vectors each."""
+    publish(CATS, data)
+    words = ("cat", "dog", "king", "ship")
+    documents = [{"id": f"{words[number % 4]}-{number}", "text": f"The {words[number % 4]}."} for number in range(40)]
+    with service(data) as client:
+        answer = client.put("/documents", json={"documents": documents}).json()
+        assert (answer["put"], answer["index"]["generation"][-2:]) == (40, ".1")
+        for word in words:
+            assert {each.split("-")[0] for each in found(client, f"The {word}.", "dense")[:10]} == {word}
+
+
+def test_metadata_must_fit_the_index(data, publish):
+    """Columns that the index has not, and values of another type, are refused and all named; nothing is written."""
+    publish(CATS, data)
+    wrong = {"id": "w", "text": "x", "metadata": {"price": "cheap", "rooms": 2}}
+    with service(data) as client:
+        answer = client.put("/documents", json={"documents": [STORM, wrong]})
+        assert answer.status_code == 422
+        fields = {error["field"]: error["message"] for error in answer.json()["errors"]}
+        assert fields.keys() == {"body.documents.1.metadata.price", "body.documents.1.metadata.rooms"}
+        assert "double" in fields["body.documents.1.metadata.price"]
+        assert "price" in fields["body.documents.1.metadata.rooms"]
+        assert client.get("/documents/s").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"documents": []},
+        {"documents": [{"id": "x", "text": " \n"}]},
+        {"documents": [{"id": " ", "text": "x"}]},
+        {"documents": [{"id": "x"}]},
+        {"documents": [{"id": "x", "text": "x"}, {"id": "x", "text": "y"}]},
+        {"documents": [{"id": "x", "text": "a\ud800"}]},
+        {"documents": [{"id": "x", "text": "x", "metadata": {"\ud800": 1}}]},
+        {"documents": [{"id": "x", "text": "x", "metadata": {"price": "\ud800"}}]},
+        {"documents": [{"id": "x", "text": "x", "metadata": {"price": 10**400}}]},
+        {"documents": [{"id": "x", "text": "x", "color": 1}]},
+    ],
+)
+def test_what_is_no_document_is_refused(data, publish, body):
+    """A malformed document is the client's error, never the service's."""
+    publish(CATS, data)
+    with service(data) as client:
+        answer = client.put("/documents", content=json.dumps(body), headers={"Content-Type": "application/json"})
+        assert answer.status_code == 422
+        assert answer.json()["type"] == "urn:dowse:problem:invalid-request"
+    assert not list((data / "live").glob("*.log"))
+
+
+def test_writes_stay_over_a_new_index(data, publish, eventually):
+    """An index that is built meanwhile is taken up with all that was written over it, whatever it holds itself."""
+    publish(CATS, data)
+    with service(data) as client:
+        client.put("/documents", json={"documents": [STORM, {"id": "k", "text": "The moon."}]})
+        client.delete("/documents?id=b")
+        new = publish(KINGS, data).manifest.id
+        eventually(lambda: client.get("/info").json()["index"]["generation"] == f"{new}.2", "the new index")
+        assert set(found(client, "king", "dense")) == {"k", "s"}
+        assert client.get("/documents/k").json()["text"] == "The moon."
+
+
+def test_a_running_service_follows_what_is_forgotten(data, publish, eventually):
+    """What is forgotten is let go of by a service that runs, which goes on writing with the next number."""
+    built = publish(CATS, data).manifest
+    with service(data) as client:
+        client.put("/documents", json={"documents": [STORM, {"id": "a", "text": "The horse."}]})
+        client.delete("/documents?id=b")
+        assert forget(data, ids=["a", "b"]) == Released(puts=1, deletes=1)
+        eventually(lambda: found(client, "cat", "lexical") == ["a"], "the index speaks for its document again")
+        assert set(found(client, "the dog", "dense")) == {"a", "b", "s"}
+        assert found(client, "horse", "lexical") == []
+        answer = client.delete("/documents?id=s").json()
+        assert (answer["deleted"], answer["index"]["generation"]) == (1, f"{built.id}.4")
+    with service(data) as client:
+        assert set(found(client, "the dog", "dense")) == {"a", "b"}
+
+
+def test_a_damaged_log_is_not_served(data, publish):
+    """One flipped bit in the log: the service lives, is not ready, and names the command that says where."""
+    publish(CATS, data)
+    with service(data) as client:
+        client.put("/documents", json={"documents": [STORM]})
+        client.put("/documents", json={"documents": [STORM]})
+    (path,) = (data / "live").glob("*.log")
+    content = bytearray(path.read_bytes())
+    content[50] ^= 1
+    path.write_bytes(content)
+    with service(data) as client:
+        answer = client.get("/readyz")
+        assert answer.status_code == 503
+        assert "python -m indexer verify" in answer.json()["detail"]
+
+
+def test_damage_under_way_is_reported_once(data, publish, eventually, caplog):
+    """A log that is damaged while the service runs: searches go on, writes are refused, and one line tells it."""
+    publish(CATS, data)
+    with service(data) as client:
+        client.put("/documents", json={"documents": [STORM]})
+        (path,) = (data / "live").glob("*.log")
+        with path.open("ab") as file:
+            file.write(b"12345678 {}\n")
+        eventually(lambda: "is not what was written" in caplog.text, "the damage is noticed")
+        answer = client.put("/documents", json={"documents": [STORM]})
+        assert answer.status_code == 503
+        assert "python -m indexer verify" in answer.json()["detail"]
+        assert found(client, "storm", "lexical") == ["s"]
+        time.sleep(0.2)  # ten more looks
+    assert caplog.text.count("is not what was written") == 1
+
+
+def test_a_disk_that_cannot_be_written(data, publish, monkeypatch):
+    """On a read-only disk writes are refused with clear words, and searches go on."""
+    publish(CATS, data)
+
+    def refuse(*_args, **_options):
+        raise OSError(30, "Read-only file system")
+
+    with service(data) as client:
+        monkeypatch.setattr(Path, "mkdir", refuse)  # root may write where others may not
+        for answer in (
+            client.put("/documents", json={"documents": [STORM]}),
+            client.post("/feedback", json={"query": "cat", "document": "a", "grade": 2}),
+        ):
+            assert answer.status_code == 503
+            assert answer.json()["type"] == "urn:dowse:problem:not-written"
+            assert "writable" in answer.json()["detail"]
+        assert found(client, "cat", "lexical") == ["a"]
+
+
+def test_a_full_disk_loses_nothing(data, publish, start_service, monkeypatch):
+    """Where the disk is full in the middle of a write, it is refused as a whole; all before stays, searches go on."""
+    publish(CATS, data)
+    limit = 8_192
+    monkeypatch.setattr("subprocess.Popen", limited(limit))
+    running = start_service(data, "--writable")
+    answers = [call(running.port, "PUT", "/documents", put(f"d{number}", text="word " * 300))[0] for number in range(6)]
+    assert sorted(set(answers)) == [200, 507]
+    written = [f"d{number}" for number, status in enumerate(answers) if status == 200]
+    (path,) = (data / "live").glob("*.log")
+    assert path.read_bytes().endswith(b"\n")
+    assert running.status("/documents/a") == 200
+    running.kill()
+    with service(data) as client:
+        there = [f"d{number}" for number in range(6) if client.get(f"/documents/d{number}").status_code == 200]
+        assert there == written
+
+
+def test_writes_go_on_when_there_is_room_again(data, publish, small_disk, caplog):
+    """On a real disk that is full, and then read-only, searches go on; with room again so do writes, without a restart."""
+    publish(CATS, data)
+    disk = small_disk(data / "live", "256k")
+    written = []
+    troubles = {disk.fill: (507, "disk-full"), disk.forbid_writing: (503, "not-written")}
+    with service(data) as client:
+        for turn, (trouble, (status, kind)) in enumerate(troubles.items()):
+            assert client.put("/documents", json=put(f"{turn} before", text="word " * 100)).status_code == 200
+            trouble()
+            refused = [client.put("/documents", json=put(f"{turn} {n}", text="word " * 2_000)) for n in range(3)]
+            refused.append(client.post("/feedback", json={"query": "cat" * 600, "document": "a", "click": True}))
+            for answer in refused:
+                assert (answer.status_code, answer.json()["type"]) == (status, f"urn:dowse:problem:{kind}")
+            assert found(client, "cat", "lexical") == ["a"]
+            disk.relieve()
+            assert client.put("/documents", json=put(f"{turn} after")).status_code == 200
+            written += [f"{turn} before", f"{turn} after"]
+    with service(data) as client:
+        assert set(found(client, "word ship", "dense")) == {"a", "b", *written}
+    assert caplog.text.count("write refused") == 8
+
+
+def limited(size: int):
+    """A Popen whose process cannot make a file longer than some bytes: what a full disk does to it."""
+    import subprocess
+
+    popen = subprocess.Popen
+
+    def start(*arguments, **options):
+        return popen(*arguments, **options, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)))
+
+    return start
+
+
+def test_kill_loses_nothing_that_was_answered(data, publish, start_service):
+    """Killed in the middle of writes, again and again: the next service has all that was answered, and no half."""
+    publish(CATS, data)
+    chance = random.Random(5)
+    possible: dict[str, list[str]] = {}
+    """Of each document the text that was answered last, and those that were sent after it."""
+    answers: list[str] = []
+
+    def write(port: int, worker: int, first: int) -> None:
+        for number in range(first, first + 10_000):
+            name, text = f"{worker}-{number % 7}", f"The ship number {number}."
+            possible.setdefault(name, []).append(text)
+            try:
+                status, _ = call(port, "PUT", "/documents", put(name, text=text))
+            except (OSError, HTTPException):
+                return
+            assert status == 200
+            possible[name] = [text]
+            answers.append(name)
+
+    for turn in range(3):
+        running = start_service(data, "--writable", "--cores", "1")
+        threads = [threading.Thread(target=write, args=(running.port, worker, 1_000 * turn)) for worker in range(3)]
+        for thread in threads:
+            thread.start()
+        enough = len(answers) + chance.randint(5, 10)
+        while len(answers) < enough and all(thread.is_alive() for thread in threads):
+            threads[0].join(0.01)
+        running.process.send_signal(signal.SIGKILL)
+        for thread in threads:
+            thread.join()
+    assert len(answers) >= 15
+    with service(data) as client:
+        for name in set(answers):
+            assert client.get(f"/documents/{name}").json()["text"] in possible[name]
+
+
+def test_feedback_is_stored(data, publish):
+    """Clicks and grades are on the disk, one JSON object per line, when they are answered."""
+    publish(CATS, data)
+    with service(data) as client:
+        for body in ({"query": " cat ", "document": "a", "click": True}, {"query": "dog", "document": "b", "grade": 3}):
+            assert client.post("/feedback", json=body).json()["stored"] is True
+        for body in (
+            {"query": "cat", "document": "a"},
+            {"query": "cat", "document": "a", "click": True, "grade": 1},
+            {"query": "cat", "document": "a", "grade": 4},
+            {"query": "cat", "document": "a", "click": False},
+        ):
+            assert client.post("/feedback", json=body).status_code == 422
+        assert client.post("/feedback", json={"query": "cat", "document": "z", "grade": 1}).status_code == 404
+    lines = [json.loads(line) for line in (data / "live" / "feedback.jsonl").read_text().splitlines()]
+    assert [(line["query"], line["document"], line["grade"]) for line in lines] == [("cat", "a", None), ("dog", "b", 3)]

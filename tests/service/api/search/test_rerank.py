@@ -1,0 +1,159 @@
+"""`rerank`: the first results in the order of a published cross-encoder, or in their own where that is not to be had."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from starlette.testclient import TestClient
+from tiny_reranker import make_tiny_reranker
+from transformers import AutoTokenizer, BertForSequenceClassification
+
+from indexer.artifacts.store import Store
+from indexer.errors import UserError
+from indexer.inference.passages import encoder_input
+from indexer.inference.reranker import Reranker
+from service.app import create_app
+from service.settings import ServiceSettings
+from trainer.models.reranker import publish_reranker
+from trainer.models.settings_reranker import RerankerSettings
+
+QUERY = "the dog eats bread"
+SETTINGS = RerankerSettings(max_tokens=48)
+
+
+@pytest.fixture(scope="module")
+def directory(tiny_model, tmp_path_factory):
+    """A cross-encoder of the Hub's format."""
+    return make_tiny_reranker(tiny_model, tmp_path_factory.mktemp("reranker"))
+
+
+@pytest.fixture(scope="module")
+def data(built_data, directory, tmp_path_factory):
+    """A data directory with the six stories and the published cross-encoder."""
+    data = shutil.copytree(built_data, tmp_path_factory.mktemp("reranked") / "data")
+    assert publish_reranker(str(directory), SETTINGS, data).fresh
+    return data
+
+
+@pytest.fixture(scope="module")
+def reranking(data):
+    """A client of a service that re-ranks."""
+    with TestClient(create_app(ServiceSettings(data=data))) as client:
+        yield client
+
+
+def search(client, **body):
+    """The answer to a search."""
+    answer = client.post("/search", json={"query": QUERY, **body})
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def by_torch(directory, results):
+    """The scores of results as the original model gives them, one pair at a time."""
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    network = BertForSequenceClassification.from_pretrained(directory).eval()
+    with torch.inference_mode():
+        return [
+            float(network(**tokenizer(QUERY, encoder_input(r["title"], r["text"]), truncation=True, max_length=48, return_tensors="pt")).logits)
+            for r in results
+        ]  # fmt: skip
+
+
+def test_the_first_results_are_in_the_order_of_the_cross_encoder(reranking, directory):
+    """The first N are ordered by the scores that torch gives; the others follow in their own order."""
+    plain = search(reranking)["results"]
+    for top_n in (1, 4, 50):
+        answer = search(reranking, rerank={"top_n": top_n, "budget_ms": 60_000}, explain=True)
+        head = plain[:top_n]
+        scores = by_torch(directory, head)
+        order = np.argsort(-np.array(scores), kind="stable")
+        expected = [head[place]["id"] for place in order] + [result["id"] for result in plain[top_n:]]
+        assert [result["id"] for result in answer["results"]] == expected
+        assert [result["rank"] for result in answer["results"]] == [1, 2, 3, 4, 5, 6]
+        given = [result["scores"]["rerank"] for result in answer["results"][: len(head)]]
+        assert given == pytest.approx(sorted(scores, reverse=True), abs=1e-3)
+        assert all("rerank" not in result["scores"] for result in answer["results"][len(head) :])
+        assert answer["rerank"] == {
+            "applied": True,
+            "scored": len(head),
+            "took_ms": answer["rerank"]["took_ms"],
+            "reason": None,
+        }
+        assert {r["id"]: r["score"] for r in answer["results"]} == {r["id"]: r["score"] for r in plain}
+    assert expected != [result["id"] for result in plain]
+
+
+def test_pages_are_cut_after_the_re_ranking(reranking):
+    """Pages of a re-ranked search neither repeat nor lose a document, with diversity too."""
+    for more in ({}, {"diversity": 0.5}, {"group_by": "rooms"}):
+        choices = {"rerank": {"top_n": 4, "budget_ms": 60_000}, **more}
+        whole = [result["id"] for result in search(reranking, **choices)["results"]]
+        pages = [search(reranking, top_k=2, offset=offset, **choices)["results"] for offset in (0, 2, 4)]
+        assert [result["id"] for page in pages for result in page] == whole
+        assert sorted(whole) == list("abcdef")
+
+
+def test_without_time_the_order_stays_and_the_response_says_so(reranking, monkeypatch):
+    """A budget that does not suffice gives the fused order, with how long it would have taken."""
+    plain = search(reranking)["results"]
+    score = Reranker.score
+    ticks = iter(range(1000))
+    monkeypatch.setattr(Reranker, "score", lambda self, *given: score(self, *given, clock=lambda: float(next(ticks))))
+    answer = search(reranking, rerank={"budget_ms": 1500})
+    assert answer["results"] == plain
+    said = answer["rerank"]
+    assert said["applied"] is False and said["scored"] == 6
+    assert "budget of 1500 ms" in said["reason"] and "top_n" in said["reason"]
+
+
+def test_half_a_re_ranking_stops_early(data):
+    """After the first wave it is known that the time will not suffice: the rest is not read."""
+    store = Store("reranker", data)
+    live = store.current_id() or ""
+    reranker = Reranker.open(store.path(live), store.manifest(live), cores=1)
+    passages = ["the cat sits in the garden " * 4] * 60
+    whole = reranker.score(QUERY, passages)
+    assert whole.scores is not None and whole.scored == 60
+    ticks = iter(range(1000))
+    partial = reranker.score(QUERY, passages, budget=2.5, clock=lambda: float(next(ticks)))
+    assert partial.scores is None and 0 < partial.scored < 60
+    assert partial.expected > 2.5
+
+
+def test_without_a_model_the_order_stays(client):
+    """Where none is published a search is answered as ever, and says what to run."""
+    answer = search(client, rerank={})
+    assert answer["results"] == search(client)["results"]
+    assert answer["rerank"]["applied"] is False
+    assert "python -m trainer reranker" in answer["rerank"]["reason"]
+    assert "rerank" not in search(client)
+
+
+def test_publishing_again_does_nothing(data, directory):
+    """The same model gives the same artifact, which says how well its graph agrees with torch."""
+    published = publish_reranker(str(directory), SETTINGS, data)
+    assert not published.fresh
+    assert published.manifest.metrics["parity_score"] < 1e-3
+    assert published.manifest.config["max_tokens"] == 32  # what the tiny model's tokenizer takes
+
+
+def test_a_model_that_is_no_cross_encoder_is_refused(tiny_model, tmp_path):
+    """A sentence encoder has no head, and a classifier gives several numbers: neither ranks."""
+    with pytest.raises(UserError, match="no head that scores a pair"):
+        publish_reranker(str(tiny_model), SETTINGS, tmp_path / "data")
+    classifier = make_tiny_reranker(tiny_model, tmp_path / "classifier", labels=3)
+    with pytest.raises(UserError, match="gives 3 numbers"):
+        publish_reranker(str(classifier), SETTINGS, tmp_path / "data")
+    assert Store("reranker", tmp_path / "data").ids() == []
+
+
+@pytest.mark.parametrize(
+    "asked", [{"top_n": 0}, {"top_n": 201}, {"budget_ms": 0}, {"budget_ms": 60_001}, {"n": 1}, True]
+)
+def test_what_cannot_be_re_ranked_is_refused(client, asked):
+    """Bounds and unknown fields are a 422."""
+    assert client.post("/search", json={"query": "a", "rerank": asked}).status_code == 422

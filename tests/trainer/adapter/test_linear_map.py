@@ -1,0 +1,224 @@
+"""A linear map on frozen vectors: what whitening evens out, and what learning moves and leaves alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from indexer.index.dense import unit
+from trainer.adapter.linear_map import FLOOR, Lesson, MapSettings, apply, blend, learn, scaled, whitening
+
+DIMENSION = 8
+QUICK = MapSettings(learning_rate=1e-2, epochs=5, batch_size=16, pull=1e-3)
+Floats = NDArray[np.float32]
+
+
+def noise(rows: int, seed: int, width: int = DIMENSION) -> Floats:
+    """Return numbers from a normal distribution."""
+    return np.random.default_rng(seed).normal(size=(rows, width)).astype(np.float32)
+
+
+def rotation(seed: int) -> Floats:
+    """Return an orthogonal matrix."""
+    return np.linalg.qr(noise(DIMENSION, seed))[0].astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def stretched() -> Floats:
+    """Vectors whose variances differ by a factor of four, along directions that are no axes."""
+    return noise(4_000, 1) * np.linspace(1, 2, DIMENSION, dtype=np.float32) @ rotation(2)
+
+
+@pytest.fixture(scope="module")
+def lesson() -> Lesson:
+    """Queries that say what their passage says, under a strong direction that says nothing: a map can take it away."""
+    passages = noise(60, 3)
+    queries = passages + 0.3 * noise(60, 4)
+    for vectors, seed in ((queries, 5), (passages, 6)):
+        vectors[:, 0] = 4 * np.random.default_rng(seed).normal(size=60)
+    candidates = np.stack([np.random.default_rng(row).permutation(60)[:20] for row in range(60)])
+    candidates[:, 7] = np.arange(60)
+    targets = np.where(candidates == np.arange(60)[:, None], 1, 0).astype(np.float32)
+    targets /= targets.sum(1, keepdims=True)
+    return Lesson(unit(queries), unit(passages), candidates, targets)
+
+
+def loss(matrix: Floats, lesson: Lesson, temperature: float = 0.05) -> float:
+    """Return, without torch, the mean cross-entropy between the targets and what the map makes of the lesson."""
+    queries, passages = apply(matrix, lesson.queries), apply(matrix, lesson.passages)
+    total = 0.0
+    for query, candidates, targets in zip(queries, lesson.candidates, lesson.targets, strict=True):
+        kept = targets >= 0
+        scores = (passages[candidates[kept]] @ query / temperature).astype(np.float64)
+        chosen = scores - scores.max() - np.log(np.exp(scores - scores.max()).sum())
+        total -= float((targets[kept] * chosen).sum())
+    return total / len(queries)
+
+
+# --- whitening ------------------------------------------------------------------------------------------------------
+
+
+def test_exponent_one_evens_variances_out(stretched: Floats) -> None:
+    """With the exponent 1 all directions have nearly the same variance, whatever they had before."""
+    before = np.linalg.eigvalsh(np.cov(stretched.T))
+    after = np.linalg.eigvalsh(np.cov((stretched @ whitening(stretched, 1).T).T))
+    assert before[-1] / before[0] > 3.5
+    assert after[-1] / after[0] < 1.06  # what the floor leaves
+
+
+def test_exponent_zero_is_the_identity(stretched: Floats) -> None:
+    """With the exponent 0 nothing changes."""
+    assert np.allclose(whitening(stretched, 0), np.eye(DIMENSION), atol=1e-5)
+
+
+def test_an_exponent_between_does_a_part(stretched: Floats) -> None:
+    """The exponent says how much of the difference goes: the ratio of the variances is taken to 1 − exponent."""
+    before = np.linalg.eigvalsh(np.cov(stretched.T))
+    after = np.linalg.eigvalsh(np.cov((stretched @ whitening(stretched, 0.4).T).T))
+    assert after[-1] / after[0] == pytest.approx((before[-1] / before[0]) ** 0.6, rel=0.03)
+
+
+def test_whitening_turns_nothing(stretched: Floats) -> None:
+    """The matrix is symmetric and positive: it stretches along the principal directions, and has the identity's norm."""
+    matrix = whitening(stretched, 0.7)
+    assert matrix.dtype == np.float32
+    assert np.allclose(matrix, matrix.T, atol=1e-6)
+    assert np.linalg.eigvalsh(matrix).min() > 0
+    assert np.linalg.norm(matrix) == pytest.approx(np.sqrt(DIMENSION), rel=1e-5)
+    _, directions = np.linalg.eigh(np.cov(stretched.T))
+    along = directions.T @ matrix @ directions
+    assert np.allclose(along, np.diag(np.diag(along)), atol=1e-5)
+
+
+def test_rare_directions_are_not_blown_up(stretched: Floats) -> None:
+    """A direction without variance, as of fewer passages than dimensions, is stretched ten times at most."""
+    for vectors in (stretched * np.array([1, 1, 1, 1, 1, 1, 1, 0], dtype=np.float32), stretched[:4]):
+        stretches = np.linalg.eigvalsh(whitening(vectors, 1))
+        assert np.isfinite(stretches).all()
+        assert 5 < stretches[-1] / stretches[0] <= np.sqrt((1 + FLOOR) / FLOOR) * 1.001
+
+
+# --- maps -----------------------------------------------------------------------------------------------------------
+
+
+def test_apply() -> None:
+    """A map gives unit vectors of the product, however long its rows and the vectors are; it may change the dimension."""
+    matrix, vectors = noise(5, 7), noise(30, 8)
+    mapped = apply(matrix, vectors)
+    assert mapped.shape == (30, 5)
+    assert np.allclose(mapped, unit(np.stack([matrix @ vector for vector in vectors])), atol=1e-6)
+    assert np.allclose(apply(3 * matrix, 0.2 * vectors), mapped, atol=1e-6)
+
+
+def test_scaled() -> None:
+    """A map is brought to the norm of the identity, which changes no cosine."""
+    matrix = noise(DIMENSION, 9)
+    assert np.linalg.norm(scaled(matrix)) == pytest.approx(np.sqrt(DIMENSION), rel=1e-5)
+    assert np.allclose(apply(scaled(matrix), noise(9, 10)), apply(matrix, noise(9, 10)), atol=1e-6)
+
+
+def test_blend() -> None:
+    """Between the identity and a map lie their weighted means, whatever the scale in which the map is given."""
+    matrix = noise(DIMENSION, 11)
+    assert np.allclose(blend(matrix, 0), np.eye(DIMENSION))
+    assert np.allclose(blend(matrix, 1), scaled(matrix), atol=1e-6)
+    assert np.allclose(blend(7 * matrix, 0.25), 0.75 * np.eye(DIMENSION) + 0.25 * scaled(matrix), atol=1e-6)
+
+
+# --- learning -------------------------------------------------------------------------------------------------------
+
+
+def test_learning_lowers_the_loss(lesson: Lesson) -> None:
+    """The learned map orders the candidates more as the teacher does, and takes away what only misleads."""
+    identity = np.eye(DIMENSION, dtype=np.float32)
+    learned = learn(lesson, identity, QUICK)
+    assert learned.shape == (DIMENSION, DIMENSION)
+    assert learned.dtype == np.float32
+    assert np.linalg.norm(learned) == pytest.approx(np.sqrt(DIMENSION), rel=1e-5)
+    assert loss(learned, lesson) < 0.8 * loss(identity, lesson)
+    assert np.linalg.norm(learned[:, 0]) < 0.9 * np.linalg.norm(learned[:, 1:], axis=0).min()
+
+
+def test_what_is_learned_comes_after_the_start(lesson: Lesson) -> None:
+    """From any start the result is one map for the original vectors, start and learning together, and it is better."""
+    start = scaled(noise(DIMENSION, 15))
+    learned = learn(lesson, start, replace(QUICK, epochs=10))
+    assert loss(learned, lesson) < 0.8 * loss(start, lesson)
+
+
+def test_the_loss_that_is_told(lesson: Lesson) -> None:
+    """What is reported for a step is the loss over its batch: the first one is that of the start."""
+    told: list[tuple[int, float]] = []
+    start = rotation(12)
+    settings = replace(QUICK, batch_size=60)
+    learn(lesson, start, settings, lambda step, value: told.append((step, value)) is None)
+    assert told[0] == (0, pytest.approx(loss(start, lesson), rel=1e-3))
+    assert [step for step, _ in told] == list(range(5))
+    assert told[-1][1] < told[0][1]
+
+
+def test_every_query_in_every_epoch(lesson: Lesson) -> None:
+    """An epoch has as many steps as it takes to see each query once, the last batch being smaller."""
+    steps: list[int] = []
+    learn(lesson, np.eye(DIMENSION, dtype=np.float32), QUICK, lambda step, _: steps.append(step) is None)
+    assert len(steps) == 5 * 4  # 60 queries in batches of 16
+
+
+def test_the_seed_decides(lesson: Lesson) -> None:
+    """Equal seeds give equal maps, bit by bit; another seed gives another."""
+    identity = np.eye(DIMENSION, dtype=np.float32)
+    first, again, other = (learn(lesson, identity, replace(QUICK, seed=seed)) for seed in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_what_is_left_out_plays_no_part(lesson: Lesson) -> None:
+    """A candidate with the target −1 is as if it were not there: whatever stands in its place, the map is the same."""
+    targets = lesson.targets.copy()
+    targets[:, 12:] = np.where(targets[:, 12:] > 0, targets[:, 12:], -1)
+    masked = replace(lesson, targets=targets)
+    others = np.where(targets < 0, 59 - lesson.candidates, lesson.candidates)
+    identity = np.eye(DIMENSION, dtype=np.float32)
+    learned = learn(masked, identity, QUICK)
+    assert np.isfinite(learned).all()
+    assert np.allclose(learned, learn(replace(masked, candidates=others), identity, QUICK), atol=1e-6)
+    assert not np.allclose(learned, learn(lesson, identity, QUICK), atol=1e-3)
+
+
+def test_a_query_without_candidates_does_no_harm(lesson: Lesson) -> None:
+    """A query whose candidates are all left out teaches nothing, and spoils nothing."""
+    targets = lesson.targets.copy()
+    targets[3] = -1
+    assert np.isfinite(learn(replace(lesson, targets=targets), np.eye(DIMENSION, dtype=np.float32), QUICK)).all()
+
+
+def test_the_pull_keeps_near_the_start(lesson: Lesson) -> None:
+    """The stronger the pull, the nearer the learned map stays to where it began, wherever that is."""
+    start = scaled(rotation(13))
+    distances = [
+        float(np.linalg.norm(learn(lesson, start, replace(QUICK, pull=pull)) - start)) for pull in (1e-3, 30.0, 1e3)
+    ]
+    assert distances[0] > 2 * distances[1] > 4 * distances[2]
+
+
+def test_it_begins_where_it_is_told(lesson: Lesson) -> None:
+    """Without a step nothing is learned: the map is the start, in its own scale."""
+    start = 3 * noise(DIMENSION, 14)
+    assert np.allclose(learn(lesson, start, replace(QUICK, learning_rate=0.0)), scaled(start), atol=1e-5)
+
+
+def test_learning_can_be_stopped(lesson: Lesson) -> None:
+    """When the caller says no, learning ends after that step with what it has learned."""
+    steps: list[int] = []
+
+    def until_three(step: int, _: float) -> bool:
+        steps.append(step)
+        return step < 2
+
+    identity = np.eye(DIMENSION, dtype=np.float32)
+    stopped = learn(lesson, identity, QUICK, until_three)
+    assert steps == [0, 1, 2]
+    assert not np.allclose(stopped, identity, atol=1e-3)

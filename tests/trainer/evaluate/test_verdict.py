@@ -1,0 +1,131 @@
+"""WIN, TIE or LOSS: what has to be measured for each."""
+
+from __future__ import annotations
+
+import pytest
+
+from trainer.evaluate.report import Group, Summary
+from trainer.evaluate.significance import Difference
+from trainer.evaluate.verdict import better, decide, text, worse
+
+Change = tuple[float, float]
+"""Mean and p."""
+UP, DOWN, UNSURE_UP, UNSURE_DOWN, NONE = (0.03, 0.001), (-0.03, 0.001), (0.03, 0.2), (-0.03, 0.2), (0.0, 1.0)
+FAR_DOWN = (-0.04, 0.001)
+
+
+def difference(change: Change) -> Difference:
+    """Return a difference of this mean and p."""
+    mean, p = change
+    return Difference(mean=mean, low=mean - 0.01, high=mean + 0.01, p=p, standard_error=0.005, queries=1234)
+
+
+def group(dense: Change, hybrid: Change, other: Change = NONE) -> Group:
+    """Return the figures of a group; all measures but nDCG@10 changed by ``other``."""
+    legs = {"dense": dense, "hybrid": hybrid}
+    return Group(
+        queries=1234,
+        systems={f"base {leg}": {"nDCG@10": Summary(mean=0.5, low=0.4, high=0.6)} for leg in ("dense", "hybrid")},
+        differences={
+            leg: {
+                "nDCG@10": difference(change),
+                "MRR@10": difference(other),
+                "Recall@100": difference(other),
+            }
+            for leg, change in legs.items()
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("dense", "hybrid", "verdict"),
+    [
+        (UP, UP, "WIN"),
+        (UP, NONE, "WIN"),
+        (NONE, UP, "WIN"),
+        (UP, UNSURE_DOWN, "WIN"),
+        (NONE, NONE, "TIE"),
+        (UNSURE_UP, UNSURE_UP, "TIE"),
+        (UNSURE_DOWN, UNSURE_DOWN, "TIE"),
+        (DOWN, NONE, "LOSS"),
+        (NONE, DOWN, "LOSS"),
+        (UP, DOWN, "LOSS"),
+        (DOWN, UP, "LOSS"),
+    ],
+)
+def test_with_labels(dense: Change, hybrid: Change, verdict: str) -> None:
+    """One leg has to become better and neither worse, both for certain; one that became worse outweighs the other."""
+    assert decide("labels", group(dense, hybrid))[0] == verdict
+
+
+@pytest.mark.parametrize(
+    ("dense", "hybrid", "verdict"),
+    [
+        (UP, NONE, "WIN"),
+        (UP, DOWN, "WIN"),
+        (NONE, UP, "TIE"),
+        (NONE, DOWN, "TIE"),
+        (UNSURE_UP, UP, "TIE"),
+        (DOWN, UP, "LOSS"),
+    ],
+)
+def test_key_words_judge_dense_search_alone(dense: Change, hybrid: Change, verdict: str) -> None:
+    """Words that are still in the text find it at once: what hybrid search does with them says nothing."""
+    assert decide("synthetic queries", group(dense, hybrid))[0] == verdict
+
+
+@pytest.mark.parametrize(
+    ("dense", "hybrid", "verdict"),
+    [
+        (NONE, NONE, "WIN"),
+        (UP, UP, "WIN"),
+        (UNSURE_DOWN, UNSURE_DOWN, "WIN"),
+        ((-0.03, 0.03), NONE, "WIN"),
+        ((-0.029, 0.001), NONE, "WIN"),
+        ((-0.031, 0.001), NONE, "LOSS"),
+        (FAR_DOWN, NONE, "LOSS"),
+        (NONE, FAR_DOWN, "LOSS"),
+        (FAR_DOWN, UP, "LOSS"),
+    ],
+)
+def test_sentences_that_were_taken_out_can_forbid(dense: Change, hybrid: Change, verdict: str) -> None:
+    """What is better on key words is a LOSS if either leg understands less where the words are gone, at the 1 % level and by 6 %."""
+    assert decide("synthetic queries", group(UP, NONE), group(dense, hybrid))[0] == verdict
+
+
+def test_sentences_that_were_taken_out_make_no_win() -> None:
+    """They only forbid: without a gain on key words there is none."""
+    assert decide("synthetic queries", group(NONE, NONE), group(UP, UP))[0] == "TIE"
+
+
+def test_other_measures_do_not_decide() -> None:
+    """The verdict rests on nDCG@10."""
+    assert decide("labels", group(NONE, NONE, DOWN))[0] == "TIE"
+    assert decide("labels", group(UP, NONE, DOWN))[0] == "WIN"
+
+
+def test_the_reasons() -> None:
+    """The reasons are the measurements that the verdict rests on, with their figures; what harms comes first."""
+    verdict, reasons = decide("labels", group(UP, DOWN))
+    assert verdict == "LOSS"
+    assert [reason.partition(":")[0] for reason in reasons] == ["hybrid search is worse", "dense search is better"]
+    assert "nDCG@10 +0.0300 (95 % interval +0.0200 to +0.0400, p = 0.0010, 1,234 queries)" in reasons[1]
+    _, reasons = decide("labels", group(UP, NONE))
+    assert len(reasons) == 1
+    _, reasons = decide("labels", group(UNSURE_UP, UNSURE_DOWN))
+    assert [reason.partition(":")[0] for reason in reasons] == [
+        "dense search does not differ for certain",
+        "hybrid search does not differ for certain",
+    ]
+    _, reasons = decide("synthetic queries", group(UP, NONE), group(NONE, FAR_DOWN))
+    assert reasons[0].startswith("hybrid search for sentences that were taken out of their documents is worse")
+    assert len(decide("synthetic queries", group(NONE, NONE))[1]) == 1
+
+
+@pytest.mark.parametrize(("p", "certain"), [(0.0499, True), (0.05, False), (1.0, False)])
+def test_the_level(p: float, certain: bool) -> None:
+    """A difference counts below the 5 % level, in its own direction only."""
+    up, down = difference((0.01, p)), difference((-0.01, p))
+    assert (better(up), worse(up)) == (certain, False)
+    assert (better(down), worse(down)) == (False, certain)
+    assert ("is better" in text("x", up), "is worse" in text("x", down)) == (certain, certain)

@@ -1,0 +1,38 @@
+"""A tuned model as a plain sentence-transformers model: the map becomes a Dense module that everybody can load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer import modules
+
+from indexer.inference.encoder import Vectors
+from trainer.models.onnx import load
+
+
+def with_map(directory: Path, matrix: Vectors | None) -> SentenceTransformer:
+    """Return the model in ``directory`` with a linear map and Normalize behind it, or as it is where there is no map.
+
+    Args:
+        directory: a sentence-transformers directory.
+        matrix: maps the model's unit vectors, shape (dimension, dimension).
+    """
+    model = load(directory)
+    if matrix is None:
+        return model
+    dense = modules.Dense(matrix.shape[1], matrix.shape[0], bias=False, activation_function=torch.nn.Identity())
+    with torch.no_grad():
+        dense.linear.weight.copy_(torch.from_numpy(np.ascontiguousarray(matrix)))
+    # What follows another Normalize needs none before it: a map without a bias keeps what is a multiple a multiple.
+    parts = list(model)
+    if isinstance(parts[-1], modules.Normalize):
+        parts.pop()
+    return SentenceTransformer(
+        modules=[*parts, dense, modules.Normalize()],
+        prompts={name: prompt for name, prompt in model.prompts.items() if prompt is not None},
+        default_prompt_name=model.default_prompt_name,
+        device="cpu",
+    ).eval()

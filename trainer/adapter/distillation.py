@@ -1,0 +1,135 @@
+"""What a map learns from: for every query its candidates, and how a teacher would choose among them.
+
+The teacher is the fused ranking, words and meaning together, which is better than either; or the labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import numpy.typing as npt
+
+from indexer.index.index import Index
+from indexer.inference.encoder import Vectors
+from indexer.progress import Bar
+from indexer.retrieval.ranking import Ranking
+from indexer.retrieval.retriever import Retriever
+from trainer.adapter.linear_map import Lesson
+from trainer.data.labels import Questions
+
+TAUGHT = 50
+"""Candidates that the fused teacher orders."""
+RIVALS = 150
+"""Best candidates among which a labelled query has to find its answer,"""
+STRANGERS = 106
+"""and passages drawn at random beside them."""
+BATCH = 256
+Rows = npt.NDArray[np.int64]
+
+
+def all_passages(index: Index) -> Vectors:
+    """Return the unit vectors of all passages of an index, shape (passages, dimension)."""
+    return index.dense.vectors(np.arange(len(index.dense)))
+
+
+def rank_all(name: str, retriever: Retriever, texts: Sequence[str], vectors: Vectors) -> list[Ranking]:
+    """Return the hybrid ranking of every query, its vector known, with progress."""
+    rankings: list[Ranking] = []
+    with Bar(name, len(texts), "queries") as bar, ThreadPoolExecutor(retriever.index.encoder.cores) as threads:
+        for start in range(0, len(texts), BATCH):
+            part = range(start, min(start + BATCH, len(texts)))
+            near = retriever.nearest(vectors[start : start + BATCH])
+            rankings += threads.map(
+                lambda row, near: retriever.search(texts[row], vector=vectors[row], near=near), part, near
+            )
+            bar.advance(len(part))
+    return rankings
+
+
+def distilled(retriever: Retriever, texts: Sequence[str], vectors: Vectors, passages: Vectors) -> Lesson:
+    """Return a lesson in which the fused scores of the best `TAUGHT` candidates teach.
+
+    Args:
+        retriever: the teacher.
+        texts: the queries.
+        vectors: their unit vectors as the retriever's passages are compared with, shape (queries, dimension).
+        passages: vectors of all passages, in which each candidate document is represented by the one nearest to the query.
+    """
+    rankings = rank_all("ask the teacher", retriever, texts, vectors)
+    documents = np.zeros((len(texts), TAUGHT), dtype=np.int64)
+    targets = np.full((len(texts), TAUGHT), -1, dtype=np.float32)
+    for row, ranking in enumerate(rankings):
+        count = min(TAUGHT, len(ranking.rows))
+        documents[row, :count] = ranking.rows[:count]
+        weights = np.exp(ranking.scores[:count] - ranking.scores[0])
+        targets[row, :count] = weights / weights.sum()
+    return Lesson(vectors, passages, best_passages(retriever.index, vectors, passages, documents), targets)
+
+
+def labelled(
+    retriever: Retriever, questions: Questions, rows: dict[str, int], vectors: Vectors, *, passages: Vectors, seed: int
+) -> Lesson:
+    """Return a lesson in which the labels teach: all answers of a query are equally right, everything else is wrong.
+
+    Args:
+        retriever: finds the rivals.
+        questions: the queries and their answers.
+        rows: row of each document in the index.
+        vectors: unit vectors of the queries.
+        passages: vectors of all passages.
+        seed: of the random passages.
+    """
+    chance = np.random.default_rng(seed)
+    rankings = rank_all("find rivals", retriever, list(questions.texts.values()), vectors)
+    index = retriever.index
+    width = RIVALS + STRANGERS
+    documents = np.zeros((len(questions), width), dtype=np.int64)
+    targets = np.full((len(questions), width), -1, dtype=np.float32)
+    for row, (query, ranking) in enumerate(zip(questions.texts, rankings, strict=True)):
+        right = [rows[document] for document in questions.qrels[query]]
+        answers = right[: width // 2]
+        others = np.concatenate([ranking.rows[:RIVALS], chance.integers(0, len(index), STRANGERS)])
+        _, first = np.unique(others, return_index=True)
+        others = others[np.sort(first)]
+        others = others[~np.isin(others, right)][: width - len(answers)]
+        chosen = np.concatenate([answers, others])
+        documents[row, : len(chosen)] = chosen
+        targets[row, : len(chosen)] = 0
+        targets[row, : len(answers)] = 1 / len(answers)
+    return Lesson(vectors, passages, best_passages(index, vectors, passages, documents), targets)
+
+
+def best_passages(index: Index, vectors: Vectors, passages: Vectors, documents: Rows) -> Rows:
+    """Return for each query and candidate document the document's passage that is nearest to the query.
+
+    Args:
+        index: says which passages a document has.
+        vectors: of the queries, shape (queries, dimension).
+        passages: of the whole index, shape (passages, dimension).
+        documents: rows of candidate documents, shape (queries, candidates).
+
+    Returns:
+        Rows of passages, shape (queries, candidates).
+    """
+    if len(passages) == len(index):
+        return documents
+    starts, ends = index.first_passage[documents], index.first_passage[documents + 1]
+    best = starts.copy()
+    for start in range(0, len(documents), BATCH):  # bounds memory, whatever the number of queries
+        part = slice(start, start + BATCH)
+        _improve(vectors[part], passages, starts[part], ends[part], best[part])
+    return best
+
+
+def _improve(vectors: Vectors, passages: Vectors, starts: Rows, ends: Rows, best: Rows) -> None:
+    """Put into ``best``, which holds the first passages, the nearest ones."""
+    scores = np.einsum("qd,qcd->qc", vectors, passages[best])
+    for ahead in range(1, int((ends - starts).max())):
+        queries, columns = np.nonzero(starts + ahead < ends)
+        rows = starts[queries, columns] + ahead
+        found = np.einsum("pd,pd->p", vectors[queries], passages[rows])
+        better = found > scores[queries, columns]
+        best[queries[better], columns[better]] = rows[better]
+        scores[queries[better], columns[better]] = found[better]

@@ -1,0 +1,106 @@
+"""The commands of `python -m trainer classify`. Each imports what it needs when it runs, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from indexer.options import options
+from trainer.classify.settings import (
+    ClassifyEvaluateSettings,
+    ClassifyPredictSettings,
+    ClassifyPublishSettings,
+    ClassifyTrainSettings,
+)
+
+app = typer.Typer(help="Give texts labels: train, evaluate, predict, publish.", no_args_is_help=True)
+
+
+@app.command()
+@options(ClassifyTrainSettings)
+def train(
+    source: Annotated[Path, typer.Argument(help="Labelled texts: a Parquet, CSV or JSON lines file")],
+    *,
+    out: Annotated[
+        Path | None, typer.Option(help="Directory to write (default: $DOWSE_DATA/training/classifier)")
+    ] = None,
+    settings: ClassifyTrainSettings,
+) -> None:
+    """Train a classifier, calibrate its probabilities, export and measure it. Prints the path of its directory.
+
+    All weights learn, or with --frozen-encoder only a logistic head, in seconds. What is kept is best by macro-F1 on dev;
+    figures, confusion matrix and the surest mistakes of test are in the directory's report. `publish` makes it live. On
+    several GPUs: `accelerate launch -m trainer classify train …`.
+    """
+    from indexer.artifacts.store import data_dir
+    from trainer.classify.train import train as run
+
+    path = run(source, settings, out or data_dir() / "training" / "classifier")
+    if os.environ.get("RANK", "0") == "0":  # of several processes the first speaks
+        typer.echo(path)
+
+
+@app.command()
+@options(ClassifyEvaluateSettings)
+def evaluate(
+    source: Annotated[Path, typer.Argument(help="Labelled texts: a Parquet, CSV or JSON lines file")],
+    *,
+    out: Annotated[
+        Path | None, typer.Option(help="Directory of the report (default: $DOWSE_DATA/training/classifier-report)")
+    ] = None,
+    settings: ClassifyEvaluateSettings,
+) -> None:
+    """Measure a classifier on labelled texts and write the report. Prints its directory.
+
+    A file that it was trained on is divided as it was then, and its test rows are asked.
+    """
+    from indexer.artifacts.store import data_dir
+    from trainer.classify.classify_evaluate import evaluate as run
+
+    out = out or data_dir() / "training" / "classifier-report"
+    run(source, settings, out)
+    typer.echo(out)
+
+
+@app.command()
+@options(ClassifyPredictSettings)
+def predict(
+    source: Annotated[str, typer.Argument(help="Texts: Parquet, CSV or JSON lines, a file, a folder or a quoted glob")],
+    *,
+    settings: ClassifyPredictSettings,
+) -> None:
+    """Write the label of every text, with its probability, to a file. Prints its path.
+
+    With several labels per text, those that reach their thresholds are written, the most probable first.
+    """
+    from trainer.classify.predict import predict as run
+
+    run(source, settings)
+    typer.echo(settings.out)
+
+
+@app.command()
+@options(ClassifyPublishSettings)
+def publish(
+    directory: Annotated[
+        Path | None,
+        typer.Argument(help="Directory that `train` has written (default: $DOWSE_DATA/training/classifier)"),
+    ] = None,
+    *,
+    settings: ClassifyPublishSettings,
+) -> None:
+    """Publish a classifier for `POST /classify` and `indexer build --label-with`. Prints its id.
+
+    With nothing to do it says so and exits.
+    """
+    from indexer.artifacts.store import data_dir
+    from indexer.progress import say
+    from trainer.classify.publish import publish as run
+
+    published = run(directory or data_dir() / "training" / "classifier", settings)
+    if not published.fresh:
+        say("up to date")
+    typer.echo(published.manifest.id)

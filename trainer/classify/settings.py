@@ -1,0 +1,122 @@
+"""The settings of `python -m trainer classify`, one class per command: name, default and help text stand here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from trainer.training.settings import FitSettings
+
+
+class LabelledSettings(BaseModel):
+    """Which columns of a file hold texts and labels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text_column: str = Field(default="text", description="Column of the texts")
+    label_column: str = Field(
+        default="label", description="Column of the labels: a value, or a list of them where several may apply"
+    )
+    label_separator: str | None = Field(
+        default=None,
+        description="What stands between the labels of a text, such as `|`: several may apply, and an empty cell says "
+        "that none does (default: one label per text, unless the column holds lists)",
+    )
+    split_column: str = Field(
+        default="split", description="Column that says train, dev or test of each row, where there is one"
+    )
+    limit: int | None = Field(default=None, ge=1, description="Read only the first N rows")
+    skip_bad_rows: bool = Field(
+        default=False, description="Leave rows without text or label out instead of refusing the file"
+    )
+
+
+class ClassifyTrainSettings(FitSettings, LabelledSettings):
+    """How a classifier is trained."""
+
+    model: str | None = Field(
+        default=None,
+        description="What learning starts from: a directory (a BERT of ours, any of transformers or "
+        "sentence-transformers), a name on the Hub, or the id of a published model (default: all-MiniLM-L6-v2; "
+        "with --frozen-encoder the live model, if there is one)",
+    )
+    frozen_encoder: bool = Field(
+        default=False,
+        description="Leave the encoder as it is and learn a logistic head on its sentence embeddings: seconds on a CPU",
+    )
+    dev: float = Field(
+        default=0.1,
+        gt=0,
+        lt=0.5,
+        description="Share of the rows on which training is steered and probabilities are calibrated, where no "
+        "column says which",
+    )
+    test: float = Field(
+        default=0.2, gt=0, lt=0.5, description="Share of the rows that only the report is about, likewise"
+    )
+    class_weights: Literal["none", "balanced"] = Field(
+        default="none",
+        description="balanced: a rare label counts as much as a frequent one. Finds more of the rare, calls more so "
+        "that are not",
+    )
+    folds: int = Field(
+        default=5, ge=2, le=20, description="Parts of the cross-validation that chooses C, with --frozen-encoder"
+    )
+    learning_rate: float = Field(default=5e-5, gt=0, description="Learning rate at its highest")
+    weight_decay: float = Field(default=0.01, ge=0, description="AdamW's weight decay")
+    epochs: float = Field(default=4, gt=0, description="Times that every row is seen")
+    max_tokens: int | None = Field(
+        default=128, ge=4, description="Tokens of a text that are read, in training and ever after"
+    )
+    patience: int | None = Field(
+        default=4, ge=1, description="Stop after N evaluations in a row without gain in macro-F1 on dev"
+    )
+
+
+class ClassifyEvaluateSettings(LabelledSettings):
+    """What a classifier is measured on."""
+
+    model: str = Field(
+        default="current", description="The classifier: `current`, the id of a published one, or a directory"
+    )
+    side: Literal["test", "dev", "train", "all"] = Field(
+        default="test", description="Rows that are asked, where the file has a split column; all for every row"
+    )
+
+
+class ClassifyPredictSettings(BaseModel):
+    """What is classified, and where the answers go."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Field(
+        default="current", description="The classifier: `current`, the id of a published one, or a directory"
+    )
+    out: Path = Field(
+        default=Path("predictions.parquet"), description="File to write; its name ends in .parquet or .csv"
+    )
+    text_column: str = Field(default="text", description="Column of the texts")
+    id_column: str | None = Field(
+        default=None, description="Column of the ids (default: id, or the row number where there is none)"
+    )
+    label_separator: str = Field(
+        default="|", min_length=1, description="Stands between the labels of a text in a CSV file"
+    )
+    all_probabilities: bool = Field(
+        default=False, description="Also a column `probability_LABEL` for every label there is"
+    )
+    limit: int | None = Field(default=None, ge=1, description="Read only the first N rows")
+    skip_bad_rows: bool = Field(default=False, description="Leave rows without text out instead of refusing the file")
+
+
+class ClassifyPublishSettings(BaseModel):
+    """How a classifier is published."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    quiet: bool = Field(
+        default=False, description="Publish without going live; `python -m indexer activate --kind classifier ID` does"
+    )
+    force: bool = Field(default=False, description="Publish even if the same classifier is there")

@@ -1,0 +1,12 @@
+"""Rows, labels and pairs to learn from.
+
+split.py            train, dev, test by document
+near_duplicates.py  stay together
+prepare.py          corpus → training frame
+frame.py            read and filled
+segments.py         long texts in pieces
+pairs.py            query and document
+words.py            sentences and words of any script
+labels.py           queries and their answers
+feedback.py         clicks and grades → labels
+"""

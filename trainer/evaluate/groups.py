@@ -1,0 +1,83 @@
+"""From what the systems answered to what the report says: figures of a group of queries, biggest changes, histograms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trainer.evaluate.metrics import MEASURES
+from trainer.evaluate.report import Group, Leg, Separation, Summary
+from trainer.evaluate.significance import interval, paired
+
+if TYPE_CHECKING:
+    from trainer.evaluate.significance import Values
+
+PerQuery = Mapping[str, Mapping[str, float]]
+"""Measure → query id → value, as `trainer.evaluate.metrics.per_query` gives it."""
+
+BINS = 24
+
+
+def group(systems: Mapping[str, PerQuery], queries: Sequence[str], seed: int) -> Group:
+    """Return the figures of each system over ``queries``, and how tuned differs from base in each leg.
+
+    Args:
+        systems: name (`trainer.evaluate.report.SYSTEMS`) → values; a leg is compared where both its systems are there.
+        queries: ids of the queries of this group, at least one.
+        seed: of the bootstrap and of the test.
+    """
+    means = {}
+    for system, values in systems.items():
+        means[system] = {name: _summary([values[name][query] for query in queries], seed) for name in MEASURES}
+    legs: tuple[Leg, ...] = ("dense", "hybrid")
+    differences = {
+        leg: {
+            name: paired(
+                [systems[f"base {leg}"][name][query] for query in queries],
+                [systems[f"tuned {leg}"][name][query] for query in queries],
+                seed,
+            )
+            for name in MEASURES
+        }
+        for leg in legs
+        if {f"base {leg}", f"tuned {leg}"} <= systems.keys()
+    }
+    return Group(queries=len(queries), systems=means, differences=differences)
+
+
+def biggest_changes(
+    base: Mapping[str, float], tuned: Mapping[str, float], queries: Sequence[str], count: int = 10
+) -> tuple[list[str], list[str]]:
+    """Return the ids of the queries that gained most and of those that lost most, biggest change first.
+
+    Queries that did not change are in neither list; equal changes are in the order of their ids.
+    """
+    changes = sorted((tuned[query] - base[query], query) for query in queries)
+    losses = [query for change, query in changes if change < 0]
+    gains = [query for change, query in sorted(changes, key=lambda each: (-each[0], each[1])) if change > 0]
+    return gains[:count], losses[:count]
+
+
+def separation(relevant: Values, irrelevant: Values) -> Separation:
+    """Return histograms of two sets of cosines over the same 24 bins.
+
+    Args:
+        relevant: cosines of the queries with their relevant documents.
+        irrelevant: cosines of the queries with their best document that is not relevant.
+
+    Raises:
+        ValueError: there are none.
+    """
+    both = np.concatenate([np.asarray(relevant, dtype=np.float64), np.asarray(irrelevant, dtype=np.float64)])
+    if not len(both):
+        raise ValueError("no cosines to count")
+    edges = np.histogram_bin_edges(both, BINS)
+    counts = [np.histogram(cosines, edges)[0].tolist() for cosines in (relevant, irrelevant)]
+    return Separation(edges=edges.tolist(), relevant=counts[0], irrelevant=counts[1])
+
+
+def _summary(values: Sequence[float], seed: int) -> Summary:
+    low, high = interval(values, seed)
+    return Summary(mean=float(np.mean(values)), low=low, high=high)

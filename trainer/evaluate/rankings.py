@@ -1,0 +1,105 @@
+"""Measure an encoder by the code that serves: every query goes through `indexer.retrieval.retriever`, once for all modes.
+
+One hybrid search scores its candidates by both legs, so that the rankings of the dense leg, of the lexical leg and of
+every weight between them follow from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from indexer.inference.encoder import Vectors
+from indexer.retrieval.fusion import Fusion, fuse
+from indexer.retrieval.ranking import Ranking
+from indexer.retrieval.retriever import Retriever
+from trainer.adapter.distillation import rank_all
+from trainer.data.labels import Questions
+from trainer.evaluate.metrics import Run, per_query
+
+DEPTH = 100
+"""Documents of a ranking that are measured: what Recall@100 needs."""
+WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a retriever answered to all questions, before the legs are weighed.
+
+    Attributes:
+        questions: what was asked.
+        rankings: the candidates of each question with the scores of both legs.
+        ids: id of each document by its row.
+        retriever: who answered.
+    """
+
+    questions: Questions
+    rankings: Sequence[Ranking]
+    ids: Sequence[str]
+    retriever: Retriever
+
+    def only(self, questions: Questions) -> Answers:
+        """Return the answers to some of the questions."""
+        kept = [
+            ranking
+            for query, ranking in zip(self.questions.texts, self.rankings, strict=True)
+            if query in questions.texts
+        ]
+        return Answers(questions, kept, self.ids, self.retriever)
+
+    def measures(self, weight: float) -> Mapping[str, Mapping[str, float]]:
+        """Return measure → query → value at this weight of the dense leg; 1 is the dense leg alone, 0 the lexical."""
+        return per_query(self.questions.qrels, self.run(weight))
+
+    def mean(self, weight: float, measure: str = "nDCG@10") -> float:
+        """Return the mean of a measure at this weight."""
+        return float(np.mean(list(self.measures(weight)[measure].values())))
+
+    def run(self, weight: float) -> Run:
+        """Return the ids of the best documents for each query, best first."""
+        return {
+            query: [self.ids[row] for row in self.order(ranking, weight)]
+            for query, ranking in zip(self.questions.texts, self.rankings, strict=True)
+        }
+
+    def order(self, ranking: Ranking, weight: float) -> list[int]:
+        """Return the rows of the best documents of one ranking, weighed anew."""
+        dense, lexical = ranking.dense, ranking.lexical
+        if dense is None or lexical is None:
+            raise ValueError("not a hybrid ranking")
+        kept = np.arange(len(dense))
+        if weight == 0:  # a document without any of the words is not found by them
+            scores, kept = lexical[lexical > 0], np.flatnonzero(lexical > 0)
+        else:
+            scores = dense if weight == 1 else fuse(Fusion(dense_weight=weight), dense, lexical)
+        rows = ranking.rows[kept]
+        best = np.lexsort((self.retriever.index.id_rank[rows], -scores))[:DEPTH]
+        found: list[int] = rows[best].tolist()
+        return found
+
+    @cached_property
+    def best_weight(self) -> float:
+        """The weight at which hybrid search is best; of equals the one nearest to one half."""
+        return max(WEIGHTS, key=lambda weight: (self.mean(weight), -abs(weight - 0.5)))
+
+    def cosines(self, rows: Mapping[str, int]) -> tuple[list[float], list[float]]:
+        """Return for each query the cosine of its best relevant candidate, and that of its best irrelevant one.
+
+        Queries without a relevant candidate have none of the former.
+        """
+        right: list[float] = []
+        wrong: list[float] = []
+        for query, ranking in zip(self.questions.texts, self.rankings, strict=True):
+            relevant = np.isin(ranking.rows, [rows[document] for document in self.questions.qrels[query]])
+            cosines = ranking.dense if ranking.dense is not None else ranking.scores
+            right += cosines[relevant].max(keepdims=True).tolist() if relevant.any() else []
+            wrong += cosines[~relevant].max(keepdims=True).tolist() if not relevant.all() else []
+        return right, wrong
+
+
+def ask(name: str, retriever: Retriever, questions: Questions, ids: Sequence[str], vectors: Vectors) -> Answers:
+    """Ask all questions, whose ``vectors`` have shape (queries, dimension), and return the answers."""
+    return Answers(questions, rank_all(name, retriever, list(questions.texts.values()), vectors), ids, retriever)

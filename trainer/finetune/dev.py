@@ -1,0 +1,101 @@
+"""What a training is judged by while it runs: one number on the dev split, bigger is better."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from sentence_transformers import SentenceTransformer, util
+from sentence_transformers.base.evaluation import BaseEvaluator
+from sentence_transformers.sentence_transformer.evaluation import (
+    BinaryClassificationEvaluator,
+    EmbeddingSimilarityEvaluator,
+    InformationRetrievalEvaluator,
+)
+
+from trainer.finetune.examples import kind_of, read_examples
+
+Judge = Callable[[SentenceTransformer], float]
+"""Takes the model that is being trained and returns how good it is; bigger is better."""
+
+METRIC = "eval_dev"
+"""The key under which the trainer reports it. The library's own keys depend on the evaluator and on the model and are
+known only after a first evaluation, and with a wrong one the last checkpoint silently becomes the best."""
+
+
+class DevEvaluator(BaseEvaluator):
+    """Reports what a judge says under one key."""
+
+    def __init__(self, judge: Judge) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.judge = judge
+        self.primary_metric = METRIC
+
+    def __call__(  # type: ignore[override]  # this one judges sentence encoders
+        self,
+        model: SentenceTransformer,
+        output_path: str | None = None,  # noqa: ARG002
+        epoch: int = -1,  # noqa: ARG002
+        steps: int = -1,  # noqa: ARG002
+    ) -> dict[str, float]:
+        """Return the judgement under its key."""
+        return {METRIC: float(self.judge(model))}
+
+
+def dev_judge(paths: Sequence[Path], batch_size: int) -> Judge:
+    """Return the judge that suits the columns of the dev examples.
+
+    Queries with answers: nDCG@10 of searching all texts of the split. Scored sentences: Spearman's rank correlation.
+    Labelled sentences: average precision. All by cosine.
+
+    Raises:
+        UserError: a file is not readable or a row is not complete.
+    """
+    kind = kind_of(paths[0])
+    examples = read_examples(paths, kind)
+    columns = {name: examples[name][:] for name in examples.column_names}
+    evaluator: BaseEvaluator
+    if kind == "pairs":
+        evaluator = _retrieval(columns, batch_size)
+    elif kind == "scored":
+        evaluator = EmbeddingSimilarityEvaluator(
+            columns["sentence1"],
+            columns["sentence2"],
+            columns["score"],
+            batch_size=batch_size,
+            main_similarity="cosine",
+            write_csv=False,
+        )
+    else:
+        evaluator = BinaryClassificationEvaluator(
+            columns["sentence1"],
+            columns["sentence2"],
+            [int(label) for label in columns["label"]],
+            batch_size=batch_size,
+            similarity_fn_names=["cosine"],
+            write_csv=False,
+        )
+
+    def judge(model: SentenceTransformer) -> float:
+        metrics = evaluator(model)  # names its metric only now
+        return float(metrics[str(evaluator.primary_metric)])
+
+    return judge
+
+
+def _retrieval(columns: dict[str, list[Any]], batch_size: int) -> InformationRetrievalEvaluator:
+    """Return an evaluator that searches every text of the split, negatives too, for every query."""
+    texts = [text for name, column in columns.items() if name != "query" for text in column]
+    ids = {text: str(number) for number, text in enumerate(dict.fromkeys(texts))}
+    answers: dict[str, set[str]] = {}
+    for query, positive in zip(columns["query"], columns["positive"], strict=True):
+        answers.setdefault(query, set()).add(ids[positive])
+    return InformationRetrievalEvaluator(
+        {query: query for query in answers},
+        {number: text for text, number in ids.items()},
+        answers,
+        batch_size=batch_size,
+        score_functions={"cosine": util.cos_sim},
+        write_csv=False,
+    )

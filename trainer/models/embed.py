@@ -1,0 +1,170 @@
+"""Texts → vectors in a file, and which of the texts are nearest to each other.
+
+    python -m trainer embed "a house by the sea" "a flat in town"            → sample_embeddings.pt
+    python -m trainer embed --file texts.txt --out embeddings.npy
+    python -m trainer embed --file corpus.parquet --similar 3
+
+Vectors go to the disk as they come: memory holds one batch of them, and the texts only where neighbours are printed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from indexer.artifacts.store import ID_PATTERN, Store
+from indexer.corpus.corpus import Corpus
+from indexer.errors import UserError
+from indexer.index.dense import unit
+from indexer.inference.encoder import Encoder, Precision, Vectors
+from indexer.progress import Bar
+from trainer.files import whole
+from trainer.models.vectorfiles import FORMATS, VectorTable, write_array, write_tensor
+from trainer.training.settings import EmbedSettings
+
+Side = Literal["query", "document"]
+Encode = Callable[[list[str]], Vectors]
+BATCH = 256
+
+
+def embed(
+    texts: Iterable[str],
+    settings: EmbedSettings,
+    side: Side,
+    total: int | None = None,
+    show: Callable[[str], object] = print,
+) -> int:
+    """Write the vectors of ``texts`` to ``settings.out`` and return how many there are.
+
+    ``.pt`` holds a float32 tensor, ``.npy`` an array, both of shape (texts, dimension) in the order of the texts;
+    ``.parquet`` the columns text and embedding.
+
+    Args:
+        texts: what is embedded.
+        settings: model, format and number of neighbours.
+        side: whose prompt the model is given.
+        total: number of the texts, where it is known.
+        show: is called with each line of the neighbours that ``settings.similar`` asks for.
+
+    Raises:
+        UserError: there is no text or no such model, or the file cannot be written.
+    """
+    if settings.out.suffix not in FORMATS:
+        raise UserError(f"--out {settings.out}: give a name that ends in {', '.join(FORMATS)}")
+    encode = encoder_of(settings.model, settings.precision, side)
+    seen: list[str] = []
+    raw = settings.out.with_name(f".{settings.out.name}.vectors")
+    waiting = iter(texts)
+    try:
+        with whole(settings.out) as part:
+            rows, dimension = 0, 0
+            with raw.open("wb") as file, Bar("embed", total, "texts") as bar, VectorTable(part, settings.out) as table:
+                while batch := list(islice(waiting, BATCH)):
+                    vectors = np.ascontiguousarray(encode(batch), dtype=np.float32)
+                    rows, dimension = rows + len(batch), vectors.shape[1]
+                    file.write(vectors.data)
+                    table.add(batch, vectors)
+                    seen += batch if settings.similar else []
+                    bar.advance(len(batch))
+            if not rows:
+                raise UserError("no text to embed; give texts, --file FILE, or lines on standard input")
+            stored = np.memmap(raw, dtype=np.float32, mode="c", shape=(rows, dimension))
+            if settings.out.suffix == ".pt":
+                write_tensor(part, stored)
+            elif settings.out.suffix == ".npy":
+                write_array(part, raw, stored)
+        if settings.similar:
+            for line in similar(seen, stored, settings.similar):
+                show(line)
+        return rows
+    finally:
+        raw.unlink(missing_ok=True)
+
+
+def encoder_of(model: str | None, precision: Precision, side: Side) -> Encode:
+    """Return the function that embeds a batch of texts with a model artifact or a sentence-transformers directory.
+
+    Raises:
+        UserError: there is no such model.
+    """
+    if model and not ID_PATTERN.fullmatch(model):
+        if not Path(model).is_dir():
+            raise UserError(f"--model {model}: neither a directory nor the id of a model; see `python -m indexer list`")
+        from trainer.models.onnx import load
+
+        loaded = load(Path(model))
+        as_query, as_document = loaded.encode_query, loaded.encode_document
+        return lambda texts: (as_query if side == "query" else as_document)(texts, show_progress_bar=False)
+    encoder = Encoder.open(Store("model").resolve(model), precision)
+    if side == "document":
+        return encoder.encode_documents
+
+    def encode_queries(texts: list[str]) -> Vectors:
+        with ThreadPoolExecutor(encoder.cores) as threads:
+            return np.stack(list(threads.map(encoder.encode_query, texts)))
+
+    return encode_queries
+
+
+def read_texts(settings: EmbedSettings, given: list[str]) -> tuple[Iterable[str], int | None]:
+    """Return the texts of the command line, of the file, or else of standard input; and how many, where that is known.
+
+    Raises:
+        UserError: texts are given twice, the file is not readable, or a text is empty.
+    """
+    if given and settings.file:
+        raise UserError("--file: texts are given as arguments too; give one or the other")
+    if given:
+        for place, text in enumerate(given, start=1):
+            if not text.strip():
+                raise UserError(f"text {place}: empty; give a text")
+        return given, len(given)
+    if settings.file is None:
+        return _lines(sys.stdin, "standard input"), None
+    if settings.file.suffix.lower() == ".txt":
+        return _file_lines(settings.file), None
+    corpus = Corpus.check(str(settings.file), text_column=settings.text_column, title_column="none")
+    texts = (text for batch in corpus.batches() for text in batch.column("text").to_pylist())
+    return texts, corpus.documents
+
+
+def similar(texts: list[str], vectors: Vectors, count: int) -> Iterator[str]:
+    """Yield each text and below it the ``count`` other texts with the largest cosine, nearest first, as lines."""
+    import faiss
+
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    for start in range(0, len(texts), BATCH):
+        index.add(unit(vectors[start : start + BATCH]))
+    for start in range(0, len(texts), BATCH):
+        # One more than wanted: a text is among its own neighbours.
+        cosines, found = index.search(unit(vectors[start : start + BATCH]), min(count + 1, len(texts)))
+        for row, (near, rows) in enumerate(zip(cosines.tolist(), found.tolist(), strict=True), start):
+            yield _short(texts[row])
+            others = [(other, cosine) for other, cosine in zip(rows, near, strict=True) if other != row]
+            for other, cosine in others[:count]:
+                yield f"  {cosine:.3f}  {_short(texts[other])}"
+
+
+def _file_lines(path: Path) -> Iterator[str]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            yield from _lines(file, str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--file {path}: not readable as UTF-8 text; give one text a line") from error
+
+
+def _lines(lines: Iterable[str], name: str) -> Iterator[str]:
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            raise UserError(f"{name} line {number}: empty; every line is a text, so remove it")
+        yield line.strip()
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split())[:100]

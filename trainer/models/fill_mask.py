@@ -1,0 +1,124 @@
+"""`python -m trainer fill-mask`: which words a masked-language model expects behind [MASK], and how it comes to them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from indexer.artifacts.store import ID_PATTERN, Store
+from indexer.errors import UserError
+from indexer.inference.masked_lm import MaskedModel
+from indexer.inference.reading import Guess, Reading
+from indexer.progress import stage
+from trainer.models.settings_reading import FillMaskSettings
+
+
+def open_masked(model: str | None, data: Path | None = None) -> MaskedModel:
+    """Open a model to read with: a published one on its graph, a directory on torch.
+
+    Args:
+        model: a directory of the Hub's format, or the id of a published model; by default the live one.
+        data: the data directory; by default ``$DOWSE_DATA``.
+
+    Raises:
+        UserError: there is no such model, or it cannot fill masks.
+    """
+    if model is None or ID_PATTERN.fullmatch(model):
+        return MaskedModel.open(Store("masked", data).resolve(model))
+    directory = Path(model)
+    if not directory.is_dir():
+        raise UserError(
+            f"--model {model}: neither a directory nor the id of a published model; "
+            "`python -m indexer list --kind masked` names those"
+        )
+    from trainer.models.reader_export import load_masked, torch_network
+
+    with stage("load the model"):
+        return MaskedModel(directory, torch_network(load_masked(directory)))
+
+
+def fill_mask(
+    texts: Iterable[str],
+    settings: FillMaskSettings,
+    *,
+    as_json: bool = False,
+    show: Callable[[str], object],
+    data: Path | None = None,
+) -> None:
+    """Show the most probable words for each mask of each text.
+
+    Raises:
+        UserError: a text has no mask or is too long, or there is no model.
+    """
+    model = open_masked(settings.model, data)
+    for text in texts:
+        reading = model.read(text)
+        if not reading.masked:
+            raise UserError(
+                f"{text[:60]!r}: no {model.mask_token} in it; write {model.mask_token} where a word is to be found"
+            )
+        guesses = model.guesses(reading, settings.top_k)
+        if as_json:
+            show(json.dumps(record(text, model, reading, guesses), ensure_ascii=False))
+        else:
+            show("\n".join(_told(text, model, reading, guesses, explain=settings.explain)))
+
+
+def record(text: str, model: MaskedModel, reading: Reading, guesses: list[Guess]) -> dict[str, object]:
+    """Return what was found as JSON has it: the text, the filled text, and for each mask its distribution's head."""
+    masks = [
+        {
+            "position": guess.position,
+            "entropy": round(guess.entropy, 4),
+            "best": [
+                {
+                    "word": each.text,
+                    "id": each.id,
+                    "probability": round(each.probability, 6),
+                    "logit": round(each.logit, 4),
+                }
+                for each in guess.best
+            ],
+        }
+        for guess in guesses
+    ]
+    return {"text": text, "filled": model.filled(reading, guesses), "masks": masks}
+
+
+def _told(text: str, model: MaskedModel, reading: Reading, guesses: list[Guess], *, explain: bool) -> list[str]:
+    lines = [text]
+    if explain:
+        lines += ["", "1. word pieces and their ids; the model does not see those marked *"]
+        lines += [
+            f"  {row:4} {'*' if row in reading.masked else ' '} {piece.id:6}  {piece.text}"
+            for row, piece in enumerate(reading.pieces)
+        ]
+        rows, columns = reading.logits.shape
+        lines += [
+            "",
+            f"2. logits: {rows} × {columns:,} numbers, one for each position and each piece of the vocabulary",
+        ]
+        lines += ["3. softmax: exp(logit) over the sum of all of a position's exp(logit); here those of the masks"]
+    for number, guess in enumerate(guesses, start=1):
+        if len(guesses) > 1 or explain:
+            lines += [
+                "",
+                f"{model.mask_token} {number}, position {guess.position}: {_entropy(guess, model.vocabulary)}",
+            ]
+        for each in guess.best:
+            logit = f"  logit {each.logit:7.3f}  id {each.id:6}" if explain else ""
+            lines.append(f"  {each.probability:6.1%}  {each.text}{logit}")
+    if explain:
+        best = ", ".join(f"{guess.best[0].id} ({guess.best[0].text})" for guess in guesses)
+        lines += ["", f"4. arg max: {best}", f"5. decoded: {model.filled(reading, guesses)}"]
+    return [*lines, ""] if explain or len(guesses) > 1 else lines
+
+
+def _entropy(guess: Guess, vocabulary: int) -> str:
+    """Say how sure the model is: its entropy, and among how many equally likely words that would be a choice."""
+    return (
+        f"entropy {guess.entropy:.2f} nats of at most {math.log(vocabulary):.2f}, "
+        f"as a choice among {math.exp(guess.entropy):,.1f} equally likely words"
+    )

@@ -1,0 +1,153 @@
+"""sentence-transformers model → ONNX: one graph from token ids to the finished vector.
+
+Pooling, Dense and Normalize modules become part of the graph, so that the service needs no code for any of them. The
+export goes through torch's TorchScript exporter with plain («eager») attention: what the other ways gave was slower or
+took six times as long to write (see DECISIONS.md).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+import transformers
+from sentence_transformers import SentenceTransformer
+
+from indexer.artifacts.manifest import EncoderContract
+from indexer.errors import UserError
+
+OPSET = 17
+
+
+def load(directory: Path) -> SentenceTransformer:
+    """Load a sentence-transformers directory (or a plain transformers one: mean pooling) for inference on the CPU.
+
+    Raises:
+        UserError: the directory holds no model that sentence-transformers can load.
+    """
+    # Their bars are for downloads and shards: noise beside our own stages.
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    # They warn of every configuration key that an older version left; nothing that an operator can act on.
+    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
+    options: dict[str, Any] = {"device": "cpu", "local_files_only": True, "trust_remote_code": False}
+    try:
+        try:
+            model = SentenceTransformer(str(directory), model_kwargs={"attn_implementation": "eager"}, **options)
+        except ValueError:  # an architecture that has only one kind of attention
+            model = SentenceTransformer(str(directory), **options)
+    except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise UserError(f"{directory}: not loadable as a sentence-transformers model ({reason})") from error
+    return model.eval()
+
+
+def encoder_contract(model: SentenceTransformer) -> EncoderContract:
+    """Read from the model's own modules and configuration what has to be done to a text.
+
+    Raises:
+        UserError: the model needs something that the graph does not hold.
+    """
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
+
+    modules = list(model)
+    poolings = [module for module in modules if isinstance(module, Pooling)]
+    if len(poolings) != 1:
+        raise UserError(f"the model has {len(poolings)} pooling modules; Dowse serves models with exactly one")
+    query, document = _prompt(model, "query"), _prompt(model, "document", "passage", "corpus")
+    if (query or document) and not poolings[0].include_prompt:
+        raise UserError("the model leaves its prompt out of the pooling; Dowse cannot serve such models")
+    mode = poolings[0].pooling_mode
+    tokenizer = model.tokenizer
+    return EncoderContract(
+        dimension=int(model.get_embedding_dimension() or 0),
+        max_tokens=_max_tokens(model),
+        pooling=mode if isinstance(mode, str) else "+".join(mode),
+        normalised=isinstance(modules[-1], Normalize),
+        query_prompt=query,
+        document_prompt=document,
+        pad_token_id=tokenizer.pad_token_id or 0,
+    )
+
+
+def _prompt(model: SentenceTransformer, *names: str) -> str:
+    """Return the first prompt of these names that the model has, else its default prompt, else nothing."""
+    for name in (*names, model.default_prompt_name or ""):
+        if prompt := model.prompts.get(name):
+            return str(prompt)
+    return ""
+
+
+def _max_tokens(model: SentenceTransformer) -> int:
+    stated = model.max_seq_length
+    room = getattr(getattr(model[0], "auto_model", None), "config", None)
+    positions = getattr(room, "max_position_embeddings", 512)
+    return int(min(stated or positions, positions))
+
+
+class _Graph(torch.nn.Module):
+    """All modules of a model as one function of its input tensors."""
+
+    def __init__(self, model: SentenceTransformer, inputs: list[str]) -> None:
+        super().__init__()
+        self.model = model
+        self.inputs = inputs
+
+    def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
+        features: dict[str, Any] = dict(zip(self.inputs, tensors, strict=True))
+        vectors: torch.Tensor = self.model(features)["sentence_embedding"]
+        return vectors
+
+
+def export_onnx(model: SentenceTransformer, path: Path) -> None:
+    """Write the model as ONNX with its weights beside it, in a file that processes map into memory and share.
+
+    The graph takes ``input_ids`` and ``attention_mask`` (and ``token_type_ids`` where the model has them), each int64 of
+    shape (batch, tokens), and gives ``sentence_embedding``, float32 of shape (batch, dimension).
+    """
+    features = model.preprocess(["a text of some length", "short"])
+    inputs: list[str] = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in features]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = path.with_suffix(".whole")
+    with quiet_export(), torch.no_grad():
+        torch.onnx.export(
+            _Graph(model, inputs).eval(),
+            tuple(features[name] for name in inputs),
+            str(whole),
+            input_names=inputs,
+            output_names=["sentence_embedding"],
+            dynamic_axes={name: {0: "batch", 1: "tokens"} for name in inputs} | {"sentence_embedding": {0: "batch"}},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    graph = onnx.load(str(whole))
+    whole.unlink()
+    onnx.save(graph, str(path), save_as_external_data=True, location=path.name + ".data", size_threshold=1024)
+
+
+def quantise(source: Path, target: Path) -> None:
+    """Write an ONNX model with 8-bit weights, one scale per channel; activations are quantised as they come."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with quiet_export():
+        quantize_dynamic(str(source), str(target), weight_type=QuantType.QInt8, per_channel=True)
+
+
+@contextmanager
+def quiet_export() -> Iterator[None]:
+    """Silence what exporters say about every export: tracer and deprecation warnings, hints to pre-process."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.setLevel(level)

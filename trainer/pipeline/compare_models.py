@@ -1,0 +1,68 @@
+"""Compare two published models on a corpus, without learning anything.
+
+python -m trainer evaluate data/corpus.parquet --qrels labels/qrels.parquet
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from indexer.artifacts.manifest import describe_input, fingerprint
+from indexer.artifacts.store import Store, data_dir
+from indexer.build.build import build
+from indexer.errors import UserError
+from indexer.index.index import Index
+from indexer.options import BuildSettings
+from trainer.adapter.distillation import all_passages
+from trainer.data.labels import label_files
+from trainer.evaluate.report import Report, write_report
+from trainer.pipeline.dataset import gather
+from trainer.pipeline.exam import examine, published
+from trainer.pipeline.summary import make_report
+from trainer.pipeline.tuning import Climbed, Record
+from trainer.pipeline.workspace import Workshop
+from trainer.training.settings import EvaluateSettings, RunSettings
+
+CORPUS = {"query", "id_column", "text_column", "title_column", "limit", "skip_bad_rows", "language"}
+
+
+def evaluate(source: str, settings: EvaluateSettings, data: Path | None = None) -> tuple[Report, Path]:
+    """Measure a published model against another one and write the report; return it and its directory.
+
+    Args:
+        source: the corpus, as for `indexer.build.build.build`.
+        settings: see `EvaluateSettings`.
+        data: the data directory; by default ``$DOWSE_DATA``.
+
+    Raises:
+        UserError: there is no model to compare with, or the corpus or the labels are refused.
+    """
+    data = data or data_dir()
+    models = Store("model", data)
+    model = models.resolve(settings.model).name
+    against = settings.against or models.manifest(model).config.get("tuned_from")
+    if not against:
+        raise UserError(
+            f"model {model} was not tuned from another one; say with --against which one to compare it with"
+        )
+    corpus = settings.model_dump(include=CORPUS)
+    built = build(source, BuildSettings(model=models.path(against).name, **corpus), data, live=False).manifest
+    index = Index.open(Store("index", data).path(built.id))
+    asked = RunSettings(**corpus, qrels=settings.qrels, queries=settings.queries, seed=settings.seed)
+    labels = [describe_input(path, path.name) for path in label_files(settings.qrels, settings.queries)]
+    recipe = asked.model_dump(mode="json", exclude={"qrels", "queries"}) | {"learn": False}
+    key = fingerprint("model", {"model": against}, [*built.inputs, *labels], recipe)
+    with Workshop(data / "training", key) as workshop, TemporaryDirectory(dir=workshop.folder, prefix=".pool-") as pool:
+        with workshop.stage("questions"):
+            material = gather(source, index, asked, workshop, model=models.path(against), pool=Path(pool), learn=False)
+        with workshop.stage("exam"):
+            exam = examine(index, material, published(models, model, index), settings.seed)
+        nothing = Climbed(None, all_passages(index), None, Record(kept=False, score=0, rungs=[], losses=[], points=[]))
+        report = make_report(
+            source, index, models.manifest(against), climbed=nothing, exam=exam,
+            config=settings.model_dump(mode="json"), seconds=workshop.seconds,
+        )  # fmt: skip
+    out = settings.out or data / "training" / "report"
+    write_report(report, out)
+    return report, out

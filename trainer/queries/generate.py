@@ -1,0 +1,107 @@
+"""Queries for every row of the training frame: by a language model, or taken from the texts where there is none.
+
+    python -m trainer queries --llm http://localhost:11434/v1 --llm-model llama3
+    python -m trainer queries
+
+What a model answers is journalled row by row beside the output. A second start asks only about rows that have no answer;
+the frame is written when all have one. The summary accounts for every row and every query that was dropped.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from indexer.errors import UserError
+from indexer.index.languages import detect_language
+from indexer.progress import Bar
+from trainer.data.frame import FrameRow, Pairs, choose_rows, fill_frame, read_rows
+from trainer.queries.llm.ask import Asked, Plan
+from trainer.queries.llm.journal import Entry
+from trainer.queries.llm.parse import outcome
+from trainer.queries.summary import Summary
+from trainer.training.settings import QueriesSettings
+
+SAMPLE = 400
+"""Texts, spread over the frame, by which its language is told."""
+
+
+def generate(frame: Path, settings: QueriesSettings, out: Path | None = None) -> Summary:
+    """Fill the query columns of a frame and return the summary; both are written beside each other.
+
+    Args:
+        frame: Parquet with id, document, title and text.
+        settings: who is asked and for what; where they name no model, the queries are taken from the texts.
+        out: the filled frame, by default ``queries.parquet`` beside the frame; ``*.journal.jsonl`` and
+            ``*.summary.json`` have the same name.
+
+    Raises:
+        UserError: the frame is unsound, the model cannot be reached, or rows are left without an answer: then the
+            summary and the journal are there, the filled frame is not, and another call goes on.
+    """
+    started = time.monotonic()
+    out = out or frame.with_name("queries.parquet")
+    served = bool(settings.llm or settings.llm_model)
+    if served and settings.llm_path:
+        raise UserError("--llm-path: a model is named by --llm or --llm-model too; give one of them")
+    if settings.llm_path and not (Path(settings.llm_path) / "config.json").is_file():
+        raise UserError(
+            f"--llm-path {settings.llm_path}: no config.json there; give a directory in transformers' format"
+        )
+    chosen = choose_rows(frame, settings.limit_documents, settings.seed)
+    plan = Plan(frame, out, chosen, _check(frame, len(chosen)))
+    summary = Summary(source="extracts", rows=len(chosen), chosen=int(chosen.sum()))
+    if not served and not settings.llm_path:
+        _extract(plan, settings, summary)
+        summary.report(out, started)
+        return summary
+    asked = Asked(plan, settings, summary)
+    try:
+        asked.run()
+    except KeyboardInterrupt:
+        summary.report(out, started)
+        raise
+    summary.report(out, started)
+    asked.refuse_missing()
+    return summary
+
+
+def _extract(plan: Plan, settings: QueriesSettings, summary: Summary) -> None:
+    """Fill the frame with queries that are taken from the texts."""
+    from trainer.queries.extract import extract
+
+    def fill(rows: list[FrameRow]) -> list[Pairs]:
+        wanted = [row for row in rows if plan.chosen[row.number]]
+        titles, texts = [row.title for row in wanted], [row.text for row in wanted]
+        found = iter(extract(titles, texts, settings.count, plan.language, settings.seed))
+        pairs = [next(found) if plan.chosen[row.number] else [] for row in rows]
+        for row, queries in zip(rows, pairs, strict=True):
+            if plan.chosen[row.number]:
+                what = outcome(len(queries), settings.count)
+                summary.count(Entry(row.id, "", what, [list(pair) for pair in queries]))
+        summary.asked += len(wanted)
+        bar.advance(len(wanted))
+        return pairs
+
+    with Bar("queries", summary.chosen, "rows") as bar:
+        fill_frame(plan.frame, plan.out, fill)
+
+
+def _check(frame: Path, rows: int) -> str:
+    """Check that all rows can be used and return the language of most texts.
+
+    Raises:
+        UserError: an id is there twice, or a row lacks what it needs.
+    """
+    seen: set[str] = set()
+    sample: list[str] = []
+    every = max(1, rows // SAMPLE)
+    for row in read_rows(frame):
+        if row.id in seen:
+            raise UserError(f"{frame} row {row.number + 1}: id {row.id!r} is there twice; correct the frame")
+        seen.add(row.id)
+        if row.number % every == 0:
+            sample.append(row.text)
+    if not seen:
+        raise UserError(f"{frame}: holds no rows; give a frame with at least one")
+    return detect_language(sample)

@@ -1,0 +1,183 @@
+"""Asking a language model about the rows of a frame: from the journal so far to a journal that has every answer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from indexer.errors import UserError
+from indexer.progress import Bar, say
+from trainer.data.frame import FrameRow, Mask, Pairs, fill_frame, read_rows
+from trainer.queries.llm.endpoint import Endpoint, GaveUp, Reply
+from trainer.queries.llm.journal import AnswerJournal, Entry
+from trainer.queries.llm.parse import Answer
+from trainer.queries.llm.prompts import Asking, Task, read_examples
+from trainer.queries.summary import Summary
+from trainer.training.settings import QueriesSettings
+
+AGAIN = {"failed", "refused"}
+"""Outcomes that an earlier run had and that are tried again."""
+
+
+class Model(Protocol):
+    """A language model, wherever it runs."""
+
+    name: str
+
+    def ask_all(self, tasks: Iterator[Task], done: Callable[[Task, Reply], None]) -> None:
+        """Ask about every task and hand over each reply as it comes."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """From which frame to which, for which rows, in which language."""
+
+    frame: Path
+    out: Path
+    chosen: Mask
+    language: str
+
+
+class Asked:
+    """One run that asks a language model, from the journal so far to the filled frame."""
+
+    def __init__(self, plan: Plan, settings: QueriesSettings, summary: Summary) -> None:
+        self._plan = plan
+        self._settings, self._summary = settings, summary
+        examples = read_examples(Path(settings.examples)) if settings.examples else ()
+        self._asking = Asking(settings.count, tuple(settings.kinds.split(",")), examples, settings.seed)
+        self._recipe = _recipe(settings, self._asking)
+        self._endpoint = (
+            None if settings.llm_path else Endpoint(settings)
+        )  # a wrong URL is found before anything is read
+        self._path = plan.out.with_suffix(".journal.jsonl")
+        self._error: str | None = None
+        summary.source = self._endpoint.name if self._endpoint else Path(settings.llm_path or "").resolve().name
+
+    def run(self) -> None:
+        """Ask about what the journal does not have, and fill the frame if nothing is missing then."""
+        with AnswerJournal(self._path, fresh=self._settings.force) as journal:
+            todo = self._resume(journal)
+            self._summary.unasked = int(todo.sum())
+            if todo.any():
+                self._ask(journal, todo)
+            if not self._blocked():
+                self._fill(journal)
+
+    def refuse_missing(self) -> None:
+        """Raise a `UserError` where the frame was not written."""
+        if not self._blocked():
+            return
+        remedy = f"the others are kept in {self._path}, and the same command goes on from there"
+        if self._summary.queries:
+            remedy += ", or with --allow-missing writes the frame without them"
+        raise UserError(
+            f"{self._error or f'{self._summary.source}: no answer held a query'}; {self._missing():,} of "
+            f"{self._summary.chosen:,} rows are without an answer; {remedy}"
+        )
+
+    def _missing(self) -> int:
+        return self._summary.failed + self._summary.unasked + self._summary.refused
+
+    def _blocked(self) -> bool:
+        if not self._summary.queries:
+            return True
+        return bool(self._summary.failed or self._summary.unasked) and not self._settings.allow_missing
+
+    def _resume(self, journal: AnswerJournal) -> Mask:
+        """Account for the rows that the journal answers, and return which are left to ask about."""
+        todo = np.zeros_like(self._plan.chosen)
+        rows = read_rows(self._plan.frame, self._plan.chosen)
+        for row in _counted("journal", self._summary.chosen, rows) if len(journal) else rows:
+            entry = journal.get(row.id)
+            same = entry is not None and entry.key == self._key(row)
+            if entry and same and entry.outcome not in AGAIN:
+                self._summary.count(entry)
+                self._summary.resumed += 1
+                continue
+            todo[row.number] = True
+            if entry:
+                journal.forget(row.id)
+                self._summary.again += same
+                self._summary.stale += not same
+        if self._summary.stale:
+            say(f"{self._path}: {self._summary.stale:,} answers are to other texts or settings and are asked for again")
+        return todo
+
+    def _ask(self, journal: AnswerJournal, todo: Mask) -> None:
+        keys: dict[str, str] = {}  # of the rows in flight
+
+        def tasks() -> Iterator[Task]:
+            for row in read_rows(self._plan.frame, todo):
+                keys[row.id] = self._key(row)
+                yield self._asking.task(row.id, row.title, row.text, self._plan.language)
+
+        def done(task: Task, reply: Reply) -> None:
+            queries, dropped = reply.answer or Answer([], Counter())
+            entry = Entry(
+                id=task.id,
+                key=keys.pop(task.id),
+                outcome=reply.outcome,
+                queries=[list(pair) for pair in queries],
+                dropped=dict(dropped),
+                raw=list(reply.raw),
+                attempts=reply.attempts,
+                error=reply.error,
+            )
+            journal.add(entry)
+            self._summary.count(entry)
+            self._summary.asked += 1
+            self._summary.unasked -= 1
+            self._error = f"{self._summary.source}: {reply.error}" if reply.error else self._error
+            bar.advance(1)
+
+        model = self._endpoint or _local_model(self._settings)
+        with Bar("queries", int(todo.sum()), "rows") as bar:
+            try:
+                model.ask_all(tasks(), done)
+            except GaveUp as error:
+                self._error = str(error)
+        self._summary.source = model.name
+
+    def _key(self, row: FrameRow) -> str:
+        return hashlib.sha256(json.dumps([self._recipe, row.title, row.text]).encode()).hexdigest()
+
+    def _fill(self, journal: AnswerJournal) -> None:
+        def pairs(rows: list[FrameRow]) -> list[Pairs]:
+            bar.advance(len(rows))
+            return [self._pairs(journal, row) for row in rows]
+
+        with Bar("write", self._summary.rows, "rows") as bar:
+            fill_frame(self._plan.frame, self._plan.out, pairs)
+
+    def _pairs(self, journal: AnswerJournal, row: FrameRow) -> Pairs:
+        entry = journal.get(row.id) if self._plan.chosen[row.number] else None
+        return [(kind, query) for kind, query in entry.queries] if entry else []
+
+
+def _recipe(settings: QueriesSettings, asking: Asking) -> str:
+    """Return a digest of what decides the answers but the rows. Where the model runs, and how fast, is not in it."""
+    model = Path(settings.llm_path).resolve().name if settings.llm_path else settings.llm_model or None
+    parts = ["local" if settings.llm_path else "endpoint", model, settings.temperature, settings.max_tokens]
+    return hashlib.sha256(json.dumps([*parts, asking.wording()]).encode()).hexdigest()
+
+
+def _local_model(settings: QueriesSettings) -> Model:
+    from trainer.queries.llm.local import LocalModel
+
+    return LocalModel(settings)
+
+
+def _counted(name: str, total: int, rows: Iterator[FrameRow]) -> Iterator[FrameRow]:
+    """Yield ``rows`` under a progress bar."""
+    with Bar(name, total, "rows") as bar:
+        for row in rows:
+            yield row
+            bar.advance(1)

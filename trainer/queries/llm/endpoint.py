@@ -1,0 +1,269 @@
+"""A client for OpenAI-compatible endpoints: Ollama, vLLM, llama.cpp, `transformers serve` and hosted ones.
+
+Bounded concurrency, a time-out for each answer, retries with exponential back-off and jitter that honour Retry-After, and
+the strictest `response_format` that the endpoint takes. An endpoint that has gone is given up, not asked to the last row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+
+from indexer.errors import UserError
+from indexer.progress import say
+from trainer.queries.llm.openai_api import (
+    Fault,
+    address,
+    content,
+    model_names,
+    ollama_address,
+    response_format,
+    retry_after,
+)
+from trainer.queries.llm.parse import Answer, Outcome, outcome, read
+from trainer.queries.llm.prompts import Task
+from trainer.training.settings import QueriesSettings
+
+KEY_VARIABLE = "DOWSE_LLM_KEY"
+CONNECT_SECONDS, POLL_SECONDS = 10.0, 1.0
+FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
+ANSWERS = 2
+"""An answer without a single query is asked for once more."""
+LOST = 3
+"""Rows without an answer, one after the other, after which the endpoint counts as gone."""
+FORMATS = ("json_schema", "json_object", "lines")
+_ABOUT_FORMAT = re.compile(r"response_format|json_schema|json_object|schema|grammar|structured|guided", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came of asking about one row: the raw answers, the queries of the last one, how often it was asked."""
+
+    outcome: Outcome
+    answer: Answer | None = None
+    raw: tuple[str, ...] = ()
+    attempts: int = 1
+    error: str | None = None
+
+
+class GaveUp(Exception):  # noqa: N818 - the end of a run, with its rows so far, not a defect
+    """The endpoint is gone or refuses everything; the message names it and what it said."""
+
+
+class _Refusal(Exception):  # noqa: N818 - caught below
+    """The server will not answer this request however often it is sent."""
+
+
+class _Mistake(Exception):  # noqa: N818 - caught below
+    """No request at all will be answered like this; the message ends with the remedy."""
+
+
+class Endpoint:
+    """A language model behind an URL."""
+
+    def __init__(self, settings: QueriesSettings) -> None:
+        self._settings = settings
+        self._base, self._auth, self._secrets = address(settings.llm or ollama_address())
+        self._key = os.environ.get(KEY_VARIABLE) or None
+        if self._key:
+            self._secrets.append(self._key)
+        self._model = settings.llm_model or None
+        self._format = 0
+        self._paused_until = 0.0
+        self._lost = 0
+        self._answered = False
+        self._gone = asyncio.Event()
+        self._reason = ""
+
+    @property
+    def name(self) -> str:
+        """The model and where it is asked, without credentials."""
+        return f"{self._model or 'the model'} at {self._base}"
+
+    def ask_all(self, tasks: Iterator[Task], done: Callable[[Task, Reply], None]) -> None:
+        """Ask about every task and hand over each reply as it comes, in the order of arrival.
+
+        Tasks are taken from the iterator as they are needed: no more than ``concurrency`` are in memory.
+
+        Raises:
+            UserError: the endpoint cannot be reached at all.
+            GaveUp: it is gone, or refuses every request; what was handed over before holds, answers that were under way
+                are waited for.
+        """
+        try:
+            asyncio.run(self._ask_all(tasks, done))
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
+
+    async def _ask_all(self, tasks: Iterator[Task], done: Callable[[Task, Reply], None]) -> None:
+        limits = httpx2.Limits(max_connections=self._settings.concurrency)
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        async with httpx2.AsyncClient(
+            auth=None if self._key else self._auth, headers=headers, timeout=None, limits=limits
+        ) as client:
+            await self._find_model(client)
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._settings.concurrency):
+                    group.create_task(self._work(client, tasks, done))
+        if self._gone.is_set():
+            raise GaveUp(f"--llm {self._base}: {self._reason}")
+
+    async def _work(
+        self, client: httpx2.AsyncClient, tasks: Iterator[Task], done: Callable[[Task, Reply], None]
+    ) -> None:
+        while not self._gone.is_set() and (task := next(tasks, None)):
+            reply = await self._reply(client, task)
+            if reply is None:
+                return
+            done(task, reply)
+            if reply.outcome not in {"failed", "refused"}:
+                self._answered, self._lost = True, 0
+                continue
+            self._lost += 1
+            if self._lost >= LOST and (reply.outcome == "failed" or not self._answered):
+                self._give_up(reply.error or "")
+
+    def _give_up(self, reason: str) -> None:
+        """Begin no other row and try none again; answers that are under way still count."""
+        self._reason = self._reason or reason
+        self._gone.set()
+
+    async def _reply(self, client: httpx2.AsyncClient, task: Task) -> Reply | None:
+        """Return what came of a task; nothing where no request of this kind can be answered."""
+        raw: list[str] = []
+        faults = 0
+        while True:
+            attempts = len(raw) + faults + 1
+            try:
+                text = await self._completion(client, task, self._settings.seed + len(raw))
+            except _Refusal as refusal:
+                return Reply("refused", raw=tuple(raw), attempts=attempts, error=str(refusal))
+            except _Mistake as mistake:
+                self._give_up(str(mistake))
+                return None
+            except Fault as fault:
+                faults += 1
+                if faults > self._settings.retries or self._gone.is_set():
+                    return Reply("failed", raw=tuple(raw), attempts=attempts, error=str(fault))
+                await self._back_off(fault, faults)
+            else:
+                raw.append(text)
+                answer = read(text, task.slots, task.text)
+                if answer.queries or len(raw) == ANSWERS:
+                    return Reply(outcome(len(answer.queries), len(task.slots)), answer, tuple(raw), attempts)
+
+    async def _completion(self, client: httpx2.AsyncClient, task: Task, seed: int) -> str:
+        """Return the text of one answer, in the strictest format that the endpoint takes.
+
+        Raises:
+            Fault: no answer; another try may get one.
+            _Refusal: the request is refused.
+            _Mistake: the address, the key or the name of the model is wrong.
+        """
+        while True:
+            chosen = self._format
+            body = {
+                "model": self._model,
+                "messages": task.messages("lines" if FORMATS[chosen] == "lines" else "json"),
+                "temperature": self._settings.temperature,
+                "max_tokens": self._settings.max_tokens,
+                "seed": seed,
+                **response_format(FORMATS[chosen], task),
+            }
+            await self._pause(self._paused_until - time.monotonic())
+            response = await self._send(client, "POST", "/chat/completions", self._settings.timeout, body)
+            status = response.status_code
+            if status == 200:
+                return content(response)
+            said = self._safe(response.text)
+            if status in {401, 403}:
+                raise _Mistake(f"{status}, {said}; put the right key into {KEY_VARIABLE}")
+            if status == 404:
+                raise _Mistake(f"404, {said}; correct the address or --llm-model {self._model}")
+            if status in {408, 425, 429} or status >= 500:
+                raise Fault(f"{status}, {said}", retry_after(response.headers.get("Retry-After")))
+            if chosen + 1 < len(FORMATS) and _ABOUT_FORMAT.search(response.text):
+                if chosen == self._format:  # and no other request has found out meanwhile
+                    self._format += 1
+                    say(f"{self._base} takes no {FORMATS[chosen]}: asking for {FORMATS[chosen + 1]}")
+                continue
+            raise _Refusal(f"{status}, {said}")
+
+    async def _send(
+        self, client: httpx2.AsyncClient, method: str, path: str, seconds: float, body: Any = None
+    ) -> httpx2.Response:
+        try:
+            async with asyncio.timeout(seconds):
+                return await client.request(method, self._base + path, json=body)
+        except TimeoutError as error:
+            raise Fault(f"no answer within {seconds:g} s") from error
+        except httpx2.ConnectError as error:
+            raise Fault(f"no connection ({self._safe(str(error) or type(error).__name__)})") from error
+        except httpx2.HTTPError as error:
+            raise Fault(f"connection lost ({self._safe(str(error) or type(error).__name__)})") from error
+
+    async def _back_off(self, fault: Fault, faults: int) -> None:
+        if fault.wait is not None:  # it is the server's wish, and meant for all requests
+            self._paused_until = max(self._paused_until, time.monotonic() + fault.wait)
+            return
+        wait = min(FIRST_WAIT * 2 ** (faults - 1), LONGEST_WAIT)
+        await self._pause(wait * random.uniform(0.5, 1.0))  # noqa: S311 - so that waiting requests part
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not beyond the end of the run."""
+        if seconds > 0:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._gone.wait(), seconds)
+
+    async def _find_model(self, client: httpx2.AsyncClient) -> None:
+        """Wait until the endpoint is up and, where there is a wait, lists the model; take its only one by default."""
+        until = time.monotonic() + self._settings.llm_wait
+        waiting = False
+        while True:
+            served: list[str] = []
+            reason = ""
+            try:
+                response = await self._send(client, "GET", "/models", CONNECT_SECONDS)
+                if response.status_code in {401, 403}:
+                    raise UserError(
+                        f"--llm {self._base}: {response.status_code}, {self._safe(response.text)}; "
+                        f"put the right key into {KEY_VARIABLE}"
+                    )
+                served = model_names(response)
+            except Fault as fault:
+                reason = str(fault)
+            names = {name for each in served for name in (each, each.partition(":")[0])}  # llama3:latest is llama3
+            ready = self._model in names if self._model else bool(names)
+            if ready or time.monotonic() >= until:
+                break
+            if not waiting:
+                say(f"waiting up to {self._settings.llm_wait:g} s for {self.name} …")
+                waiting = True
+            await asyncio.sleep(min(POLL_SECONDS, max(until - time.monotonic(), 0)))
+        if reason:
+            raise UserError(
+                f"--llm {self._base}: {reason}; start the server, correct the address, or leave --llm out "
+                "for queries taken from the texts"
+            )
+        if not self._model:
+            if len(served) != 1:
+                raise UserError(
+                    f"--llm {self._base}: serves {', '.join(served[:5]) or 'no model that it names'}; "
+                    "choose one with --llm-model"
+                )
+            self._model = served[0]
+
+    def _safe(self, text: str) -> str:
+        """Return the beginning of what a server or a library said, on one line and without credentials."""
+        for secret in self._secrets:
+            text = text.replace(secret, "…")
+        return " ".join(text.split())[:200] or "no reason given"

@@ -1,0 +1,89 @@
+"""The OpenAI protocol as far as queries need it: addresses, what is asked of a format, and what is in a response."""
+
+from __future__ import annotations
+
+import math
+import os
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import httpx2
+
+from indexer.errors import UserError
+from trainer.queries.llm.prompts import Task
+
+LONGEST_RETRY_AFTER = 600.0
+
+
+class Fault(Exception):  # noqa: N818 - the client tries again
+    """No answer this time; ``wait`` is how long the server asks to be left alone."""
+
+    def __init__(self, reason: str, wait: float | None = None) -> None:
+        super().__init__(reason)
+        self.wait = wait
+
+
+def address(url: str) -> tuple[str, tuple[str, str] | None, list[str]]:
+    """Return the base URL without credentials, the credentials, and what must never be shown."""
+    try:
+        parsed = httpx2.URL(url)
+        sound = parsed.scheme in {"http", "https"} and bool(parsed.host)
+    except httpx2.InvalidURL:
+        sound = False
+    if not sound:  # the text itself is not repeated: it may hold a password
+        raise UserError("--llm: no http or https URL; give one such as http://localhost:11434/v1")
+    path = parsed.path.rstrip("/") or "/v1"
+    base = str(parsed.copy_with(username=None, password=None, userinfo=b"", path=path, query=None, fragment=None))
+    login = (parsed.username, parsed.password) if parsed.username or parsed.password else None
+    return base.rstrip("/"), login, [secret for secret in (parsed.password, parsed.userinfo.decode()) if secret]
+
+
+def ollama_address() -> str:
+    """Return the base URL of Ollama: on this machine, or where its own variable OLLAMA_HOST says."""
+    host = os.environ.get("OLLAMA_HOST") or "localhost"
+    url = httpx2.URL(host if "://" in host else f"http://{host}")
+    if url.host == "0.0.0.0":  # noqa: S104 - where a server listens is not where it is asked
+        url = url.copy_with(host="localhost")
+    return str(url if url.port or url.scheme == "https" else url.copy_with(port=11434)).rstrip("/") + "/v1"
+
+
+def response_format(name: str, task: Task) -> dict[str, Any]:
+    """Return the part of a request that holds the answer to a schema, to any JSON, or to nothing."""
+    if name == "json_schema":
+        schema = {"name": "queries", "strict": True, "schema": task.schema()}
+        return {"response_format": {"type": "json_schema", "json_schema": schema}}
+    return {"response_format": {"type": "json_object"}} if name == "json_object" else {}
+
+
+def content(response: httpx2.Response) -> str:
+    """Return the text of a chat completion; raise `Fault` where the body is none."""
+    try:
+        content = response.json()["choices"][0]["message"]["content"]
+    except (ValueError, LookupError, TypeError) as error:
+        raise Fault("the answer is no chat completion") from error
+    if isinstance(content, list):
+        content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
+    return content if isinstance(content, str) else ""
+
+
+def model_names(response: httpx2.Response) -> list[str]:
+    """Return the names of the models in a list of them; nothing where it is no such list."""
+    try:
+        return [str(model["id"]) for model in response.json()["data"]]
+    except (ValueError, LookupError, TypeError):
+        return []
+
+
+def retry_after(value: str | None) -> float | None:
+    """Return the seconds that a Retry-After header asks for, given as a number or a date."""
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError):
+            return None
+    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER) if math.isfinite(seconds) else None

@@ -1,0 +1,67 @@
+"""The summary of `queries`: what became of every row, and of everything that was no query."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from indexer.progress import clock, say
+from trainer.files import whole
+from trainer.queries.llm.journal import Entry
+
+
+class Summary(BaseModel):
+    """What became of the rows of a frame. ``chosen`` is the sum of the outcomes, and of asked, resumed and unasked."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    source: str = Field(description="who wrote the queries: a model and where it ran, or `extracts`")
+    rows: int = Field(default=0, description="rows of the frame")
+    chosen: int = Field(default=0, description="rows that were to get queries: all, but for --limit-documents")
+    asked: int = Field(default=0, description="rows that were asked about in this run")
+    resumed: int = Field(default=0, description="rows whose answer an earlier run had journalled")
+    unasked: int = Field(default=0, description="rows that were not asked about, because the endpoint was given up")
+    again: int = Field(
+        default=0, description="rows among those asked that had failed or been refused in an earlier run"
+    )
+    stale: int = Field(default=0, description="rows whose answer in the journal is to another text or other settings")
+    complete: int = Field(default=0, description="rows with as many queries as were asked for")
+    underfilled: int = Field(default=0, description="rows with fewer")
+    empty: int = Field(default=0, description="rows whose answers held no query")
+    refused: int = Field(default=0, description="rows that the model does not take, such as one too long for it")
+    failed: int = Field(default=0, description="rows without an answer after all retries")
+    queries: int = Field(default=0, description="queries that were kept")
+    kinds: dict[str, int] = Field(default={}, description="queries that were kept, by kind")
+    dropped: dict[str, int] = Field(default={}, description="what was not kept, by reason")
+    attempts: int = Field(default=0, description="requests behind these answers, retries included")
+    seconds: float = Field(default=0, description="time that this run took")
+
+    def count(self, entry: Entry) -> None:
+        """Account for one row."""
+        setattr(self, entry.outcome, getattr(self, entry.outcome) + 1)
+        self.queries += len(entry.queries)
+        self.kinds = dict(Counter(self.kinds) + Counter(kind for kind, _ in entry.queries))
+        self.dropped = dict(Counter(self.dropped) + Counter(entry.dropped))
+        self.attempts += entry.attempts
+
+    def lines(self) -> str:
+        """Return the summary in a few words for people."""
+        words = [f"{self.queries:,} queries for {self.chosen:,} rows from {self.source}"]
+        words += [
+            f"{getattr(self, name):,} {name}"
+            for name in ("complete", "underfilled", "empty", "refused", "failed", "unasked", "resumed")
+            if getattr(self, name)
+        ]
+        if self.dropped:
+            words.append("dropped " + ", ".join(f"{number:,} {reason}" for reason, number in self.dropped.items()))
+        return "; ".join(words) + f"; {clock(self.seconds)}"
+
+    def report(self, out: Path, started: float) -> None:
+        """Say the summary and write it beside ``out``; ``started`` is when the run began, by the monotonic clock."""
+        self.seconds = round(time.monotonic() - started, 3)
+        say(self.lines())
+        with whole(out.with_suffix(".summary.json")) as part:
+            part.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")

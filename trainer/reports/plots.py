@@ -1,0 +1,184 @@
+"""The plots of a report: figures with intervals, change per query, separation of scores, loss and dev curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from trainer.evaluate.metrics import MEASURES
+from trainer.evaluate.report import SYSTEMS, Curves, Leg, Report, Separation, Which
+from trainer.reports.svg import COLOURS, drawing, figure, inline
+
+MOST_BARS = 400
+"""Queries drawn one by one; of more, evenly spaced ones are drawn, which have the same shape."""
+
+LOOKS = {"base": ("base", "o"), "tuned": ("tuned", "D"), "BM25": ("words", "s")}
+"""First word of a system's name → role of its colour, and its marker, so that colour is never the only sign."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A plot as the page shows it; what its caption leaves out is in the description for who cannot see it."""
+
+    title: str
+    caption: str
+    svg: str
+
+
+def short(value: float) -> str:
+    """Format a measure as the field's tables do: ``.291``, ``1.000``, ``−.006``."""
+    text = f"{abs(value):.3f}".removeprefix("0")
+    return ("−" if value < 0 and text != ".000" else "") + text
+
+
+def tick(value: float, _: object = None) -> str:
+    """Format a number on an axis: as few decimals as it needs, without the leading zero."""
+    text = f"{abs(value):.3f}".rstrip("0").rstrip(".").removeprefix("0") or "0"
+    return ("−" if value < 0 and text != "0" else "") + text
+
+
+def plots(report: Report) -> list[Plot]:
+    """Return the plots for which the report has data, in the order in which the page shows them."""
+    drawn = [measure_plot(report, name) for name in MEASURES]
+    if report.curves.dev:
+        drawn.append(dev_plot(report.curves))
+    drawn += [change_plot(values, leg) for leg, values in report.changes.items() if values]
+    names: dict[Which, str] = {"base": report.base.name, "tuned": report.tuned.name}
+    drawn += [separation_plot(report.separation, which, names[which]) for which in report.separation]
+    if report.curves.loss:
+        drawn.append(loss_plot(report.curves))
+    return drawn
+
+
+def measure_plot(report: Report, measure: str) -> Plot:
+    """Draw mean and interval of every system in one measure, over the queries that decide."""
+    group = report.deciding
+    systems = [name for name in SYSTEMS if name in group.systems]
+    name = measure.lower().replace("@", "-at-")
+    with drawing(name):
+        drawn, axes = _axes()
+        for place, system in enumerate(systems):
+            summary = group.systems[system][measure]
+            role, marker = LOOKS[system.partition(" ")[0]]
+            spread = [[summary.mean - summary.low], [summary.high - summary.mean]]
+            axes.errorbar(
+                summary.mean, -place, xerr=spread, fmt=marker, color=COLOURS[role], capsize=3, markersize=6, lw=1.6
+            )
+            axes.annotate(
+                short(summary.mean), (summary.mean, -place), (0, 6), textcoords="offset points", ha="center", fontsize=9
+            )
+        axes.set_yticks([-place for place in range(len(systems))], systems)
+        axes.set_ylim(0.6 - len(systems), 0.7)
+        axes.set_xlabel(measure)
+        axes.xaxis.set_major_formatter(FuncFormatter(tick))
+        axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10], min_n_ticks=2))
+        axes.grid(axis="x")
+        axes.tick_params(axis="y", length=0)
+        means = ", ".join(f"{system} {short(group.systems[system][measure].mean)}" for system in systems)
+        caption = f"Mean and 95 % interval over the {group.queries:,} queries that decide"
+        return _plot(drawn, name, measure, caption, means)
+
+
+def change_plot(changes: Sequence[float], leg: Leg) -> Plot:
+    """Draw how much every query gained or lost in nDCG@10, sorted."""
+    values = np.sort(np.asarray(changes))[::-1]
+    gained, lost = int((values > 0).sum()), int((values < 0).sum())
+    name = f"change-{leg}"
+    with drawing(name):
+        drawn, axes = _axes()
+        shown = values[np.linspace(0, len(values) - 1, min(len(values), MOST_BARS)).round().astype(int)]
+        places = np.linspace(0, len(values), len(shown) + 1)
+        for role, part in (("tuned", shown.clip(min=0)), ("base", shown.clip(max=0))):
+            axes.stairs(part, places, fill=True, color=COLOURS[role])
+        axes.axhline(0, color=COLOURS["soft"], lw=0.8)
+        axes.set_xlabel("queries, sorted by change")
+        axes.set_ylabel(f"change of {leg} nDCG@10")
+        axes.yaxis.set_major_formatter(FuncFormatter(tick))
+        axes.set_xlim(0, len(values))
+        axes.grid(axis="y")
+        same = len(values) - gained - lost
+        caption = f"{gained:,} of {len(values):,} queries gained, {lost:,} lost, {same:,} stayed as they were"
+        return _plot(drawn, name, f"Change per query, {leg}", caption)
+
+
+def separation_plot(histograms: Mapping[Which, Separation], which: Which, label: str) -> Plot:
+    """Draw how far the scores of relevant documents lie from those of the best irrelevant ones, for one model."""
+    own = histograms[which]
+    edges = np.asarray(own.edges)
+    centres = (edges[1:] + edges[:-1]) / 2
+    shares = {
+        kind: np.asarray(getattr(own, kind)) / max(sum(getattr(own, kind)), 1) for kind in ("relevant", "irrelevant")
+    }
+    name = f"separation-{which}"
+    with drawing(name):
+        drawn, axes = _axes()
+        axes.stairs(shares["irrelevant"], edges, fill=True, color=COLOURS["words"], alpha=0.45, label="best irrelevant")
+        axes.stairs(shares["relevant"], edges, color=COLOURS["tuned"], lw=2, label="relevant")
+        axes.set_xlim(  # the same for both models, so that they can be compared by eye
+            min(each.edges[0] for each in histograms.values()), max(each.edges[-1] for each in histograms.values())
+        )
+        axes.set_xlabel("cosine of query and document")
+        axes.set_ylabel("share of documents")
+        axes.xaxis.set_major_formatter(FuncFormatter(tick))
+        drawn.legend(loc="outside upper left", ncols=2, borderpad=0)
+        axes.yaxis.set_major_formatter(FuncFormatter(tick))
+        means = {kind: float(share @ centres) for kind, share in shares.items()}
+        caption = (
+            f"{label}: mean cosine of relevant documents {short(means['relevant'])}, "
+            f"of each query's best irrelevant one {short(means['irrelevant'])}"
+        )
+        return _plot(drawn, name, f"Separation of scores, {which}", caption)
+
+
+def loss_plot(curves: Curves) -> Plot:
+    """Draw the training loss over the steps."""
+    points = curves.loss
+    with drawing("loss"):
+        drawn, axes = _axes()
+        axes.plot([point.step for point in points], [point.loss for point in points], color=COLOURS["tuned"], lw=1.6)
+        axes.set_xlabel("step")
+        axes.set_ylabel("training loss")
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.grid(axis="y")
+        first, last = points[0], points[-1]
+        caption = f"{first.loss:.3f} at step {first.step:,}, {last.loss:.3f} at step {last.step:,}"
+        return _plot(drawn, "loss", "Training loss", caption)
+
+
+def dev_plot(curves: Curves) -> Plot:
+    """Draw the dev split's measure after every step or rung at which it was taken."""
+    points = curves.dev
+    places = list(range(len(points)))
+    with drawing("dev"):
+        drawn, axes = _axes()
+        axes.plot(places, [point.value for point in points], "D-", color=COLOURS["tuned"], markersize=5, lw=1.6)
+        every = -(-len(points) // 6)
+        axes.set_xticks(places[::every], [_label(point.at) for point in points[::every]])
+        axes.set_xlabel("step" if isinstance(points[-1].at, int) else "rung")
+        axes.set_ylabel(f"{_label(curves.dev_measure)} on dev")
+        axes.yaxis.set_major_formatter(FuncFormatter(tick))
+        axes.margins(x=0.12)
+        axes.grid(axis="y")
+        caption = " → ".join(f"{short(point.value)} ({point.at})" for point in (points[0], points[-1]))
+        return _plot(drawn, "dev", f"{curves.dev_measure} on the dev split", caption)
+
+
+def _axes() -> tuple[Figure, Axes]:
+    drawn = figure()
+    return drawn, drawn.add_subplot()
+
+
+def _label(name: str | int) -> str:
+    """Return a name as there is room for at an axis; the page's tables have it whole."""
+    text = str(name)
+    return text if len(text) <= 20 else text[:18] + " …"
+
+
+def _plot(drawn: Figure, name: str, title: str, caption: str, figures: str = "") -> Plot:
+    description = f"{caption}: {figures}" if figures else caption
+    return Plot(title, caption, inline(drawn, name, title, description))

@@ -1,0 +1,136 @@
+"""The model that a training starts from: found, loaded in 32 bits, and partly frozen on demand."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import warnings
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, Literal
+
+import datasets
+import torch
+import transformers
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from torch import nn
+from transformers import PreTrainedModel
+
+from indexer.artifacts.store import Store
+from indexer.errors import UserError
+from indexer.progress import stage
+from trainer.models.base import locate
+
+Mode = Literal["cls", "mean"]
+
+
+def find_start(model: str | None, data: Path | None = None) -> Path:
+    """Return the directory of the model to start from.
+
+    Args:
+        model: a local directory or a name on the Hub; by default the live model artifact, or the packaged
+            all-MiniLM-L6-v2 where nothing is live yet.
+        data: the data directory; by default ``$DOWSE_DATA``.
+
+    Raises:
+        UserError: there is no such model.
+    """
+    models = Store("model", data)
+    if model is None and models.current_id() is not None:
+        return models.resolve()
+    return locate(model)[1]
+
+
+def load_start(directory: Path, pooling: Mode | None = None, plain: Mode = "mean") -> SentenceTransformer:
+    """Load a model to train it, on the CPU, with 32-bit weights: those that an optimizer can add small steps to.
+
+    Args:
+        directory: of sentence-transformers, or of transformers alone (an encoder with or without the heads of
+            pre-training).
+        pooling: cls or mean in place of the pooling that the model has.
+        plain: the pooling of a model that has none.
+
+    Raises:
+        UserError: the directory holds no model that can be loaded.
+    """
+    quiet()
+    with stage("load the model") if is_first() else nullcontext():
+        return _load(directory, pooling, plain).float()
+
+
+def read_weights(directory: Path) -> dict[str, torch.Tensor]:
+    """Return the weights of a model directory by name, in 32 bits."""
+    weights: dict[str, torch.Tensor] = _load(directory, None, "mean").float().state_dict()
+    return weights
+
+
+def _load(directory: Path, pooling: Mode | None, plain: Mode) -> SentenceTransformer:
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    weights: dict[str, Any] = {"dtype": torch.float32}
+    try:
+        if (directory / "modules.json").is_file():
+            model = SentenceTransformer(str(directory), device="cpu", model_kwargs=weights, **options)
+        else:
+            encoder = Transformer(str(directory), model_kwargs=weights | options, config_kwargs=options)
+            width = encoder.get_embedding_dimension()
+            parts: list[nn.Module] = [encoder, Pooling(width, pooling_mode=pooling or plain)]
+            model = SentenceTransformer(modules=parts, device="cpu")
+    except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise UserError(f"{directory}: not loadable as a model to train ({reason})") from error
+    if pooling:
+        _pool(model, pooling)
+    return model
+
+
+def _pool(model: SentenceTransformer, mode: Mode) -> None:
+    for name, module in list(model.named_children()):
+        if isinstance(module, Pooling) and module.pooling_mode != mode:
+            model._modules[name] = Pooling(module.embedding_dimension, pooling_mode=mode)  # noqa: SLF001
+
+
+def freeze(model: SentenceTransformer, layers: int | None) -> None:
+    """Keep the embeddings and the first ``layers`` layers as they are; None freezes nothing.
+
+    What lies below the last frozen layer takes no part in the backward pass, which saves its time and memory too.
+
+    Raises:
+        UserError: the model has fewer layers.
+    """
+    if layers is None:
+        return
+    encoder = transformer_of(model)
+    depth = encoder.config.num_hidden_layers
+    blocks = next((m for m in encoder.modules() if isinstance(m, nn.ModuleList) and len(m) == depth), None)
+    if blocks is None:
+        raise UserError("--freeze: the layers of this architecture are not known; leave it out")
+    if layers > depth:
+        raise UserError(f"--freeze {layers}: the model has {depth} layers; give no more than that")
+    embeddings = getattr(encoder, "embeddings", encoder.get_input_embeddings())
+    for module in (embeddings, *blocks[:layers]):
+        module.requires_grad_(requires_grad=False)
+
+
+def transformer_of(model: SentenceTransformer) -> PreTrainedModel:
+    """Return the transformer inside ``model``; raise `UserError` where there is none."""
+    if model.transformers_model is None:
+        raise UserError("the model has no transformer; this needs one")
+    return model.transformers_model
+
+
+def is_first() -> bool:
+    """Return whether this is the first of several processes, or the only one: the one that speaks and writes."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def quiet() -> None:
+    """Silence the libraries' bars, hints and reports of unused weights: noise beside our own stages."""
+    # What their own code does with torch, once a step and process.
+    warnings.filterwarnings("ignore", message=r".*(broadcast_buffers|all_gather).*deprecated", category=FutureWarning)
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    datasets.disable_progress_bars()
+    for name in ("sentence_transformers", "accelerate", "datasets"):
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,0 +1,139 @@
+"""The directory that a training writes: refused where it would destroy something, and complete or unfinished.
+
+<out>/training.json      what was trained, on what, and, at the end, with which result
+<out>/log.jsonl          every loss and evaluation
+<out>/checkpoints/       while it runs
+<out>/modules.json …     the model in the format of sentence-transformers, written last
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from sentence_transformers import SentenceTransformer
+
+from indexer.artifacts.manifest import InputEntry, describe_input
+from indexer.errors import UserError
+from trainer.training.checkpoints import last_checkpoint
+from trainer.training.log import LOG, read_log
+
+RECORD = "training.json"
+CHECKPOINTS = "checkpoints"
+LAST = ("config.json", "modules.json")
+"""Without these two no library takes a directory for a model, so they are what makes it one."""
+MAY_CHANGE = {"report_to", "budget", "patience", "eval_steps", "save_steps"}
+"""What a training may be taken up with another value of."""
+
+
+class Result(BaseModel):
+    """How a training ended."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: int = Field(description="steps of the optimizer")
+    seconds: float = Field(description="time that they took, with evaluations, without what a kill has lost")
+    start: float | None = Field(description="dev metric before the first step; null without a dev split")
+    best: float | None = Field(description="dev metric of the weights that were kept; null without a dev split")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training: the model's directory, what it took, and the dev metric of the start and of what was kept."""
+
+    path: Path
+    steps: int
+    seconds: float
+    start: float | None
+    best: float | None
+    log: list[dict[str, float]]
+
+
+class Record(BaseModel):
+    """What a training was told to do, and its result once it has one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    settings: dict[str, Any] = Field(description="the command's settings")
+    inputs: list[InputEntry] = Field(description="the files that it learned from")
+    result: Result | None = Field(default=None, description="null while it is unfinished")
+
+
+def describe(settings: BaseModel, paths: Sequence[Path] = ()) -> Record:
+    """Return the record of a training that is about to start.
+
+    Raises:
+        UserError: a file is not there.
+    """
+    for path in paths:
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; give a Parquet or CSV file")
+    return Record(
+        settings=settings.model_dump(mode="json", exclude={"resume"}),
+        inputs=[describe_input(path, str(path)) for path in paths],
+    )
+
+
+def check_out(out: Path, record: Record, *, resume: bool) -> Result | None:
+    """Return the result of the same training where ``out`` already holds it, and None where there is work to do.
+
+    Raises:
+        UserError: the directory holds something else, or a training that was not asked to go on.
+    """
+    if not out.exists() or not any(out.iterdir()):
+        return None
+    try:
+        earlier = Record.model_validate_json((out / RECORD).read_bytes())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{out}: holds other files than a training's; give another --out") from error
+    if earlier.result is None and last_checkpoint(out / CHECKPOINTS) is None:
+        return None  # nothing that would be lost
+    if not resume:
+        state = "an unfinished" if earlier.result is None else "a finished"
+        raise UserError(f"{out}: holds {state} training; take it up with --resume or give another --out")
+    for name in sorted({*earlier.settings, *record.settings} - MAY_CHANGE):
+        if earlier.settings.get(name) != record.settings.get(name):
+            raise UserError(
+                f"--{name.replace('_', '-')} {record.settings.get(name)}: {out} was begun with "
+                f"{earlier.settings.get(name)}; resume it with that or give another --out"
+            )
+    if earlier.inputs != record.inputs:
+        raise UserError(f"{out}: was begun with other examples; resume it with those or give another --out")
+    return earlier.result
+
+
+def trained(out: Path, result: Result) -> Trained:
+    """Return a finished training with its log."""
+    return Trained(path=out, log=read_log(out / LOG), **result.model_dump())
+
+
+def write_record(out: Path, record: Record) -> None:
+    """Write ``training.json``, whole or not at all."""
+    out.mkdir(parents=True, exist_ok=True)
+    partial = out / f".{RECORD}"
+    partial.write_text(
+        json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    partial.replace(out / RECORD)
+
+
+def finish(out: Path, model: SentenceTransformer, record: Record, result: Result) -> None:
+    """Write the model into ``out``, then the result, then remove the checkpoints.
+
+    The model is saved aside and moved file by file; what makes the directory a model comes last.
+    """
+    whole = out / CHECKPOINTS / "result"
+    shutil.rmtree(whole, ignore_errors=True)
+    model.save_pretrained(str(whole), create_model_card=False)
+    for path in sorted(whole.iterdir(), key=lambda path: (path.name in LAST, path.name)):
+        target = out / path.name
+        if target.is_dir():  # of a finish that was killed
+            shutil.rmtree(target)
+        path.replace(target)
+    write_record(out, record.model_copy(update={"result": result}))
+    shutil.rmtree(out / CHECKPOINTS)
