@@ -118,7 +118,7 @@ def main() -> None:
     if bool(arguments.documents) != bool(arguments.corpus):
         parser.error("--documents N and CORPUS go together")
     from trainer.models.base import publish_base
-    from trainer.training.settings import BaseSettings
+    from trainer.models.settings import BaseSettings
 
     model = Store("model", arguments.data).path(publish_base(None, BaseSettings(int8=True), arguments.data).manifest.id)
     if arguments.documents:

@@ -32,9 +32,10 @@ from indexer.index.index import Index
 from indexer.options import BuildSettings
 from indexer.retrieval.retriever import Mode, Retriever
 from trainer.finetune.finetune import finetune
+from trainer.finetune.settings import FinetuneSettings, TsdaeSettings
 from trainer.finetune.tsdae import tsdae
 from trainer.models.base import publish_base
-from trainer.training.settings import BaseSettings, FinetuneSettings, TsdaeSettings
+from trainer.models.settings import BaseSettings
 
 
 def pairs(folder: Path, path: Path) -> Path:

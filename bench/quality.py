@@ -202,7 +202,7 @@ def main() -> None:
     if unknown := set(arguments.modes) - {"dense", "lexical", "hybrid"}:
         parser.error(f"--modes: {', '.join(sorted(unknown))}: not among dense, lexical, hybrid")
     from trainer.models.base import publish_base
-    from trainer.training.settings import BaseSettings
+    from trainer.models.settings import BaseSettings
 
     publish_base(arguments.model, BaseSettings(int8=arguments.precision == "int8"), arguments.data)
     reports = []

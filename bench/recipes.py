@@ -37,7 +37,7 @@ from trainer.evaluate.encode import encode_passages, encode_queries
 from trainer.evaluate.rankings import Answers, ask
 from trainer.evaluate.significance import Difference, paired
 from trainer.pipeline.run import run
-from trainer.training.settings import RunSettings
+from trainer.pipeline.settings import RunSettings
 
 
 def retriever_of(index: Index, model: Path, precision: str) -> Retriever:

@@ -41,9 +41,10 @@ from trainer.evaluate.rankings import Answers, ask
 from trainer.evaluate.report import Group
 from trainer.evaluate.verdict import MEASURE, better, decide, worse
 from trainer.models.base import publish_base
+from trainer.models.settings import BaseSettings
 from trainer.pipeline.dataset import TAKEN_OUT, Material, Test, gather
+from trainer.pipeline.settings import RunSettings
 from trainer.pipeline.workspace import Workshop
-from trainer.training.settings import BaseSettings, RunSettings
 
 MOST = 1_500
 """People's queries that are asked, of those in the test split."""

@@ -68,7 +68,7 @@ def built_data(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Pat
 def minilm_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data directory in which the real default model, all-MiniLM-L6-v2, is published."""
     from trainer.models.base import publish_base
-    from trainer.training.settings import BaseSettings
+    from trainer.models.settings import BaseSettings
 
     data = tmp_path_factory.mktemp("minilm")
     publish_base(None, BaseSettings(int8=True), data)
@@ -110,7 +110,7 @@ def masked_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def masked_data(tmp_path_factory: pytest.TempPathFactory, masked_model: Path) -> Path:
     """A data directory in which that BERT is published as a masked-language model. Copy it, do not change it."""
     from trainer.models.masked_lm import publish_mlm
-    from trainer.models.settings_reading import PublishMlmSettings
+    from trainer.models.settings import PublishMlmSettings
 
     data = tmp_path_factory.mktemp("masked-data")
     publish_mlm(masked_model, PublishMlmSettings(), data)

@@ -19,7 +19,7 @@ from indexer.cli import app as indexer_app
 from indexer.options import BuildSettings
 from service.settings import ServiceSettings
 from trainer.cli import app as trainer_app
-from trainer.training.settings import RunSettings
+from trainer.pipeline.settings import RunSettings
 
 ROOT = Path(__file__).parents[1]
 PROGRAMS = ("trainer", "indexer", "service")

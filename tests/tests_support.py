@@ -18,7 +18,7 @@ from indexer.build.vectors import MAP
 from trainer.adapter.dense_module import with_map
 from trainer.models.artifact import write_model
 from trainer.models.base import publish_base
-from trainer.training.settings import BaseSettings
+from trainer.models.settings import BaseSettings
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 

@@ -10,22 +10,13 @@ import typer
 
 from indexer.options import options
 from trainer.classify.cli import app as classify_app
-from trainer.models.settings_reading import FillMaskSettings, PublishMlmSettings
-from trainer.models.settings_reranker import RerankerSettings
+from trainer.data.settings import PrepareSettings, SplitSettings
+from trainer.finetune.settings import FinetuneSettings, TsdaeSettings
+from trainer.mining.settings import FilterSettings, NegativesSettings
+from trainer.models.settings import BaseSettings, EmbedSettings, FillMaskSettings, PublishMlmSettings, RerankerSettings
+from trainer.pipeline.settings import EvaluateSettings, RunSettings
 from trainer.pretrain.settings import PretrainSettings
-from trainer.training.settings import (
-    BaseSettings,
-    EmbedSettings,
-    EvaluateSettings,
-    FilterSettings,
-    FinetuneSettings,
-    NegativesSettings,
-    PrepareSettings,
-    QueriesSettings,
-    RunSettings,
-    SplitSettings,
-    TsdaeSettings,
-)
+from trainer.queries.settings import QueriesSettings
 
 app = typer.Typer(
     help="Publish encoders as model artifacts in $DOWSE_DATA (default: ./data).",

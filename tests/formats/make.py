@@ -31,9 +31,7 @@ from service.settings import ServiceSettings
 from trainer.models.base import publish_base
 from trainer.models.masked_lm import publish_mlm
 from trainer.models.reranker import publish_reranker
-from trainer.models.settings_reading import PublishMlmSettings
-from trainer.models.settings_reranker import RerankerSettings
-from trainer.training.settings import BaseSettings
+from trainer.models.settings import BaseSettings, PublishMlmSettings, RerankerSettings
 
 HERE = Path(__file__).parent
 WRITES = [

@@ -273,7 +273,7 @@ def test_prune_keeps_what_is_live_or_needed(
 ) -> None:
     """Pruning removes old indexes and leftovers, and keeps the live index and every model that an index pins."""
     from trainer.models.base import publish_base
-    from trainer.training.settings import BaseSettings
+    from trainer.models.settings import BaseSettings
 
     monkeypatch.chdir(tmp_path)
     first, second, third = (ok(cli("build", write_stories(tmp_path / f"{count}.jsonl", count))) for count in (3, 4, 5))

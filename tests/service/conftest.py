@@ -28,7 +28,8 @@ from indexer.build.build import Built, build
 from indexer.options import BuildSettings
 from service.app import create_app
 from service.settings import ServiceSettings
-from trainer.evaluate.report import Report, write_report
+from trainer.evaluate.report import Report
+from trainer.reports.run_page import write_report
 
 ROOT = Path(__file__).parents[2]
 METRICS = {

@@ -6,18 +6,16 @@ The teacher is the fused ranking, words and meaning together, which is better th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
 
 from indexer.index.index import Index
 from indexer.inference.encoder import Vectors
-from indexer.progress import Bar
-from indexer.retrieval.ranking import Ranking
 from indexer.retrieval.retriever import Retriever
 from trainer.adapter.linear_map import Lesson
 from trainer.data.labels import Questions
+from trainer.evaluate.rankings import BATCH, rank_all
 
 TAUGHT = 50
 """Candidates that the fused teacher orders."""
@@ -25,27 +23,12 @@ RIVALS = 150
 """Best candidates among which a labelled query has to find its answer,"""
 STRANGERS = 106
 """and passages drawn at random beside them."""
-BATCH = 256
 Rows = npt.NDArray[np.int64]
 
 
 def all_passages(index: Index) -> Vectors:
     """Return the unit vectors of all passages of an index, shape (passages, dimension)."""
     return index.dense.vectors(np.arange(len(index.dense)))
-
-
-def rank_all(name: str, retriever: Retriever, texts: Sequence[str], vectors: Vectors) -> list[Ranking]:
-    """Return the hybrid ranking of every query, its vector known, with progress."""
-    rankings: list[Ranking] = []
-    with Bar(name, len(texts), "queries") as bar, ThreadPoolExecutor(retriever.index.encoder.cores) as threads:
-        for start in range(0, len(texts), BATCH):
-            part = range(start, min(start + BATCH, len(texts)))
-            near = retriever.nearest(vectors[start : start + BATCH])
-            rankings += threads.map(
-                lambda row, near: retriever.search(texts[row], vector=vectors[row], near=near), part, near
-            )
-            bar.advance(len(part))
-    return rankings
 
 
 def distilled(retriever: Retriever, texts: Sequence[str], vectors: Vectors, passages: Vectors) -> Lesson:

@@ -6,8 +6,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    set_seed,
+)
 
 from indexer.artifacts.manifest import EncoderContract
 from indexer.artifacts.store import ID_PATTERN, Store
@@ -15,6 +25,7 @@ from indexer.errors import UserError
 from indexer.inference.encoder import MODEL_FILES, Encoder, Vectors
 from indexer.progress import Bar, stage
 from trainer.models.base import locate
+from trainer.training.base_model import quiet
 
 BLOCK = 256
 
@@ -79,8 +90,7 @@ def open_frozen(
         models.verify(folder.name)
         contract = models.manifest(folder.name).contract
         return Frozen(folder.name, folder, Encoder(folder, _shortened(contract, max_tokens)))
-    from trainer.models.onnx import encoder_contract, export_onnx, load
-    from trainer.models.parity import check_parity
+    from trainer.models.onnx import check_parity, encoder_contract, export_onnx, load
 
     name, directory = locate(model)
     with stage("load the model"):
@@ -95,3 +105,47 @@ def open_frozen(
 
 def _shortened(contract: EncoderContract, max_tokens: int | None) -> EncoderContract:
     return contract.model_copy(update={"max_tokens": min(contract.max_tokens, max_tokens or contract.max_tokens)})
+
+
+@dataclass(frozen=True)
+class Start:
+    """The untrained model, its tokenizer, and how many tokens of a text it reads."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    max_tokens: int
+
+
+def load_start(directory: Path, labels: list[str], *, multi_label: bool, max_tokens: int | None, seed: int) -> Start:
+    """Load an encoder in 32 bits and give it a new head for ``labels``.
+
+    Raises:
+        UserError: the directory holds no model that transformers can classify with, or its tokenizer has no fast form.
+    """
+    quiet()  # that the head is new, and another head is not used, is as it should be
+    set_seed(seed)  # of the new head
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        with stage("load the model"):
+            config = AutoConfig.from_pretrained(
+                str(directory),
+                num_labels=len(labels),
+                id2label=dict(enumerate(labels)),
+                label2id={label: at for at, label in enumerate(labels)},
+                problem_type="multi_label_classification" if multi_label else "single_label_classification",
+                **options,
+            )
+            tokenizer = AutoTokenizer.from_pretrained(str(directory), use_fast=True, **options)
+            model = AutoModelForSequenceClassification.from_pretrained(
+                str(directory), config=config, dtype=torch.float32, ignore_mismatched_sizes=True, **options
+            )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise UserError(
+            f"{directory}: not loadable as a model to classify with ({reason}); give another --model"
+        ) from error
+    if not tokenizer.is_fast:
+        raise UserError(f"{directory}: its tokenizer has no tokenizer.json; give a --model that has one")
+    room = int(getattr(config, "max_position_embeddings", 512))
+    longest = min(max_tokens or room, room, int(tokenizer.model_max_length))
+    return Start(model, tokenizer, longest)

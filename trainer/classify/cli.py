@@ -58,7 +58,7 @@ def evaluate(
     A file that it was trained on is divided as it was then, and its test rows are asked.
     """
     from indexer.artifacts.store import data_dir
-    from trainer.classify.classify_evaluate import evaluate as run
+    from trainer.classify.predict import evaluate as run
 
     out = out or data_dir() / "training" / "classifier-report"
     run(source, settings, out)

@@ -6,7 +6,7 @@ every tenth of the training dev is asked; the weights with the best macro-F1 are
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -32,14 +32,12 @@ from transformers import (
 
 from indexer.errors import UserError
 from indexer.progress import say
+from trainer.classify.base import Start
 from trainer.classify.calibration import thresholds
-from trainer.classify.classify_batches import ByLength
-from trainer.classify.classify_start import Start
 from trainer.classify.data import Labelled, Part
 from trainer.classify.metrics import macro_f1
 from trainer.classify.settings import ClassifyTrainSettings
-from trainer.finetune.dev import METRIC
-from trainer.training.arguments import training_arguments, wait_for_all
+from trainer.training.arguments import METRIC, training_arguments, wait_for_all
 from trainer.training.checkpoints import Checkpoint, MarkComplete, last_checkpoint, remove_incomplete
 from trainer.training.clock import Clock, Schedule
 from trainer.training.log import LOG, Journal, read_log, scores
@@ -213,3 +211,44 @@ def loss(
     if multi_label:
         return functional.binary_cross_entropy_with_logits(logits.float(), labels.float(), pos_weight=own)
     return functional.cross_entropy(logits.float(), labels, weight=own)
+
+
+POOL = 50
+"""Batches' worth of rows among which similar lengths are sought: enough to find them, few enough to keep chance."""
+
+
+class ByLength(Sampler[int]):
+    """Yields each row once an epoch; every ``batch_size`` in a row are of similar length.
+
+    Args:
+        lengths: number of tokens of every row.
+        batch_size: rows in a batch.
+        seed: of the order.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+        self._lengths = np.asarray(lengths)
+        self._batch_size = batch_size
+        self._seed = seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of ``epoch``; the training's loop calls this."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        chance = np.random.default_rng((self._seed, self._epoch))
+        order = chance.permutation(len(self))
+        size = self._batch_size
+        full = len(order) // size * size  # what makes no whole batch comes last, and keeps the others aligned
+        batches = []
+        for start in range(0, full, size * POOL):
+            pool = order[start : min(start + size * POOL, full)]
+            pool = pool[np.argsort(self._lengths[pool], kind="stable")]
+            batches += [pool[at : at + size] for at in range(0, len(pool), size)]
+        for place in chance.permutation(len(batches)):
+            yield from batches[place].tolist()
+        yield from order[full:].tolist()

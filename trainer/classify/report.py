@@ -25,9 +25,8 @@ from trainer.classify.metrics import (
     majority,
     per_label,
 )
-from trainer.evaluate.report import Curves
+from trainer.evaluate.report import JSON_FILE, Curves
 
-HTML_FILE, JSON_FILE = "report.html", "report.json"
 MISTAKES = 12
 TEXT_SHOWN = 300  # characters
 
@@ -148,17 +147,6 @@ def summary(report: ClassifyReport) -> str:
         f"{report.calibration_after.ece:.4f}"
     )
     return line if report.learned else f"{line}; NO BETTER THAN CHANCE (p = {luck.p:.2g}): nothing was learned"
-
-
-def write_classify_report(report: ClassifyReport, folder: Path) -> None:
-    """Write ``report.json`` and ``report.html`` into ``folder``, each under its name once it is complete."""
-    from trainer.classify.classify_page import classify_page
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in ((HTML_FILE, classify_page(report)), (JSON_FILE, report.model_dump_json(indent=2) + "\n")):
-        partial = folder / f".{name}"
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(folder / name)
 
 
 def read_report(directory: Path) -> ClassifyReport:

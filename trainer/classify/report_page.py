@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from trainer.classify.calibration import Calibration
 from trainer.classify.report import ClassifyReport
+from trainer.reports.page import render, write_files
 from trainer.reports.plots import Plot, dev_plot, loss_plot, short, tick
 from trainer.reports.svg import COLOURS, drawing, figure, inline
 
@@ -163,3 +166,13 @@ def _short(label: str) -> str:
 
 def _plot(drawn: object, name: str, title: str, caption: str, more: str = "") -> Plot:
     return Plot(title, caption, inline(drawn, name, title, f"{caption}: {more}" if more else caption))  # type: ignore[arg-type]
+
+
+def classify_page(report: ClassifyReport) -> str:
+    """Return the page. Labels and texts enter it as text, never as markup."""
+    return render(Path(__file__).with_name("classify_template.html"), classify_plots(report), report=report)
+
+
+def write_classify_report(report: ClassifyReport, folder: Path) -> None:
+    """Write ``report.json`` and ``report.html`` into ``folder``, each under its name once it is complete."""
+    write_files(report, classify_page(report), folder)

@@ -9,4 +9,5 @@ pairs.py            query and document
 words.py            sentences and words of any script
 labels.py           queries and their answers
 feedback.py         clicks and grades → labels
+settings.py         Settings of `trainer prepare` and `trainer split`: the only place wher
 """

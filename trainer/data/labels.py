@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from indexer.corpus.jsonl import JsonReader
 from indexer.errors import UserError
 from indexer.progress import say
 from trainer.data.split import SIDES, draw
-from trainer.evaluate.metrics import Qrels
 
 DEV_SHARE, TEST_SHARE = 0.1, 0.2
 DEV_OF_TRAIN = 0.15
@@ -188,3 +187,7 @@ def _read(path: Path) -> tuple[list[str], Iterable[tuple[int, dict[str, Any] | s
         return table.column_names, enumerate(table.to_pylist(), 1)
     reader = READERS[path.suffix.lower()]()
     return list(reader.columns(path)), reader.records(path)
+
+
+Qrels = Mapping[str, Mapping[str, int]]
+"""Query id → document id → graded relevance; 0 is judged and not relevant."""

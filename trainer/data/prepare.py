@@ -32,8 +32,8 @@ from indexer.errors import UserError
 from indexer.progress import Bar, say
 from trainer.data.frame import COLUMNS, QUERY_COLUMNS, open_frame
 from trainer.data.segments import Segmenter, make_segmenter
+from trainer.data.settings import PrepareSettings
 from trainer.files import whole
-from trainer.training.settings import PrepareSettings
 
 METADATA = b"dowse"
 SCHEMA = pa.schema([(name, pa.string()) for name in (*COLUMNS, *QUERY_COLUMNS)])

@@ -21,8 +21,8 @@ from indexer.corpus.corpus import Corpus
 from indexer.errors import UserError
 from indexer.progress import Bar, say
 from trainer.data.near_duplicates import Groups, near_duplicates, signatures
+from trainer.data.settings import SplitSettings
 from trainer.files import whole
-from trainer.training.settings import SplitSettings
 
 SIDES = ("train", "dev", "test")
 SCHEMA = pa.schema([("document", pa.string()), ("group", pa.int64()), ("split", pa.string())])

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 import ir_measures
 from ir_measures import RR, R, nDCG
 
-Qrels = Mapping[str, Mapping[str, int]]
-"""Query id → document id → graded relevance; 0 is judged and not relevant."""
+from trainer.data.labels import Qrels
 
 Run = Mapping[str, Sequence[str]]
 """Query id → document ids as they were served, best first."""

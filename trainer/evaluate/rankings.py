@@ -7,16 +7,17 @@ every weight between them follow from it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from indexer.inference.encoder import Vectors
+from indexer.progress import Bar
 from indexer.retrieval.fusion import Fusion, fuse
 from indexer.retrieval.ranking import Ranking
 from indexer.retrieval.retriever import Retriever
-from trainer.adapter.distillation import rank_all
 from trainer.data.labels import Questions
 from trainer.evaluate.metrics import Run, per_query
 
@@ -103,3 +104,20 @@ class Answers:
 def ask(name: str, retriever: Retriever, questions: Questions, ids: Sequence[str], vectors: Vectors) -> Answers:
     """Ask all questions, whose ``vectors`` have shape (queries, dimension), and return the answers."""
     return Answers(questions, rank_all(name, retriever, list(questions.texts.values()), vectors), ids, retriever)
+
+
+BATCH = 256
+
+
+def rank_all(name: str, retriever: Retriever, texts: Sequence[str], vectors: Vectors) -> list[Ranking]:
+    """Return the hybrid ranking of every query, its vector known, with progress."""
+    rankings: list[Ranking] = []
+    with Bar(name, len(texts), "queries") as bar, ThreadPoolExecutor(retriever.index.encoder.cores) as threads:
+        for start in range(0, len(texts), BATCH):
+            part = range(start, min(start + BATCH, len(texts)))
+            near = retriever.nearest(vectors[start : start + BATCH])
+            rankings += threads.map(
+                lambda row, near: retriever.search(texts[row], vector=vectors[row], near=near), part, near
+            )
+            bar.advance(len(part))
+    return rankings

@@ -180,14 +180,3 @@ class Report(_Part):
 def read_report(folder: Path) -> Report:
     """Read `report.json` in ``folder``; pydantic's `ValidationError` says what does not fit."""
     return Report.model_validate_json((folder / JSON_FILE).read_bytes())
-
-
-def write_report(report: Report, folder: Path) -> None:
-    """Write ``folder/report.json`` and ``folder/report.html``, each under its name only once it is complete."""
-    from trainer.reports.page import report_page
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in ((HTML_FILE, report_page(report)), (JSON_FILE, report.model_dump_json(indent=2) + "\n")):
-        temporary = folder / f".{name}"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(folder / name)

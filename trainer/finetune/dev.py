@@ -15,13 +15,10 @@ from sentence_transformers.sentence_transformer.evaluation import (
 )
 
 from trainer.finetune.examples import kind_of, read_examples
+from trainer.training.arguments import METRIC
 
 Judge = Callable[[SentenceTransformer], float]
 """Takes the model that is being trained and returns how good it is; bigger is better."""
-
-METRIC = "eval_dev"
-"""The key under which the trainer reports it. The library's own keys depend on the evaluator and on the model and are
-known only after a first evaluation, and with a wrong one the last checkpoint silently becomes the best."""
 
 
 class DevEvaluator(BaseEvaluator):

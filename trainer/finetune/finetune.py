@@ -21,13 +21,12 @@ from trainer.finetune.dev import Judge, dev_judge
 from trainer.finetune.examples import read_examples
 from trainer.finetune.fit import Task, fit
 from trainer.finetune.grouped import NEIGHBOURHOOD
-from trainer.finetune.losses import LOSSES, LossOptions, make_loss
-from trainer.finetune.teacher_scale import divide_scores, teacher_temperature
+from trainer.finetune.losses import LOSSES, LossOptions, divide_scores, make_loss, teacher_temperature
+from trainer.finetune.settings import FinetuneSettings, TsdaeSettings
 from trainer.finetune.tsdae import denoising_task
 from trainer.models.onnx import encoder_contract
 from trainer.training.base_model import find_start, freeze, is_first, load_start
 from trainer.training.output import Record, Trained, check_out, describe, trained
-from trainer.training.settings import FinetuneSettings, TsdaeSettings
 
 
 def finetune(

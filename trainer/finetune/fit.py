@@ -25,9 +25,9 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
 from indexer.errors import UserError
 from indexer.progress import say
-from trainer.finetune.dev import METRIC, DevEvaluator, Judge
+from trainer.finetune.dev import DevEvaluator, Judge
 from trainer.finetune.grouped import GroupedBatchSampler
-from trainer.training.arguments import leave_together, training_arguments, wait_for_all
+from trainer.training.arguments import METRIC, leave_together, training_arguments, wait_for_all
 from trainer.training.base_model import read_weights
 from trainer.training.checkpoints import Checkpoint, MarkComplete, last_checkpoint, load_loss, remove_incomplete
 from trainer.training.clock import Clock, Schedule

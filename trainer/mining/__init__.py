@@ -3,5 +3,5 @@
 roundtrip.py   does a query find its document?
 negatives.py   nearly the answer
 candidates.py  where negatives come from
-teachers.py    cross-encoders
+settings.py    Settings of `trainer filter` and `trainer negatives`
 """

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import torch
+import transformers
+from sentence_transformers import CrossEncoder
 
+from indexer.errors import UserError
 from indexer.inference.passages import encoder_input
 from indexer.retrieval.ranking import Ranking
 from indexer.retrieval.retriever import Retriever
 from trainer.mining.roundtrip import document_rows
-from trainer.training.settings import NegativesSettings
+from trainer.mining.settings import NegativesSettings
 
 Numbers = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
@@ -111,3 +119,33 @@ class CandidateFinder:
         """
         hit = self._retriever.page(asked.ranking, int(asked.ranks[at]) - 1, 1)[0]
         return encoder_input(None if asked.pair["kind"] == "title" else hit.document.title, hit.passage)
+
+
+class CrossEncoderTeacher:
+    """Scores pairs of query and text by the raw logit: the sigmoid that rankers end with flattens what is to be learned.
+
+    Raises:
+        UserError: the directory holds no cross-encoder, or one with several outputs.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        if not directory.is_dir():
+            raise UserError(f"--teacher {directory}: no directory; give one with a cross-encoder")
+        transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
+        try:
+            self._model = CrossEncoder(
+                str(directory), local_files_only=True, trust_remote_code=False, activation_fn=torch.nn.Identity()
+            )
+        except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
+            reason = str(error).strip().splitlines()[0][:200]
+            raise UserError(f"--teacher {directory}: not loadable as a cross-encoder ({reason})") from error
+        if self._model.num_labels != 1:
+            raise UserError(
+                f"--teacher {directory}: has {self._model.num_labels} outputs; give a cross-encoder with one score"
+            )
+
+    def scores(self, pairs: Sequence[tuple[str, str]]) -> npt.NDArray[np.float64]:
+        """Return the logit of each (query, text), shape (pairs,)."""
+        found = self._model.predict(list(pairs), show_progress_bar=False, convert_to_numpy=True)
+        return np.asarray(found, dtype=np.float64).reshape(-1)

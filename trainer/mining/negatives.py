@@ -23,10 +23,9 @@ from indexer.retrieval.retriever import Retriever
 from trainer.data.pairs import read_pairs
 from trainer.data.split import Split
 from trainer.files import whole
-from trainer.mining.candidates import Asked, CandidateFinder
+from trainer.mining.candidates import Asked, CandidateFinder, CrossEncoderTeacher
 from trainer.mining.roundtrip import open_retriever, side_by_side
-from trainer.mining.teachers import CrossEncoderTeacher
-from trainer.training.settings import NegativesSettings
+from trainer.mining.settings import NegativesSettings
 
 BLOCK = 256
 """Queries that are mined together: what a cross-encoder scores in one go, and what memory holds."""

@@ -23,7 +23,7 @@ from indexer.progress import Bar, say
 from indexer.retrieval.retriever import Retriever
 from trainer.data.pairs import read_pairs
 from trainer.files import whole
-from trainer.training.settings import FilterSettings
+from trainer.mining.settings import FilterSettings
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

@@ -11,8 +11,7 @@ from sentence_transformers import SentenceTransformer
 
 from indexer.artifacts.manifest import EncoderContract, library_versions
 from indexer.progress import say, stage
-from trainer.models.onnx import encoder_contract, export_onnx, quantise
-from trainer.models.parity import check_parity
+from trainer.models.onnx import check_parity, encoder_contract, export_onnx, quantise
 
 LIBRARIES = ("sentence-transformers", "transformers", "torch", "onnx", "onnxruntime")
 

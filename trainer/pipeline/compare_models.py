@@ -16,13 +16,14 @@ from indexer.index.index import Index
 from indexer.options import BuildSettings
 from trainer.adapter.distillation import all_passages
 from trainer.data.labels import label_files
-from trainer.evaluate.report import Report, write_report
+from trainer.evaluate.report import Report
 from trainer.pipeline.dataset import gather
 from trainer.pipeline.exam import examine, published
+from trainer.pipeline.settings import EvaluateSettings, RunSettings
 from trainer.pipeline.summary import make_report
 from trainer.pipeline.tuning import Climbed, Record
 from trainer.pipeline.workspace import Workshop
-from trainer.training.settings import EvaluateSettings, RunSettings
+from trainer.reports.run_page import write_report
 
 CORPUS = {"query", "id_column", "text_column", "title_column", "limit", "skip_bad_rows", "language"}
 

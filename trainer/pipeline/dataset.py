@@ -18,16 +18,18 @@ from trainer.adapter.ladder import Asked
 from trainer.data.labels import Labels, Questions, read_labels
 from trainer.data.pairs import pairs_of
 from trainer.data.prepare import prepare, read_frame
+from trainer.data.settings import PrepareSettings, SplitSettings
 from trainer.data.split import Split, split
 from trainer.evaluate.encode import encode_queries
 from trainer.evaluate.report import ALL, UNSEEN, JudgedBy
 from trainer.mining.roundtrip import keep
-from trainer.pipeline.sizes import Sizes
+from trainer.pipeline.plan import Sizes
+from trainer.pipeline.settings import RunSettings
 from trainer.pipeline.workspace import Workshop
 from trainer.queries.extract import extract
 from trainer.queries.generate import generate
+from trainer.queries.settings import QueriesSettings
 from trainer.queries.synthetic import Documents, cloze_questions, keyword_questions
-from trainer.training.settings import PrepareSettings, QueriesSettings, RunSettings, SplitSettings
 
 EXTRACTS = 4
 """Queries that are taken out of a document to learn from."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -23,12 +24,11 @@ from trainer.evaluate.encode import encode_passages, encode_queries, passage_tex
 from trainer.files import whole
 from trainer.finetune.finetune import finetune
 from trainer.finetune.grouped import NEIGHBOURHOOD
+from trainer.finetune.settings import FinetuneSettings
 from trainer.models.onnx import encoder_contract, export_onnx, load
 from trainer.pipeline.dataset import Material
-from trainer.pipeline.neighbourhoods import neighbourhoods
 from trainer.pipeline.workspace import EXAMPLES, Workshop
 from trainer.training.output import Trained
-from trainer.training.settings import FinetuneSettings
 
 RATE = 1e-4
 BATCH = 32
@@ -121,3 +121,37 @@ def _encoded(material: Material, encoder: Encoder) -> Material:
         supervised=again("encode labels", material.supervised) if material.supervised else None,
         dev=again("encode dev", material.dev),
     )
+
+
+BLOCK = 8_192
+"""Vectors among which neighbours are looked for: time grows with the square of it, and near enough is enough."""
+
+
+def neighbourhoods(vectors: Vectors, size: int, seed: int) -> npt.NDArray[np.int64]:
+    """Return a number for each vector, from 0; at most ``size`` vectors have the same.
+
+    A vector that nobody has taken yet, drawn at random, takes the nearest ones that are free, and so on.
+
+    Args:
+        vectors: unit vectors, shape (vectors, dimension).
+        size: of a group.
+        seed: of the order in which they choose.
+    """
+    chance = np.random.default_rng(seed)
+    order = chance.permutation(len(vectors))
+    numbers = np.empty(len(vectors), dtype=np.int64)
+    count = 0
+    for start in range(0, len(vectors), BLOCK):
+        rows = order[start : start + BLOCK]
+        free = np.ones(len(rows), dtype=np.bool_)
+        for place in range(len(rows)):
+            if not free[place]:
+                continue
+            scores = np.where(free, vectors[rows] @ vectors[rows[place]], -np.inf)
+            scores[place] = np.inf
+            taken = np.argpartition(-scores, min(size, len(rows)) - 1)[:size]
+            taken = taken[free[taken]]
+            numbers[rows[taken]] = count
+            free[taken] = False
+            count += 1
+    return numbers

@@ -18,7 +18,8 @@ from indexer.progress import say
 from trainer.data.feedback import feedback_labels
 from trainer.data.labels import label_files
 from trainer.models.base import publish_base
-from trainer.training.settings import BaseSettings, RunSettings
+from trainer.models.settings import BaseSettings
+from trainer.pipeline.settings import RunSettings
 
 RECIPE = 7
 """Raised when runs come to other results than before: an earlier one with the same inputs is then not up to date."""

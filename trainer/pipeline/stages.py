@@ -16,15 +16,16 @@ from indexer.index.dense import DenseIndex
 from indexer.index.index import Index
 from indexer.progress import say
 from trainer.adapter.linear_map import apply
-from trainer.evaluate.report import Report, write_report
+from trainer.evaluate.report import Report
 from trainer.pipeline.dataset import gather
 from trainer.pipeline.exam import Candidate, Exam, examine, published
 from trainer.pipeline.plan import Facts, lines, make_plan
+from trainer.pipeline.settings import RunSettings
 from trainer.pipeline.summary import make_report
 from trainer.pipeline.tuning import Climbed, climb
 from trainer.pipeline.workspace import Workshop
 from trainer.reports.model_card import model_card
-from trainer.training.settings import RunSettings
+from trainer.reports.run_page import write_report
 
 PARITY_TEXTS = 32
 PARITY_CHARACTERS = 1_000

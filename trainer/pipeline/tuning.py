@@ -18,8 +18,8 @@ from trainer.evaluate.rankings import WEIGHTS
 from trainer.evaluate.report import DevPoint, LossPoint, Rung
 from trainer.pipeline.dataset import Material
 from trainer.pipeline.plan import Facts
+from trainer.pipeline.settings import RunSettings
 from trainer.pipeline.workspace import EXAMPLES, Workshop
-from trainer.training.settings import RunSettings
 
 if TYPE_CHECKING:
     from trainer.pipeline.layers import Layers

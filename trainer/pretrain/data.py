@@ -17,8 +17,7 @@ from indexer.errors import UserError
 from indexer.progress import Bar, say, stage
 from trainer.files import whole
 from trainer.pretrain.settings import SMALL_CORPUS, PretrainSettings
-from trainer.pretrain.tokens import Tokens, Writer, held_out
-from trainer.pretrain.wordpiece import SPECIAL, choose_alphabet, learn_wordpiece
+from trainer.pretrain.tokens import SPECIAL, Tokens, Writer, choose_alphabet, held_out, learn_wordpiece
 
 MOST_HELD_OUT = 2000
 """Documents: enough to tell a hundredth of a nat."""

@@ -15,12 +15,10 @@ from transformers import PreTrainedModel
 
 from indexer.errors import UserError
 from indexer.progress import Bar, say
-from trainer.pretrain.batches import Batch, Batcher
+from trainer.pretrain.batches import Batch, Batcher, prefetched
 from trainer.pretrain.checkpoint import State, load, save
 from trainer.pretrain.examples import Place, Recipe
-from trainer.pretrain.objective import Objective
-from trainer.pretrain.prefetch import prefetched
-from trainer.pretrain.pretrain_watch import Watch
+from trainer.pretrain.objective import Objective, Watch
 from trainer.pretrain.settings import PretrainSettings
 from trainer.training.checkpoints import Checkpoint, last_checkpoint, remove_incomplete
 from trainer.training.clock import CADENCE, EVALUATION_SHARE, LOG_POINTS, SAVE_SECONDS, Clock

@@ -23,9 +23,18 @@ from trainer.pretrain.data import FOLDER, Material, advise, check, prepare
 from trainer.pretrain.loop import Ended, Job, Loop
 from trainer.pretrain.model import load_checkpoint
 from trainer.pretrain.objective import Objective
-from trainer.pretrain.peak import operations_per_token, peak
 from trainer.pretrain.report import FOLDER as REPORT
-from trainer.pretrain.report import CorpusFacts, ModelFacts, PretrainReport, WorkFacts, curves, now, write_report
+from trainer.pretrain.report import (
+    CorpusFacts,
+    ModelFacts,
+    PretrainReport,
+    WorkFacts,
+    curves,
+    now,
+    operations_per_token,
+    peak,
+)
+from trainer.pretrain.report_page import write_pretrain_report
 from trainer.pretrain.settings import PretrainSettings
 from trainer.pretrain.setup import Setup, processes, set_up
 from trainer.training.base_model import quiet
@@ -155,7 +164,7 @@ def _finish(out: Path, trained: Setup, report: PretrainReport, record: Record, e
     shutil.rmtree(whole, ignore_errors=True)
     trained.job.model.cpu().save_pretrained(str(whole))
     trained.tokenizer.save_pretrained(str(whole))
-    write_report(report, out / REPORT)
+    write_pretrain_report(report, out / REPORT)
     for path in sorted(whole.iterdir(), key=lambda path: (path.name == LAST, path.name)):
         path.replace(out / path.name)
     start: Any = report.held_out[0].figures.mlm_loss if report.held_out else None

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import datetime as dt
-import hashlib
-import math
+import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict, Field
+from transformers import PretrainedConfig
 
-from indexer.progress import clock
-from trainer.files import whole
-from trainer.pretrain.pretrain_watch import Figures
-from trainer.pretrain.report_page import plots
-from trainer.reports.page import HERE, plain_name, value
-from trainer.reports.plots import Plot, short
+from trainer.pretrain.objective import Figures
 
 FORMAT = 1
 FOLDER = "report"
@@ -130,26 +121,30 @@ def now() -> str:
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
-def write_report(report: PretrainReport, folder: Path) -> None:
-    """Write both files into ``folder``, each whole or not at all."""
-    with whole(folder / "report.json") as part:
-        part.write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    with whole(folder / "report.html") as part:
-        part.write_text(page(report), encoding="utf-8")
+PEAKS = {
+    "B200": 2250, "GB200": 2450, "H200": 989, "GH200": 989, "H100 NVL": 835, "H100 PCIe": 756, "H100": 989, "H800": 989,
+    "A100": 312, "A800": 312, "A40": 150, "A30": 165, "A10G": 70, "A10": 125, "L40S": 362, "L40": 181, "L4": 121,
+    "RTX 6000 Ada": 364, "RTX 5090": 210, "RTX 4090": 165, "RTX 4080": 97, "RTX 3090": 71, "RTX A6000": 155,
+    "MI300X": 1307, "MI250X": 383,
+}  # fmt: skip
+"""Part of a GPU's name → its dense bf16 peak in 10¹² operations a second, without sparsity, as its maker gives it."""
 
 
-def page(report: PretrainReport) -> str:
-    """Return the report as one page that needs no other file, no network and no script."""
-    style = (HERE / "report.css").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"short": short, "clock": clock, "value": value, "plain": plain_name}
-    template = environment.from_string(Path(__file__).with_name("pretrain_template.html").read_text(encoding="utf-8"))
-    drawn: list[Plot] = plots(report)
-    return template.render(
-        report=report,
-        start=report.held_out[0].figures if report.held_out else None,
-        coin=math.log(2),
-        style=Markup(style),  # noqa: S704 - a file of this package
-        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-        plots=[(plot, Markup(plot.svg)) for plot in drawn],  # noqa: S704 - every text went through an XML writer
-    )
+def peak(name: str) -> float | None:
+    """Return the dense bf16 peak of a GPU in operations a second, or None for one that is not known."""
+    matching = [part for part in PEAKS if re.search(rf"\b{re.escape(part)}\b", name, re.IGNORECASE)]
+    return PEAKS[max(matching, key=len)] * 1e12 if matching else None
+
+
+def operations_per_token(config: PretrainedConfig, length: float, mask: float) -> float:
+    """Return what one token costs, forward and backward, counted as the field does: 6 for each weight of a matrix.
+
+    Args:
+        config: of the model.
+        length: tokens of a sequence, which attention multiplies with each other.
+        mask: share of the positions at which the vocabulary is scored.
+    """
+    width, inner = config.hidden_size, config.intermediate_size
+    layer = 4 * width * width + 2 * width * inner + 2 * width * length
+    head = mask * (width * width + width * config.vocab_size)
+    return float(6 * (config.num_hidden_layers * layer + head))

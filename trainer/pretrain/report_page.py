@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from trainer.pretrain.report import PretrainReport
+from trainer.reports.page import render, write_files
 from trainer.reports.plots import Plot, tick
 from trainer.reports.svg import COLOURS, drawing, figure, inline
 
@@ -127,3 +130,19 @@ def _count(value: float, _: object = None) -> str:
 
 def _plot(drawn: Figure, name: str, title: str, caption: str) -> Plot:
     return Plot(title, caption, inline(drawn, name, title, caption))
+
+
+def pretrain_page(report: PretrainReport) -> str:
+    """Return the report as one page that needs no other file, no network and no script."""
+    return render(
+        Path(__file__).with_name("pretrain_template.html"),
+        plots(report),
+        report=report,
+        start=report.held_out[0].figures if report.held_out else None,
+        coin=math.log(2),
+    )
+
+
+def write_pretrain_report(report: PretrainReport, folder: Path) -> None:
+    """Write both files into ``folder``, each whole or not at all."""
+    write_files(report, pretrain_page(report), folder)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
-from trainer.training.durations import checked_duration, parse_duration
+from trainer.training.settings import checked_duration, parse_duration
 
 SMALL_CORPUS = 10_000_000
 """Tokens below which a checkpoint is the better start."""

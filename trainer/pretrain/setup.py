@@ -14,18 +14,15 @@ from transformers import BertForPreTraining, PreTrainedModel, PreTrainedTokenize
 
 from indexer.errors import UserError
 from indexer.progress import stage
-from trainer.pretrain.batches import Batcher, Special
-from trainer.pretrain.cooccurrence import vectors
+from trainer.pretrain.batches import Batcher, Masker, Special
 from trainer.pretrain.data import Material
 from trainer.pretrain.examples import Recipe, batches, blocks, examples, generator
-from trainer.pretrain.initialise import compare_segments, read_similarity, start_head
+from trainer.pretrain.initialise import compare_segments, read_similarity, start_head, vectors
 from trainer.pretrain.loop import Job
-from trainer.pretrain.masking import Masker
 from trainer.pretrain.model import Checkpoint, new_model, set_dropout
-from trainer.pretrain.pretrain_watch import Watch
+from trainer.pretrain.objective import Watch
 from trainer.pretrain.settings import PretrainSettings
-from trainer.pretrain.tokens import frequencies, word_starts
-from trainer.pretrain.wordpiece import fast_tokenizer
+from trainer.pretrain.tokens import fast_tokenizer, frequencies, word_starts
 
 EPOCHS = 10.0
 NEW_RATE, CHECKPOINT_RATE = 1e-3, 1e-4

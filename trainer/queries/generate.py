@@ -19,8 +19,8 @@ from trainer.data.frame import FrameRow, Pairs, choose_rows, fill_frame, read_ro
 from trainer.queries.llm.ask import Asked, Plan
 from trainer.queries.llm.journal import Entry
 from trainer.queries.llm.parse import outcome
+from trainer.queries.settings import QueriesSettings
 from trainer.queries.summary import Summary
-from trainer.training.settings import QueriesSettings
 
 SAMPLE = 400
 """Texts, spread over the frame, by which its language is told."""

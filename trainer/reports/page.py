@@ -1,44 +1,53 @@
-"""`report.html`: the report as one page that needs no other file, no network and no script."""
+"""HTML page of a report: one file with its style sheet and plots, without a script and without the network."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
+from pydantic import BaseModel
 
 from indexer.progress import clock
-from trainer.evaluate.metrics import MEASURES
-from trainer.evaluate.report import Report, Summary
+from trainer.evaluate.report import HTML_FILE, JSON_FILE, Summary
 from trainer.evaluate.significance import Difference
-from trainer.reports.plots import plots, short
+from trainer.files import whole
+from trainer.reports.plots import Plot, short
 
-HERE = Path(__file__).parent
-HEADLINES = {
-    "WIN": "The tuned model is better",
-    "TIE": "No difference that can be relied on",
-    "LOSS": "The tuned model is worse",
-}
+STYLE = Path(__file__).with_name("report.css")
 
 
-def report_page(report: Report) -> str:
-    """Return the page. What comes from the corpus or the queries enters it as text, never as markup."""
-    style = (HERE / "report.css").read_text(encoding="utf-8")
+def render(template: Path, plots: Sequence[Plot], **values: Any) -> str:
+    """Return the page that a Jinja template makes of ``values`` and ``plots``.
+
+    Every value enters the page as text, never as markup. The plots are markup: whoever draws them writes each text in
+    them by an XML writer. The style sheet goes with its hash, which the page's content security policy names.
+    """
+    style = STYLE.read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"short": short, "signed": signed, "p": p_value, "interval": interval, "clock": clock}
     environment.filters |= {"value": value, "plain": plain_name}
-    template = environment.from_string((HERE / "report_template.html").read_text(encoding="utf-8"))
-    return template.render(
-        report=report,
+    return environment.from_string(template.read_text(encoding="utf-8")).render(
         style=Markup(style),  # noqa: S704 - a file of this package
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-        headline=HEADLINES[report.verdict],
-        measures=MEASURES,
-        # The plots are made here; every text in them went through an XML writer.
-        plots=[(plot, Markup(plot.svg)) for plot in plots(report)],  # noqa: S704 - as said above
+        plots=[(plot, Markup(plot.svg)) for plot in plots],  # noqa: S704 - as said above
+        **values,
     )
+
+
+def write_files(report: BaseModel, page: str, folder: Path) -> None:
+    """Write ``folder/report.html`` and then ``folder/report.json``, each whole or not at all.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    for name, text in ((HTML_FILE, page), (JSON_FILE, report.model_dump_json(indent=2) + "\n")):
+        with whole(folder / name) as part:
+            part.write_text(text, encoding="utf-8")
 
 
 def signed(number: float) -> str:

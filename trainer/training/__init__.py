@@ -7,5 +7,4 @@ clock.py        steps or time
 checkpoints.py  complete ones
 log.py          log.jsonl
 settings.py     files whole or not at all
-durations.py    files whole or not at all
 """

@@ -14,7 +14,6 @@ from sentence_transformers.sentence_transformer.training_args import SentenceTra
 
 from indexer.errors import UserError
 from indexer.progress import say
-from trainer.finetune.dev import METRIC
 from trainer.training.settings import FitSettings
 
 NEVER = 10**9
@@ -98,3 +97,8 @@ def leave_together(arguments: SentenceTransformerTrainingArguments) -> None:
         else:
             for other in range(1, arguments.world_size):
                 torch.distributed.send(token, other)
+
+
+METRIC = "eval_dev"
+"""The key under which the trainer reports it. The library's own keys depend on the evaluator and on the model and are
+known only after a first evaluation, and with a wrong one the last checkpoint silently becomes the best."""

@@ -25,7 +25,7 @@ from indexer.index.index import ROWS_PER_BATCH, Index
 from indexer.options import BuildSettings
 from indexer.retrieval.retriever import Retriever
 from trainer.models.base import publish_base
-from trainer.training.settings import BaseSettings
+from trainer.models.settings import BaseSettings
 
 
 def make(corpus: Path, data: Path, **settings: Any) -> Manifest:

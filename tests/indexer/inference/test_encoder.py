@@ -18,7 +18,7 @@ from indexer.artifacts.store import Store
 from indexer.errors import UserError
 from indexer.inference.encoder import Encoder, batches_by_length, load_tokenizer
 from trainer.models.base import publish_base
-from trainer.training.settings import BaseSettings
+from trainer.models.settings import BaseSettings
 
 PROMPTS = {"query": "the king and queen ", "document": "snow and rain in winter "}
 VARIANTS: dict[str, dict[str, Any]] = {

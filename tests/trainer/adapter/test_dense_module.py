@@ -13,7 +13,7 @@ from sentence_transformers import SentenceTransformer
 from stories import STORIES
 from tests_support import make_tiny_model
 
-import trainer.models.parity
+import trainer.models.onnx
 from indexer.errors import UserError
 from indexer.index.dense import unit
 from indexer.inference.encoder import Encoder
@@ -121,7 +121,7 @@ def test_the_map_is_not_shared(tiny_model: Path) -> None:
 
 def test_int8_weights_that_differ(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """8-bit weights that give other vectors are an error where they were asked for, and left out where they were offered."""
-    monkeypatch.setattr(trainer.models.parity, "LEAST_COSINE", {"fp32": 0.999, "int8": 1.1})
+    monkeypatch.setattr(trainer.models.onnx, "LEAST_COSINE", {"fp32": 0.999, "int8": 1.1})
     model = with_map(tiny_model, None)
     with pytest.raises(UserError, match="int8 ONNX encoder differs"):
         write_model(model, tmp_path / "insists", TEXTS, int8=True)
@@ -134,7 +134,7 @@ def test_int8_weights_that_differ(tiny_model: Path, tmp_path: Path, monkeypatch:
 
 def test_fp32_weights_that_differ(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without exact 32-bit vectors nothing is written to be published, whether int8 is insisted on or not."""
-    monkeypatch.setattr(trainer.models.parity, "LEAST_COSINE", {"fp32": 1.1, "int8": 0.98})
+    monkeypatch.setattr(trainer.models.onnx, "LEAST_COSINE", {"fp32": 1.1, "int8": 0.98})
     with pytest.raises(UserError, match="fp32 ONNX encoder differs"):
         write_model(with_map(tiny_model, None), tmp_path, TEXTS, int8=True, insist=False)
 

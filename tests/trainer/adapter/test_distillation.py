@@ -16,8 +16,9 @@ from indexer.index.dense import unit
 from indexer.index.index import Index
 from indexer.options import BuildSettings
 from indexer.retrieval.retriever import Retriever
-from trainer.adapter.distillation import TAUGHT, all_passages, best_passages, distilled, labelled, rank_all
+from trainer.adapter.distillation import TAUGHT, all_passages, best_passages, distilled, labelled
 from trainer.data.labels import Questions
+from trainer.evaluate.rankings import rank_all
 
 QUERIES = ["the king and the queen", "snow in winter", "storm", "the ship of the sailor in the night", "unknown words"]
 COUNT = 70

@@ -13,12 +13,10 @@ from labelled import example, labelled_rows, train_frozen, write_rows
 from indexer.artifacts.store import Store
 from indexer.errors import UserError, run
 from indexer.inference.classifier import Classifier
-from trainer.classify.classify_evaluate import evaluate
-from trainer.classify.classify_rows import read_rows
-from trainer.classify.data import divide, labelled
+from trainer.classify.data import divide, labelled, read_rows
 from trainer.classify.export import check_classifier
 from trainer.classify.metrics import macro_f1
-from trainer.classify.predict import predict
+from trainer.classify.predict import evaluate, predict
 from trainer.classify.publish import publish
 from trainer.classify.report import read_report
 from trainer.classify.settings import (

@@ -7,11 +7,10 @@ import pytest
 import torch
 from labelled import write_rows
 
-from trainer.classify import classify_probe
-from trainer.classify.classify_probe import probe
-from trainer.classify.classify_rows import read_rows
-from trainer.classify.classify_start import load_start
-from trainer.classify.data import divide, labelled
+from trainer.classify import head as classify_probe
+from trainer.classify.base import load_start
+from trainer.classify.data import divide, labelled, read_rows
+from trainer.classify.head import probe
 from trainer.classify.settings import ClassifyTrainSettings
 
 

@@ -9,8 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from indexer.errors import UserError
-from trainer.classify.classify_rows import read_rows
-from trainer.classify.data import divide, label_names, labelled
+from trainer.classify.data import divide, label_names, labelled, read_rows
 from trainer.classify.settings import LabelledSettings
 
 

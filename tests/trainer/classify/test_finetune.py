@@ -13,12 +13,9 @@ from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassificati
 from indexer.errors import UserError
 from indexer.inference.classifier import Classifier
 from trainer.classify import finetune as classify_tune
-from trainer.classify.base import find_directory
-from trainer.classify.classify_batches import ByLength
-from trainer.classify.classify_rows import read_rows
-from trainer.classify.classify_start import load_start
-from trainer.classify.data import divide, labelled
-from trainer.classify.finetune import label_weights
+from trainer.classify.base import find_directory, load_start
+from trainer.classify.data import divide, labelled, read_rows
+from trainer.classify.finetune import ByLength, label_weights
 from trainer.classify.report import read_report
 from trainer.classify.settings import ClassifyTrainSettings, LabelledSettings
 from trainer.classify.train import train

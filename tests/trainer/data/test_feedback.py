@@ -14,7 +14,7 @@ from indexer.errors import UserError
 from indexer.live.feedback import FeedbackLog
 from trainer.data.feedback import aggregate, feedback_labels
 from trainer.pipeline.run import run
-from trainer.training.settings import RunSettings
+from trainer.pipeline.settings import RunSettings
 
 
 def said(query: str, document: str, grade: int | None = None) -> dict[str, object]:

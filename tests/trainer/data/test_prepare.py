@@ -21,7 +21,7 @@ from stories import STORIES
 
 from indexer.errors import UserError
 from trainer.data.prepare import prepare, read_frame
-from trainer.training.settings import PrepareSettings
+from trainer.data.settings import PrepareSettings
 
 REPOSITORY = Path(__file__).parents[3]
 COLUMNS = ["id", "document", "title", "text", "query_1", "query_2", "query_3", "query_4", "query_5"]

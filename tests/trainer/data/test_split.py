@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from indexer.errors import UserError
 from trainer.data.near_duplicates import near_duplicates, rows_per_band, signatures
+from trainer.data.settings import SplitSettings
 from trainer.data.split import SCHEMA, Split, split, split_source
-from trainer.training.settings import SplitSettings
 
 WORDS = [f"word{number}" for number in range(2000)]
 

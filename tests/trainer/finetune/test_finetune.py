@@ -34,13 +34,14 @@ from indexer.options import BuildSettings
 from indexer.retrieval.retriever import Retriever
 from trainer.cli import app
 from trainer.finetune.finetune import finetune
+from trainer.finetune.settings import FinetuneSettings, TsdaeSettings
 from trainer.finetune.tsdae import tsdae
 from trainer.models.base import publish_base
 from trainer.models.onnx import load
+from trainer.models.settings import BaseSettings
 from trainer.training.base_model import read_weights
 from trainer.training.log import read_log
 from trainer.training.output import Trained, describe
-from trainer.training.settings import BaseSettings, FinetuneSettings, TsdaeSettings
 
 EMBEDDINGS = "0.model.embeddings.word_embeddings.weight"
 

@@ -12,7 +12,7 @@ from stories import WORDS
 from tests_support import make_tiny_model
 
 from trainer.finetune.grouped import GroupedBatchSampler, GroupedNegativesLoss
-from trainer.pipeline.neighbourhoods import neighbourhoods
+from trainer.pipeline.layers import neighbourhoods
 from trainer.training.base_model import load_start
 
 QUERIES = [f"{WORDS[row]} {WORDS[row + 20]}" for row in range(6)]

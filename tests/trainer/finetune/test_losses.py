@@ -17,10 +17,9 @@ from tests_support import make_tiny_model
 
 from indexer.errors import UserError
 from trainer.finetune.finetune import finetune
-from trainer.finetune.losses import LOSSES, LossOptions, make_loss
-from trainer.finetune.teacher_scale import divide_scores, teacher_temperature
+from trainer.finetune.losses import LOSSES, LossOptions, divide_scores, make_loss, teacher_temperature
+from trainer.finetune.settings import FinetuneSettings, LossName
 from trainer.training.base_model import load_start, read_weights
-from trainer.training.settings import FinetuneSettings, LossName
 
 ROWS = 8
 

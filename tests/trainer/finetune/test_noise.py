@@ -8,7 +8,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from trainer.finetune.noise import DeletionCollator, delete_words
+from trainer.finetune.tsdae import DeletionCollator, delete_words
 
 SENTENCE = "The quick brown fox, it is said, jumps over the lazy dog."
 

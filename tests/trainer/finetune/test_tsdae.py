@@ -17,11 +17,11 @@ from transformers import AutoConfig, AutoTokenizer
 import trainer.training.log
 from indexer.errors import UserError
 from trainer.finetune.losses import denoising_loss
+from trainer.finetune.settings import TsdaeSettings
 from trainer.finetune.tsdae import tsdae
 from trainer.models.onnx import load
 from trainer.training.base_model import load_start, read_weights, transformer_of
 from trainer.training.output import Trained
-from trainer.training.settings import TsdaeSettings
 
 TEXTS = [text for *_, text in STORIES]
 EMBEDDINGS = "embeddings.word_embeddings.weight"

@@ -17,7 +17,7 @@ from indexer.options import BuildSettings
 from trainer.data.pairs import SCHEMA
 from trainer.mining.negatives import Summary, mine
 from trainer.mining.roundtrip import open_retriever
-from trainer.training.settings import NegativesSettings
+from trainer.mining.settings import NegativesSettings
 
 SAILOR = "The sailor is on the ship at sea. The storm is big and the night is old."
 COPY = SAILOR.replace("old", "young")

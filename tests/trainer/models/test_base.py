@@ -10,13 +10,13 @@ import pytest
 from stories import write_corpus
 from tests_support import make_tiny_model, publish
 
-import trainer.models.parity
+import trainer.models.onnx
 from indexer.artifacts.store import Store
 from indexer.errors import UserError
 from indexer.index.dense import unit
 from indexer.inference.encoder import Encoder
 from trainer.models.base import DEFAULT_MODEL, locate, publish_base
-from trainer.training.settings import BaseSettings
+from trainer.models.settings import BaseSettings
 
 
 @pytest.fixture
@@ -96,8 +96,8 @@ def test_a_model_whose_onnx_differs_is_refused(
     precision: str, settings: BaseSettings, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A model whose ONNX form gives other vectors than sentence-transformers is never published."""
-    least = {**trainer.models.parity.LEAST_COSINE, precision: 1.1}
-    monkeypatch.setattr(trainer.models.parity, "LEAST_COSINE", least)
+    least = {**trainer.models.onnx.LEAST_COSINE, precision: 1.1}
+    monkeypatch.setattr(trainer.models.onnx, "LEAST_COSINE", least)
     settings = settings.model_copy(update={"int8": True})
     message = refused(str(tiny_model), settings, tmp_path / "data")
     assert f"the {precision} ONNX encoder differs" in message
@@ -110,7 +110,7 @@ def test_a_refused_model_leaves_the_live_one(
     """A model that is refused does not touch the one that is live."""
     store = Store("model", data)
     before = (store.ids(), store.current_id())
-    monkeypatch.setattr(trainer.models.parity, "LEAST_COSINE", {"fp32": 1.1, "int8": 1.1})
+    monkeypatch.setattr(trainer.models.onnx, "LEAST_COSINE", {"fp32": 1.1, "int8": 1.1})
     with pytest.raises(UserError, match="differs"):
         publish_base(str(tiny_model), settings.model_copy(update={"force": True}), data)
     assert (store.ids(), store.current_id()) == before

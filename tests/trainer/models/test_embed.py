@@ -17,7 +17,7 @@ from indexer.errors import UserError
 from indexer.inference.encoder import Encoder
 from trainer.cli import app
 from trainer.models.embed import embed, read_texts
-from trainer.training.settings import EmbedSettings
+from trainer.models.settings import EmbedSettings
 
 TEXTS = ["the cat sleeps", "the dog runs", "a ship at sea in the storm"]
 

@@ -10,7 +10,7 @@ from indexer.artifacts.store import Store
 from indexer.errors import UserError
 from trainer.cli import app
 from trainer.models.fill_mask import fill_mask
-from trainer.models.settings_reading import FillMaskSettings
+from trainer.models.settings import FillMaskSettings
 
 FRANCE = "The capital of France is [MASK]."
 

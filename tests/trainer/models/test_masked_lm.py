@@ -12,9 +12,9 @@ from transformers import AutoConfig, AutoModelForMaskedLM, BertForPreTraining
 from indexer.artifacts.store import Store
 from indexer.errors import UserError
 from indexer.inference.masked_lm import GRAPH, MaskedModel
-from trainer.models import reader_export
+from trainer.models import masked_lm as reader_export
 from trainer.models.masked_lm import publish_mlm
-from trainer.models.settings_reading import PublishMlmSettings
+from trainer.models.settings import PublishMlmSettings
 
 SETTINGS = PublishMlmSettings()
 TEXT = "The capital of France is [MASK]."

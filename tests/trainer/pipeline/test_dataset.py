@@ -21,8 +21,8 @@ from indexer.index.index import Index
 from indexer.options import BuildSettings
 from trainer.evaluate.report import ALL, UNSEEN
 from trainer.pipeline.dataset import LEAST_LABELS, TAKEN_OUT, Material, gather
+from trainer.pipeline.settings import RunSettings
 from trainer.pipeline.workspace import Workshop
-from trainer.training.settings import RunSettings
 
 COUNT = 120
 

@@ -9,9 +9,8 @@ import pytest
 
 from indexer.artifacts.store import Store
 from indexer.index.index import Index
-from trainer.pipeline.plan import Facts, Step, lines, make_plan
-from trainer.pipeline.sizes import Sizes
-from trainer.training.settings import RunSettings
+from trainer.pipeline.plan import Facts, Sizes, Step, lines, make_plan
+from trainer.pipeline.settings import RunSettings
 
 FACTS = Facts(
     documents=5_000, passages=9_000, labels=False, llm=False, cores=2, device="CPU", passages_a_second=50,

@@ -28,9 +28,10 @@ from trainer.adapter.linear_map import apply
 from trainer.cli import app
 from trainer.evaluate.report import SYSTEMS, UNSEEN, read_report
 from trainer.models.base import publish_base
+from trainer.models.settings import BaseSettings
 from trainer.pipeline.dataset import TAKEN_OUT
 from trainer.pipeline.run import Outcome, _without_secrets, run
-from trainer.training.settings import BaseSettings, RunSettings
+from trainer.pipeline.settings import RunSettings
 
 COUNT = 150
 SETTINGS = RunSettings(language="en")

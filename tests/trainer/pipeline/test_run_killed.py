@@ -28,9 +28,9 @@ RUNS = """
 import json, os, signal, sys
 from pathlib import Path
 import onnxruntime.quantization, sklearn.feature_extraction.text
-import indexer.artifacts.store, trainer.pipeline.layers, trainer.pipeline.dataset, trainer.reports.page, trainer.pipeline.tuning, trainer.pipeline.workspace
+import indexer.artifacts.store, trainer.pipeline.layers, trainer.pipeline.dataset, trainer.reports.run_page, trainer.pipeline.tuning, trainer.pipeline.workspace
 from trainer.pipeline.run import run
-from trainer.training.settings import RunSettings
+from trainer.pipeline.settings import RunSettings
 
 # One process loads what is slow to load and starts a child for each run: what is killed is a process of its own.
 for data, stop in json.loads(sys.argv[2]):
@@ -42,7 +42,7 @@ for data, stop in json.loads(sys.argv[2]):
                 os.kill(os.getpid(), signal.SIGKILL)
 
         trainer.pipeline.workspace.reached = indexer.artifacts.store.reached = reached
-        trainer.reports.page.report_page = lambda report: "<html></html>"  # plots take two seconds, and are not at stake
+        trainer.reports.run_page.report_page = lambda report: "<html></html>"  # plots take two seconds, and are not at stake
         corpus = Path(sys.argv[1])
         settings = RunSettings(qrels=corpus.with_name("qrels.parquet"), language="en", layers="always")
         outcome = run(str(corpus), settings, Path(data))

@@ -15,7 +15,7 @@ from indexer.build.build import build
 from indexer.options import BuildSettings
 from trainer.evaluate.report import SYSTEMS, UNSEEN, read_report
 from trainer.pipeline.run import Outcome, run
-from trainer.training.settings import RunSettings
+from trainer.pipeline.settings import RunSettings
 
 COUNT = 128
 

@@ -12,10 +12,9 @@ from tales import write_tales
 from tokenizers import Tokenizer
 
 import trainer.pretrain.examples as module
+from trainer.pretrain.batches import prefetched
 from trainer.pretrain.examples import Place, Recipe, Spans, batches, blocks, examples, generator, walk
-from trainer.pretrain.prefetch import prefetched
-from trainer.pretrain.tokens import Tokens, Writer
-from trainer.pretrain.wordpiece import learn_wordpiece
+from trainer.pretrain.tokens import Tokens, Writer, learn_wordpiece
 
 RECIPE = Recipe(64, nsp=True)
 

@@ -7,11 +7,9 @@ import pytest
 import torch
 from transformers import BertForPreTraining
 
-from trainer.pretrain.batches import Batch, Batcher, Special
-from trainer.pretrain.cooccurrence import vectors
+from trainer.pretrain.batches import Batch, Batcher, Masker, Special
 from trainer.pretrain.examples import Recipe
-from trainer.pretrain.initialise import compare_segments, read_similarity
-from trainer.pretrain.masking import Masker
+from trainer.pretrain.initialise import compare_segments, read_similarity, vectors
 from trainer.pretrain.model import new_model, set_dropout
 from trainer.pretrain.objective import Objective
 from trainer.pretrain.settings import PretrainSettings

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from trainer.pretrain.batches import Masker
 from trainer.pretrain.examples import generator
-from trainer.pretrain.masking import Masker
 
 VOCABULARY, MASK = 1000, 4
 WORDS = np.arange(5, VOCABULARY)

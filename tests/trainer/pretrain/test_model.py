@@ -16,16 +16,14 @@ from tests_support import make_tiny_model
 from transformers import AutoConfig, AutoTokenizer, BertForPreTraining
 
 from indexer.errors import UserError
-from trainer.pretrain.batches import Batch, Batcher, Special
-from trainer.pretrain.cooccurrence import vectors
+from trainer.pretrain.batches import Batch, Batcher, Masker, Special
 from trainer.pretrain.examples import Place, Recipe
-from trainer.pretrain.masking import Masker
+from trainer.pretrain.initialise import vectors
 from trainer.pretrain.model import load_checkpoint, new_model, set_dropout
 from trainer.pretrain.objective import Objective
-from trainer.pretrain.peak import operations_per_token, peak
+from trainer.pretrain.report import operations_per_token, peak
 from trainer.pretrain.settings import PretrainSettings
-from trainer.pretrain.tokens import Tokens, Writer, frequencies
-from trainer.pretrain.wordpiece import learn_wordpiece
+from trainer.pretrain.tokens import Tokens, Writer, frequencies, learn_wordpiece
 
 SMALL = PretrainSettings(layers=2, hidden=32, heads=2, max_length=64, vocab_size=256)
 

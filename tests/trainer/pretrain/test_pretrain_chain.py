@@ -14,12 +14,13 @@ from indexer.index.index import Index
 from indexer.options import BuildSettings
 from indexer.retrieval.retriever import Retriever
 from trainer.finetune.finetune import finetune
+from trainer.finetune.settings import FinetuneSettings, TsdaeSettings
 from trainer.finetune.tsdae import tsdae
 from trainer.models.base import publish_base
 from trainer.models.onnx import load
+from trainer.models.settings import BaseSettings
 from trainer.pretrain.pretrain import pretrain
 from trainer.pretrain.settings import PretrainSettings
-from trainer.training.settings import BaseSettings, FinetuneSettings, TsdaeSettings
 
 
 def test_from_texts_to_a_search_that_answers(tmp_path: Path) -> None:

@@ -9,8 +9,16 @@ import pytest
 from stories import STORIES
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from trainer.pretrain.tokens import LONGEST_UNIT, Tokens, Writer, frequencies, held_out, sentences_of, word_starts
-from trainer.pretrain.wordpiece import learn_wordpiece
+from trainer.pretrain.tokens import (
+    LONGEST_UNIT,
+    Tokens,
+    Writer,
+    frequencies,
+    held_out,
+    learn_wordpiece,
+    sentences_of,
+    word_starts,
+)
 
 TEXTS = [text for *_, text in STORIES]
 

@@ -11,7 +11,7 @@ import pytest
 from stories import STORIES
 from transformers import AutoTokenizer
 
-from trainer.pretrain.wordpiece import SPECIAL, choose_alphabet, fast_tokenizer, learn_wordpiece
+from trainer.pretrain.tokens import SPECIAL, choose_alphabet, fast_tokenizer, learn_wordpiece
 
 REPOSITORY = Path(__file__).parents[3]
 TEXTS = [[text for *_, text in STORIES] * 3, ["Café, naïve Übung.", "Café, naïve Übung."]]
@@ -85,7 +85,7 @@ def test_a_character_that_is_hardly_ever_there_takes_no_place() -> None:
 def test_the_same_texts_give_the_same_tokenizer() -> None:
     """Pieces and numbers are the same in every process; the library's own order is that of a hash table."""
     program = (
-        "import json, sys; from trainer.pretrain.wordpiece import learn_wordpiece; texts, letters, rest = json.loads(sys.argv[1]);"
+        "import json, sys; from trainer.pretrain.tokens import learn_wordpiece; texts, letters, rest = json.loads(sys.argv[1]);"
         "print(learn_wordpiece(texts, letters, vocab_size=256, **rest).to_str())"
     )
     command = [sys.executable, "-c", program, json.dumps([TEXTS, LETTERS, AS_BERT])]

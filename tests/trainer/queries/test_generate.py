@@ -19,8 +19,8 @@ from faulty_llm import KINDS, FaultyLLM, good, unused_port, write_frame
 import trainer.queries.llm.endpoint
 from indexer.errors import UserError
 from trainer.queries.generate import generate
+from trainer.queries.settings import QueriesSettings
 from trainer.queries.summary import Summary
-from trainer.training.settings import QueriesSettings
 
 REPOSITORY = Path(__file__).parents[3]
 

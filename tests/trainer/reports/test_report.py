@@ -26,11 +26,11 @@ from trainer.evaluate.report import (
     Weights,
     read_report,
     shorten,
-    write_report,
 )
 from trainer.evaluate.significance import paired
-from trainer.reports.page import interval, p_value, report_page, signed, value
+from trainer.reports.page import interval, p_value, signed, value
 from trainer.reports.plots import short, tick
+from trainer.reports.run_page import report_page, write_report
 
 EVIL = '<script>alert(1)</script><img src=https://evil.example/x onerror=alert(1)> & "quoted" \' </svg></style>'
 
@@ -106,7 +106,7 @@ def test_a_report_that_cannot_be_drawn_leaves_the_old_one(report, tmp_path, monk
     """Where writing fails, the files of the report before are still there, whole."""
     write_report(report, tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    monkeypatch.setattr("trainer.reports.page.report_page", lambda _report: 1 / 0)
+    monkeypatch.setattr("trainer.reports.run_page.report_page", lambda _report: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_report(example_report(verdict="LOSS"), tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -7,9 +7,9 @@ from pydantic import ValidationError
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 import trainer.training.clock
+from trainer.finetune.settings import FinetuneSettings
 from trainer.training.clock import Clock, Schedule
-from trainer.training.durations import parse_duration
-from trainer.training.settings import FinetuneSettings
+from trainer.training.settings import parse_duration
 
 
 @pytest.mark.parametrize(

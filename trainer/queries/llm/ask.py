@@ -19,8 +19,8 @@ from trainer.queries.llm.endpoint import Endpoint, GaveUp, Reply
 from trainer.queries.llm.journal import AnswerJournal, Entry
 from trainer.queries.llm.parse import Answer
 from trainer.queries.llm.prompts import Asking, Task, read_examples
+from trainer.queries.settings import QueriesSettings
 from trainer.queries.summary import Summary
-from trainer.training.settings import QueriesSettings
 
 AGAIN = {"failed", "refused"}
 """Outcomes that an earlier run had and that are tried again."""

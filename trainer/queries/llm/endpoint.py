@@ -31,7 +31,7 @@ from trainer.queries.llm.openai_api import (
 )
 from trainer.queries.llm.parse import Answer, Outcome, outcome, read
 from trainer.queries.llm.prompts import Task
-from trainer.training.settings import QueriesSettings
+from trainer.queries.settings import QueriesSettings
 
 KEY_VARIABLE = "DOWSE_LLM_KEY"
 CONNECT_SECONDS, POLL_SECONDS = 10.0, 1.0

@@ -17,7 +17,7 @@ from indexer.errors import UserError
 from trainer.queries.llm.endpoint import Reply
 from trainer.queries.llm.parse import outcome, read
 from trainer.queries.llm.prompts import Message, Task
-from trainer.training.settings import QueriesSettings
+from trainer.queries.settings import QueriesSettings
 
 
 class LocalModel:

@@ -20,7 +20,7 @@ from service.api.openai.schemas import LONGEST_INPUT, MOST_INPUTS
 from service.app import create_app
 from service.settings import ServiceSettings
 from trainer.models.base import publish_base
-from trainer.training.settings import BaseSettings
+from trainer.models.settings import BaseSettings
 
 TEXTS = ["the cat sits", "a dog runs in the garden", "the king and the queen of the castle"]
 

@@ -18,7 +18,7 @@ from indexer.inference.reranker import Reranker
 from service.app import create_app
 from service.settings import ServiceSettings
 from trainer.models.reranker import publish_reranker
-from trainer.models.settings_reranker import RerankerSettings
+from trainer.models.settings import RerankerSettings
 
 QUERY = "the dog eats bread"
 SETTINGS = RerankerSettings(max_tokens=48)

@@ -16,7 +16,7 @@ from indexer.errors import UserError
 from trainer.queries.llm.endpoint import Endpoint, GaveUp, Reply
 from trainer.queries.llm.openai_api import retry_after
 from trainer.queries.llm.prompts import Task
-from trainer.training.settings import QueriesSettings
+from trainer.queries.settings import QueriesSettings
 
 
 @pytest.fixture(autouse=True)

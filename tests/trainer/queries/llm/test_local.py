@@ -25,8 +25,8 @@ from trainer.queries.generate import generate
 from trainer.queries.llm.endpoint import Reply
 from trainer.queries.llm.local import LocalModel
 from trainer.queries.llm.prompts import Task
+from trainer.queries.settings import QueriesSettings
 from trainer.queries.summary import Summary
-from trainer.training.settings import QueriesSettings
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,75 @@
+"""Settings of `trainer prepare` and `trainer split`: the only place where a name, a default and a help text stand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class PrepareSettings(BaseModel):
+    """Which documents become the training frame, and how long texts are split."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    query: str | None = Field(
+        default=None, description="SQL statement whose rows are the documents, where --source is the URL of a database"
+    )
+    id_column: str | None = Field(
+        default=None, description="Column of the document ids (default: id, or the row number where there is none)"
+    )
+    text_column: str = Field(default="text", description="Column of the texts")
+    title_column: str | None = Field(
+        default=None, description="Column of the titles; `none` for no title (default: title)"
+    )
+    limit: int | None = Field(default=None, ge=1, description="Read only the first N rows")
+    skip_bad_rows: bool = Field(
+        default=False,
+        description="Leave bad rows out and list them in frame.rejects.jsonl instead of refusing the corpus",
+    )
+    unit: Literal["tokens", "chars"] = Field(
+        default="tokens",
+        description="Split by tokens at the ends of sentences, or into pieces of exactly so many characters",
+    )
+    split_over: int | None = Field(
+        default=None,
+        ge=1,
+        description="Split texts that are longer than this (default: the model's longest input; 1024 characters)",
+    )
+    segment: int | None = Field(
+        default=None,
+        ge=1,
+        description="Longest piece of a split text (default: the model's longest input; 100 characters)",
+    )
+    csv: bool = Field(default=False, description="Also write the frame as CSV beside the Parquet file")
+    out: Path | None = Field(default=None, description="File to write (default: training/frame.parquet in $DOWSE_DATA)")
+    force: bool = Field(default=False, description="Write the frame even if it is up to date; its queries are lost")
+
+
+class SplitSettings(BaseModel):
+    """How documents are divided into those that are trained on and those that are asked about."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    query: str | None = Field(
+        default=None,
+        description="SQL statement whose rows are the documents, where the source is the URL of a database",
+    )
+    id_column: str | None = Field(
+        default=None, description="Column of the document ids (default: id, or the row number where there is none)"
+    )
+    text_column: str = Field(default="text", description="Column of the texts")
+    limit: int | None = Field(default=None, ge=1, description="Read only the first N rows")
+    skip_bad_rows: bool = Field(default=False, description="Leave bad rows out instead of refusing the corpus")
+    dev: float = Field(default=0.1, ge=0, le=0.4, description="Share of the documents by which training is steered")
+    test: float = Field(default=0.1, ge=0, le=0.4, description="Share of the documents that only the report is about")
+    most_dev: int = Field(default=500, ge=1, description="Documents of dev, at most")
+    most_test: int = Field(default=500, ge=1, description="Documents of test, at most")
+    threshold: float = Field(
+        default=0.7,
+        gt=0,
+        le=1,
+        description="Similarity (Jaccard, of runs of three words) from which two documents are near-duplicates",
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of who goes where")
