@@ -23,15 +23,15 @@ import faiss
 import numpy as np
 import pyarrow as pa
 
-from indexer.filters.evaluate import Columns
+from indexer.filters.bind import bind
+from indexer.filters.evaluate import evaluate
 from indexer.filters.facets import FacetRequest
 from indexer.filters.facets import _count as count_facet
 from indexer.filters.filter import Filter
-from indexer.filters.filter import _mask as mask_of
 from indexer.index import dense, lexical
-from indexer.index.arrow import ArrowFile
+from indexer.index.arrow import ArrowTable
 from indexer.index.dense import DenseIndex, write_dense
-from indexer.index.document_mask import Allowed
+from indexer.index.document_mask import DocumentMask
 from indexer.index.index import ROWS_PER_BATCH
 from indexer.index.lexical import LexicalIndex, LexicalWriter
 
@@ -57,11 +57,13 @@ class Metadata:
     """What filters and facets need of an index: its columns."""
 
     def __init__(self, path: Path) -> None:
-        self._file = ArrowFile(path)
+        self._file = ArrowTable.open(path)
         self.columns = {"id": pa.string()} | {each.name: each.type for each in self._file.schema.field("metadata").type}
 
+        self.rows = len(self._file)
+
     def __len__(self) -> int:
-        return len(self._file)
+        return self.rows
 
     def column(self, name: str) -> pa.ChunkedArray:
         """Return a column."""
@@ -109,10 +111,11 @@ def masks(folder: Path, documents: int, chance: np.random.Generator) -> None:
     print(f"\n| {documents:,} documents | documents that pass | mask, ms |\n|---|--:|--:|")
     for name, tree in FILTERS.items():
         asked = Filter.model_validate(tree)
-        passing = int(mask_of(asked, Columns(index)).sum())
-        print(f"| {name} | {passing:,} | {median(lambda asked=asked: mask_of(asked, Columns(index)), 3):.1f} |")
-    everything = Allowed(np.ones(documents, dtype=np.bool_), np.arange(documents + 1))
-    some = Allowed(chance.random(documents) < 0.1, np.arange(documents + 1))
+        passing = int(evaluate(bind(asked, index.columns), index).sum())
+        took = median(lambda asked=asked: evaluate(bind(asked, index.columns), index), 3)
+        print(f"| {name} | {passing:,} | {took:.1f} |")
+    everything = DocumentMask(np.ones(documents, dtype=np.bool_), np.arange(documents + 1))
+    some = DocumentMask(chance.random(documents) < 0.1, np.arange(documents + 1))
     print("\n| facet | of all, ms | of a tenth, ms |\n|---|--:|--:|")
     for field in FACETS:
         asked = FacetRequest(field=field)
@@ -128,7 +131,7 @@ def dense_leg(folder: Path, vectors: int, chance: np.random.Generator) -> None:
     print(f"\n{vectors:,} vectors, no filter: {median(lambda: index.search(query, DEPTH)):.2f} ms\n")
     print("| allowed | one by one, ms | FAISS with a bitmap, ms |\n|--:|--:|--:|")
     for share in SHARES:
-        allowed = Allowed(chance.random(vectors) < share, np.arange(vectors + 1))
+        allowed = DocumentMask(chance.random(vectors) < share, np.arange(vectors + 1))
         count = min(DEPTH, allowed.count)
         selector = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(allowed.passage_bits))
         one = median(lambda a=allowed, c=count: index._among(query, c, a.passages))  # noqa: SLF001 - what is compared
@@ -149,7 +152,7 @@ def lexical_leg(folder: Path, texts: int, chance: np.random.Generator) -> None:
     print("| allowed | a part of the query, ms | looking deeper, ms | as planned, ms |\n|--:|--:|--:|--:|")
     planned = lexical.HITS_PER_DOCUMENT
     for share in SHARES:
-        allowed = Allowed(chance.random(texts) < share, np.arange(texts + 1))
+        allowed = DocumentMask(chance.random(texts) < share, np.arange(texts + 1))
         took = []
         for per_document in (0, texts, planned):
             lexical.HITS_PER_DOCUMENT = per_document

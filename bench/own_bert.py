@@ -27,9 +27,9 @@ from transformers import AutoConfig, AutoTokenizer, BertModel
 
 from indexer.artifacts.store import Store, data_dir
 from indexer.build.build import build
+from indexer.build.settings import BuildSettings
 from indexer.errors import UserError
 from indexer.index.index import Index
-from indexer.options import BuildSettings
 from indexer.retrieval.retriever import Mode, Retriever
 from trainer.finetune.finetune import finetune
 from trainer.finetune.settings import FinetuneSettings, TsdaeSettings

@@ -24,9 +24,9 @@ import pyarrow.parquet as pq
 
 from indexer.artifacts.store import Store, data_dir
 from indexer.build.build import build
+from indexer.build.settings import BuildSettings
 from indexer.errors import UserError
 from indexer.index.index import Index
-from indexer.options import BuildSettings
 from indexer.progress import Bar, say
 from indexer.retrieval.fusion import Fusion, fuse
 from indexer.retrieval.ranking import Ranking
@@ -104,7 +104,7 @@ def rank_all(dataset: Dataset, name: str, search: Search) -> Rankings:
 def refuse(ranking: Ranking, weight: float) -> Ranking:
     """Return a hybrid ranking with another weight for the dense leg."""
     assert ranking.dense is not None and ranking.lexical is not None  # noqa: PT018 - what hybrid search returns
-    scores = fuse(Fusion(dense_weight=weight), ranking.dense, ranking.lexical)
+    scores = fuse(Fusion(dense_weight=weight), ranking.dense, ranking.lexical).scores
     return Ranking(rows=ranking.rows[np.argsort(-scores, kind="stable")])
 
 

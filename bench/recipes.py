@@ -108,7 +108,7 @@ def measure(folder: Path, seed: int, arguments: argparse.Namespace) -> dict[str,
         if part is not None
     }
     chosen = both.get("dev")
-    own = index.fusion.dense_weight
+    own = Retriever(index).fusion.dense_weight
     weights = (
         (chosen[0].best_weight, chosen[1].best_weight) if chosen else (own, outcome.manifest.config["dense_weight"])
     )

@@ -26,11 +26,11 @@ from recipes import questions_of
 
 from indexer.artifacts.store import Store, data_dir
 from indexer.build.build import build
+from indexer.build.settings import BuildSettings
 from indexer.errors import UserError
 from indexer.index.dense import DenseIndex
 from indexer.index.index import Index
 from indexer.inference.encoder import Vectors
-from indexer.options import BuildSettings
 from indexer.retrieval.retriever import Retriever
 from trainer.adapter.distillation import all_passages, distilled
 from trainer.adapter.ladder import EXPONENT, UNLABELLED
@@ -117,10 +117,10 @@ def judge(folder: Path, seed: int, data: Path) -> tuple[int, int]:
         tempfile.TemporaryDirectory() as pool,
         Workshop(data / "verdicts", f"{seed:02x}{zlib.crc32(folder.name.encode()) & 0xFFFFFF:06x}") as workshop,
     ):
-        material = gather(source, index, settings, workshop, model=Store("model", data).path(model), pool=Path(pool))
+        material = gather(source, index, settings, workshop, pool=Path(pool))
         vectors = encode_queries("encode", index.encoder, list(people.texts.values()))
         tests = {**material.tests, "people": Test(people, vectors, index, material.documents.ids)}
-        weight = index.fusion.dense_weight
+        weight = Retriever(index).fusion.dense_weight
         base = {name: answers(test, None) for name, test in tests.items()}
         wrong = count = 0
         for name, make in maps(index, material, seed):

@@ -1,11 +1,10 @@
 """The library at the centre of Dowse: artifacts, corpus, encoder, indexes, retrieval; and the program that builds an index.
 
-cache.py          what was asked last
-query_vectors.py  the latest queries' vectors
-options.py        settings → flags
-cli.py            the commands
-progress.py       rate and ETA
-errors.py         what an operator can fix
+cache.py     what was asked last
+options.py   settings → flags
+cli.py       the commands
+progress.py  rate and ETA
+errors.py    what an operator can fix
 """
 
 import os

@@ -1,36 +1,53 @@
-"""What was asked last, so that it need not be worked out again."""
+"""Least-recently-used cache, bounded by the number or by the size of its entries, for use from several threads."""
 
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
-Answer = TypeVar("Answer")
+from cachetools import LRUCache
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
 
 
-class Recent(Generic[Answer]):
-    """Answers by their question; the one that was not asked for the longest time goes first. Safe to use from threads.
+class Cache(Generic[Key, Value]):
+    """Values by their key; the one that was not used for the longest time is dropped first.
 
     Args:
-        most: how many answers are kept.
+        capacity: how much is kept, in units of ``size_of``; 0 keeps nothing.
+        size_of: size of an entry; by default each counts 1.
     """
 
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._answers: OrderedDict[str, Answer] = OrderedDict()
+    def __init__(self, capacity: float, size_of: Callable[[Key, Value], float] = lambda _key, _value: 1) -> None:
+        self._capacity = capacity
+        self._size_of = size_of
+        self._entries: LRUCache[Key, tuple[float, Value]] = LRUCache(capacity, getsizeof=lambda entry: entry[0])
         self._lock = threading.Lock()
 
-    def answer(self, question: str, work_out: Callable[[], Answer]) -> Answer:
-        """Return the answer that is kept, or work it out; two threads that ask at once may both do so."""
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: Key) -> Value | None:
+        """Return the value that is kept under ``key``, or None."""
         with self._lock:
-            if question in self._answers:
-                self._answers.move_to_end(question)
-                return self._answers[question]
-        answer = work_out()
+            entry = self._entries.get(key)
+        return None if entry is None else entry[1]
+
+    def put(self, key: Key, value: Value) -> None:
+        """Keep a value, unless it alone is larger than the capacity."""
+        size = self._size_of(key, value)
+        if size <= self._capacity:
+            with self._lock:
+                self._entries[key] = (size, value)
+
+    def get_or_compute(self, key: Key, compute: Callable[[], Value]) -> Value:
+        """Return the value that is kept, or compute and keep it; two threads that ask at once may both compute it."""
         with self._lock:
-            self._answers[question] = answer
-            while len(self._answers) > self._most:
-                self._answers.popitem(last=False)
-        return answer
+            entry = self._entries.get(key)
+        if entry is not None:
+            return entry[1]
+        value = compute()
+        self.put(key, value)
+        return value

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from indexer.options import BuildSettings, options
+from indexer.build.settings import BuildSettings
+from indexer.options import options
 
 app = typer.Typer(
     help="Build a search index from a corpus and look after the artifacts in $DOWSE_DATA (default: ./data).",
@@ -85,12 +86,12 @@ def forget(
 
     Takes exactly one of --before, --id and --all. A running service follows within a second.
     """
-    from indexer.live.forget import forget as let_go
-    from indexer.live.forget import moment
+    from indexer.live.forget import forget as retract
+    from indexer.live.forget import parse_time
     from indexer.progress import say
 
-    done = let_go(
-        before=None if before is None else moment(before),
+    done = retract(
+        before=None if before is None else parse_time(before),
         ids=ids or (),
         everything=everything,
         dry_run=dry_run,

@@ -16,7 +16,7 @@ from small_disk import Disk, mounted
 from stories import write_corpus
 
 from indexer.build.build import build
-from indexer.options import BuildSettings
+from indexer.build.settings import BuildSettings
 
 
 @pytest.fixture(scope="session")

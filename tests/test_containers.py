@@ -15,8 +15,8 @@ import yaml
 from pydantic import BaseModel
 from typer.main import get_command
 
+from indexer.build.settings import BuildSettings
 from indexer.cli import app as indexer_app
-from indexer.options import BuildSettings
 from service.settings import ServiceSettings
 from trainer.cli import app as trainer_app
 from trainer.pipeline.settings import RunSettings

@@ -8,19 +8,15 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from importlib import import_module
 from itertools import chain
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import typer
 from pydantic import BaseModel
 from typer.main import get_command
 
-import indexer.options
-import service.settings
-import trainer.classify.settings
-import trainer.training.settings
 from indexer.artifacts.manifest import EncoderContract, Manifest
 from indexer.cli import app as indexer_app
 from service.__main__ import app as service_app
@@ -36,6 +32,11 @@ DOCUMENTS = {"README.md": README, "trainer/README.md": TRAINER}
 PROGRAMS = {"indexer": indexer_app, "trainer": trainer_app, "service": service_app}
 FOLDERS = ("indexer", "trainer", "service", "bench")
 ROOMS = sorted(path.parent for name in FOLDERS[:3] for path in (ROOT / name).rglob("__init__.py"))
+SETTINGS = [
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for name in FOLDERS[:3]
+    for path in (ROOT / name).rglob("settings.py")
+]
 OTHER_PROGRAMS = {"--nproc_per_node", "--transport", "--rm", "--no-deps"}
 """Flags of programs that are not ours: torchrun, claude, docker."""
 
@@ -119,11 +120,10 @@ def test_every_flag_has_a_help_text():
             assert all(parameter.help for parameter in command.params if parameter.name != "help")
 
 
-@pytest.mark.parametrize(
-    "module", [indexer.options, trainer.training.settings, trainer.classify.settings, service.settings]
-)
-def test_every_setting_has_a_help_text(module: ModuleType):
+@pytest.mark.parametrize("module", SETTINGS)
+def test_every_setting_has_a_help_text(module: str):
     """Each field of a settings model says what it does, wherever it is set."""
+    module = import_module(module)
     models = [each for _, each in inspect.getmembers(module, inspect.isclass) if issubclass(each, BaseModel)]
     fields = [(name, field) for model in models for name, field in model.model_fields.items()]
     assert fields

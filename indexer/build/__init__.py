@@ -1,11 +1,11 @@
 """From a corpus to an index artifact.
 
-vectors.py       appended, resumed, reused, mapped
-tables.py        the smaller Arrow files
-compact.py       writes → a new index
-assemble.py      the parts of an index
-build.py         corpus → index
-cloze.py         sentences taken out
-dense_weight.py  the legs weighed by them
-labels.py        labels of every document
+vectors.py        appended, resumed, reused, mapped
+compact.py        writes → a new index
+assemble.py       the parts of an index
+build.py          corpus → index
+dense_weight.py   the legs weighed by them
+labels.py         labels of every document
+inverse_cloze.py  Queries without labels: sentences taken out of their documents
+settings.py       Settings of `indexer build`: the only place where a name, a default an
 """

@@ -8,25 +8,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from indexer.artifacts.manifest import UNSET, InputEntry, Manifest, library_versions, read_manifest
 from indexer.build.dense_weight import EQUAL
 from indexer.build.labels import Labeller
-from indexer.build.tables import PassageTable, write_ids
-from indexer.build.vectors import KnownVectors, VectorJournal, passage_key
+from indexer.build.settings import BuildSettings
+from indexer.build.vectors import KEY_BYTES, KnownVectors, VectorJournal, passage_key
 from indexer.corpus.corpus import Corpus, Reject, write_rejects
 from indexer.index import dense, lexical
 from indexer.index.index import DOCUMENTS, IDS, PASSAGES, ROWS_PER_BATCH, Index
 from indexer.index.lexical import LexicalWriter
-from indexer.inference.encoder import Encoder, load_tokenizer
-from indexer.inference.passages import Passage, Splitter, encoder_input
-from indexer.options import BuildSettings
+from indexer.inference.encoder import Encoder
+from indexer.inference.passages import DocumentPassages, Passage, PassageMaker
 from indexer.progress import Bar
 
 REJECTS = "rejects.jsonl"
@@ -60,8 +60,7 @@ class Assembly:
     Attributes:
         corpus: the documents.
         settings: how they are indexed; the language is decided.
-        model: directory of the model artifact.
-        encoder: of that model.
+        encoder: of a model artifact.
         known: vectors that need not be made again.
         folder: where the files are written.
         labeller: what adds labels to the metadata; None for nothing.
@@ -69,63 +68,64 @@ class Assembly:
 
     corpus: Documents
     settings: BuildSettings
-    model: Path
     encoder: Encoder
     known: KnownVectors | None
     folder: Path
     labeller: Labeller | None = None
 
     @cached_property
-    def splitter(self) -> Splitter:
+    def passage_maker(self) -> PassageMaker:
         """What cuts texts into passages that the encoder takes whole."""
-        contract = self.encoder.contract
-        return Splitter(
-            load_tokenizer(self.model), contract.max_tokens, self.settings.overlap_tokens, contract.document_prompt
-        )
+        return PassageMaker.of_config(self.encoder, self.settings.recipe())
 
-    def write(self, fingerprint: str) -> Manifest:
-        """Write all files but the manifest, which is returned as far as it is known."""
-        journal = VectorJournal(self.folder, self.encoder, self.known)
-        with journal:
-            passages = self._write_parts(self.settings.language, journal)
+    def write(self) -> dict[str, int]:
+        """Write all files but the manifest, and return what it counts."""
+        with VectorJournal(self.folder, self.encoder, self.known) as journal:
+            passages = self._write_parts(journal)
         dense.write_dense(
             self.folder / dense.FILE, self.settings.dense, self.encoder.contract.dimension, journal.blocks()
         )
         journal.remove()
         if self.corpus.rejects:
             write_rejects(self.folder / REJECTS, self.corpus.rejects)
+        return {
+            "rows": self.corpus.rows,
+            "documents": self.corpus.documents,
+            "passages": passages,
+            "rejected": len(self.corpus.rejects),
+            "embedded": journal.embedded,
+            "reused": journal.reused,
+        }
+
+    def config(self, dense_weight: float) -> dict[str, Any]:
+        """Return the configuration of the index, for its manifest; hybrid search weighs the dense leg as is given."""
+        config = self.settings.recipe() | {"ids": self.corpus.id_from}
+        if self.labeller:
+            config["labels"] = self.labeller.facts()
+        del config["dense_weight"]
+        config["fusion"] = {"method": self.settings.fusion, "dense_weight": dense_weight}
+        config["query_precision"] = (
+            read_manifest(self.encoder.folder).config.get("query_precision") or self.settings.precision
+        )
+        return config
+
+    def manifest(self, fingerprint: str, counts: dict[str, int], config: dict[str, Any]) -> Manifest:
+        """Return the manifest as far as it is known before the index is published."""
         return Manifest(
             kind="index",
             fingerprint=fingerprint,
-            parents={"model": self.model.name},
+            parents={"model": self.encoder.folder.name},
             inputs=self.corpus.inputs,
-            config=self._config(),
+            config=config,
             encoder=self.encoder.contract,
-            counts={
-                "rows": self.corpus.rows,
-                "documents": self.corpus.documents,
-                "passages": passages,
-                "rejected": len(self.corpus.rejects),
-                "embedded": journal.embedded,
-                "reused": journal.reused,
-            },
+            counts=counts,
             notes=[f"ids: {self.corpus.id_from}", *self.corpus.notes],
             versions=library_versions("faiss-cpu", "tantivy", "pyarrow", "onnxruntime", "tokenizers"),
         )
 
-    def _config(self) -> dict[str, Any]:
-        left_out = {"force", "model", "label_with", "label_column"}
-        config = self.settings.model_dump(exclude=left_out) | {"ids": self.corpus.id_from}
-        if self.labeller:
-            config["labels"] = self.labeller.facts()
-        weight = config.pop("dense_weight")
-        config["fusion"] = {"method": config["fusion"], "dense_weight": EQUAL if weight is None else weight}
-        config["query_precision"] = read_manifest(self.model).config.get("query_precision") or self.settings.precision
-        return config
-
-    def _write_parts(self, language: str, journal: VectorJournal) -> int:
+    def _write_parts(self, journal: VectorJournal) -> int:
         """Write documents, ids, passages and words, and embed the passages; return the number of passages."""
-        words = LexicalWriter(self.folder / lexical.FOLDER, language)
+        words = LexicalWriter(self.folder / lexical.FOLDER, self.settings.language)
         ids: list[pa.Array] = []
         table = PassageTable()
         schema = self.labeller.schema(self.corpus.schema) if self.labeller else self.corpus.schema
@@ -137,53 +137,89 @@ class Assembly:
             for batch in self.corpus.batches(ROWS_PER_BATCH):
                 documents.write_batch(self.labeller.add(batch) if self.labeller else batch)
                 ids.append(batch.column("id"))
-                titles = [title or "" for title in batch.column("title").to_pylist()]
-                texts = batch.column("text").to_pylist()
-                words.add(f"{title}\n{text}" for title, text in zip(titles, texts, strict=True))
-                for part in self._split(titles, texts):
-                    encoded = [text for _, _, text in part]
-                    keys = [passage_key(text) for text in encoded]
-                    table.add(part, keys)
-                    journal.append(encoded, keys)
-                    bar.advance(part[-1][0] - part[0][0] + 1)
+                titles, texts = batch.column("title").to_pylist(), batch.column("text").to_pylist()
+                words.add(f"{title or ''}\n{text}" for title, text in zip(titles, texts, strict=True))
+                for part in _parts(self.passage_maker.make(titles, texts)):
+                    inputs = [text for passages in part for _, text in passages]
+                    keys = [passage_key(text) for text in inputs]
+                    table.add([[passage for passage, _ in passages] for passages in part], keys)
+                    journal.append(inputs, keys)
+                    bar.advance(len(part))
         words.close()
         table.write(self.folder / PASSAGES)
         write_ids(self.folder / IDS, pa.chunked_array(ids))
         return len(table)
 
-    def _split(self, titles: list[str], texts: list[str]) -> Iterator[list[tuple[int, Passage, str]]]:
-        """Yield the passages of a batch in parts of some documents: place of the document, passage, text to encode."""
-        if self.settings.passages == "one":
-            split = [(title, [Passage(0, len(text))]) for title, text in zip(titles, texts, strict=True)]
-        else:
-            split = self.splitter.split(titles, texts)
-        documents = iter(enumerate(zip(split, texts, strict=True)))
-        while part := list(islice(documents, DOCUMENTS_PER_PART)):
-            yield [
-                (place, passage, encoder_input(title, text[passage.start : passage.end]))
-                for place, ((title, passages), text) in part
-                for passage in passages
-            ]
+
+def _parts(documents: list[DocumentPassages]) -> Iterator[list[DocumentPassages]]:
+    for start in range(0, len(documents), DOCUMENTS_PER_PART):
+        yield documents[start : start + DOCUMENTS_PER_PART]
 
 
 def private_index(
     documents: list[dict[str, Any]],
     settings: BuildSettings,
-    model: tuple[Path, Encoder],
+    encoder: Encoder,
     known: KnownVectors | None,
     folder: Path,
 ) -> Index:
-    """Build an index that is measured and never published.
+    """Build an index that is measured and never published; its legs have equal weights.
 
     Args:
-        documents: with the keys title and text; a document's row is its place in the list.
+        documents: with the keys title and text; a document's row is its position in the list.
         settings: as of the index that it stands for, the language decided.
-        model: directory of the model artifact, and its encoder.
+        encoder: of a model artifact.
         known: vectors that need not be made again.
         folder: where the files are written; they are used as long as the index is.
     """
     source = folder / "documents.parquet"
     pq.write_table(pa.Table.from_pylist(documents, PRIVATE_SCHEMA), source)
     corpus = Corpus.check(str(source), title_column="title")
-    assembly = Assembly(corpus, settings, *model, known, folder)
-    return Index(folder, assembly.write(UNSET), model[1])
+    assembly = Assembly(corpus, settings, encoder, known, folder)
+    return Index.load(folder, assembly.manifest(UNSET, assembly.write(), assembly.config(EQUAL)), encoder)
+
+
+TABLE_ROWS_PER_BATCH = 65_536
+
+
+class PassageTable:
+    """The passages of all documents, 28 bytes each, written as one Arrow table at the end."""
+
+    def __init__(self) -> None:
+        self._numbers: list[np.ndarray[Any, Any]] = []
+        self._keys = bytearray()
+        self._documents = 0
+
+    def __len__(self) -> int:
+        return len(self._keys) // KEY_BYTES
+
+    def add(self, documents: list[list[Passage]], keys: list[bytes]) -> None:
+        """Add the passages of the next documents, each with its key."""
+        rows = [
+            (self._documents + place, passage.start, passage.end)
+            for place, passages in enumerate(documents)
+            for passage in passages
+        ]
+        self._numbers.append(np.array(rows, dtype=np.int32))
+        self._keys += b"".join(keys)
+        self._documents += len(documents)
+
+    def write(self, path: Path) -> None:
+        """Write the Arrow file."""
+        numbers = np.concatenate(self._numbers)
+        columns = {name: numbers[:, place] for place, name in enumerate(("document", "start", "end"))}
+        keys = pa.FixedSizeBinaryArray.from_buffers(
+            pa.binary(KEY_BYTES), len(self), [None, pa.py_buffer(bytes(self._keys))]
+        )
+        _write_table(path, pa.table({**columns, "key": keys}))
+
+
+def write_ids(path: Path, ids: pa.ChunkedArray) -> None:
+    """Write the ids in the order of their UTF-8 bytes with their rows: the way from an id to its document."""
+    order = pc.array_sort_indices(ids)
+    _write_table(path, pa.table({"id": ids.take(order).combine_chunks(), "row": order.cast(pa.int32())}))
+
+
+def _write_table(path: Path, table: pa.Table) -> None:
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table, max_chunksize=TABLE_ROWS_PER_BATCH)

@@ -14,20 +14,20 @@ import numpy as np
 from indexer.artifacts.manifest import Manifest, fingerprint, read_manifest
 from indexer.artifacts.store import Store
 from indexer.build.assemble import Assembly, private_index
-from indexer.build.cloze import take_out
 from indexer.build.dense_weight import EQUAL, LEAST_QUERIES, POOL, QUERIES, dense_weight
+from indexer.build.inverse_cloze import take_out
 from indexer.build.labels import Labeller
+from indexer.build.settings import BuildSettings
 from indexer.build.vectors import KnownVectors, known_vectors
 from indexer.corpus.corpus import Corpus
+from indexer.corpus.settings import DocumentSettings, select
 from indexer.errors import UserError
 from indexer.index import dense
-from indexer.index.arrow import ArrowFile
+from indexer.index.arrow import ArrowTable
 from indexer.index.index import DOCUMENTS, Index
 from indexer.index.languages import detect_language
 from indexer.inference.encoder import Encoder
-from indexer.inference.passages import encoder_input
-from indexer.live.forget import forgotten_since
-from indexer.options import BuildSettings
+from indexer.live.forget import retracted_since
 from indexer.progress import clock, quiet, say, stage
 from indexer.retrieval.retriever import Retriever
 
@@ -70,34 +70,23 @@ def build(
     """
     indexes, models = Store("index", data), Store("model", data)
     model = models.resolve(settings.model)
-    corpus = Corpus.check(
-        source,
-        id_column=settings.id_column,
-        text_column=settings.text_column,
-        title_column=settings.title_column,
-        limit=settings.limit,
-        skip_bad_rows=settings.skip_bad_rows,
-        query=settings.query,
-        data=data,
-    )
+    corpus = Corpus.check(source, **select(settings, DocumentSettings), data=data)
     labeller = Labeller.find(settings.label_with, settings.label_column, data, cores) if settings.label_with else None
-    recipe = settings.model_dump(exclude={"force", "model", "label_with", "label_column"})
+    recipe = settings.recipe()
     if labeller:
         labeller.schema(corpus.schema)  # a name that is taken is reported before any work
         recipe["labels"] = labeller.recipe()
     key = fingerprint("index", {"model": model.name}, corpus.inputs, recipe)
     with indexes.building():
-        if not settings.force and (grown := _grown(indexes, key)):
-            return Built(grown, fresh=False)
+        if not settings.force and (compacted := _compacted(indexes, key)):
+            return Built(compacted, fresh=False)
         if not settings.force and (existing := indexes.reuse(key, live=live)):
             return Built(existing, fresh=False)
         models.verify(model.name)
-        encoder = Encoder.open(model, settings.precision, cores)
         assembly = Assembly(
             corpus,
             settings.model_copy(update={"language": _language(corpus, settings)}),
-            model,
-            encoder,
+            Encoder.open(model, settings.precision, cores),
             known or known_vectors(indexes, model, settings.precision, corpus.inputs),
             indexes.staging(key),
             labeller,
@@ -115,15 +104,15 @@ def publish(
         assembly: the parts.
         key: the fingerprint.
         live: whether it goes live.
-        config: what the manifest says of how it was built; by default what the assembly says, and the weights found.
+        config: of the manifest; by default the assembly's, with the dense weight that is found here.
     """
     started = time.monotonic()
-    draft = assembly.write(key)
-    config = config or draft.config | {"fusion": _fusion(assembly, indexes.root)}
-    draft = draft.model_copy(update={"config": config})
-    found = self_retrieval(Index(assembly.folder, draft, assembly.encoder))
+    counts = assembly.write()
+    config = config or assembly.config(_dense_weight(assembly, indexes.root))
+    draft = assembly.manifest(key, counts, config)
+    share = self_retrieval(Index.load(assembly.folder, draft, assembly.encoder))
     seconds = time.monotonic() - started
-    metrics = {"seconds": round(seconds, 1), "self_retrieval": found}
+    metrics = {"seconds": round(seconds, 1), "self_retrieval": share}
     manifest = indexes.publish(assembly.folder, draft.model_copy(update={"metrics": metrics}), live=live)
     say(
         f"index {manifest.id}: {manifest.counts['documents']:,} documents, {manifest.counts['passages']:,} passages "
@@ -132,14 +121,14 @@ def publish(
     return manifest
 
 
-def _grown(indexes: Store, key: str) -> Manifest | None:
-    """Return the live index where it is what would be built, and what was written since folded into it."""
+def _compacted(indexes: Store, key: str) -> Manifest | None:
+    """Return the live index where it is what would be built with the writes since folded into it."""
     live = indexes.current_id()
     if live is None or live not in indexes.ids():
         return None
     manifest = indexes.manifest(live)
     config = manifest.config
-    if config.get("folded_into") != key or forgotten_since(indexes.root.parent, config["folded"]):
+    if config.get("folded_into") != key or retracted_since(indexes.root.parent, config["folded"]):
         return None
     return manifest
 
@@ -152,20 +141,20 @@ def _language(corpus: Corpus, settings: BuildSettings) -> str:
     return language
 
 
-def _fusion(assembly: Assembly, scratch: Path) -> dict[str, Any]:
-    """Return method and weight of the fusion: as set, as the model was tuned with, or as is found here."""
+def _dense_weight(assembly: Assembly, scratch: Path) -> float:
+    """Return the weight of the dense leg: as set, as the model was tuned with, or as is found here."""
     settings = assembly.settings
-    weight = settings.dense_weight
-    if weight is None and settings.fusion == "convex":
-        weight = read_manifest(assembly.model).config.get("dense_weight")
-        if weight is None:
-            weight = _weigh(assembly, scratch)
-    return {"method": settings.fusion, "dense_weight": EQUAL if weight is None else weight}
+    if settings.dense_weight is not None:
+        return settings.dense_weight
+    if settings.fusion != "convex":
+        return EQUAL
+    tuned: float | None = read_manifest(assembly.encoder.folder).config.get("dense_weight")
+    return _find_dense_weight(assembly, scratch) if tuned is None else tuned
 
 
-def _weigh(assembly: Assembly, scratch: Path) -> float:
+def _find_dense_weight(assembly: Assembly, scratch: Path) -> float:
     """Find the weight of the dense leg in a small index, in which some documents lack a sentence."""
-    documents = list(islice(ArrowFile(assembly.folder / DOCUMENTS).rows(["title", "text"]), POOL))
+    documents = list(islice(ArrowTable.open(assembly.folder / DOCUMENTS).rows(["title", "text"]), POOL))
     clozes = take_out([document["text"] for document in documents], QUERIES, seed=0)
     if len(clozes) < LEAST_QUERIES:
         return EQUAL
@@ -176,13 +165,8 @@ def _weigh(assembly: Assembly, scratch: Path) -> float:
         quiet(),
         TemporaryDirectory(dir=scratch, prefix=".building-") as folder,
     ):
-        index = private_index(
-            documents,
-            assembly.settings,
-            (assembly.model, assembly.encoder),
-            KnownVectors(assembly.folder),
-            Path(folder),
-        )
+        known = KnownVectors(assembly.folder)
+        index = private_index(documents, assembly.settings, assembly.encoder, known, Path(folder))
         weight = dense_weight(Retriever(index), clozes)
     say(f"dense weight: {weight} (--dense-weight sets another)")
     return weight
@@ -197,12 +181,7 @@ def self_retrieval(index: Index) -> float:
         UserError: more than one in ten is not found.
     """
     rows = np.linspace(0, len(index) - 1, min(SELF_CHECKS, len(index))).astype(np.int64)
-    texts = []
-    for row in rows.tolist():
-        document = index.document(row)
-        start, end = index.passage_offsets(int(index.first_passage[row]))
-        texts.append(encoder_input(document.title, document.text[start:end]))
-    vectors = index.encoder.encode_documents(texts)
+    vectors = index.encoder.encode_documents([index.passage_texts(row)[0] for row in rows.tolist()])
     own = index.dense.vectors(index.first_passage[rows])
     cosines = np.einsum("ij,ij->i", dense.unit(vectors), own)
     share = float((cosines > 0.95).mean())

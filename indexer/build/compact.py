@@ -21,16 +21,17 @@ from indexer.artifacts.manifest import InputEntry, Manifest, fingerprint
 from indexer.artifacts.store import Store, data_dir
 from indexer.build.assemble import Assembly
 from indexer.build.build import Built, publish
+from indexer.build.settings import BuildSettings
 from indexer.build.vectors import KnownVectors, passage_key
 from indexer.corpus.corpus import Reject, even
 from indexer.errors import UserError
 from indexer.index.index import Index
 from indexer.inference.encoder import Encoder, Vectors
-from indexer.inference.passages import encoder_input
+from indexer.inference.passages import Passage
 from indexer.live.log import WriteLog
-from indexer.live.prepare import overlaid
+from indexer.live.overlay import LiveIndex
+from indexer.live.prepare import apply_writes
 from indexer.live.write import Write, last_writes
-from indexer.options import BuildSettings
 
 
 def compact(data: Path | None = None, cores: int | None = None) -> Built:
@@ -46,35 +47,34 @@ def compact(data: Path | None = None, cores: int | None = None) -> Built:
     data = data or data_dir()
     indexes, log = Store("index", data), WriteLog(data)
     with indexes.building():
-        below = Index.open(indexes.resolve(), cores=cores)
+        base = Index.open(indexes.resolve(), cores=cores)
         if not log.grown():
-            return Built(below.manifest, fresh=False)
+            return Built(base.manifest, fresh=False)
         with log.locked():
-            writes = [write for write in log.read() if write.sequence > below.folded]
+            writes = [write for write in log.read() if write.sequence > base.folded]
             log.close()
         fresh = bool(last_writes(writes))
-        manifest = _publish(indexes, below, writes, cores) if fresh else below.manifest
+        manifest = _publish(indexes, base, writes, cores) if fresh else base.manifest
         log.fold(log.sequence)
     return Built(manifest, fresh=fresh)
 
 
-def _publish(indexes: Store, below: Index, writes: list[Write], cores: int | None) -> Manifest:
-    documents = Documents.of(overlaid(below, writes), writes)
-    config = below.manifest.config
-    model = Store("model", indexes.root.parent).path(below.manifest.parents["model"])
+def _publish(indexes: Store, base: Index, writes: list[Write], cores: int | None) -> Manifest:
+    documents = LiveDocuments.of(apply_writes(base, writes), writes)
+    config = base.manifest.config
+    model = Store("model", indexes.root.parent).path(base.manifest.parents["model"])
     settings = _settings(config)
     # The index that was built first: whoever builds it again finds that it is there, and more.
-    first = config.get("folded_into", below.manifest.fingerprint)
-    if any(write.forgotten for write in writes):  # perhaps folded before it was forgotten: that is not what a build is
-        first = below.manifest.fingerprint
+    first = config.get("folded_into", base.manifest.fingerprint)
+    if any(write.retraction for write in writes):  # what was retracted may be folded in: a build would not have it
+        first = base.manifest.fingerprint
     facts = {"folded": writes[-1].sequence, "folded_into": first}
-    key = fingerprint("index", below.manifest.parents, documents.inputs, config | facts)
+    key = fingerprint("index", base.manifest.parents, documents.inputs, config | facts)
     assembly = Assembly(
         documents,
         settings,
-        model,
         Encoder.open(model, settings.precision, cores),
-        KnownAndLive(below.folder, documents.index),
+        KnownAndLive(base.folder, documents.index),
         indexes.staging(key),
     )
     return publish(indexes, assembly, key, config=config | facts)
@@ -88,7 +88,7 @@ def _settings(config: dict[str, Any]) -> BuildSettings:
 
 
 @dataclass
-class Documents:
+class LiveDocuments:
     """The documents of an index with live ones over it, as an assembly takes a corpus."""
 
     index: Index
@@ -100,7 +100,7 @@ class Documents:
     rejects: list[Reject] = field(default_factory=list)
 
     @classmethod
-    def of(cls, index: Index, writes: list[Write]) -> Documents:
+    def of(cls, index: Index, writes: list[Write]) -> LiveDocuments:
         """Take what is visible; raise `UserError` where nothing is."""
         if not len(index):
             raise UserError("every document was deleted, and an index needs one; put a document and compact then")
@@ -132,12 +132,12 @@ class KnownAndLive(KnownVectors):
 
     def __init__(self, folder: Path, index: Index) -> None:
         super().__init__(folder)
-        versions = index.overlay.versions if index.overlay else ()
-        self._live = {
-            passage_key(encoder_input(each.title, each.text[start:end])): vector
-            for each in versions
-            for (start, end), vector in zip(each.passages, each.vectors, strict=True)
-        }
+        maker = index.contents.passage_maker
+        self._live: dict[bytes, Vectors] = {}
+        for document in index.overlay.versions if isinstance(index, LiveIndex) else ():
+            passages = [Passage(*bounds) for bounds in document.passages]
+            inputs = maker.encoder_inputs(document.title, document.text, passages)
+            self._live |= zip(map(passage_key, inputs), document.vectors, strict=True)
 
     def find(self, keys: list[bytes]) -> tuple[npt.NDArray[np.bool_], Vectors]:
         """Return which of ``keys`` are known, shape (len(keys),), and the vectors of those that are."""

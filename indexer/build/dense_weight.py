@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from indexer.build.cloze import Cloze
+from indexer.build.inverse_cloze import Cloze
 from indexer.retrieval.retriever import Mode, Retriever
 
 POOL = 4_000

@@ -16,7 +16,7 @@ from indexer.artifacts.manifest import InputEntry, Manifest, read_manifest
 from indexer.artifacts.store import Store
 from indexer.errors import UserError
 from indexer.index import dense
-from indexer.index.arrow import ArrowFile
+from indexer.index.arrow import ArrowTable
 from indexer.index.index import PASSAGES
 from indexer.inference.encoder import Encoder, Precision, Vectors
 from indexer.progress import say
@@ -86,7 +86,7 @@ class KnownVectors:
 
     def __init__(self, folder: Path, step: Vectors | None = None, vectors: dense.DenseIndex | None = None) -> None:
         self._step = step
-        passages = ArrowFile(folder / PASSAGES)
+        passages = ArrowTable.open(folder / PASSAGES)
         keys = b"".join(b"".join(batch.column("key").to_pylist()) for batch in passages.batches)
         self._keys: Keys = np.frombuffer(keys, dtype=f"S{KEY_BYTES}")
         self._order = np.argsort(self._keys, kind="stable")

@@ -9,4 +9,5 @@ csv.py         one format each
 jsonl.py       one format each
 duplicates.py  ids that were there before
 sample.py      Python's documentation as a corpus
+settings.py    Settings that say how a corpus is read: each field once, for every com
 """

@@ -6,4 +6,5 @@ fields.py      where its values lie
 values.py      JSON → Arrow's values
 evaluate.py    conditions → masks
 facets.py      counts of a field
+bind.py        Binding: the fields and values of a filter resolved against the column
 """

@@ -12,21 +12,21 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import to_jsonable_python
 
-from indexer.cache import Recent
+from indexer.cache import Cache
+from indexer.filters.bind import bind_values, comparable, missing
 from indexer.filters.conditions import Between, Bound, Name
-from indexer.filters.evaluate import Columns, comparable, leaves, missing, to_mask
-from indexer.filters.fields import Place, WrongType, find
+from indexer.filters.evaluate import leaves, to_mask
+from indexer.filters.fields import FieldPath, WrongType, find
 from indexer.filters.values import kind_of
 from indexer.index.arrow import to_python
-from indexer.index.dense import Rows
-from indexer.index.document_mask import Allowed
+from indexer.index.document_mask import DocumentMask, Rows
 from indexer.index.index import Index
 
 MOST_VALUES = 100
 MOST_RANGES = 50
 MOST_CACHED = 50
 # Of a set of documents, as long as it is remembered itself.
-_all_recent: WeakKeyDictionary[Allowed, Recent[Facet]] = WeakKeyDictionary()
+_caches: WeakKeyDictionary[DocumentMask, Cache[str, Facet]] = WeakKeyDictionary()
 _lock = threading.Lock()
 FacetValue = Annotated[
     str | bool | int | float | None,
@@ -86,7 +86,7 @@ class Facet(BaseModel):
     max: FacetValue = Field(default=None, description="greatest value of a number, date or time")
 
 
-def count_facet(asked: FacetRequest, index: Index, among: Allowed) -> Facet:
+def count_facet(asked: FacetRequest, index: Index, among: DocumentMask) -> Facet:
     """Count a field of the documents ``among`` which it is asked about, all of them and not a page.
 
     Raises:
@@ -94,17 +94,18 @@ def count_facet(asked: FacetRequest, index: Index, among: Allowed) -> Facet:
         WrongType: it cannot be counted, or not in these ranges.
     """
     with _lock:
-        recent = _all_recent.setdefault(among, Recent(MOST_CACHED))
-    return recent.answer(asked.model_dump_json(), lambda: _count(asked, index, among))
+        cache = _caches.setdefault(among, Cache(MOST_CACHED))
+    return cache.get_or_compute(asked.model_dump_json(), lambda: _count(asked, index, among))
 
 
-def _count(asked: FacetRequest, index: Index, among: Allowed) -> Facet:
+def _count(asked: FacetRequest, index: Index, among: DocumentMask) -> Facet:
     place = find(asked.field, index.columns)
     kind = kind_of(comparable(place.type))
     if kind is None and not pa.types.is_null(place.type):
         raise WrongType(asked.field, place.type, "texts, numbers, dates, times and booleans are counted", index.columns)
-    columns = Columns(index)
-    ranges = [columns.between(Between(field=asked.field, **each.model_dump())) for each in asked.ranges]
+    ranges = [
+        bind_values(Between(field=asked.field, **each.model_dump()), place, index.columns) for each in asked.ranges
+    ]
     values, owners = _values(index.column(place.column), place, among)
     facet = Facet(
         values=_most_frequent(values, owners, asked.limit),
@@ -120,10 +121,10 @@ def _count(asked: FacetRequest, index: Index, among: Allowed) -> Facet:
     return facet
 
 
-def _values(column: pa.ChunkedArray, place: Place, among: Allowed) -> tuple[pa.ChunkedArray, Rows]:
+def _values(column: pa.ChunkedArray, place: FieldPath, among: DocumentMask) -> tuple[pa.ChunkedArray, Rows]:
     """Return all values of the documents that are asked about, and for each the number of its document, ascending."""
     asked = column if among.count == len(among.mask) else column.filter(pa.array(among.mask))
-    values, owners = leaves(asked, place.below)
+    values, owners = leaves(asked, place.fields)
     owners = np.arange(len(asked)) if owners is None else owners
     there = ~to_mask(missing(values))
     return (values, owners) if there.all() else (values.filter(pa.array(there)), owners[there])

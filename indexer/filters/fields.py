@@ -39,18 +39,18 @@ class WrongType(FilterError):  # noqa: N818 - as above
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where the values of a field lie.
+class FieldPath:
+    """Where the values of a field are.
 
     Attributes:
         column: the metadata column, or `id`.
-        below: the names of the struct fields that lead from there to the values.
+        fields: the names of the struct fields that lead from there to the values.
         type: of the values, what lists hold in place of the lists.
         in_list: whether a document may have several values.
     """
 
     column: str
-    below: tuple[str, ...]
+    fields: tuple[str, ...]
     type: pa.DataType
     in_list: bool
 
@@ -67,8 +67,8 @@ def listed(types: Types) -> dict[str, str]:
     return names
 
 
-def find(field: str, types: Types) -> Place:
-    """Return where the values of ``field`` lie.
+def find(field: str, types: Types) -> FieldPath:
+    """Return where the values of ``field`` are.
 
     A name that has dots itself goes before a path of the same letters.
 
@@ -82,7 +82,7 @@ def find(field: str, types: Types) -> Place:
     for name in path[1:]:
         kind, deeper = _element(kind.field(name).type)
         in_list = in_list or deeper
-    return Place(path[0], path[1:], kind, in_list)
+    return FieldPath(path[0], path[1:], kind, in_list)
 
 
 def is_list(kind: pa.DataType) -> bool:

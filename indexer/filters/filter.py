@@ -1,4 +1,4 @@
-"""Filters: a tree of typed conditions on the metadata, compiled to one mask over the documents, never to a text.
+"""Filters: a tree of typed conditions on the metadata, as a request holds it. Nothing here knows an index.
 
 A condition is true or false of every document: of a missing value every comparison is false, so that `must_not` lets
 the document pass.
@@ -6,31 +6,16 @@ the document pass.
 
 from __future__ import annotations
 
-import threading
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Self
-from weakref import WeakKeyDictionary
+from typing import Annotated, Any, Self
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from indexer.cache import Recent
-from indexer.filters.conditions import Between, Equals, Exists, FieldCondition, OneOf, Prefix, Within
-from indexer.filters.evaluate import Columns
-from indexer.filters.fields import FilterError, UnknownField, WrongType
-from indexer.index.document_mask import Allowed, Mask
+from indexer.filters.conditions import Between, Equals, Exists, OneOf, Prefix, Within
 
-if TYPE_CHECKING:
-    from indexer.index.index import Index
-
-__all__ = ["Filter", "FilterError", "UnknownField", "WrongType", "compile_filter"]
-
-MOST_NODES = 200
-DEEPEST = 20
+MAX_NODES = 200
+MAX_DEPTH = 20
 """Trees within trees."""
-MOST_CACHED = 256
-CACHED_BYTES = 64 << 20
-"""What the masks that are kept for repeated filters may take, for each opened index; there are at most MOST_CACHED."""
 
 
 class Filter(BaseModel):
@@ -75,12 +60,12 @@ class Filter(BaseModel):
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
-        if self.nodes > MOST_NODES:
+        if self.nodes > MAX_NODES:
             raise ValueError(
-                f"a filter has at most {MOST_NODES} conditions and trees; ask for one of many values with `in`"
+                f"a filter has at most {MAX_NODES} conditions and trees; ask for one of many values with `in`"
             )
-        if self.depth > DEEPEST:
-            raise ValueError(f"a filter has at most {DEEPEST} trees within each other")
+        if self.depth > MAX_DEPTH:
+            raise ValueError(f"a filter has at most {MAX_DEPTH} trees within each other")
         return self
 
 
@@ -115,38 +100,3 @@ Node = Annotated[
     ),
 ]
 Filter.model_rebuild()
-
-
-def compile_filter(asked: Filter, index: Index) -> Allowed:
-    """Return the documents of ``index`` that pass a filter; those of recent filters are remembered.
-
-    Raises:
-        UnknownField: the index has no such field.
-        WrongType: a field cannot be compared with that.
-    """
-    question = asked.model_dump_json(by_alias=True, exclude_defaults=True)
-    return _recent(index).answer(question, lambda: index.allowed(_mask(asked, Columns(index))))
-
-
-def _mask(node: Filter | FieldCondition | Within, columns: Columns) -> Mask:
-    if not isinstance(node, Filter):
-        return columns.mask(node)
-    mask = np.ones(columns.index.rows, dtype=np.bool_)
-    for each in node.must:
-        mask &= _mask(each, columns)
-    if node.should:
-        mask &= np.logical_or.reduce([_mask(each, columns) for each in node.should])
-    for each in node.must_not:
-        mask &= ~_mask(each, columns)
-    return mask
-
-
-# Beside the indexes and not in them: a copy of an index with other documents must not inherit the masks of this one.
-_all_recent: WeakKeyDictionary[Index, Recent[Allowed]] = WeakKeyDictionary()
-_lock = threading.Lock()
-
-
-def _recent(index: Index) -> Recent[Allowed]:
-    with _lock:
-        most = min(MOST_CACHED, max(1, CACHED_BYTES // max(1, len(index))))
-        return _all_recent.setdefault(index, Recent(most))

@@ -19,7 +19,7 @@ import pyarrow as pa
 Kind = Literal["text", "boolean", "number", "moment", "time"]
 Given = bool | int | float | str
 
-MEANT: dict[Kind, str] = {
+EXPECTED: dict[Kind, str] = {
     "text": "compare it with a text",
     "boolean": "ask whether it is true or false with eq",
     "number": "compare it with a number",

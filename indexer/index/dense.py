@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 
 import faiss
 import numpy as np
-import numpy.typing as npt
 
+from indexer.index.document_mask import DocumentMask, Rows
 from indexer.inference.encoder import Vectors
 
-if TYPE_CHECKING:
-    from indexer.index.document_mask import Allowed
-
 DenseKind = Literal["flat"]
-Rows = npt.NDArray[np.int64]
 
 FILE = "vectors.faiss"
 FEW_PASSAGES = 0.2
@@ -90,7 +86,7 @@ class DenseIndex:
         faiss.omp_set_num_threads(1)
         return self._faiss
 
-    def search(self, vector: Vectors, count: int, allowed: Allowed | None = None) -> tuple[Vectors, Rows]:
+    def search(self, vector: Vectors, count: int, allowed: DocumentMask | None = None) -> tuple[Vectors, Rows]:
         """Return cosine and row of the ``count`` nearest passages, best first; fewer where there are fewer.
 
         Only passages of ``allowed`` documents are looked at. Both ways of doing that are exact: few passages are

@@ -1,4 +1,4 @@
-"""Which documents a search may return: one mask that both legs go by."""
+"""Document mask: which documents a search may return, one set that both legs honour."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from indexer.index.dense import Rows
-
+Rows = npt.NDArray[np.int64]
+"""Row numbers of documents or passages."""
 Mask = npt.NDArray[np.bool_]
+"""A truth value for each document of an index, shape (documents,)."""
 
 
-class Allowed:
-    """A set of documents of one index. Immutable; what is derived from the mask is made when it is first asked for.
+class DocumentMask:
+    """A set of documents of one index. Immutable; what is derived from the mask is computed on first use.
 
     Args:
         mask: for each document whether it may be returned, shape (documents,).
@@ -27,9 +28,9 @@ class Allowed:
         self.mask.flags.writeable = False
         self._first_passage = first_passage
 
-    def __and__(self, other: Allowed) -> Allowed:
+    def __and__(self, other: DocumentMask) -> DocumentMask:
         """Return the documents that are in both sets of the same index."""
-        return Allowed(self.mask & other.mask, self._first_passage)
+        return DocumentMask(self.mask & other.mask, self._first_passage)
 
     @cached_property
     def count(self) -> int:

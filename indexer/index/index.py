@@ -1,14 +1,17 @@
-"""An opened index artifact: documents, passages and both search legs, memory-mapped."""
+"""An opened index artifact: documents, passages and both search legs, memory-mapped.
+
+`Index` is the artifact as it was built and knows no live writes; `indexer.live.overlay.LiveIndex` puts them over it.
+`RestrictedIndex` shows either of them as if it held only some of its documents.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator
-from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,20 +20,19 @@ import pyarrow as pa
 from indexer.artifacts.manifest import Manifest, read_manifest, verify_files
 from indexer.artifacts.store import Store
 from indexer.errors import UserError
-from indexer.index import dense, lexical
-from indexer.index.arrow import ArrowFile, SortedStrings
-from indexer.index.document_mask import Allowed
+from indexer.index.arrow import ArrowTable, SortedStrings
+from indexer.index.dense import FILE, DenseIndex
+from indexer.index.document_mask import DocumentMask, Mask, Rows
+from indexer.index.legs import DenseLeg, LexicalLeg
+from indexer.index.lexical import FOLDER, LexicalIndex
 from indexer.inference.encoder import Encoder
-from indexer.retrieval.fusion import Fusion
-
-if TYPE_CHECKING:
-    from indexer.live.overlay import Overlay
+from indexer.inference.passages import Passage, PassageMaker
 
 DOCUMENTS = "documents.arrow"
 PASSAGES = "passages.arrow"
 IDS = "ids.arrow"
 ROWS_PER_BATCH = 1024
-"""Documents in a record batch of `documents.arrow`: fixed, so that a row number leads to its batch."""
+"""Documents in a record batch of `documents.arrow`."""
 
 
 @dataclass(frozen=True)
@@ -43,29 +45,64 @@ class Document:
     metadata: dict[str, Any]
 
 
-class Index:
-    """Everything that a search needs, opened from one index artifact and the model that it pins."""
+@dataclass(frozen=True)
+class Contents:
+    """What an index holds.
 
-    def __init__(self, folder: Path, manifest: Manifest, encoder: Encoder) -> None:
+    Attributes:
+        documents: id, title, text and, where there are other columns, metadata of each document.
+        passages: document, first and last character of each passage.
+        ids: the ids of the documents as built, sorted, each with its row.
+        dense: vectors of the passages.
+        lexical: words of the documents.
+        document_of: row of the document of each passage, shape (passages,), ascending.
+        first_passage: row of the first passage of each document, shape (documents + 1,): the end of the last closes it.
+        passage_maker: what cut the documents into passages.
+    """
+
+    documents: ArrowTable
+    passages: ArrowTable
+    ids: ArrowTable
+    dense: DenseLeg
+    lexical: LexicalLeg
+    document_of: Rows
+    first_passage: Rows
+    passage_maker: PassageMaker
+
+    @cached_property
+    def bounds(self) -> tuple[Rows, Rows]:
+        """First character of each passage in its document's text, and the one after its last, each (passages,)."""
+        return self.passages.numbers("start"), self.passages.numbers("end")
+
+    @cached_property
+    def id_rank(self) -> npt.NDArray[np.int64]:
+        """Numbers in the order of the ids, shape (documents,)."""
+        rows = self.ids.numbers("row")
+        rank = np.empty_like(rows)
+        rank[rows] = np.arange(len(rows))
+        return rank
+
+
+class Index:
+    """Everything that a search needs.
+
+    Args:
+        folder: of the artifact.
+        manifest: of the artifact.
+        encoder: of the model that the index pins, or of another one that is measured.
+        contents: documents, passages and legs.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, encoder: Encoder, contents: Contents) -> None:
         self.folder = folder
         self.manifest = manifest
         self.encoder = encoder
-        self._within: Allowed | None = None
-        self.overlay: Overlay | None = None
-        """Live documents, where there are any."""
-        self.dense = dense.DenseIndex.open(folder / dense.FILE)
-        self.lexical = lexical.LexicalIndex.open(folder / lexical.FOLDER, manifest.config["language"])
-        self._documents = ArrowFile(folder / DOCUMENTS)
-        self._passages = ArrowFile(folder / PASSAGES)
-        self._ids = ArrowFile(folder / IDS)
-        self.document_of = self._passages.numbers("document")
-        """Row of the document of each passage, shape (passages,), ascending."""
-        self.first_passage = np.searchsorted(self.document_of, np.arange(len(self) + 1))
-        """Row of the first passage of each document, shape (documents + 1,): the end of the last one closes it."""
-        self._check()
+        self.contents = contents
+        self.dense, self.lexical = contents.dense, contents.lexical
+        self.document_of, self.first_passage = contents.document_of, contents.first_passage
 
     @classmethod
-    def open(cls, folder: Path, *, verify: bool = True, cores: int | None = None, query_cache_bytes: int = 0) -> Self:
+    def open(cls, folder: Path, *, verify: bool = True, cores: int | None = None, query_cache_bytes: int = 0) -> Index:
         """Open the index in directory ``folder``.
 
         Args:
@@ -82,42 +119,56 @@ class Index:
         model = models.path(manifest.parents["model"])
         contract = (models.verify(model.name) if verify else read_manifest(model)).contract
         precision = manifest.config.get("query_precision") or manifest.config["precision"]
-        encoder = Encoder(model, contract, precision, cores, query_cache_bytes)
-        return cls(folder, manifest, encoder)
+        return cls.load(folder, manifest, Encoder(model, contract, precision, cores, query_cache_bytes))
 
-    def with_encoder(self, encoder: Encoder, vectors: dense.DenseIndex) -> Self:
+    @classmethod
+    def load(cls, folder: Path, manifest: Manifest, encoder: Encoder) -> Index:
+        """Open the files in ``folder``, which need not be published yet.
+
+        Args:
+            folder: with the files that a build writes.
+            manifest: what is known of them.
+            encoder: of the model that made the vectors.
+
+        Raises:
+            UserError: files do not belong together.
+        """
+        passages = ArrowTable.open(folder / PASSAGES)
+        documents = ArrowTable.open(folder / DOCUMENTS)
+        document_of = passages.numbers("document")
+        contents = Contents(
+            documents=documents,
+            passages=passages,
+            ids=ArrowTable.open(folder / IDS),
+            dense=DenseIndex.open(folder / FILE),
+            lexical=LexicalIndex.open(folder / FOLDER, manifest.config["language"]),
+            document_of=document_of,
+            first_passage=np.searchsorted(document_of, np.arange(len(documents) + 1)),
+            passage_maker=PassageMaker.of_config(encoder, manifest.config),
+        )
+        index = cls(folder, manifest, encoder, contents)
+        index.check()
+        return index
+
+    def with_encoder(self, encoder: Encoder, vectors: DenseIndex) -> Index:
         """Return the same documents and words with another encoder and its ``vectors`` of the same passages.
 
         This is how a model is measured before there is an index of it: by the code that would serve it.
+
+        Raises:
+            UserError: the vectors do not fit the passages, or not the encoder.
         """
-        other = copy(self)
-        other.encoder, other.dense = encoder, vectors
-        other._check()  # noqa: SLF001 - one of us
+        other = Index(self.folder, self.manifest, encoder, replace(self.contents, dense=vectors))
+        other.check()
         return other
 
-    def with_overlay(self, overlay: Overlay) -> Self:
-        """Return the index with live documents over it; ``overlay`` was made for the same index, and so was this."""
-        other = copy(self)
-        for name in [name for name in vars(other) if isinstance(getattr(Index, name, None), cached_property)]:
-            del vars(other)[name]
-        other.overlay = overlay
-        other.dense, other.lexical = overlay.dense, overlay.lexical
-        other.document_of, other.first_passage = overlay.document_of, overlay.first_passage
-        other._documents = overlay.documents(overlay.below._documents)  # noqa: SLF001 - one of us
-        other._passages = overlay.passages(overlay.below._passages)  # noqa: SLF001
-        return other
-
-    def within(self, allowed: Allowed) -> Self:
-        """Return this index as somebody sees it for whom there are no documents but the ``allowed`` ones."""
-        other = copy(self)
-        other._within = allowed  # noqa: SLF001 - one of us
-        return other
+    def within(self, allowed: DocumentMask) -> RestrictedIndex:
+        """Return this index as it looks to a caller for whom only the ``allowed`` documents exist."""
+        return RestrictedIndex(self, allowed)
 
     def __len__(self) -> int:
         """Return the number of documents that a search can return."""
-        if self._within is not None:
-            return self._within.count
-        return self.overlay.count if self.overlay else self.manifest.counts["documents"]
+        return self.manifest.counts["documents"]
 
     @property
     def rows(self) -> int:
@@ -127,17 +178,12 @@ class Index:
     @property
     def generation(self) -> str:
         """What answers: the index, and the number of the last write that is visible."""
-        return f"{self.manifest.id}.{self.overlay.sequence if self.overlay else self.folded}"
+        return f"{self.manifest.id}.{self.folded}"
 
     @property
     def folded(self) -> int:
         """Number of the last write that was folded into the index when it was built; 0 for none."""
         return int(self.manifest.config.get("folded", 0))
-
-    @cached_property
-    def fusion(self) -> Fusion:
-        """The index's own way of combining the legs."""
-        return Fusion.model_validate(self.manifest.config["fusion"])
 
     @property
     def candidates(self) -> int:
@@ -147,7 +193,7 @@ class Index:
     @property
     def schema(self) -> pa.Schema:
         """The fields of a document: id, title, text and, where there are other columns, metadata."""
-        return self._documents.schema
+        return self.contents.documents.schema
 
     @property
     def metadata_types(self) -> dict[str, str]:
@@ -156,82 +202,122 @@ class Index:
 
     @property
     def columns(self) -> dict[str, pa.DataType]:
-        """Names and types of the columns that a filter may ask: the metadata columns, and the documents' ``id``."""
+        """Names and types of the columns that a filter may use: the metadata columns, and the documents' ``id``."""
         return {"id": pa.string()} | {field.name: field.type for field in self._metadata() if field.name != "id"}
 
     @property
-    def visible(self) -> Allowed | None:
+    def visible(self) -> DocumentMask | None:
         """The documents that searches may return at all; None for all of them."""
-        if self._within is not None:
-            return self._within
-        return self.overlay.visible if self.overlay else None
+        return None
 
     def column(self, name: str) -> pa.ChunkedArray:
         """Return one of `columns`, a value for each document in the order of the rows; it is mapped, not read."""
-        return self._documents.column(*(["id"] if name == "id" else ["metadata", name]))
+        return self.contents.documents.column(*(["id"] if name == "id" else ["metadata", name]))
 
-    def allowed(self, mask: npt.NDArray[np.bool_]) -> Allowed:
+    def allowed(self, mask: Mask) -> DocumentMask:
         """Return the documents of ``mask``, shape (documents,), as far as searches may return them."""
-        allowed = Allowed(mask, self.first_passage)
+        allowed = DocumentMask(mask, self.first_passage)
         return allowed if self.visible is None else allowed & self.visible
 
-    @cached_property
+    @property
     def id_rank(self) -> npt.NDArray[np.int64]:
         """Numbers in the order of the ids, shape (documents,): breaks ties between equal scores."""
-        if self.overlay:
-            return self.overlay.id_rank
-        rows = self._ids.numbers("row")
-        rank = np.empty_like(rows)
-        rank[rows] = np.arange(len(rows))
-        return rank
+        return self.contents.id_rank
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the documents that searches can return, with the fields of `schema`, in the order of their rows."""
         first = 0
-        for batch in self._documents.batches:
-            seen = None if self.visible is None else self.visible.mask[first : first + batch.num_rows]
-            yield batch if seen is None else batch.filter(pa.array(seen))
+        for batch in self.contents.documents.batches:
+            mask = None if self.visible is None else self.visible.mask[first : first + batch.num_rows]
+            yield batch if mask is None else batch.filter(pa.array(mask))
             first += batch.num_rows
 
     def row_of(self, document_id: str) -> int | None:
         """Return the row of the document with this id, or None."""
-        row = self.overlay.row_of(document_id) if self.overlay else self.place_of(document_id)[1]
-        hidden = row is not None and self._within is not None and not self._within.mask[row]
-        return None if hidden else row
+        return self.position_of(document_id)[1]
 
-    def place_of(self, document_id: str) -> tuple[int, int | None]:
-        """Return where an id stands, or would stand, in the order of the built index's ids; and its row, or None."""
-        column = SortedStrings(self._ids, "id")
-        place = bisect_left(column, document_id.encode())
-        if place == len(column) or column[place] != document_id.encode():
-            return place, None
-        return place, int(self._ids.row(place, ["row"])["row"])
+    def position_of(self, document_id: str) -> tuple[int, int | None]:
+        """Return where an id is, or would be, in the order of the built index's ids; and its row, or None."""
+        column = SortedStrings(self.contents.ids, "id")
+        position = bisect_left(column, document_id.encode())
+        if position == len(column) or column[position] != document_id.encode():
+            return position, None
+        return position, int(self.contents.ids.row(position, ["row"])["row"])
 
     def document(self, row: int) -> Document:
         """Return the document in ``row``."""
-        values = self._documents.row(row, self._documents.schema.names)
+        documents = self.contents.documents
+        values = documents.row(row, documents.schema.names)
         return Document(values["id"], values["title"], values["text"], values.get("metadata") or {})
 
     def passage_offsets(self, passage: int) -> tuple[int, int]:
         """Return the character offsets of a passage in the text of its document, the end excluded."""
-        starts, ends = self._bounds
+        starts, ends = self.contents.bounds
         return int(starts[passage]), int(ends[passage])
 
-    @cached_property
-    def _bounds(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        return self._passages.numbers("start"), self._passages.numbers("end")
+    def passage_texts(self, row: int) -> list[str]:
+        """Return what the encoder was given for each passage of the document in ``row``."""
+        document = self.document(row)
+        passages = range(int(self.first_passage[row]), int(self.first_passage[row + 1]))
+        bounds = [Passage(*self.passage_offsets(passage)) for passage in passages]
+        return self.contents.passage_maker.encoder_inputs(document.title, document.text, bounds)
 
-    def _metadata(self) -> list[pa.Field]:
-        schema = self._documents.schema
-        return list(schema.field("metadata").type) if "metadata" in schema.names else []
+    def check(self) -> None:
+        """Refuse files that do not belong together, whatever their checksums say.
 
-    def _check(self) -> None:
-        """Refuse files that do not belong together, whatever their checksums say."""
+        Raises:
+            UserError: numbers of documents, of passages, or dimensions differ.
+        """
         counts = {
-            "documents": (len(self._documents), len(self._ids), len(self.lexical), len(self)),
-            "passages": (len(self._passages), len(self.dense), self.manifest.counts["passages"]),
+            "documents": (len(self.contents.documents), len(self.contents.ids), len(self.lexical), len(self)),
+            "passages": (len(self.contents.passages), len(self.dense), self.manifest.counts["passages"]),
             "dimension": (self.dense.dimension, self.encoder.contract.dimension),
         }
         for name, numbers in counts.items():
             if len(set(numbers)) > 1:
                 raise UserError(f"index {self.manifest.id}: {name} differ ({numbers}); build it again with --force")
+
+    def _metadata(self) -> list[pa.Field]:
+        return list(self.schema.field("metadata").type) if "metadata" in self.schema.names else []
+
+
+class RestrictedIndex(Index):
+    """An index as it looks to a caller for whom only some of its documents exist.
+
+    Args:
+        base: the whole index.
+        allowed: the documents that there are.
+    """
+
+    def __init__(self, base: Index, allowed: DocumentMask) -> None:
+        super().__init__(base.folder, base.manifest, base.encoder, base.contents)
+        self._base = base
+        self._allowed = allowed
+
+    def __len__(self) -> int:
+        """Return the number of documents that a search can return."""
+        return self._allowed.count
+
+    @property
+    def generation(self) -> str:
+        """What answers: the index, and the number of the last write that is visible."""
+        return self._base.generation
+
+    @property
+    def visible(self) -> DocumentMask:
+        """The documents that searches may return at all."""
+        return self._allowed
+
+    @property
+    def id_rank(self) -> npt.NDArray[np.int64]:
+        """Numbers in the order of the ids, shape (documents,): breaks ties between equal scores."""
+        return self._base.id_rank
+
+    def row_of(self, document_id: str) -> int | None:
+        """Return the row of the document with this id, or None."""
+        row = self._base.row_of(document_id)
+        return row if row is not None and self._allowed.mask[row] else None
+
+    def passage_offsets(self, passage: int) -> tuple[int, int]:
+        """Return the character offsets of a passage in the text of its document, the end excluded."""
+        return self._base.passage_offsets(passage)

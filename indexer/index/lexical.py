@@ -16,14 +16,11 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 import tantivy
 
-from indexer.index.dense import Rows
-from indexer.index.document_mask import Allowed
+from indexer.index.document_mask import DocumentMask, Rows
 from indexer.index.languages import UNSPACED, analyzer, exact_analyzer
-
-Scores = npt.NDArray[np.float32]
+from indexer.index.legs import Scores
 
 FOLDER = "lexical"
 ANALYZER = "dowse"
@@ -144,7 +141,7 @@ class LexicalIndex:
             waiting += part.get("details", [])
         return float(part["value"])
 
-    def search(self, query: str, count: int, allowed: Allowed | None = None) -> tuple[Scores, Rows]:
+    def search(self, query: str, count: int, allowed: DocumentMask | None = None) -> tuple[Scores, Rows]:
         """Return BM25 score and row of the ``count`` best documents; fewer where fewer hold a term of the query.
 
         Of the ``allowed`` documents alone, where they are given. Mostly more documents are asked for, until enough of

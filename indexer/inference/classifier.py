@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, Self
 
@@ -24,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from indexer.artifacts.manifest import describe_files, verify_files
 from indexer.artifacts.store import ID_PATTERN, Store
 from indexer.errors import UserError
-from indexer.inference.encoder import BATCH_TOKENS, batches_by_length, load_tokenizer, open_session
+from indexer.inference.session import load_tokenizer, open_session, padded, run_batches
 
 CONTRACT = "classifier.json"
 GRAPH = "onnx/model.onnx"
@@ -133,20 +132,11 @@ class Classifier:
         def run(batch: list[int]) -> None:
             logits[batch] = self._run([tokens[row] for row in batch])
 
-        with ThreadPoolExecutor(self.cores) as threads:
-            for done in [threads.submit(run, batch) for batch in batches_by_length(tokens, BATCH_TOKENS)]:
-                done.result()
+        run_batches(tokens, run, self.cores)
         return logits
 
     def _run(self, tokens: Sequence[Sequence[int]]) -> Numbers:
-        ids = np.full((len(tokens), max(map(len, tokens))), self.contract.pad_token_id, dtype=np.int64)
-        mask = np.zeros_like(ids)
-        for row, sequence in enumerate(tokens):
-            ids[row, : len(sequence)] = sequence
-            mask[row, : len(sequence)] = 1
-        feed = {"input_ids": ids, "attention_mask": mask}
-        if "token_type_ids" in self._inputs:
-            feed["token_type_ids"] = np.zeros_like(ids)
+        feed = padded(tokens, self.contract.pad_token_id, self._inputs)
         logits: Numbers = self._session.run(["logits"], feed)[0]
         return logits
 

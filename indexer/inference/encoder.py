@@ -8,10 +8,10 @@ a query that comes while nobody else asks takes it and is answered sooner. `DECI
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -19,19 +19,17 @@ from typing import Literal, Self
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
-from tokenizers import Tokenizer
 
 from indexer.artifacts.manifest import EncoderContract, read_manifest
+from indexer.cache import Cache
 from indexer.errors import UserError
-from indexer.query_vectors import QueryVectors
+from indexer.inference.session import load_tokenizer, open_session, padded, run_batches
 
 Precision = Literal["fp32", "int8"]
 Vectors = npt.NDArray[np.float32]
 
 MODEL_FILES: dict[Precision, str] = {"fp32": "onnx/model.onnx", "int8": "onnx/model_int8.onnx"}
 
-BATCH_TOKENS = 512
-"""Padded tokens in a batch. On a CPU a small batch that stays in the cache is faster than a large one (measured)."""
 
 COMPANY_SECONDS = 0.25
 """For how long after two queries have met a query is not spread over the cores: under load the others want them."""
@@ -45,21 +43,11 @@ class Read:
     cut: bool
 
 
-def load_tokenizer(model: Path) -> Tokenizer:
-    """Load the model's tokenizer, neither cutting off nor padding."""
-    path = model / "tokenizer.json"
-    if not path.is_file():
-        raise UserError(f"{path}: missing; publish the model with `python -m trainer base`")
-    tokenizer = Tokenizer.from_file(str(path))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return tokenizer
-
-
 class Encoder:
     """A published model, ready to encode. Safe to use from several threads.
 
     Attributes:
+        folder: of the model.
         contract: what the model's own files say about prompts, length, pooling and normalisation.
         precision: weights of 32-bit floats, or 8-bit integers (faster, slightly less exact).
         cores: how many calls run side by side.
@@ -75,6 +63,7 @@ class Encoder:
         cores: int | None = None,
         query_cache_bytes: int = 0,
     ) -> None:
+        self.folder = model
         self.contract = contract
         self.precision: Precision = precision
         self.cores = cores or len(os.sched_getaffinity(0))
@@ -92,7 +81,7 @@ class Encoder:
         wide = self.cores > 1 and precision == "fp32"
         self._wide = open_session(path, threads=min(self.cores, 4)) if wide else self._narrow
         self._inputs = {node.name for node in self._narrow.get_inputs()}
-        self._known = QueryVectors(query_cache_bytes)
+        self._query_vectors: Cache[str, Vectors] = Cache(query_cache_bytes, _entry_bytes)
         self._busy = 0
         self._met = -COMPANY_SECONDS
         self._lock = threading.Lock()
@@ -110,7 +99,7 @@ class Encoder:
 
     def encode_query(self, query: str) -> Vectors:
         """Encode one query, its prompt included; return shape (dimension,). One of the latest is not encoded again."""
-        if (known := self._known.get(query)) is not None:
+        if (known := self._query_vectors.get(query)) is not None:
             return known
         ids = [self._tokenizer.encode(self.contract.query_prompt + query).ids]
         with self._lock:
@@ -124,7 +113,7 @@ class Encoder:
         finally:
             with self._lock:
                 self._busy -= 1
-        self._known.put(query, vector)
+        self._query_vectors.put(query, _frozen(vector))
         return vector
 
     def encode_together(self, queries: Sequence[str]) -> Vectors:
@@ -132,7 +121,7 @@ class Encoder:
         vectors = np.empty((len(queries), self.contract.dimension), dtype=np.float32)
         new = []
         for row, query in enumerate(queries):
-            if (known := self._known.get(query)) is None:
+            if (known := self._query_vectors.get(query)) is None:
                 new.append(row)
             else:
                 vectors[row] = known
@@ -142,7 +131,7 @@ class Encoder:
             tokens = self._tokenizer.encode_batch([self.contract.query_prompt + queries[row] for row in new])
             vectors[new] = self._run(self._narrow, [each.ids for each in tokens])
             for row in new:
-                self._known.put(queries[row], vectors[row])
+                self._query_vectors.put(queries[row], _frozen(vectors[row]))
         return vectors
 
     def encode_documents(self, texts: Sequence[str]) -> Vectors:
@@ -168,44 +157,21 @@ class Encoder:
         def encode(batch: list[int]) -> None:
             vectors[batch] = self._run(self._narrow, [tokens[row] for row in batch])
 
-        with ThreadPoolExecutor(self.cores) as threads:
-            for done in [threads.submit(encode, batch) for batch in batches_by_length(tokens, BATCH_TOKENS)]:
-                done.result()
+        run_batches(tokens, encode, self.cores)
         return vectors
 
     def _run(self, session: onnxruntime.InferenceSession, tokens: Sequence[Sequence[int]]) -> Vectors:
-        longest = max(map(len, tokens))
-        ids = np.full((len(tokens), longest), self.contract.pad_token_id, dtype=np.int64)
-        mask = np.zeros_like(ids)
-        for row, sequence in enumerate(tokens):
-            ids[row, : len(sequence)] = sequence
-            mask[row, : len(sequence)] = 1
-        feed = {"input_ids": ids, "attention_mask": mask}
-        if "token_type_ids" in self._inputs:
-            feed["token_type_ids"] = np.zeros_like(ids)
+        feed = padded(tokens, self.contract.pad_token_id, self._inputs)
         vectors: Vectors = session.run(["sentence_embedding"], feed)[0]
         return vectors
 
 
-def batches_by_length(tokens: Sequence[Sequence[int]], budget: int) -> list[list[int]]:
-    """Group positions of ``tokens``, longest first, so that rows × longest row stays within ``budget``.
-
-    A sequence that is longer than the budget gets a batch of its own.
-    """
-    batches: list[list[int]] = []
-    batch: list[int] = []
-    for position in sorted(range(len(tokens)), key=lambda row: -len(tokens[row])):
-        if batch and len(tokens[batch[0]]) * (len(batch) + 1) > budget:
-            batches.append(batch)
-            batch = []
-        batch.append(position)
-    return [*batches, batch] if batch else batches
+def _frozen(vector: Vectors) -> Vectors:
+    """Return a read-only copy: no view that would keep a whole batch, and nobody can change what others are given."""
+    copy = np.array(vector)
+    copy.flags.writeable = False
+    return copy
 
 
-def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    """Open an ONNX file on the CPU; each call of it uses so many ``threads``."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+def _entry_bytes(query: str, vector: Vectors) -> int:
+    return sys.getsizeof(query) + sys.getsizeof(vector) + 100  # and the entry itself

@@ -1,20 +1,30 @@
-"""Split documents into passages: by tokens, at sentence boundaries, with an overlap.
+"""Passages: documents split by tokens at sentence boundaries with an overlap, and what the encoder is given for each.
 
 A passage is the piece of a document that gets one vector. It is a slice of the document's text, known by its character
-offsets; the title is put before every passage of its document when it is encoded.
+offsets; the title is put before every passage of its document when it is encoded. `PassageMaker` is used by builds, live
+writes, compaction and evaluations, so that equal texts always get equal vectors.
 """
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
 
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
+
+from indexer.artifacts.manifest import EncoderContract
+from indexer.inference.encoder import Encoder
+from indexer.inference.session import load_tokenizer
 
 SENTENCE_END = re.compile(r"(?<=[.!?…؟۔।॥])[\"'”’)\]]*\s+|(?<=[。！？])|\n\s*\n")
 """Where a sentence or a paragraph ends, for scripts with and without spaces between sentences."""
 
+PassageMode = Literal["split", "one"]
 SPARE_TOKENS = 2
 """A slice may tokenise into slightly more pieces than it had inside the whole text (a leading space is lost)."""
 
@@ -25,6 +35,10 @@ class Passage:
 
     start: int
     end: int
+
+
+DocumentPassages = list[tuple[Passage, str]]
+"""The passages of one document, each with what the encoder is given for it."""
 
 
 def encoder_input(title: str | None, passage: str) -> str:
@@ -56,10 +70,18 @@ class Splitter:
         bodies = self._tokenizer.encode_batch(texts, add_special_tokens=False)
         documents = []
         for title, head, text, body in zip(titles, heads, texts, bodies, strict=True):
-            taken = min(len(head.ids), self._max_tokens // 2)
-            kept = title if taken == len(head.ids) else title[: head.offsets[taken - 1][1]]
-            documents.append((kept, self._split(text, body.offsets, self._max_tokens - taken)))
+            kept, tokens = self._cut(title, head)
+            documents.append((kept, self._split(text, body.offsets, self._max_tokens - tokens)))
         return documents
+
+    def head(self, title: str) -> str:
+        """Return as much of a title as `split` keeps of it."""
+        return self._cut(title, self._tokenizer.encode(title, add_special_tokens=False))[0]
+
+    def _cut(self, title: str, tokens: Encoding) -> tuple[str, int]:
+        """Return the title, at most half of the room long, and its number of tokens."""
+        count = min(len(tokens.ids), self._max_tokens // 2)
+        return (title if count == len(tokens.ids) else title[: tokens.offsets[count - 1][1]]), count
 
     def _split(self, text: str, offsets: list[tuple[int, int]], room: int) -> list[Passage]:
         if len(offsets) <= room:
@@ -101,3 +123,49 @@ def _word_start(text: str, starts: list[int], first: int, last: int) -> int:
         if at and (text[at - 1].isspace() or text[at].isspace()):
             return candidate
     return last
+
+
+class PassageMaker:
+    """Cuts documents into passages, and says what the encoder is given for each of them.
+
+    Args:
+        model: directory of the encoder's model; its tokenizer is loaded on first use.
+        contract: of the encoder.
+        mode: ``split`` long texts, or make ``one`` passage of each document.
+        overlap_tokens: how much of the end of a passage is repeated at the start of the next, at most.
+    """
+
+    def __init__(self, model: Path, contract: EncoderContract, mode: PassageMode, overlap_tokens: int) -> None:
+        self._model = model
+        self._contract = contract
+        self._mode = mode
+        self._overlap_tokens = overlap_tokens
+
+    @classmethod
+    def of_config(cls, encoder: Encoder, config: Mapping[str, Any]) -> Self:
+        """Return what made the passages of an index, whose manifest holds ``config``."""
+        return cls(encoder.folder, encoder.contract, config["passages"], int(config["overlap_tokens"]))
+
+    @cached_property
+    def _splitter(self) -> Splitter:
+        contract = self._contract
+        return Splitter(
+            load_tokenizer(self._model), contract.max_tokens, self._overlap_tokens, contract.document_prompt
+        )
+
+    def make(self, titles: Sequence[str | None], texts: Sequence[str]) -> list[DocumentPassages]:
+        """Return the passages of each document, which together cover its text, each with its encoder input."""
+        known = [title or "" for title in titles]
+        if self._mode == "one":
+            split = [(title, [Passage(0, len(text))]) for title, text in zip(known, texts, strict=True)]
+        else:
+            split = self._splitter.split(known, list(texts))
+        return [
+            [(passage, encoder_input(head, text[passage.start : passage.end])) for passage in passages]
+            for (head, passages), text in zip(split, texts, strict=True)
+        ]
+
+    def encoder_inputs(self, title: str | None, text: str, passages: Sequence[Passage]) -> list[str]:
+        """Return the encoder inputs of passages that `make` has cut out of a document before."""
+        head = self._splitter.head(title) if title and self._mode == "split" else title
+        return [encoder_input(head, text[passage.start : passage.end]) for passage in passages]

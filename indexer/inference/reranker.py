@@ -20,7 +20,7 @@ from tokenizers import Encoding
 
 from indexer.artifacts.manifest import Manifest
 from indexer.errors import UserError
-from indexer.inference.encoder import BATCH_TOKENS, batches_by_length, load_tokenizer, open_session
+from indexer.inference.session import BATCH_TOKENS, batches_by_length, load_tokenizer, open_session, padded
 
 GRAPH = "onnx/model.onnx"
 Scores = npt.NDArray[np.float32]
@@ -105,16 +105,7 @@ class Reranker:
 
     def run(self, pairs: Sequence[Encoding]) -> Scores:
         """Return the logits of one batch, shape (pairs,)."""
-        shape = len(pairs), max(len(pair.ids) for pair in pairs)
-        ids, mask, types = (
-            np.full(shape, self._pad, dtype=np.int64),
-            np.zeros(shape, np.int64),
-            np.zeros(shape, np.int64),
-        )
-        for row, pair in enumerate(pairs):
-            ids[row, : len(pair.ids)] = pair.ids
-            mask[row, : len(pair.ids)] = 1
-            types[row, : len(pair.ids)] = pair.type_ids
-        feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
-        logits: Scores = self._session.run(["logits"], {name: feed[name] for name in self._inputs})[0]
+        types = [pair.type_ids for pair in pairs]
+        feed = padded([pair.ids for pair in pairs], self._pad, self._inputs, types)
+        logits: Scores = self._session.run(["logits"], feed)[0]
         return logits[:, 0]

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import tantivy
 
-from indexer.index.lexical import LexicalIndex, Scores
+from indexer.index.legs import LexicalLeg, Scores
 
 K1, B = 1.2, 0.75
 EXACT_LENGTHS = 24
@@ -45,7 +45,7 @@ class Field:
 class Statistics:
     """What the index says about terms: asked for when it is needed."""
 
-    def __init__(self, index: LexicalIndex) -> None:
+    def __init__(self, index: LexicalLeg) -> None:
         self._index = index
         self.fields = [
             Field(name, weight, analyzer, index.average_length(name)) for name, weight, analyzer in index.fields()

@@ -1,8 +1,8 @@
-"""Let go of what was written to the service, so that what the index itself says of a document is seen again.
+"""`indexer forget`: retract live writes, so that the index's own version of their documents shows again.
 
-A record in the log says up to which write; it is one line, appended as every write is, and followed by every reader.
-Then the log is folded, which takes the texts off the disk. No index is published meanwhile: a compaction under way
-would put into the new one what is forgotten here.
+The retraction is one line of the log: it says up to which write, is appended as every write is, and every reader follows
+it. Then the log is folded, which takes the texts off the disk. No index is published meanwhile: a compaction under way
+would put into the new index what is retracted here.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from pathlib import Path
 from indexer.artifacts.store import Store, data_dir
 from indexer.errors import UserError
 from indexer.live.log import WriteLog
-from indexer.live.write import Forgotten, Write, last_writes, newest
+from indexer.live.write import Retraction, Write, last_writes, latest_versions
 
 
 @dataclass(frozen=True)
-class Released:
-    """How many documents were let go of, by what their last write was.
+class Retracted:
+    """How many documents' writes were retracted, by what the last one was.
 
     Attributes:
         puts: put.
         deletes: deleted.
-        folded: those of both whose last write `compact` has made a part of the live index, which goes on saying it.
+        folded: those of both whose last write `compact` has made a part of the live index, where it stays.
     """
 
     puts: int = 0
@@ -44,8 +44,8 @@ def forget(
     ids: Collection[str] = (),
     everything: bool = False,
     dry_run: bool = False,
-) -> Released:
-    """Let go of the writes of some documents, and return how many documents these are. Give one of the first three.
+) -> Retracted:
+    """Retract the writes of some documents, and return how many documents these are. Give one of the first three.
 
     Args:
         data: the data directory; by default ``$DOWSE_DATA``.
@@ -66,55 +66,54 @@ def forget(
     if dry_run or not log.grown():
         with log.shared():
             writes = log.read()
-        return _released(data, writes, _forgotten(writes, before, ids))
+        return _count(data, writes, _retraction(writes, before, ids))
     with Store("index", data).building():
         with log.locked():
             writes = log.read()
-            forgotten = _forgotten(writes, before, ids)
-            released = _released(data, writes, forgotten)
-            if not released:
-                return released
-            log.forget(forgotten)
-            log.read()
+            retraction = _retraction(writes, before, ids)
+            retracted = _count(data, writes, retraction)
+            if not retracted:
+                return retracted
+            log.append(log.draft(retraction=retraction))
             log.close()
         log.fold(log.sequence)
-    return released
+    return retracted
 
 
-def moment(text: str) -> datetime:
-    """Return the moment that an ISO 8601 text with a time zone names; raise `UserError` where it is none."""
+def parse_time(text: str) -> datetime:
+    """Return the time of an ISO 8601 text with a time zone; raise `UserError` where it is none."""
     try:
-        found = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
+        time = None
+    if time is None or time.tzinfo is None:
         raise UserError(f"--before {text}: give an ISO 8601 time with its zone, such as 2026-11-21T02:00:00Z")
-    return found
+    return time
 
 
-def forgotten_since(data: Path, sequence: int) -> bool:
-    """Say whether after the write ``sequence`` something was let go of; an index that has folded it may say it still."""
+def retracted_since(data: Path, sequence: int) -> bool:
+    """Say whether a write after ``sequence`` retracts others: an index that has folded these may show them still."""
     log = WriteLog(data)
     with log.shared():
-        return any(write.forgotten and write.sequence > sequence for write in log.read())
+        return any(write.retraction and write.sequence > sequence for write in log.read())
 
 
-def _forgotten(writes: list[Write], before: datetime | None, ids: Collection[str]) -> Forgotten:
-    """Return the record that says what is asked for."""
+def _retraction(writes: list[Write], before: datetime | None, ids: Collection[str]) -> Retraction:
+    """Return the retraction of documents written ``before`` a time, of those with ``ids``, or of all."""
     if before is None:
-        return Forgotten(writes[-1].sequence if writes else 0, frozenset(ids) or None)
+        return Retraction(writes[-1].sequence if writes else 0, frozenset(ids) or None)
     # The log has whole milliseconds: a write of the same one may be newer.
     limit = before.replace(microsecond=before.microsecond // 1_000 * 1_000)
     older = list(takewhile(lambda write: datetime.fromisoformat(write.time) < limit, writes))
-    return Forgotten(older[-1].sequence if older else 0)
+    return Retraction(older[-1].sequence if older else 0)
 
 
-def _released(data: Path, writes: list[Write], forgotten: Forgotten) -> Released:
-    """Count the documents that a record covers."""
-    numbers = {name: number for name, number in last_writes(writes).items() if forgotten.covers(name, number)}
-    documents = newest(writes)
+def _count(data: Path, writes: list[Write], retraction: Retraction) -> Retracted:
+    """Count the documents that a retraction covers."""
+    numbers = {name: number for name, number in last_writes(writes).items() if retraction.covers(name, number)}
+    documents = latest_versions(writes)
     indexes = Store("index", data)
     live = indexes.current_id()
     folded = indexes.manifest(live).config.get("folded", 0) if live in indexes.ids() else 0
     puts = sum(documents[name] is not None for name in numbers)
-    return Released(puts, len(numbers) - puts, sum(number <= folded for number in numbers.values()))
+    return Retracted(puts, len(numbers) - puts, sum(number <= folded for number in numbers.values()))

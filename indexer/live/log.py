@@ -20,7 +20,7 @@ from pathlib import Path
 
 from indexer.artifacts.store import sync
 from indexer.errors import UserError
-from indexer.live.write import Forgotten, LiveDocument, Write, left
+from indexer.live.write import LiveDocument, Retraction, Write, compact_log
 
 FOLDER = "live"
 LOCK = ".lock"
@@ -108,26 +108,30 @@ class WriteLog:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def append(self, recipe: str, documents: Iterable[LiveDocument], deleted: Iterable[str]) -> None:
-        """Append a write; it is on the disk when this returns. Call inside `locked`, after all was read.
+    def draft(
+        self,
+        recipe: str = "",
+        documents: Iterable[LiveDocument] = (),
+        deleted: Iterable[str] = (),
+        retraction: Retraction | None = None,
+    ) -> Write:
+        """Return the next write, for `append`. Call inside `locked`, after all was read."""
+        return Write(self.sequence + 1, recipe, tuple(documents), tuple(deleted), _now(), retraction)
+
+    def append(self, write: Write) -> None:
+        """Append a `draft`; it is on the disk, and counts as read, when this returns. Call inside `locked`.
 
         Raises:
             OSError: the disk is full, or cannot be written; the log is then as it was.
         """
-        self._append(Write(self.sequence + 1, recipe, tuple(documents), tuple(deleted), _now()))
-
-    def forget(self, forgotten: Forgotten) -> None:
-        """Append that writes no longer count, under the conditions of `append`; it is on the disk when this returns."""
-        self._append(Write(self.sequence + 1, "", (), (), _now(), forgotten))
-
-    def _append(self, write: Write) -> None:
+        line = write.line()
         path = self._growing() or self._segment(write.sequence)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         end = self._read.get(path.name, 0)
         try:
             try:
                 os.ftruncate(descriptor, end)  # what a killed writer has left
-                write_whole(descriptor, write.line())
+                write_whole(descriptor, line)
                 reached("written")
                 os.fsync(descriptor)
                 if not end:
@@ -139,6 +143,8 @@ class WriteLog:
         finally:
             os.close(descriptor)
         reached("synced")
+        self.sequence = write.sequence
+        self._read[path.name] = end + len(line)
 
     def close(self) -> None:
         """Let the next write begin a new segment. Call inside `locked`, after all was read."""
@@ -150,7 +156,7 @@ class WriteLog:
     def fold(self, through: int) -> None:
         """Replace the files up to the write ``through``, where a segment was closed, by what is left of them.
 
-        That is the newest version of each document, and the ids that were deleted or forgotten: enough for any index,
+        That is the newest version of each document, and the ids that were deleted or retracted: enough for any index,
         also for one that is older than all of them, and for a reader that had come to any of them.
         """
         with self.locked():
@@ -160,7 +166,9 @@ class WriteLog:
             writes = WriteLog(self.folder.parent).read()
             temporary = self.folder / ".folding"
             with temporary.open("wb") as file:
-                file.writelines(write.line() for write in left(write for write in writes if write.sequence <= through))
+                file.writelines(
+                    write.line() for write in compact_log(write for write in writes if write.sequence <= through)
+                )
             sync(temporary)
             reached("folded-written")
             folded = temporary.rename(self.folder / f"folded-{through:016}.log")

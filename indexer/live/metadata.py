@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from datetime import time
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -14,26 +14,40 @@ class Misfit(ValueError):  # noqa: N818 - what it is
     """A value that a column cannot hold."""
 
 
-def fit_metadata(metadata: dict[str, Any], types: dict[str, pa.DataType]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the values that fit, as `pyarrow.array` takes them, and of the others what is wrong with them.
+class FittedMetadata(NamedTuple):
+    """Metadata as columns hold it.
+
+    Attributes:
+        types: of the columns.
+        values: those that fit, by column, as `pyarrow.array` takes them.
+        errors: what is wrong with each of the others.
+    """
+
+    types: dict[str, pa.DataType]
+    values: dict[str, Any]
+    errors: dict[str, str]
+
+
+def fit_metadata(metadata: dict[str, Any], types: dict[str, pa.DataType]) -> FittedMetadata:
+    """Return JSON values as columns of these types hold them.
 
     Args:
         metadata: as JSON has it.
         types: of the index's columns; what is not given is null.
     """
     values: dict[str, Any] = {}
-    wrong: dict[str, str] = {}
+    errors: dict[str, str] = {}
     for name, value in metadata.items():
         if name not in types:
             known = ", ".join(types) or "none"
-            wrong[name] = f"the index has no such column (there are: {known})"
+            errors[name] = f"the index has no such column (there are: {known})"
             continue
         try:
             values[name] = fit(value, types[name])
         except (pa.ArrowException, ArithmeticError, ValueError, TypeError) as error:
             reason = str(error) if isinstance(error, Misfit) else f"{value!r:.60} is no {types[name]}"
-            wrong[name] = f"{reason}; the column holds {types[name]}"
-    return values, wrong
+            errors[name] = f"{reason}; the column holds {types[name]}"
+    return FittedMetadata(types, values, errors)
 
 
 def column_types(schema: pa.Schema) -> dict[str, pa.DataType]:

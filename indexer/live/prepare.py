@@ -1,4 +1,4 @@
-"""From a document as it is sent to one that can be searched: passages, vectors, and metadata of the right types."""
+"""Live documents made searchable: passages and vectors as the build of the index made them, and writes put over it."""
 
 from __future__ import annotations
 
@@ -10,64 +10,52 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from indexer.artifacts.store import Store
 from indexer.index.index import Index
-from indexer.inference.encoder import Encoder, load_tokenizer
-from indexer.inference.passages import Passage, Splitter, encoder_input
-from indexer.live.overlay import Overlay
-from indexer.live.write import LiveDocument, Write, left
+from indexer.inference.encoder import Encoder
+from indexer.live.metadata import FittedMetadata
+from indexer.live.overlay import LiveIndex, Overlay
+from indexer.live.write import LiveDocument, Write, compact_log
 
 log = logging.getLogger("dowse.live")
 
 
-class Sent(NamedTuple):
-    """A document as a client has sent it."""
+class NewDocument(NamedTuple):
+    """A document as a client sent it; ``fitted`` is its metadata as the index's columns hold it, where that is known."""
 
     id: str
     title: str | None
     text: str
     metadata: dict[str, Any]
+    fitted: FittedMetadata | None = None
 
 
-class Preparation:
-    """Makes passages and vectors of documents exactly as the build of an index did."""
+class Preparer:
+    """Makes passages and vectors of documents exactly as the build of an index did.
+
+    Attributes:
+        recipe: what decides the passages and vectors of a text; equal recipes need not make them again.
+    """
 
     def __init__(self, index: Index) -> None:
-        self._index = index
         config = index.manifest.config
-        self._one = config["passages"] == "one"
-        self._overlap = int(config["overlap_tokens"])
+        self._queries = index.encoder
         self._precision = config["precision"]
+        self._maker = index.contents.passage_maker
         model = index.manifest.parents["model"]
-        self._model = Store("model", index.folder.parent.parent).path(model)
-        self.recipe = f"{model} {self._precision} {config['passages']} {self._overlap}"
-        """What decides the passages and vectors of a text; equal recipes need not make them again."""
+        self.recipe = f"{model} {self._precision} {config['passages']} {int(config['overlap_tokens'])}"
 
     @cached_property
     def _encoder(self) -> Encoder:
         """The encoder of documents: that of the queries may have other weights."""
-        queries = self._index.encoder
+        queries = self._queries
         if queries.precision == self._precision:
             return queries
-        return Encoder(self._model, queries.contract, self._precision, queries.cores)
+        return Encoder(queries.folder, queries.contract, self._precision, queries.cores)
 
-    @cached_property
-    def _splitter(self) -> Splitter:
-        contract = self._index.encoder.contract
-        return Splitter(load_tokenizer(self._model), contract.max_tokens, self._overlap, contract.document_prompt)
-
-    def prepare(self, documents: Sequence[Sent | LiveDocument]) -> list[LiveDocument]:
+    def prepare(self, documents: Sequence[NewDocument | LiveDocument]) -> list[LiveDocument]:
         """Return documents with their passages and vectors."""
-        titles, texts = [each.title or "" for each in documents], [each.text for each in documents]
-        if self._one:
-            split = [(title, [Passage(0, len(text))]) for title, text in zip(titles, texts, strict=True)]
-        else:
-            split = self._splitter.split(titles, texts)
-        inputs = [
-            encoder_input(title, text[passage.start : passage.end])
-            for (title, passages), text in zip(split, texts, strict=True)
-            for passage in passages
-        ]
+        made = self._maker.make([each.title for each in documents], [each.text for each in documents])
+        inputs = [text for passages in made for _, text in passages]
         vectors = iter(self._encoder.encode_documents(inputs)) if inputs else iter(())
         return [
             LiveDocument(
@@ -75,17 +63,18 @@ class Preparation:
                 each.title,
                 each.text,
                 each.metadata,
-                tuple((passage.start, passage.end) for passage in passages),
+                tuple((passage.start, passage.end) for passage, _ in passages),
                 np.stack([next(vectors) for _ in passages]),
+                each.fitted,
             )
-            for each, (_, passages) in zip(documents, split, strict=True)
+            for each, passages in zip(documents, made, strict=True)
         ]
 
-    def remake(self, writes: Sequence[Write]) -> list[Write]:
+    def prepare_again(self, writes: Sequence[Write]) -> list[Write]:
         """Return writes with passages and vectors for this index, which most of them have already."""
-        strange = sum(len(write.documents) for write in writes if write.recipe != self.recipe)
-        if strange:
-            log.info("%d documents were written for another model or index; they are embedded again", strange)
+        foreign = sum(len(write.documents) for write in writes if write.recipe != self.recipe)
+        if foreign:
+            log.info("%d documents were written for another model or index; they are embedded again", foreign)
         return [
             write
             if write.recipe == self.recipe
@@ -94,16 +83,15 @@ class Preparation:
         ]
 
 
-def overlaid(index: Index, writes: Sequence[Write]) -> Index:
-    """Return an index with the ``writes`` over it that it does not have: those after its last one.
+def apply_writes(index: Index, writes: Sequence[Write]) -> Index:
+    """Return an index with those of the ``writes`` over it that it does not have: those after its last one.
 
     Args:
-        index: built, or with a snapshot of earlier writes over it.
+        index: as built, or with a snapshot of earlier writes over it.
         writes: in their order.
     """
-    overlay = index.overlay or Overlay.nothing(index)
+    overlay = index.overlay if isinstance(index, LiveIndex) else Overlay.empty(index)
     new = [write for write in writes if write.sequence > max(overlay.sequence, index.folded)]
     if not new:
         return index
-    made = Preparation(overlay.below).remake(left(new))
-    return overlay.below.with_overlay(overlay.after(made))
+    return LiveIndex(overlay.with_writes(Preparer(overlay.base).prepare_again(compact_log(new))))

@@ -1,4 +1,4 @@
-"""A write: documents put, deleted or forgotten while an index is served, as one line of the log.
+"""A write: documents that were put, deleted or retracted while an index is served, as one line of the log.
 
 The line is the CRC-32 of what follows in eight hex digits, a space, and JSON. Vectors come with the documents, so that
 replaying a log is reading it.
@@ -10,12 +10,14 @@ import base64
 import json
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from indexer.inference.encoder import Vectors
+from indexer.live.metadata import FittedMetadata, fit_metadata
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class LiveDocument:
         metadata: JSON, as it came.
         passages: first character and the one after the last of each passage.
         vectors: of the passages, float32, shape (passages, dimension).
+        fitted: the metadata as columns of an index hold them, where it was checked against them already.
     """
 
     id: str
@@ -34,14 +37,19 @@ class LiveDocument:
     metadata: dict[str, Any]
     passages: tuple[tuple[int, int], ...]
     vectors: Vectors
+    fitted: FittedMetadata | None = field(default=None, compare=False, repr=False)
+
+    def fit(self, types: dict[str, pa.DataType]) -> FittedMetadata:
+        """Return the metadata as columns of these types hold it."""
+        return self.fitted if self.fitted and self.fitted.types == types else fit_metadata(self.metadata, types)
 
 
 @dataclass(frozen=True)
-class Forgotten:
-    """Which earlier writes no longer count, so that the index speaks for their documents again.
+class Retraction:
+    """Which earlier writes no longer count, so that the index's own version of their documents shows again.
 
     Attributes:
-        through: number of the last write that may be among them. A document that was written later keeps that.
+        through: number of the last write that may be among them. A document that was written later keeps that write.
         ids: of the documents; None for all.
     """
 
@@ -49,7 +57,7 @@ class Forgotten:
     ids: frozenset[str] | None = None
 
     def covers(self, document_id: str, sequence: int) -> bool:
-        """Say whether a document is let go of whose last write has this number."""
+        """Say whether a document is retracted whose last write has this number."""
         return sequence <= self.through and (self.ids is None or document_id in self.ids)
 
 
@@ -63,7 +71,7 @@ class Write:
         documents: put, each a new one or a new version.
         deleted: ids.
         time: when, UTC, ISO 8601.
-        forgotten: in place of all documents and ids, what is let go of.
+        retraction: in place of all documents and ids, which earlier writes no longer count.
     """
 
     sequence: int
@@ -71,7 +79,7 @@ class Write:
     documents: tuple[LiveDocument, ...]
     deleted: tuple[str, ...]
     time: str
-    forgotten: Forgotten | None = None
+    retraction: Retraction | None = None
 
     @property
     def ids(self) -> list[str]:
@@ -81,9 +89,9 @@ class Write:
     def line(self) -> bytes:
         """Return the line of the log."""
         content: dict[str, Any] = {"sequence": self.sequence, "time": self.time}
-        if self.forgotten:  # without the other fields, so that a version that knows no forgetting refuses the line
-            ids = self.forgotten.ids
-            content["forgotten"] = {"through": self.forgotten.through, "ids": None if ids is None else sorted(ids)}
+        if self.retraction:  # without the other fields, so that a version that knows no retractions refuses the line
+            ids = self.retraction.ids
+            content["forgotten"] = {"through": self.retraction.through, "ids": None if ids is None else sorted(ids)}
         else:
             content["recipe"] = self.recipe
             content["deleted"] = self.deleted
@@ -108,9 +116,9 @@ class Write:
         if int(checksum, 16) != zlib.crc32(text):
             raise ValueError("checksum")
         content = json.loads(text)
-        if forgotten := content.get("forgotten"):
-            ids = None if forgotten["ids"] is None else frozenset(forgotten["ids"])
-            return cls(content["sequence"], "", (), (), content["time"], Forgotten(forgotten["through"], ids))
+        if retracted := content.get("forgotten"):
+            ids = None if retracted["ids"] is None else frozenset(retracted["ids"])
+            return cls(content["sequence"], "", (), (), content["time"], Retraction(retracted["through"], ids))
         return cls(
             sequence=content["sequence"],
             recipe=content["recipe"],
@@ -134,7 +142,7 @@ def _document(content: dict[str, Any]) -> LiveDocument:
 
 
 def last_writes(writes: Iterable[Write], earlier: Mapping[str, int] | None = None) -> dict[str, int]:
-    """Return of each document that was put or deleted, and not forgotten since, the number of its last write.
+    """Return of each document that was put or deleted, and not retracted since, the number of its last write.
 
     Args:
         writes: in their order.
@@ -142,37 +150,37 @@ def last_writes(writes: Iterable[Write], earlier: Mapping[str, int] | None = Non
     """
     numbers = dict(earlier or {})
     for write in writes:
-        if forgotten := write.forgotten:
-            numbers = {name: number for name, number in numbers.items() if not forgotten.covers(name, number)}
+        if retraction := write.retraction:
+            numbers = {name: number for name, number in numbers.items() if not retraction.covers(name, number)}
         numbers |= dict.fromkeys(write.ids, write.sequence)
     return numbers
 
 
-def newest(writes: Iterable[Write]) -> dict[str, LiveDocument | None]:
-    """Return what became of each document: the last version that was put, or None where it was deleted after that.
+def latest_versions(writes: Iterable[Write]) -> dict[str, LiveDocument | None]:
+    """Return the last version of each document that was put, or None where it was deleted after that.
 
-    Documents that were forgotten are not in it.
+    Documents whose writes were retracted are not in it.
     """
-    found: dict[str, LiveDocument | None] = {}
-    for write in left(writes):
-        found |= dict.fromkeys(write.deleted)
-        found |= {document.id: document for document in write.documents}
-    return found
+    versions: dict[str, LiveDocument | None] = {}
+    for write in compact_log(writes):
+        versions |= dict.fromkeys(write.deleted)
+        versions |= {document.id: document for document in write.documents}
+    return versions
 
 
-def left(writes: Iterable[Write]) -> list[Write]:
-    """Return writes without what a later one of them has replaced, deleted or let go of; the last one keeps its place.
+def compact_log(writes: Iterable[Write]) -> list[Write]:
+    """Return writes without everything that a later write supersedes, in their order.
 
-    What was forgotten stays recorded: a reader, or an index, may have the write and not yet know that it is gone.
+    Retractions stay: a reader, or an index, may have a write and not know yet that it was retracted.
     """
     writes = list(writes)
     numbers = last_writes(writes)
     kept: list[Write] = []
     for write in reversed(writes):
-        if write.forgotten:
-            forgotten = _left(write, [each.forgotten for each in kept if each.forgotten], numbers)
-            if forgotten:
-                kept.append(replace(write, forgotten=forgotten))
+        if write.retraction:
+            later = [each.retraction for each in kept if each.retraction]
+            if retraction := _compact_retraction(write, later, numbers):
+                kept.append(replace(write, retraction=retraction))
             continue
         documents = tuple(document for document in write.documents if numbers.get(document.id) == write.sequence)
         deleted = tuple(name for name in write.deleted if numbers.get(name) == write.sequence)
@@ -181,13 +189,13 @@ def left(writes: Iterable[Write]) -> list[Write]:
     return kept[::-1]
 
 
-def _left(write: Write, later: list[Forgotten], numbers: Mapping[str, int]) -> Forgotten | None:
-    """Return what a record of forgetting still has to say beside the ``later`` ones and the last writes' numbers."""
-    forgotten = write.forgotten
-    if forgotten is None or any(each.ids is None and each.through >= forgotten.through for each in later):
+def _compact_retraction(write: Write, later: list[Retraction], numbers: Mapping[str, int]) -> Retraction | None:
+    """Return what a retraction still has to say beside the ``later`` ones and the numbers of the last writes."""
+    retraction = write.retraction
+    if retraction is None or any(each.ids is None and each.through >= retraction.through for each in later):
         return None
-    if forgotten.ids is None:
-        return forgotten
-    again = frozenset[str]().union(*(each.ids for each in later if each.ids is not None))
-    ids = frozenset(name for name in forgotten.ids - again if numbers.get(name, 0) < write.sequence)
-    return replace(forgotten, ids=ids) if ids else None
+    if retraction.ids is None:
+        return retraction
+    repeated = frozenset[str]().union(*(each.ids for each in later if each.ids is not None))
+    ids = frozenset(name for name in retraction.ids - repeated if numbers.get(name, 0) < write.sequence)
+    return replace(retraction, ids=ids) if ids else None

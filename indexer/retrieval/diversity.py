@@ -13,7 +13,8 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from indexer.index.dense import Rows, unit
+from indexer.index.dense import unit
+from indexer.index.document_mask import Rows
 from indexer.index.index import Index
 from indexer.inference.encoder import Vectors
 

@@ -8,7 +8,7 @@ Reciprocal rank fusion (Cormack, Clarke, Büttcher, 2009) looks at ranks alone.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,25 +32,29 @@ class Fusion(BaseModel):
     k: int = Field(default=60, ge=1, le=1000, description="constant of reciprocal rank fusion")
 
 
-def fuse(fusion: Fusion, dense: Numbers, lexical: Numbers) -> Numbers:
-    """Return the fused score of every candidate: the sum of its `parts`.
+class Fused(NamedTuple):
+    """Fused scores of all candidates, the sums of what each leg adds; all of shape (candidates,)."""
+
+    scores: Numbers
+    dense_part: Numbers
+    lexical_part: Numbers
+
+
+def fuse(fusion: Fusion, dense: Numbers, lexical: Numbers) -> Fused:
+    """Return the fused score of every candidate, and what each leg adds to it.
 
     Args:
         fusion: method and weights.
         dense: the candidates' cosines, shape (candidates,).
         lexical: their BM25 scores, shape (candidates,); 0 where no term of the query occurs.
     """
-    by_meaning, by_words = parts(fusion, dense, lexical)
-    return by_meaning + by_words
-
-
-def parts(fusion: Fusion, dense: Numbers, lexical: Numbers) -> tuple[Numbers, Numbers]:
-    """Return what each leg adds to the fused score of every candidate; arguments as of `fuse`."""
     weight = fusion.dense_weight
     if fusion.method == "rrf":
         reciprocal = np.where(lexical > 0, 1 / (fusion.k + ranks(lexical)), 0.0)
-        return weight / (fusion.k + ranks(dense)), (1 - weight) * reciprocal
-    return weight * standardised(dense), (1 - weight) * standardised(lexical)
+        dense_part, lexical_part = weight / (fusion.k + ranks(dense)), (1 - weight) * reciprocal
+    else:
+        dense_part, lexical_part = weight * standardised(dense), (1 - weight) * standardised(lexical)
+    return Fused(dense_part + lexical_part, dense_part, lexical_part)
 
 
 def standardised(scores: Numbers) -> Numbers:

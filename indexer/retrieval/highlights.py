@@ -6,12 +6,11 @@ sentence is compared by itself, without the title that all sentences of a passag
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
 
+from indexer.cache import Cache
 from indexer.index.dense import unit
 from indexer.inference.encoder import Encoder, Vectors
 from indexer.inference.passages import SENTENCE_END
@@ -40,15 +39,10 @@ def sentences(text: str) -> list[Span]:
 
 
 class SentenceVectors:
-    """Vectors of sentences that were encoded before: those of a popular result are asked for again and again.
-
-    Safe to use from several threads.
-    """
+    """Cache of sentence vectors: those of a popular result are needed again and again. For use from several threads."""
 
     def __init__(self, capacity: int = 8192) -> None:
-        self._capacity = capacity
-        self._vectors: OrderedDict[tuple[str, str], Vectors] = OrderedDict()
-        self._lock = threading.Lock()
+        self._vectors: Cache[tuple[str, str], Vectors] = Cache(capacity)
 
     def __len__(self) -> int:
         return len(self._vectors)
@@ -61,17 +55,12 @@ class SentenceVectors:
             encoder: encodes the sentences as documents.
             texts: the sentences; of equal ones the encoder sees one.
         """
-        with self._lock:
-            known = {text: self._vectors[model, text] for text in texts if (model, text) in self._vectors}
-        new = [text for text in dict.fromkeys(texts) if text not in known]
-        if new:
-            known |= zip(new, unit(encoder.encode_documents(new)), strict=True)
-        with self._lock:
-            for text in dict.fromkeys(texts):
-                self._vectors[model, text] = known[text]
-                self._vectors.move_to_end((model, text))
-            while len(self._vectors) > self._capacity:
-                self._vectors.popitem(last=False)
+        distinct = dict.fromkeys(texts)
+        known = {text: vector for text in distinct if (vector := self._vectors.get((model, text))) is not None}
+        new = [text for text in distinct if text not in known]
+        for text, vector in zip(new, unit(encoder.encode_documents(new)) if new else (), strict=True):
+            known[text] = vector
+            self._vectors.put((model, text), vector)
         return np.stack([known[text] for text in texts])
 
 

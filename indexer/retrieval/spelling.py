@@ -12,8 +12,8 @@ import re
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
-from indexer.index.document_mask import Allowed
-from indexer.index.lexical import LexicalIndex
+from indexer.index.document_mask import DocumentMask
+from indexer.index.legs import LexicalLeg
 
 WORD = re.compile(r"[^\W\d_]+")
 MOST_WORDS = 8
@@ -25,7 +25,7 @@ def most_edits(word: str) -> int:
     return 0 if len(word) <= 2 else 1 if len(word) <= 5 else 2
 
 
-def suggestion(query: str, lexical: LexicalIndex, visible: Allowed | None = None) -> str | None:
+def suggestion(query: str, lexical: LexicalLeg, visible: DocumentMask | None = None) -> str | None:
     """Return ``query`` with its unknown words corrected, or None where nothing better is known.
 
     Words that the index knows, stop words, numbers and punctuation stay as they are. Where only some documents are
@@ -40,14 +40,14 @@ def suggestion(query: str, lexical: LexicalIndex, visible: Allowed | None = None
     return WORD.sub(lambda match: better.get(match[0], match[0]), query)
 
 
-def _found(word: str, lexical: LexicalIndex, visible: Allowed | None) -> bool:
+def _found(word: str, lexical: LexicalLeg, visible: DocumentMask | None) -> bool:
     """Say whether a word finds a visible document, or is none that is looked for, such as a stop word."""
     if visible is None:
         return lexical.knows(word)
     return not lexical.terms(word) or bool(len(lexical.search(word, 1, visible)[1]))
 
 
-def _nearest(word: str, lexical: LexicalIndex, visible: Allowed | None) -> str | None:
+def _nearest(word: str, lexical: LexicalLeg, visible: DocumentMask | None) -> str | None:
     """Return the word with the fewest edits, and of these the most frequent; None beyond the bound."""
     bound, vocabulary = most_edits(word), lexical.vocabulary
     if not bound:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ipaddress
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import lru_cache
+
+from cachetools import LRUCache
 
 MOST_CALLERS = 10_000
 """Buckets that are kept; who has not called for longest is forgotten, which gives it a full bucket."""
@@ -21,17 +22,15 @@ class RateLimiter:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._buckets: LRUCache[str, tuple[float, float]] = LRUCache(MOST_CALLERS)  # the event loop alone calls
 
     def wait(self, caller: str, per_minute: int) -> int:
         """Count one request of ``caller``; return 0 where it may go on, else the seconds until it may ask again."""
         now, capacity, per_second = self._clock(), max(1.0, per_minute / 6), per_minute / 60
-        tokens, since = self._buckets.pop(caller, (capacity, now))
+        tokens, since = self._buckets.get(caller, (capacity, now))
         tokens = min(capacity, tokens + (now - since) * per_second)
         admitted = tokens >= 1
         self._buckets[caller] = (tokens - admitted, now)
-        if len(self._buckets) > MOST_CALLERS:
-            self._buckets.popitem(last=False)
         return 0 if admitted else math.ceil((1 - tokens) / per_second)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from indexer.errors import UserError
 from indexer.index.index import Index
 from indexer.live.log import WriteLog
-from indexer.live.prepare import Preparation, overlaid
+from indexer.live.prepare import Preparer, apply_writes
 from indexer.live.write import LiveDocument
 from service.problems import Problem
 
@@ -35,7 +35,7 @@ class LiveDocuments:
         self._lock = threading.Lock()
         self._log = WriteLog(data)
         self._index: Index | None = None
-        self._preparation: Preparation | None = None
+        self._preparer: Preparer | None = None
         self._reported = ""
 
     def take_up(self, index: Index) -> None:
@@ -47,11 +47,11 @@ class LiveDocuments:
         writes = WriteLog(self._data)
         with writes.shared():
             known = writes.read()
-        made = overlaid(index, known)  # where the model is another one this takes time: searches and writes go on
+        made = apply_writes(index, known)  # where the model is another one this takes time: searches and writes go on
         with self._lock:
             with writes.shared():
-                made = overlaid(made, writes.read())
-            self._log, self._index, self._preparation = writes, made, Preparation(index)
+                made = apply_writes(made, writes.read())
+            self._log, self._index, self._preparer = writes, made, Preparer(index)
             self._show(made)
 
     def follow(self) -> None:
@@ -68,21 +68,21 @@ class LiveDocuments:
                 self._reported = str(error)
 
     @property
-    def preparation(self) -> Preparation:
+    def preparer(self) -> Preparer:
         """What makes passages and vectors of documents, for `write`.
 
         Raises:
             Problem: there is no index to write to.
         """
-        if self._preparation is None:
+        if self._preparer is None:
             raise not_ready()
-        return self._preparation
+        return self._preparer
 
     def write(self, recipe: str, documents: Sequence[LiveDocument], deleted: Sequence[str]) -> tuple[Index, Index]:
         """Write; return the index before and after. What was written is on the disk and visible when this returns.
 
         Args:
-            recipe: of the `preparation` that has prepared the documents; the index may have become another since.
+            recipe: of the `preparer` that has prepared the documents; the index may have become another since.
             documents: to be added, or to replace those with the same ids.
             deleted: ids.
 
@@ -92,8 +92,12 @@ class LiveDocuments:
         try:
             with self._lock, self._log.locked():
                 before = self._catch_up()
-                self._log.append(recipe, documents, deleted)
-                return before, self._catch_up()
+                write = self._log.draft(recipe, documents, deleted)
+                after = apply_writes(before, [write])  # first, for what cannot be shown must not be acknowledged
+                self._log.append(write)
+                self._index = after
+                self._show(after)
+                return before, after
         except OSError as error:
             raise refused(error, self._log.folder) from error
         except UserError as error:
@@ -103,7 +107,7 @@ class LiveDocuments:
         """Show what the log has and the index has not; the caller holds both locks."""
         if self._index is None:
             raise not_ready()
-        made = overlaid(self._index, self._log.read())
+        made = apply_writes(self._index, self._log.read())
         if made is not self._index:
             self._index = made
             self._show(made)

@@ -9,8 +9,9 @@ import logging
 import threading
 from weakref import WeakKeyDictionary
 
-from indexer.cache import Recent
-from indexer.filters.filter import FilterError, compile_filter
+from indexer.cache import Cache
+from indexer.filters.evaluate import compile_filter
+from indexer.filters.fields import FilterError
 from indexer.index.index import Index
 from indexer.retrieval.retriever import Retriever
 from service.problems import Problem
@@ -22,7 +23,7 @@ log = logging.getLogger("dowse.service")
 MOST_VIEWS = 256
 """Of one index; each has a mask of a byte for each document."""
 
-_views: WeakKeyDictionary[Index, Recent[Serving]] = WeakKeyDictionary()
+_views: WeakKeyDictionary[Index, Cache[str, Serving]] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
@@ -37,9 +38,9 @@ def seen_by(key: Key | None, live: Serving) -> Serving:
     index = live.retriever.index
     forced = key.filter
     with _lock:
-        recent = _views.setdefault(index, Recent(MOST_VIEWS))
+        views = _views.setdefault(index, Cache(MOST_VIEWS))
     try:
-        return recent.answer(
+        return views.get_or_compute(
             forced.model_dump_json(by_alias=True),
             lambda: Serving(Retriever(index.within(compile_filter(forced, index))), live.model),
         )

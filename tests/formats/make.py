@@ -24,7 +24,7 @@ from tiny_reranker import make_tiny_reranker
 
 from indexer.artifacts.manifest import FORMAT
 from indexer.build.build import build
-from indexer.options import BuildSettings
+from indexer.build.settings import BuildSettings
 from indexer.progress import say
 from service.app import create_app
 from service.settings import ServiceSettings

@@ -25,7 +25,7 @@ from starlette.testclient import TestClient
 from indexer.artifacts.manifest import Manifest
 from indexer.artifacts.store import Store
 from indexer.build.build import Built, build
-from indexer.options import BuildSettings
+from indexer.build.settings import BuildSettings
 from service.app import create_app
 from service.settings import ServiceSettings
 from trainer.evaluate.report import Report

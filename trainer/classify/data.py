@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from indexer.artifacts.manifest import InputEntry
 from indexer.corpus.corpus import Corpus
+from indexer.corpus.settings import RowSettings, select
 from indexer.errors import UserError
 from trainer.classify.settings import LabelledSettings
 
@@ -184,13 +185,7 @@ def read_rows(source: str, settings: LabelledSettings) -> Rows:
     Raises:
         UserError: a column is missing, a row has no text or no label, or a side has an unknown name.
     """
-    corpus = Corpus.check(
-        source,
-        text_column=settings.text_column,
-        title_column="none",
-        limit=settings.limit,
-        skip_bad_rows=settings.skip_bad_rows,
-    )
+    corpus = Corpus.check(source, **select(settings, RowSettings), title_column="none")
     others = corpus.schema.field("metadata").type if "metadata" in corpus.schema.names else pa.struct([])
     names = [field.name for field in others]
     if settings.label_column not in names:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from indexer.artifacts.manifest import describe_input
 from indexer.build.labels import label_types, labels_of
 from indexer.corpus.corpus import Corpus
+from indexer.corpus.settings import RowSettings, select
 from indexer.errors import UserError
 from indexer.inference.classifier import Classifier, find_classifier
 from indexer.progress import Bar, say, stage
@@ -47,14 +48,7 @@ def predict(source: str, settings: ClassifyPredictSettings, data: Path | None = 
     if settings.out.suffix not in FORMATS:
         raise UserError(f"--out {settings.out}: give a name that ends in {' or '.join(FORMATS)}")
     classifier = Classifier.open(find_classifier(settings.model, data))
-    corpus = Corpus.check(
-        source,
-        id_column=settings.id_column,
-        text_column=settings.text_column,
-        title_column="none",
-        limit=settings.limit,
-        skip_bad_rows=settings.skip_bad_rows,
-    )
+    corpus = Corpus.check(source, **select(settings, RowSettings), title_column="none")
     with (
         whole(settings.out) as part,
         _writer(part, settings, _schema(classifier, settings)) as writer,

@@ -7,15 +7,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from indexer.corpus.settings import TextSettings
 from trainer.training.settings import FitSettings
 
 
-class LabelledSettings(BaseModel):
+class LabelledSettings(TextSettings):
     """Which columns of a file hold texts and labels."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    text_column: str = Field(default="text", description="Column of the texts")
     label_column: str = Field(
         default="label", description="Column of the labels: a value, or a list of them where several may apply"
     )
@@ -27,7 +25,6 @@ class LabelledSettings(BaseModel):
     split_column: str = Field(
         default="split", description="Column that says train, dev or test of each row, where there is one"
     )
-    limit: int | None = Field(default=None, ge=1, description="Read only the first N rows")
     skip_bad_rows: bool = Field(
         default=False, description="Leave rows without text or label out instead of refusing the file"
     )
@@ -86,10 +83,8 @@ class ClassifyEvaluateSettings(LabelledSettings):
     )
 
 
-class ClassifyPredictSettings(BaseModel):
+class ClassifyPredictSettings(TextSettings):
     """What is classified, and where the answers go."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = Field(
         default="current", description="The classifier: `current`, the id of a published one, or a directory"
@@ -97,7 +92,6 @@ class ClassifyPredictSettings(BaseModel):
     out: Path = Field(
         default=Path("predictions.parquet"), description="File to write; its name ends in .parquet or .csv"
     )
-    text_column: str = Field(default="text", description="Column of the texts")
     id_column: str | None = Field(
         default=None, description="Column of the ids (default: id, or the row number where there is none)"
     )
@@ -107,7 +101,6 @@ class ClassifyPredictSettings(BaseModel):
     all_probabilities: bool = Field(
         default=False, description="Also a column `probability_LABEL` for every label there is"
     )
-    limit: int | None = Field(default=None, ge=1, description="Read only the first N rows")
     skip_bad_rows: bool = Field(default=False, description="Leave rows without text out instead of refusing the file")
 
 

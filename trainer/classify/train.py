@@ -16,7 +16,7 @@ from typing import Any
 
 from indexer.errors import UserError
 from indexer.inference.classifier import CONTRACT, Classifier, ClassifierContract
-from indexer.inference.encoder import load_tokenizer
+from indexer.inference.session import load_tokenizer
 from indexer.progress import say
 from trainer.classify.base import find_directory, load_start, open_frozen
 from trainer.classify.calibration import calibrate

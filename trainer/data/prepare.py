@@ -28,6 +28,7 @@ from indexer.artifacts.store import data_dir
 from indexer.corpus.corpus import Corpus, write_rejects
 from indexer.corpus.duplicates import IdDigests
 from indexer.corpus.parquet import GroupWriter, batches
+from indexer.corpus.settings import DocumentSettings, select
 from indexer.errors import UserError
 from indexer.progress import Bar, say
 from trainer.data.frame import COLUMNS, QUERY_COLUMNS, open_frame
@@ -65,16 +66,7 @@ def prepare(source: str, settings: PrepareSettings, data: Path | None = None) ->
     if out.suffix != ".parquet":
         raise UserError(f"--out {out}: give a name that ends in .parquet")
     segmenter = make_segmenter(settings.unit, settings.split_over, settings.segment, data)
-    corpus = Corpus.check(
-        source,
-        id_column=settings.id_column,
-        text_column=settings.text_column,
-        title_column=settings.title_column,
-        limit=settings.limit,
-        skip_bad_rows=settings.skip_bad_rows,
-        query=settings.query,
-        data=data,
-    )
+    corpus = Corpus.check(source, **select(settings, DocumentSettings), data=data)
     origin = _origin(corpus, segmenter, settings)
     fresh = settings.force or _recorded(out).get("fingerprint") != origin["fingerprint"]
     if fresh:

@@ -11,8 +11,8 @@ from typing import Literal, NamedTuple, Protocol
 from indexer.artifacts.manifest import file_sha256, read_manifest
 from indexer.artifacts.store import Store
 from indexer.errors import UserError
-from indexer.inference.encoder import load_tokenizer
 from indexer.inference.passages import SPARE_TOKENS, Passage, Splitter
+from indexer.inference.session import load_tokenizer
 from trainer.models.base import locate
 
 Unit = Literal["tokens", "chars"]

@@ -5,29 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from indexer.corpus.settings import DocumentSettings, RowSettings
 
 
-class PrepareSettings(BaseModel):
+class PrepareSettings(DocumentSettings):
     """Which documents become the training frame, and how long texts are split."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    query: str | None = Field(
-        default=None, description="SQL statement whose rows are the documents, where --source is the URL of a database"
-    )
-    id_column: str | None = Field(
-        default=None, description="Column of the document ids (default: id, or the row number where there is none)"
-    )
-    text_column: str = Field(default="text", description="Column of the texts")
-    title_column: str | None = Field(
-        default=None, description="Column of the titles; `none` for no title (default: title)"
-    )
-    limit: int | None = Field(default=None, ge=1, description="Read only the first N rows")
-    skip_bad_rows: bool = Field(
-        default=False,
-        description="Leave bad rows out and list them in frame.rejects.jsonl instead of refusing the corpus",
-    )
     unit: Literal["tokens", "chars"] = Field(
         default="tokens",
         description="Split by tokens at the ends of sentences, or into pieces of exactly so many characters",
@@ -47,21 +32,9 @@ class PrepareSettings(BaseModel):
     force: bool = Field(default=False, description="Write the frame even if it is up to date; its queries are lost")
 
 
-class SplitSettings(BaseModel):
+class SplitSettings(RowSettings):
     """How documents are divided into those that are trained on and those that are asked about."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    query: str | None = Field(
-        default=None,
-        description="SQL statement whose rows are the documents, where the source is the URL of a database",
-    )
-    id_column: str | None = Field(
-        default=None, description="Column of the document ids (default: id, or the row number where there is none)"
-    )
-    text_column: str = Field(default="text", description="Column of the texts")
-    limit: int | None = Field(default=None, ge=1, description="Read only the first N rows")
-    skip_bad_rows: bool = Field(default=False, description="Leave bad rows out instead of refusing the corpus")
     dev: float = Field(default=0.1, ge=0, le=0.4, description="Share of the documents by which training is steered")
     test: float = Field(default=0.1, ge=0, le=0.4, description="Share of the documents that only the report is about")
     most_dev: int = Field(default=500, ge=1, description="Documents of dev, at most")

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from indexer.corpus.corpus import Corpus
+from indexer.corpus.settings import RowSettings, select
 from indexer.errors import UserError
 from indexer.progress import Bar, say
 from trainer.data.near_duplicates import Groups, near_duplicates, signatures
@@ -89,16 +90,7 @@ def split_source(source: str, settings: SplitSettings, data: Path | None = None)
     Raises:
         UserError: the source is refused.
     """
-    corpus = Corpus.check(
-        source,
-        id_column=settings.id_column,
-        text_column=settings.text_column,
-        title_column="none",
-        limit=settings.limit,
-        skip_bad_rows=settings.skip_bad_rows,
-        query=settings.query,
-        data=data,
-    )
+    corpus = Corpus.check(source, **select(settings, RowSettings), title_column="none", data=data)
     ids: list[str] = []
 
     def texts() -> Iterator[str]:

@@ -9,7 +9,6 @@ import numpy as np
 from indexer.index.dense import unit
 from indexer.index.index import Index
 from indexer.inference.encoder import Encoder, Vectors
-from indexer.inference.passages import encoder_input
 from indexer.progress import Bar
 
 BATCH = 256
@@ -38,20 +37,10 @@ def encode_passages(name: str, encoder: Encoder, index: Index) -> Vectors:
     return vectors
 
 
-def passage_text(index: Index, row: int, passage: int) -> str:
-    """Return what the encoder is given for a passage of the document at ``row``."""
-    document = index.document(row)
-    start, end = index.passage_offsets(passage)
-    return encoder_input(document.title, document.text[start:end])
-
-
 def _inputs(index: Index) -> Iterator[list[str]]:
     texts: list[str] = []
     for row in range(len(index)):
-        document = index.document(row)
-        for passage in range(int(index.first_passage[row]), int(index.first_passage[row + 1])):
-            start, end = index.passage_offsets(passage)
-            texts.append(encoder_input(document.title, document.text[start:end]))
+        texts += index.passage_texts(row)
         if len(texts) >= BATCH:
             yield texts
             texts = []

@@ -75,7 +75,7 @@ class Answers:
         if weight == 0:  # a document without any of the words is not found by them
             scores, kept = lexical[lexical > 0], np.flatnonzero(lexical > 0)
         else:
-            scores = dense if weight == 1 else fuse(Fusion(dense_weight=weight), dense, lexical)
+            scores = dense if weight == 1 else fuse(Fusion(dense_weight=weight), dense, lexical).scores
         rows = ranking.rows[kept]
         best = np.lexsort((self.retriever.index.id_rank[rows], -scores))[:DEPTH]
         found: list[int] = rows[best].tolist()
@@ -117,7 +117,7 @@ def rank_all(name: str, retriever: Retriever, texts: Sequence[str], vectors: Vec
             part = range(start, min(start + BATCH, len(texts)))
             near = retriever.nearest(vectors[start : start + BATCH])
             rankings += threads.map(
-                lambda row, near: retriever.search(texts[row], vector=vectors[row], near=near), part, near
+                lambda row, near: retriever.search(texts[row], vector=vectors[row], neighbours=near), part, near
             )
             bar.advance(len(part))
     return rankings

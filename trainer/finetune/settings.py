@@ -7,15 +7,14 @@ from typing import Literal
 
 from pydantic import Field
 
+from indexer.corpus.settings import TextSettings
 from trainer.models.settings import Lengths, lengths
 from trainer.training.settings import FitSettings
 
 
-class TsdaeSettings(FitSettings):
+class TsdaeSettings(FitSettings, TextSettings):
     """How an encoder is pre-trained on the texts alone."""
 
-    text_column: str = Field(default="text", description="Column of the texts")
-    limit: int | None = Field(default=None, ge=1, description="Read only the first N rows")
     model: str = Field(
         default="bert-base-uncased",
         description="BERT-like model to start from: a name on the Hub, or a directory of transformers or "

@@ -26,6 +26,7 @@ from transformers import PreTrainedTokenizerBase, set_seed
 
 from indexer.artifacts.manifest import InputEntry
 from indexer.corpus.corpus import Corpus
+from indexer.corpus.settings import TextSettings, select
 from indexer.errors import UserError
 from indexer.progress import say
 from trainer.finetune.dev import Judge
@@ -105,9 +106,7 @@ def denoising_task(
 
 
 def _check(source: str, settings: TsdaeSettings) -> Corpus:
-    corpus = Corpus.check(
-        source, text_column=settings.text_column, title_column="none", limit=settings.limit, skip_bad_rows=True
-    )
+    corpus = Corpus.check(source, **select(settings, TextSettings), title_column="none", skip_bad_rows=True)
     if corpus.rejects:
         first = corpus.rejects[0]
         say(f"{len(corpus.rejects):,} rows are left out, such as {first.file} row {first.row}: {first.reason}")

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from indexer.artifacts.store import ID_PATTERN, Store
 from indexer.errors import UserError
-from indexer.inference.masked_lm import MaskedModel
-from indexer.inference.reading import Guess, Reading
+from indexer.inference.masked_lm import Guess, MaskedModel, Reading
 from indexer.progress import stage
 from trainer.models.settings import FillMaskSettings
 

@@ -11,9 +11,10 @@ from tempfile import TemporaryDirectory
 from indexer.artifacts.manifest import describe_input, fingerprint
 from indexer.artifacts.store import Store, data_dir
 from indexer.build.build import build
+from indexer.build.settings import BuildSettings
+from indexer.corpus.settings import CorpusSettings, select
 from indexer.errors import UserError
 from indexer.index.index import Index
-from indexer.options import BuildSettings
 from trainer.adapter.distillation import all_passages
 from trainer.data.labels import label_files
 from trainer.evaluate.report import Report
@@ -24,8 +25,6 @@ from trainer.pipeline.summary import make_report
 from trainer.pipeline.tuning import Climbed, Record
 from trainer.pipeline.workspace import Workshop
 from trainer.reports.run_page import write_report
-
-CORPUS = {"query", "id_column", "text_column", "title_column", "limit", "skip_bad_rows", "language"}
 
 
 def evaluate(source: str, settings: EvaluateSettings, data: Path | None = None) -> tuple[Report, Path]:
@@ -47,7 +46,7 @@ def evaluate(source: str, settings: EvaluateSettings, data: Path | None = None) 
         raise UserError(
             f"model {model} was not tuned from another one; say with --against which one to compare it with"
         )
-    corpus = settings.model_dump(include=CORPUS)
+    corpus = select(settings, CorpusSettings)
     built = build(source, BuildSettings(model=models.path(against).name, **corpus), data, live=False).manifest
     index = Index.open(Store("index", data).path(built.id))
     asked = RunSettings(**corpus, qrels=settings.qrels, queries=settings.queries, seed=settings.seed)
@@ -56,7 +55,7 @@ def evaluate(source: str, settings: EvaluateSettings, data: Path | None = None) 
     key = fingerprint("model", {"model": against}, [*built.inputs, *labels], recipe)
     with Workshop(data / "training", key) as workshop, TemporaryDirectory(dir=workshop.folder, prefix=".pool-") as pool:
         with workshop.stage("questions"):
-            material = gather(source, index, asked, workshop, model=models.path(against), pool=Path(pool), learn=False)
+            material = gather(source, index, asked, workshop, pool=Path(pool), learn=False)
         with workshop.stage("exam"):
             exam = examine(index, material, published(models, model, index), settings.seed)
         nothing = Climbed(None, all_passages(index), None, Record(kept=False, score=0, rungs=[], losses=[], points=[]))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from indexer.corpus.settings import DocumentSettings, select
 from indexer.errors import UserError
 from indexer.index.index import Index
 from indexer.index.languages import detect_language
@@ -95,7 +96,7 @@ class Material:
 
 
 def gather(
-    source: str, index: Index, settings: RunSettings, workshop: Workshop, *, model: Path, pool: Path, learn: bool = True
+    source: str, index: Index, settings: RunSettings, workshop: Workshop, *, pool: Path, learn: bool = True
 ) -> Material:
     """Divide the corpus and the labels, and make the queries that are missing.
 
@@ -104,7 +105,6 @@ def gather(
         index: of it, with the model that is started from.
         settings: of the run.
         workshop: where what takes long is kept.
-        model: directory of that model's artifact.
         pool: a folder for an index that lives as long as the run.
         learn: whether queries to learn from are made too.
     """
@@ -152,9 +152,7 @@ def gather(
     vectors = _vectors(asked, index.encoder, workshop)
     tests = {name: Test(questions, vectors[name], index, documents.ids) for name, questions in exam.items()}
     if judged_by == "synthetic queries":
-        cloze = cloze_questions(
-            index, (model, index.encoder), documents, held["test"], folder=pool, count=sizes.clozes, seed=settings.seed
-        )
+        cloze = cloze_questions(index, documents, held["test"], folder=pool, count=sizes.clozes, seed=settings.seed)
         if len(cloze.questions):
             found = encode_queries("encode sentences", index.encoder, list(cloze.questions.texts.values()))
             tests[TAKEN_OUT] = Test(cloze.questions, found, cloze.index, cloze.ids)
@@ -210,9 +208,7 @@ def _written(source: str, train: set[str], index: Index, settings: RunSettings, 
     """Return what a language model asks about the documents in ``train``, where one was named."""
     if not (settings.llm or settings.llm_model or settings.llm_path):
         return []
-    corpus = settings.model_dump(
-        include={"query", "id_column", "text_column", "title_column", "limit", "skip_bad_rows"}
-    )
+    corpus = select(settings, DocumentSettings)
     frame = prepare(source, PrepareSettings(**corpus, out=workshop.folder / "frame.parquet")).path
     asked = settings.model_dump(include={"llm", "llm_model", "llm_path", "llm_wait", "seed"})
     filled = workshop.folder / "queries.parquet"

@@ -136,7 +136,7 @@ def examine(
         before = _before("dev", Test(dev.questions, dev.vectors, index, ids), live)
         weights, how = _weights(before, exact, material)
     else:
-        weights, how = (index.fusion.dense_weight,) * 2, "found without labels when the base was indexed"
+        weights, how = (Retriever(index).fusion.dense_weight,) * 2, "found without labels when the base was indexed"
     precision, notes = _precision(index, material, candidate, exact, weights[1])
     base: dict[str, Answers] = {}
     tuned: dict[str, Answers] = {}

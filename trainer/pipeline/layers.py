@@ -20,7 +20,7 @@ from indexer.inference.encoder import Encoder, Vectors
 from indexer.progress import say, stage
 from trainer.adapter.distillation import all_passages, best_passages
 from trainer.adapter.ladder import Asked
-from trainer.evaluate.encode import encode_passages, encode_queries, passage_text
+from trainer.evaluate.encode import encode_passages, encode_queries
 from trainer.files import whole
 from trainer.finetune.finetune import finetune
 from trainer.finetune.grouped import NEIGHBOURHOOD
@@ -102,7 +102,8 @@ def _examples(index: Index, material: Material, asked: Asked, seed: int) -> pa.T
     columns = {
         "query": [asked.questions.texts[query] for query in queries],
         "positive": [
-            passage_text(index, document, int(passage)) for document, passage in zip(documents, best, strict=True)
+            index.passage_texts(document)[passage - index.first_passage[document]]
+            for document, passage in zip(documents, best, strict=True)
         ],
         NEIGHBOURHOOD: numbers[which],
     }

@@ -12,8 +12,9 @@ from pathlib import Path
 from indexer.artifacts.manifest import Manifest, describe_input, fingerprint
 from indexer.artifacts.store import Store, data_dir
 from indexer.build.build import build
+from indexer.build.settings import BuildSettings
+from indexer.corpus.settings import CorpusSettings, select
 from indexer.errors import UserError
-from indexer.options import BuildSettings
 from indexer.progress import say
 from trainer.data.feedback import feedback_labels
 from trainer.data.labels import label_files
@@ -106,8 +107,7 @@ def _start(models: Store, settings: RunSettings, data: Path) -> str:
 
 
 def _index_settings(settings: RunSettings, model: str) -> BuildSettings:
-    shared = {"query", "id_column", "text_column", "title_column", "limit", "skip_bad_rows", "language"}
-    return BuildSettings(model=model, **settings.model_dump(include=shared))
+    return BuildSettings(model=model, **select(settings, CorpusSettings))
 
 
 def _go_live(models: Store, manifest: Manifest, settings: RunSettings) -> None:

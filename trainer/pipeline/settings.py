@@ -5,31 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
+from indexer.corpus.settings import CorpusSettings
 from trainer.training.settings import checked_duration, parse_duration
 
 
-class RunSettings(BaseModel):
+class RunSettings(CorpusSettings):
     """What is learned from, how long, and what is done with the result."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    query: str | None = Field(
-        default=None, description="SQL statement whose rows are the documents, where CORPUS is the URL of a database"
-    )
-    id_column: str | None = Field(
-        default=None, description="Column of the document ids (default: id, or the row number where there is none)"
-    )
-    text_column: str = Field(default="text", description="Column of the texts")
-    title_column: str | None = Field(
-        default=None, description="Column of the titles; `none` for no title (default: title)"
-    )
-    limit: int | None = Field(default=None, ge=1, description="Read only the first N rows")
-    skip_bad_rows: bool = Field(default=False, description="Leave bad rows out instead of refusing the corpus")
-    language: str = Field(
-        default="auto", description="Language of the corpus: auto, none, or an ISO 639-1 code such as en, es or de"
-    )
     qrels: Path | None = Field(
         default=None,
         description="Labels: a file with query_id, doc_id and relevance; without it the run learns from the texts alone",
@@ -78,26 +62,9 @@ class RunSettings(BaseModel):
         return parse_duration(self.budget)
 
 
-class EvaluateSettings(BaseModel):
+class EvaluateSettings(CorpusSettings):
     """Which models are compared, on what."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    query: str | None = Field(
-        default=None, description="SQL statement whose rows are the documents, where CORPUS is the URL of a database"
-    )
-    id_column: str | None = Field(
-        default=None, description="Column of the document ids (default: id, or the row number where there is none)"
-    )
-    text_column: str = Field(default="text", description="Column of the texts")
-    title_column: str | None = Field(
-        default=None, description="Column of the titles; `none` for no title (default: title)"
-    )
-    limit: int | None = Field(default=None, ge=1, description="Read only the first N rows")
-    skip_bad_rows: bool = Field(default=False, description="Leave bad rows out instead of refusing the corpus")
-    language: str = Field(
-        default="auto", description="Language of the corpus: auto, none, or an ISO 639-1 code such as en, es or de"
-    )
     qrels: Path | None = Field(
         default=None,
         description="Labels: a file with query_id, doc_id and relevance (default: questions about held-out documents)",

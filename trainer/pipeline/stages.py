@@ -68,7 +68,7 @@ def learn_and_publish(
         for line in lines(facts, make_plan(facts, settings)):
             say(line)
         with workshop.stage("questions"):
-            material = gather(source, index, settings, workshop, model=models.path(start), pool=Path(pool))
+            material = gather(source, index, settings, workshop, pool=Path(pool))
         climbed = climb(index, material, settings, workshop, facts=facts, start=models.path(start))
         with models.building():
             staging = models.staging(order.fingerprint)

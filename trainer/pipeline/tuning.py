@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from indexer.index.index import Index
 from indexer.inference.encoder import Vectors
 from indexer.progress import say
+from indexer.retrieval.retriever import Retriever
 from trainer.adapter.distillation import all_passages
 from trainer.adapter.ladder import Ladder
 from trainer.evaluate.rankings import WEIGHTS
@@ -146,7 +147,7 @@ def _climb_higher(lower: Climbed, layers: Layers, settings: RunSettings, worksho
 
 
 def _climb(index: Index, material: Material, settings: RunSettings) -> dict[str, np.ndarray]:
-    weights = WEIGHTS if material.judged_by == "labels" else (index.fusion.dense_weight,)
+    weights = WEIGHTS if material.judged_by == "labels" else (Retriever(index).fusion.dense_weight,)
     ladder = Ladder(index, material.documents.ids, material.dev, weights, settings.seed, material.unseen_dev)
     texts = list(material.practice.questions.texts.values())
     ladder.climb("whitening", ladder.whiten, shares=())

@@ -13,6 +13,7 @@ import pyarrow as pa
 from tokenizers import Tokenizer
 
 from indexer.corpus.corpus import Corpus
+from indexer.corpus.settings import SourceSettings, select
 from indexer.errors import UserError
 from indexer.progress import Bar, say, stage
 from trainer.files import whole
@@ -49,14 +50,7 @@ def check(source: str, settings: PretrainSettings) -> Corpus:
     Raises:
         UserError: it cannot be read, or has no such column.
     """
-    corpus = Corpus.check(
-        source,
-        text_column=settings.text_column,
-        title_column="none",
-        limit=settings.limit,
-        skip_bad_rows=True,
-        query=settings.query,
-    )
+    corpus = Corpus.check(source, **select(settings, SourceSettings), title_column="none", skip_bad_rows=True)
     if corpus.rejects:
         first = corpus.rejects[0]
         say(f"{len(corpus.rejects):,} rows are left out, such as {first.file} row {first.row}: {first.reason}")

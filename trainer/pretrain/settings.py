@@ -4,29 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
+from indexer.corpus.settings import SourceSettings
 from trainer.training.settings import checked_duration, parse_duration
 
 SMALL_CORPUS = 10_000_000
 """Tokens below which a checkpoint is the better start."""
 
 
-class PretrainSettings(BaseModel):
+class PretrainSettings(SourceSettings):
     """How a BERT is pre-trained on the texts of a corpus."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    query: str | None = Field(
-        default=None, description="SQL statement whose rows are the documents, where CORPUS is the URL of a database"
-    )
-    text_column: str = Field(default="text", description="Column of the texts")
     document_column: str | None = Field(
         default=None,
         description="Column whose equal values, row after row, make one document of several rows (default: each row is "
         "a document)",
     )
-    limit: int | None = Field(default=None, ge=1, description="Read only the first N rows")
     held_out: float = Field(
         default=0.05, gt=0, le=0.5, description="Share of the documents that nothing is learned from, to measure on"
     )

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from indexer.build.assemble import private_index
-from indexer.build.cloze import take_out
+from indexer.build.inverse_cloze import take_out
+from indexer.build.settings import BuildSettings
 from indexer.build.vectors import KnownVectors
 from indexer.index.index import Index
 from indexer.index.languages import detect_language
-from indexer.inference.encoder import Encoder
-from indexer.options import BuildSettings
 from indexer.progress import quiet, stage
 from trainer.data.labels import Questions
 from trainer.queries.extract import extract
@@ -76,7 +75,6 @@ class Cloze:
 
 def cloze_questions(
     index: Index,
-    model: tuple[Path, Encoder],
     documents: Documents,
     rows: Sequence[int],
     *,
@@ -87,8 +85,7 @@ def cloze_questions(
     """Take a sentence out of each of some documents and ask for them by half of its words.
 
     Args:
-        index: of the corpus; its vectors are used for the documents that stay as they are.
-        model: directory and encoder of the model of that index.
+        index: of the corpus; its encoder is used, and its vectors for the documents that stay as they are.
         documents: of that index.
         rows: held-out documents, from which sentences are taken.
         folder: where the index of the pool is written.
@@ -109,7 +106,7 @@ def cloze_questions(
     settings = BuildSettings(language=config["language"], passages=config["passages"], precision=config["precision"])
     with stage("take sentences out of documents"), quiet():
         known = KnownVectors(index.folder)
-        made = private_index(contents, settings, model, known, folder)
+        made = private_index(contents, settings, index.encoder, known, folder)
     ids = [made.document(row).id for row in range(len(made))]
     return Cloze(Questions(texts, {key: {key.partition("/")[0]: 1} for key in texts}), made, ids)
 

@@ -14,7 +14,7 @@ from fastapi.responses import Response
 from indexer.index.index import Index
 from indexer.live.feedback import FeedbackLog
 from indexer.live.metadata import column_types, fit_metadata
-from indexer.live.prepare import Preparation, Sent
+from indexer.live.prepare import NewDocument, Preparer
 from indexer.live.write import LiveDocument
 from service.api.documents import schemas
 from service.api.schemas import ProblemField
@@ -56,14 +56,14 @@ async def put_documents(request: Request, live: Live, documents: Documents, body
     """
     started = time.perf_counter()
     admission: Admission = request.app.state.admission
-    preparation = documents.preparation
+    preparer = documents.preparer
     prepared: list[LiveDocument] = []
-    turns = _prepare(live.index, preparation, body.documents, prepared)
+    turns = _prepare(live.index, preparer, body.documents, prepared)
     while not await admission.run(partial(next, turns), request.receive):
         pass
 
     def put() -> bytes:
-        before, after = documents.write(preparation.recipe, prepared, [])
+        before, after = documents.write(preparer.recipe, prepared, [])
         replaced = sum(before.row_of(each.id) is not None for each in prepared)
         answer = _answer(request, after, started, put=len(prepared), replaced=replaced)
         return answer.model_dump_json(exclude_unset=True).encode()
@@ -84,7 +84,7 @@ def delete_documents(
     """Delete documents by id. Deleting one that is not there is no error: afterwards it is not there."""
     started = time.perf_counter()
     wanted = list(dict.fromkeys(ids))
-    before, after = documents.write(documents.preparation.recipe, [], wanted)
+    before, after = documents.write(documents.preparer.recipe, [], wanted)
     return _answer(request, after, started, deleted=sum(before.row_of(each) is not None for each in wanted))
 
 
@@ -103,25 +103,29 @@ def feedback(request: Request, live: Live, body: schemas.Feedback) -> schemas.Fe
 
 
 def _prepare(
-    index: Index, preparation: Preparation, documents: list[schemas.NewDocument], prepared: list[LiveDocument]
+    index: Index, preparer: Preparer, documents: list[schemas.NewDocument], prepared: list[LiveDocument]
 ) -> Iterator[bytes]:
     """Check documents and add them to ``prepared`` with their vectors, some at a time; yield something at the end."""
-    _check(index, documents)
-    sent = [Sent(each.id, each.title, each.text, each.metadata) for each in documents]
-    for first in range(0, len(sent), TOGETHER):
+    new = _checked(index, documents)
+    for first in range(0, len(new), TOGETHER):
         if first:
             yield b""
-        prepared += preparation.prepare(sent[first : first + TOGETHER])
+        prepared += preparer.prepare(new[first : first + TOGETHER])
     yield b"prepared"
 
 
-def _check(index: Index, documents: list[schemas.NewDocument]) -> None:
-    """Refuse documents with one id, and metadata that the index has no column for."""
+def _checked(index: Index, documents: list[schemas.NewDocument]) -> list[NewDocument]:
+    """Return documents with their metadata as the index's columns hold it.
+
+    Raises:
+        Problem: two have the same id, or the index cannot hold the metadata of one.
+    """
     types = column_types(index.schema)
+    fitted = [fit_metadata(each.metadata, types) for each in documents]
     errors = [
         ProblemField(field=f"body.documents.{place}.metadata.{name}", message=message)
-        for place, each in enumerate(documents)
-        for name, message in fit_metadata(each.metadata, types)[1].items()
+        for place, each in enumerate(fitted)
+        for name, message in each.errors.items()
     ]
     counted = Counter(each.id for each in documents)
     errors += [
@@ -132,6 +136,10 @@ def _check(index: Index, documents: list[schemas.NewDocument]) -> None:
     if errors:
         detail = "; ".join(f"{error.field}: {error.message}" for error in errors)
         raise Problem(422, "invalid-request", detail, errors)
+    return [
+        NewDocument(each.id, each.title, each.text, each.metadata, metadata)
+        for each, metadata in zip(documents, fitted, strict=True)
+    ]
 
 
 def _answer(

@@ -13,8 +13,7 @@ from fastapi.responses import FileResponse
 
 from indexer.artifacts.manifest import Manifest
 from indexer.errors import UserError
-from indexer.inference.masked_lm import MaskedModel
-from indexer.inference.reading import Reading
+from indexer.inference.masked_lm import MaskedModel, Reading
 from service.api.models import masked_lm_answers as answers
 from service.api.models import masked_lm_schemas as schemas
 from service.api.schemas import ProblemField

@@ -8,8 +8,7 @@ from itertools import groupby
 from indexer.artifacts.manifest import Manifest
 from indexer.index.dense import unit
 from indexer.inference.encoder import Vectors
-from indexer.inference.masked_lm import MaskedModel
-from indexer.inference.reading import Candidate, Guess, Reading
+from indexer.inference.masked_lm import Candidate, Guess, MaskedModel, Reading
 from service.api.models import masked_lm_schemas as schemas
 
 

@@ -15,7 +15,8 @@ import numpy as np
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
-from indexer.inference.encoder import BATCH_TOKENS, Read, Vectors, batches_by_length
+from indexer.inference.encoder import Read, Vectors
+from indexer.inference.session import BATCH_TOKENS, batches_by_length
 from service.api.openai import schemas
 from service.api.schemas import ProblemField
 from service.api.search.routes import QUEUED, serving

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from indexer.inference.encoder import Vectors
-from indexer.retrieval.retriever import Near, Retriever
+from indexer.retrieval.retriever import Neighbours, Retriever
 from service.api import schemas
 from service.api.search.routes import QUEUED, Live, answer_search
 from service.problems import RESPONSES
@@ -50,9 +50,11 @@ def post_batch(request: Request, live: Live, body: BatchRequest) -> BatchRespons
     """Rank the documents of the index for several queries, which costs less than one request for each."""
     started = time.perf_counter()
     vectors = _vectors(live, body.searches)
-    near = _near(live, body.searches, vectors)
+    neighbours = _neighbours(live, body.searches, vectors)
     responses = [
-        answer_search(request, live, asked, f"body.searches.{place}", vector=vectors.get(place), near=near.get(place))
+        answer_search(
+            request, live, asked, f"body.searches.{place}", vector=vectors.get(place), neighbours=neighbours.get(place)
+        )
         for place, asked in enumerate(body.searches)
     ]
     took = round((time.perf_counter() - started) * 1e3, 3)
@@ -66,7 +68,9 @@ def _vectors(live: Retriever, searches: list[schemas.SearchRequest]) -> dict[int
     return dict(zip(places, vectors, strict=True))
 
 
-def _near(live: Retriever, searches: list[schemas.SearchRequest], vectors: dict[int, Vectors]) -> dict[int, Near]:
+def _neighbours(
+    live: Retriever, searches: list[schemas.SearchRequest], vectors: dict[int, Vectors]
+) -> dict[int, Neighbours]:
     """Find the neighbours of all vectors in one pass over the index.
 
     A search that may not see all documents looks for its own: for a filter, or because some were deleted or replaced.

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
+from indexer.filters.evaluate import compile_filter
 from indexer.filters.facets import Facet, count_facet
-from indexer.filters.filter import Filter, FilterError, compile_filter
-from indexer.index.document_mask import Allowed
+from indexer.filters.fields import FilterError
+from indexer.filters.filter import Filter
+from indexer.index.document_mask import DocumentMask
 from indexer.index.index import Index
 from service.api.schemas import ProblemField, SearchRequest
 from service.problems import Problem
@@ -16,7 +18,7 @@ from service.problems import Problem
 Answer = TypeVar("Answer")
 
 
-def allowed(asked: Filter | None, index: Index, where: str = "body") -> Allowed | None:
+def allowed(asked: Filter | None, index: Index, where: str = "body") -> DocumentMask | None:
     """Return the documents that pass a filter; None without one.
 
     Args:
@@ -31,7 +33,7 @@ def allowed(asked: Filter | None, index: Index, where: str = "body") -> Allowed 
 
 
 def counts(
-    asked: SearchRequest, index: Index, among: Allowed | None, where: str = "body"
+    asked: SearchRequest, index: Index, among: DocumentMask | None, where: str = "body"
 ) -> dict[str, int | dict[str, Facet]]:
     """Return `matches` and `facets` of a response, as far as they are asked for.
 

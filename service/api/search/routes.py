@@ -17,7 +17,7 @@ from indexer import __version__
 from indexer.index.index import Index
 from indexer.inference.encoder import Vectors
 from indexer.retrieval.ranking import Hit, Leg, Ranking
-from indexer.retrieval.retriever import Mode, Near, Retriever
+from indexer.retrieval.retriever import Mode, Neighbours, Retriever
 from indexer.retrieval.spelling import suggestion
 from service.api import schemas
 from service.api.search import filtering
@@ -192,7 +192,7 @@ def answer_search(
     where: str,
     *,
     vector: Vectors | None = None,
-    near: Near | None = None,
+    neighbours: Neighbours | None = None,
     encoded: WaitingQuery | None = None,
 ) -> schemas.SearchResponse:
     """Answer one search.
@@ -203,18 +203,18 @@ def answer_search(
         asked: the search.
         where: the part of the request that it stands in, for errors: ``body``, ``query``.
         vector: the query's, where it was encoded already.
-        near: the neighbours of ``vector``, where they were found already.
+        neighbours: of ``vector``, where they were found already.
         encoded: the query, where it may have been encoded with others while it waited.
     """
     started = time.perf_counter()
     if encoded and encoded.vector is not None:
         vector = encoded.vector
     check_columns(live.index, asked, where)
-    own = live.index.fusion
+    own = live.fusion
     fusion = own.model_copy(update=asked.fusion.model_dump(exclude_unset=True)) if asked.fusion else own
     allowed = filtering.allowed(asked.filter, live.index, where)
     counted = filtering.counts(asked, live.index, allowed, where)
-    ranking = live.search(asked.query, asked.mode, fusion, vector=vector, near=near, allowed=allowed)
+    ranking = live.search(asked.query, asked.mode, fusion, vector=vector, neighbours=neighbours, allowed=allowed)
     if encoded and vector is not None:
         ranking.timings["encode"] = encoded.milliseconds
     reranking = Reranking(request.app.state.reranker, live, ranking, asked.rerank) if asked.rerank else None

@@ -21,9 +21,9 @@ import indexer.build.build
 from indexer.artifacts.manifest import EncoderContract, Manifest
 from indexer.artifacts.store import STEPS, Store
 from indexer.build.build import Built, build
+from indexer.build.settings import BuildSettings
 from indexer.errors import UserError
 from indexer.index.index import Index
-from indexer.options import BuildSettings
 from indexer.retrieval.retriever import Retriever
 
 REPOSITORY = Path(__file__).parents[3]
@@ -37,7 +37,7 @@ import os, signal, sys
 from pathlib import Path
 import indexer.artifacts.store
 from indexer.build.build import build
-from indexer.options import BuildSettings
+from indexer.build.settings import BuildSettings
 
 def reached(step):
     if step == sys.argv[1]:
@@ -53,7 +53,7 @@ from pathlib import Path
 import indexer.build.assemble
 import indexer.build.build
 from indexer.inference.encoder import Encoder
-from indexer.options import BuildSettings
+from indexer.build.settings import BuildSettings
 
 encode, calls = Encoder.encode_documents, []
 

@@ -20,9 +20,9 @@ import indexer.build.build
 from indexer.artifacts.manifest import Manifest
 from indexer.artifacts.store import Store
 from indexer.build.build import build
+from indexer.build.settings import BuildSettings
 from indexer.errors import UserError
 from indexer.index.index import ROWS_PER_BATCH, Index
-from indexer.options import BuildSettings
 from indexer.retrieval.retriever import Retriever
 from trainer.models.base import publish_base
 from trainer.models.settings import BaseSettings
@@ -188,7 +188,8 @@ def test_settings_are_recorded_and_used(data: Path, corpus: Path) -> None:
     assert manifest.config["fusion"] == {"method": "rrf", "dense_weight": 0.3}
     assert manifest.config["candidates"] == 2
     index = opened(data)
-    assert (index.fusion.method, index.fusion.dense_weight, index.candidates) == ("rrf", 0.3, 2)
+    fusion = Retriever(index).fusion
+    assert (fusion.method, fusion.dense_weight, index.candidates) == ("rrf", 0.3, 2)
     ranking = Retriever(index).search("dog")
     assert len(ranking.rows) <= 4
     assert max(ranking.scores) <= 1 / 61 + 1e-9

@@ -14,11 +14,12 @@ import indexer.build.compact
 from indexer.artifacts.store import Store
 from indexer.build.build import build
 from indexer.build.compact import compact
+from indexer.build.settings import BuildSettings
 from indexer.errors import UserError
 from indexer.index.index import Index
 from indexer.live.log import WriteLog
-from indexer.live.prepare import Preparation, Sent, overlaid
-from indexer.options import BuildSettings
+from indexer.live.overlay import LiveIndex
+from indexer.live.prepare import NewDocument, Preparer, apply_writes
 from indexer.retrieval.retriever import Retriever
 
 REPOSITORY = Path(__file__).parents[3]
@@ -45,26 +46,26 @@ def written(tmp_path: Path, built_data: Path) -> Path:
     shutil.copytree(built_data, data)
     put(
         data,
-        Sent("a", "The cat", "The old cat eats cheese.", {"price": 9.5, "tags": ["old"]}),
-        Sent("x", None, LONG, {}),
+        NewDocument("a", "The cat", "The old cat eats cheese.", {"price": 9.5, "tags": ["old"]}),
+        NewDocument("x", None, LONG, {}),
     )
-    put(data, Sent("y", None, "A ship.", {}), deleted=("b",))
+    put(data, NewDocument("y", None, "A ship.", {}), deleted=("b",))
     put(data, deleted=("y",))
     return data
 
 
-def put(data: Path, *documents: Sent, deleted: tuple[str, ...] = ()) -> None:
+def put(data: Path, *documents: NewDocument, deleted: tuple[str, ...] = ()) -> None:
     """Write to the log as the service does."""
-    preparation = Preparation(Index.open(Store("index", data).resolve(), verify=False))
+    preparer = Preparer(Index.open(Store("index", data).resolve(), verify=False))
     log = WriteLog(data)
     with log.locked():
         log.read()
-        log.append(preparation.recipe, preparation.prepare(documents), deleted)
+        log.append(log.draft(preparer.recipe, preparer.prepare(documents), deleted))
 
 
 def seen(data: Path) -> Index:
     """Return what a service that starts now would show."""
-    return overlaid(Index.open(Store("index", data).resolve()), WriteLog(data).read())
+    return apply_writes(Index.open(Store("index", data).resolve()), WriteLog(data).read())
 
 
 def contents(index: Index) -> dict[str, tuple[str | None, str, dict[str, object]]]:
@@ -85,7 +86,7 @@ def test_the_new_index_has_what_was_written(written: Path) -> None:
     assert built.manifest.inputs[-1].name == "writes 1 to 3"
     after = seen(written)
     assert after.manifest.id == built.manifest.id
-    assert after.overlay is None
+    assert not isinstance(after, LiveIndex)
     assert after.generation == f"{built.manifest.id}.3"
     assert contents(after) == contents(before)
     assert set(contents(after)) == {"a", "c", "d", "e", "f", "x"}
@@ -109,7 +110,7 @@ def test_an_older_index_shows_all_writes(written: Path) -> None:
     old = Store("index", written).current_id()
     before = contents(seen(written))
     compact(written, cores=1)
-    put(written, Sent("z", None, "A storm.", {}))
+    put(written, NewDocument("z", None, "A storm.", {}))
     compact(written, cores=1)
     Store("index", written).activate(old)
     assert set(contents(seen(written))) == {*before, "z"}
@@ -118,7 +119,7 @@ def test_an_older_index_shows_all_writes(written: Path) -> None:
 def test_the_same_corpus_is_up_to_date(written: Path) -> None:
     """Building the corpus again, as `docker compose up` does, leaves the compacted index live."""
     compact(written, cores=1)
-    put(written, Sent("z", None, "A storm.", {}))
+    put(written, NewDocument("z", None, "A storm.", {}))
     new = compact(written, cores=1).manifest
     built = build(str(written / "corpus.parquet"), BuildSettings(), written)
     assert (built.fresh, built.manifest.id, Store("index", written).current_id()) == (False, new.id, new.id)
@@ -129,7 +130,7 @@ def test_what_is_written_meanwhile_stays(written: Path, monkeypatch: pytest.Monk
     publish = indexer.build.compact.publish
 
     def slow(*arguments, **options):
-        put(written, Sent("late", None, "The moon.", {}), deleted=("c",))
+        put(written, NewDocument("late", None, "The moon.", {}), deleted=("c",))
         return publish(*arguments, **options)
 
     monkeypatch.setattr(indexer.build.compact, "publish", slow)
@@ -158,7 +159,7 @@ def test_a_kill_loses_nothing(written: Path, step: str) -> None:
     )
     assert killed.returncode == -signal.SIGKILL
     assert contents(seen(written)) == before
-    put(written, Sent("z", None, "A storm.", {}))
+    put(written, NewDocument("z", None, "A storm.", {}))
     compact(written, cores=1)
     assert set(contents(seen(written))) == {*before, "z"}
-    assert seen(written).overlay is None
+    assert not isinstance(seen(written), LiveIndex)

@@ -14,10 +14,10 @@ import indexer.build.build
 from indexer.artifacts.manifest import Manifest, write_manifest
 from indexer.artifacts.store import Store
 from indexer.build.build import build
-from indexer.build.cloze import Cloze, take_out
 from indexer.build.dense_weight import BOUNDS, EQUAL, LEAST_QUERIES, balance, dense_weight, found
+from indexer.build.inverse_cloze import Cloze, take_out
+from indexer.build.settings import BuildSettings
 from indexer.index.index import Index
-from indexer.options import BuildSettings
 from indexer.retrieval.retriever import Retriever
 
 # --- the balance ----------------------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ def test_a_build_records_what_it_found(
     data, manifest = made
     weight = manifest.config["fusion"]["dense_weight"]
     assert weight < EQUAL
-    assert Index.open(Store("index", data).path(manifest.id), cores=1).fusion.dense_weight == weight
+    assert Retriever(Index.open(Store("index", data).path(manifest.id), cores=1)).fusion.dense_weight == weight
     seen: list[tuple[Retriever, list[Cloze]]] = []
     monkeypatch.setattr(
         indexer.build.build, "dense_weight", lambda retriever, clozes: seen.append((retriever, clozes)) or 0.37

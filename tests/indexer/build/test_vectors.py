@@ -16,12 +16,12 @@ import indexer.build.vectors
 from indexer.artifacts.manifest import InputEntry, Manifest
 from indexer.artifacts.store import Store
 from indexer.build.build import build
+from indexer.build.settings import BuildSettings
 from indexer.build.vectors import KnownVectors, known_vectors, passage_key
 from indexer.index.dense import DenseIndex, unit
 from indexer.index.index import Index
 from indexer.inference.encoder import Encoder
 from indexer.inference.passages import encoder_input
-from indexer.options import BuildSettings
 
 
 def make(data: Path, corpus: Path, *, live: bool = True, **settings: object) -> Manifest:

@@ -18,10 +18,12 @@ from pydantic import ValidationError
 
 from indexer.artifacts.store import Store
 from indexer.build.build import build
+from indexer.build.settings import BuildSettings
+from indexer.filters.evaluate import compile_filter
 from indexer.filters.facets import FacetRequest, count_facet
-from indexer.filters.filter import Filter, UnknownField, WrongType, compile_filter
+from indexer.filters.fields import UnknownField, WrongType
+from indexer.filters.filter import Filter
 from indexer.index.index import Index
-from indexer.options import BuildSettings
 
 CHANCE = random.Random(7)
 DOCUMENTS = 3000  # in three record batches

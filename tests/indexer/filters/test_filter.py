@@ -17,9 +17,11 @@ from pydantic import ValidationError
 
 from indexer.artifacts.store import Store
 from indexer.build.build import build
-from indexer.filters.filter import DEEPEST, MOST_NODES, Filter, FilterError, UnknownField, WrongType, compile_filter
+from indexer.build.settings import BuildSettings
+from indexer.filters.evaluate import compile_filter
+from indexer.filters.fields import FilterError, UnknownField, WrongType
+from indexer.filters.filter import MAX_DEPTH, MAX_NODES, Filter
 from indexer.index.index import Index
-from indexer.options import BuildSettings
 
 IDS = ["a", "b", "c", "dé", "e"]
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
@@ -239,7 +241,7 @@ def test_what_does_not_fit_the_index(
         (on("name", prefix=1), "valid string"),
         (on("name", prefix="x" * 1001), "at most 1000 characters"),
         (on("rooms", **{"in": [1] * 1001}), "at most 1000 items"),
-        ({"must": [{"field": "rooms", "eq": 1}] * MOST_NODES}, f"at most {MOST_NODES} conditions"),
+        ({"must": [{"field": "rooms", "eq": 1}] * MAX_NODES}, f"at most {MAX_NODES} conditions"),
         ({"must": [{"latitude": "lat", "longitude": "lon", "within": {"lat": 91, "lon": 0, "km": 1}}]}, "equal to 90"),
     ],
 )
@@ -259,9 +261,9 @@ def nested(depth: int) -> dict[str, Any]:
 
 def test_the_depth_of_a_tree_is_bounded(index: Index) -> None:
     """As many nested trees as there may be are compiled; more are refused, however many."""
-    assert passing(index, nested(DEEPEST - 1)) == "abcde"
-    with pytest.raises(ValidationError, match=f"at most {DEEPEST} trees"):
-        Filter.model_validate(nested(DEEPEST))
+    assert passing(index, nested(MAX_DEPTH - 1)) == "abcde"
+    with pytest.raises(ValidationError, match=f"at most {MAX_DEPTH} trees"):
+        Filter.model_validate(nested(MAX_DEPTH))
     with pytest.raises(ValidationError):
         Filter.model_validate(nested(5000))
 

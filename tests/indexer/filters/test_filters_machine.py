@@ -19,10 +19,11 @@ from stories import WORDS
 
 from indexer.artifacts.store import Store
 from indexer.build.build import build
-from indexer.filters.filter import Filter, compile_filter
+from indexer.build.settings import BuildSettings
+from indexer.filters.evaluate import compile_filter
+from indexer.filters.filter import Filter
 from indexer.index.dense import unit
 from indexer.index.index import Index
-from indexer.options import BuildSettings
 from indexer.retrieval.retriever import Retriever
 
 DOCUMENTS = 10_000

@@ -13,12 +13,12 @@ from tests_support import publish_mapped
 from indexer.artifacts.manifest import write_manifest
 from indexer.artifacts.store import Store
 from indexer.build.build import build
+from indexer.build.settings import BuildSettings
 from indexer.errors import UserError
-from indexer.index.arrow import ArrowFile
+from indexer.index.arrow import ArrowTable
 from indexer.index.dense import DenseIndex, unit
 from indexer.index.index import DOCUMENTS, Index
 from indexer.inference.encoder import Encoder
-from indexer.options import BuildSettings
 from indexer.retrieval.retriever import Retriever
 
 
@@ -63,7 +63,7 @@ def test_vectors_of_something_else_are_refused(index: Index, rows: int, dimensio
 
 def test_all_rows_of_a_column(index: Index) -> None:
     """A file gives its rows in their order, only the columns that are asked for."""
-    rows = list(ArrowFile(index.folder / DOCUMENTS).rows(["title", "text"]))
+    rows = list(ArrowTable.open(index.folder / DOCUMENTS).rows(["title", "text"]))
     assert rows == [{"title": title, "text": text} for _, title, text in STORIES]
 
 

@@ -14,10 +14,10 @@ from stories import write_corpus
 
 from indexer.artifacts.store import Store
 from indexer.build.build import build
+from indexer.build.settings import BuildSettings
 from indexer.errors import UserError
 from indexer.index.index import Index
 from indexer.inference.classifier import Classifier, ClassifierContract, find_classifier
-from indexer.options import BuildSettings
 
 TEXTS = [example("animal"), example("food"), example("weather"), " ".join([example("weather")] * 20)]
 

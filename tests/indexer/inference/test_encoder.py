@@ -16,7 +16,8 @@ from tests_support import make_tiny_model
 
 from indexer.artifacts.store import Store
 from indexer.errors import UserError
-from indexer.inference.encoder import Encoder, batches_by_length, load_tokenizer
+from indexer.inference.encoder import Encoder
+from indexer.inference.session import batches_by_length, load_tokenizer
 from trainer.models.base import publish_base
 from trainer.models.settings import BaseSettings
 

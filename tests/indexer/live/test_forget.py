@@ -17,14 +17,14 @@ import pytest
 from indexer.artifacts.store import Store
 from indexer.build.build import build
 from indexer.build.compact import compact
+from indexer.build.settings import BuildSettings
 from indexer.cli import app
 from indexer.errors import UserError
 from indexer.index.index import Index
-from indexer.live.forget import Released, forget, moment
+from indexer.live.forget import Retracted, forget, parse_time
 from indexer.live.log import STEPS, WriteLog
-from indexer.live.prepare import Preparation, Sent, overlaid
-from indexer.live.write import Forgotten, LiveDocument, Write, last_writes, left, newest
-from indexer.options import BuildSettings
+from indexer.live.prepare import NewDocument, Preparer, apply_writes
+from indexer.live.write import LiveDocument, Retraction, Write, compact_log, last_writes, latest_versions
 
 REPOSITORY = Path(__file__).parents[3]
 KILLED = """
@@ -61,15 +61,14 @@ def put(
     monkeypatch: pytest.MonkeyPatch | None = None,
 ) -> None:
     """Write to the log as the service does, at an hour of one day or now."""
-    preparation = Preparation(Index.open(Store("index", data).resolve(), verify=False))
+    preparer = Preparer(Index.open(Store("index", data).resolve(), verify=False))
     log = WriteLog(data)
     if hour is not None:
         monkeypatch.setattr("indexer.live.log._now", lambda: f"2026-01-01T{hour:02}:00:00.000+00:00")
     with log.locked():
         log.read()
-        log.append(
-            preparation.recipe, preparation.prepare([Sent(name, None, "Written.", {}) for name in names]), deleted
-        )
+        documents = preparer.prepare([NewDocument(name, None, "Written.", {}) for name in names])
+        log.append(log.draft(preparer.recipe, documents, deleted))
     if hour is not None:
         monkeypatch.undo()
 
@@ -84,7 +83,7 @@ def shown(index: Index) -> dict[str, str]:
 
 def seen(data: Path) -> Index:
     """Return what a service that starts now would show."""
-    return overlaid(Index.open(Store("index", data).resolve(), verify=False), WriteLog(data).read())
+    return apply_writes(Index.open(Store("index", data).resolve(), verify=False), WriteLog(data).read())
 
 
 INDEXED = dict.fromkeys("abcdef", "index")
@@ -95,32 +94,32 @@ del BEFORE["b"]
 @pytest.mark.parametrize(
     ("which", "released", "after"),
     [
-        ({"everything": True}, Released(2, 1), INDEXED),
-        ({"ids": ["a", "nobody"]}, Released(1, 0), {**BEFORE, "a": "index"}),
-        ({"ids": ["b"]}, Released(0, 1), {**BEFORE, "b": "index"}),
-        ({"before": moment("2026-01-01T02:00:00Z")}, Released(1, 0), {**BEFORE, "a": "index"}),
-        ({"before": moment("2026-01-01T05:00:00+02:00")}, Released(1, 1), {**INDEXED, "x": "write"}),
-        ({"before": moment("2026-01-01T03:00:00.0009Z")}, Released(1, 1), {**INDEXED, "x": "write"}),
-        ({"before": datetime(2026, 1, 1, tzinfo=UTC)}, Released(), BEFORE),
+        ({"everything": True}, Retracted(2, 1), INDEXED),
+        ({"ids": ["a", "nobody"]}, Retracted(1, 0), {**BEFORE, "a": "index"}),
+        ({"ids": ["b"]}, Retracted(0, 1), {**BEFORE, "b": "index"}),
+        ({"before": parse_time("2026-01-01T02:00:00Z")}, Retracted(1, 0), {**BEFORE, "a": "index"}),
+        ({"before": parse_time("2026-01-01T05:00:00+02:00")}, Retracted(1, 1), {**INDEXED, "x": "write"}),
+        ({"before": parse_time("2026-01-01T03:00:00.0009Z")}, Retracted(1, 1), {**INDEXED, "x": "write"}),
+        ({"before": datetime(2026, 1, 1, tzinfo=UTC)}, Retracted(), BEFORE),
     ],
 )
-def test_the_index_speaks_again(written: Path, which: dict, released: Released, after: dict[str, str]) -> None:
+def test_the_index_speaks_again(written: Path, which: dict, released: Retracted, after: dict[str, str]) -> None:
     """What is asked for is let go of and counted, a newer write of the same document stays, and so it is ever after.
 
     A service that runs shows it, one that starts later too, and the generation only grows.
     """
     log = WriteLog(written)
-    running = overlaid(Index.open(Store("index", written).resolve()), log.read())
+    running = apply_writes(Index.open(Store("index", written).resolve()), log.read())
     assert shown(running) == BEFORE
     assert forget(written, **which, dry_run=True) == released
     assert shown(seen(written)) == BEFORE
     assert forget(written, **which) == released
-    running = overlaid(running, log.read())
+    running = apply_writes(running, log.read())
     assert shown(running) == shown(seen(written)) == after
     assert running.generation == seen(written).generation == f"{running.manifest.id}.{4 if released else 3}"
-    assert forget(written, **which) == Released()
+    assert forget(written, **which) == Retracted()
     put(written, "a")
-    assert shown(overlaid(running, log.read())) == shown(seen(written)) == {**after, "a": "write"}
+    assert shown(apply_writes(running, log.read())) == shown(seen(written)) == {**after, "a": "write"}
     assert (log.sequence, WriteLog(written).read()[-1].sequence) == (5, 5) if released else (4, 4)
 
 
@@ -132,7 +131,7 @@ def test_forgotten_texts_leave_the_disk(written: Path) -> None:
 
 def test_a_version_that_cannot_forget_refuses_the_log() -> None:
     """The line lacks what every earlier version asks for, so that none takes it for a write of nothing and goes on."""
-    content = json.loads(Write(2, "", (), (), "", Forgotten(1)).line().split(b" ", 1)[1])
+    content = json.loads(Write(2, "", (), (), "", Retraction(1)).line().split(b" ", 1)[1])
     assert content == {"sequence": 2, "time": "", "forgotten": {"through": 1, "ids": None}}
 
 
@@ -165,7 +164,7 @@ def test_exactly_one_choice(written: Path, which: dict) -> None:
 def test_a_time_needs_its_zone(text: str) -> None:
     """Two o'clock is not said to be two o'clock of one place when it was that of another."""
     with pytest.raises(UserError, match=r"--before .* zone"):
-        moment(text)
+        parse_time(text)
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -187,7 +186,7 @@ def test_a_compacted_index_is_built_again(written: Path) -> None:
     first = Store("index", written).current_id()
     compact(written, cores=1)
     put(written, "y")
-    assert forget(written, everything=True) == Released(puts=3, deletes=1, folded=3)
+    assert forget(written, everything=True) == Retracted(puts=3, deletes=1, folded=3)
     assert shown(seen(written)) == BEFORE
     assert not compact(written, cores=1).fresh  # nothing is left to be folded
     put(written, "c")
@@ -218,7 +217,7 @@ def test_nothing_is_forgotten_under_a_compaction(written: Path) -> None:
 def test_nobody_has_written(tmp_path: Path, built_data: Path) -> None:
     """Where there is nothing to forget no trace is left."""
     shutil.copytree(built_data, tmp_path / "data")
-    assert forget(tmp_path / "data", everything=True) == Released()
+    assert forget(tmp_path / "data", everything=True) == Retracted()
     assert not (tmp_path / "data" / "live").exists()
 
 
@@ -233,19 +232,19 @@ def test_folding_changes_nothing_for_any_reader() -> None:
             if chance.random() < 0.4:
                 ids = frozenset(names) if chance.random() < 0.5 else None
                 through = sequence - 1 if ids else chance.randrange(sequence)
-                writes.append(Write(sequence, "", (), (), "", Forgotten(through, ids)))
+                writes.append(Write(sequence, "", (), (), "", Retraction(through, ids)))
             else:
                 document = LiveDocument(names[0], None, str(sequence), {}, ((0, 1),), vectors)
                 writes.append(Write(sequence, "r", (document,), tuple(names[1:]), ""))
         writes = [Write.parse(write.line().rstrip()) for write in writes]
-        folded = left(writes)
+        folded = compact_log(writes)
         assert folded[-1].sequence == writes[-1].sequence
-        assert left(folded) == folded
+        assert compact_log(folded) == folded
         for come_to in range(len(writes) + 1):
             known = last_writes(writes[:come_to])
             rest = [write for write in folded if write.sequence > come_to]
             assert last_writes(rest, known) == last_writes(writes)
-        texts = {name: each and each.text for name, each in newest(writes).items()}
-        assert texts == {name: each and each.text for name, each in newest(folded).items()}
+        texts = {name: each and each.text for name, each in latest_versions(writes).items()}
+        assert texts == {name: each and each.text for name, each in latest_versions(folded).items()}
         assert texts.keys() == last_writes(writes).keys()
-        assert sum(write.forgotten is not None and write.forgotten.ids is not None for write in folded) <= 4
+        assert sum(write.retraction is not None and write.retraction.ids is not None for write in folded) <= 4

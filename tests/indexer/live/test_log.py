@@ -13,7 +13,7 @@ import pytest
 
 from indexer.errors import UserError
 from indexer.live.log import STEPS, WriteLog
-from indexer.live.write import LiveDocument, Write, newest
+from indexer.live.write import LiveDocument, Write, latest_versions
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -32,7 +32,7 @@ with log.locked():
     log.read()
     indexer.live.log.reached = reached
     if sys.argv[1] in ("written", "synced"):
-        log.append("r", (), ("new",))
+        log.append(log.draft("r", (), ("new",)))
     log.close()
 log.fold(log.sequence)
 """
@@ -49,13 +49,13 @@ def write(data: Path, *documents: LiveDocument, deleted: tuple[str, ...] = ()) -
     log = WriteLog(data)
     with log.locked():
         log.read()
-        log.append("recipe", documents, deleted)
+        log.append(log.draft("recipe", documents, deleted))
 
 
 def texts(log: WriteLog) -> dict[str, str | None]:
     """Return what a reader knows of each document after it has read on."""
     with log.shared():
-        return {name: each and each.text for name, each in newest(log.read()).items()}
+        return {name: each and each.text for name, each in latest_versions(log.read()).items()}
 
 
 def segments(data: Path) -> list[str]:
@@ -121,7 +121,7 @@ for number in range(40):
     log = WriteLog(Path(sys.argv[1]))
     with log.locked():
         log.read()
-        log.append("r", (), (f"{sys.argv[2]}-{number}",))
+        log.append(log.draft("r", (), (f"{sys.argv[2]}-{number}",)))
 """
     writers = [subprocess.Popen([sys.executable, "-c", program, str(tmp_path), name], cwd=REPOSITORY) for name in "abc"]
     assert [writer.wait(timeout=120) for writer in writers] == [0, 0, 0]

@@ -39,7 +39,7 @@ UTC = dt.UTC
 def test_what_is_given_back_is_taken(kind: pa.DataType, value: Any) -> None:
     """A value of any type comes back as it was, by way of the JSON in which results have it; null is always taken."""
     sent = json.loads(json.dumps(to_jsonable_python({"column": value, "none": None}, bytes_mode="base64")))
-    values, wrong = fit_metadata(sent, {"column": kind, "none": kind})
+    _, values, wrong = fit_metadata(sent, {"column": kind, "none": kind})
     assert wrong == {}
     assert pa.array([values["column"], values["none"]], kind).to_pylist() == [value, None]
 
@@ -74,13 +74,13 @@ def test_what_is_given_back_is_taken(kind: pa.DataType, value: Any) -> None:
 )
 def test_what_does_not_fit_is_refused(kind: pa.DataType, value: Any) -> None:
     """Nothing is cut, split or turned into another type in silence; the reason names the column's type."""
-    values, wrong = fit_metadata({"column": value}, {"column": kind})
+    _, values, wrong = fit_metadata({"column": value}, {"column": kind})
     assert values == {}
     assert str(kind) in wrong["column"]
 
 
 def test_unknown_columns_are_named() -> None:
     """A column that the index has not is refused, and the columns that it has are listed."""
-    values, wrong = fit_metadata({"price": 1, "rooms": 2}, {"price": pa.int64()})
+    _, values, wrong = fit_metadata({"price": 1, "rooms": 2}, {"price": pa.int64()})
     assert list(values) == ["price"]
     assert "price" in wrong["rooms"]

@@ -13,15 +13,17 @@ from stories import WORDS
 
 from indexer.artifacts.store import Store
 from indexer.build.build import build
+from indexer.build.settings import BuildSettings
+from indexer.filters.evaluate import compile_filter
 from indexer.filters.facets import FacetRequest, count_facet
-from indexer.filters.filter import Filter, compile_filter
+from indexer.filters.filter import Filter
 from indexer.index.dense import unit
 from indexer.index.index import Document, Index
 from indexer.inference.encoder import Vectors
 from indexer.live.bm25 import coarse
-from indexer.live.prepare import Preparation, Sent, overlaid
+from indexer.live.overlay import LiveIndex
+from indexer.live.prepare import NewDocument, Preparer, apply_writes
 from indexer.live.write import Write
-from indexer.options import BuildSettings
 from indexer.retrieval.retriever import Mode, Retriever
 
 MODES: tuple[Mode, ...] = ("dense", "lexical", "hybrid")
@@ -51,11 +53,11 @@ def prose(chance: random.Random) -> str:
     return " ".join(chance.choices(WORDS, k=chance.choice([3, 20, 60, 300])))
 
 
-def put(index: Index, *documents: Sent, deleted: tuple[str, ...] = ()) -> Index:
+def put(index: Index, *documents: NewDocument, deleted: tuple[str, ...] = ()) -> Index:
     """Return the index after one more write."""
-    preparation = Preparation(index)
-    sequence = index.overlay.sequence + 1 if index.overlay else 1
-    return overlaid(index, [Write(sequence, preparation.recipe, tuple(preparation.prepare(documents)), deleted, "now")])
+    preparer = Preparer(index)
+    sequence = index.overlay.sequence + 1 if isinstance(index, LiveIndex) else 1
+    return apply_writes(index, [Write(sequence, preparer.recipe, tuple(preparer.prepare(documents)), deleted, "now")])
 
 
 def scores(index: Index, query: str, mode: Mode) -> dict[str, float]:
@@ -77,7 +79,7 @@ def test_lengths_are_as_coarse_as_those_of_the_index() -> None:
 def test_a_copy_scores_as_the_indexed_document(large: Index, mode: Mode) -> None:
     """A document that is put with title and text of an indexed one has its score: both parts are of one scale."""
     originals = [large.document(row) for row in range(0, 200, 5)]
-    index = put(large, *(Sent(f"copy of {each.id}", each.title, each.text, {}) for each in originals))
+    index = put(large, *(NewDocument(f"copy of {each.id}", each.title, each.text, {}) for each in originals))
     compared = 0
     for query in ("the cat sleeps in the garden", "king", "old red house by the river", "running dogs and running"):
         found = scores(index, query, mode)
@@ -94,7 +96,7 @@ def test_any_writes_are_found_as_they_are_now(large: Index, monkeypatch: pytest.
 
     Old snapshots go on answering as they did: nothing that they hold is changed by a later write.
     """
-    monkeypatch.setattr("indexer.live.overlay.MOSTLY_DEAD", 5)
+    monkeypatch.setattr("indexer.live.overlay.MIN_OBSOLETE", 5)
     chance = random.Random(11)
     index = large
     there = {each.id: each for each in map(large.document, range(200))}
@@ -103,7 +105,7 @@ def test_any_writes_are_found_as_they_are_now(large: Index, monkeypatch: pytest.
     before: list[tuple[Index, dict[str, float]]] = []
     for _ in range(15):
         written = chance.sample(names, chance.randint(1, 12))
-        sent = [Sent(name, chance.choice([None, "king"]), prose(chance), {"price": 7}) for name in written[::2]]
+        sent = [NewDocument(name, chance.choice([None, "king"]), prose(chance), {"price": 7}) for name in written[::2]]
         index = put(index, *sent, deleted=tuple(written[1::2]))
         for name in written[1::2]:
             there.pop(name, None)
@@ -122,6 +124,7 @@ def test_any_writes_are_found_as_they_are_now(large: Index, monkeypatch: pytest.
     for name in names:
         row = index.row_of(name)
         assert (None if row is None else index.document(row)) == there.get(name)
+    assert isinstance(index, LiveIndex)
     assert len(index.overlay.versions) < 200
     for old, dense in before[::10]:
         assert len(scores(old, "cat", "dense")) == len(dense)
@@ -129,8 +132,8 @@ def test_any_writes_are_found_as_they_are_now(large: Index, monkeypatch: pytest.
 
 def nearness(index: Index, documents: list[Document]) -> dict[str, Vectors]:
     """Return the vectors of the passages of each document, encoded one more time."""
-    sent = [Sent(each.id, each.title, each.text, {}) for each in documents]
-    return {each.id: unit(each.vectors) for each in Preparation(index).prepare(sent)}
+    sent = [NewDocument(each.id, each.title, each.text, {}) for each in documents]
+    return {each.id: unit(each.vectors) for each in Preparer(index).prepare(sent)}
 
 
 def shares_a_word(index: Index, query: str, document: Document) -> bool:
@@ -140,16 +143,16 @@ def shares_a_word(index: Index, query: str, document: Document) -> bool:
 
 def test_ties_are_in_the_order_of_the_ids(large: Index) -> None:
     """Documents with one text stand in the order of their ids, wherever they lie."""
-    index = put(large, *(Sent(name, None, "sword and ship", {}) for name in ("doc-0505", "a", "zz", "doc-050x")))
-    index = put(index, Sent("doc-010", None, "sword and ship", {}), Sent("b", None, "sword and ship", {}))
+    index = put(large, *(NewDocument(name, None, "sword and ship", {}) for name in ("doc-0505", "a", "zz", "doc-050x")))
+    index = put(index, NewDocument("doc-010", None, "sword and ship", {}), NewDocument("b", None, "sword and ship", {}))
     same = ["a", "b", "doc-010", "doc-0505", "doc-050x", "zz"]
     assert [name for name in scores(index, "sword and ship", "lexical") if name in same] == same
 
 
 def test_filters_hold_for_both_parts(large: Index) -> None:
     """What a search may return can be a mask over the rows of both parts; what was deleted stays out of it."""
-    index = put(large, *(Sent(f"new-{n}", None, prose(random.Random(n)), {"price": n}) for n in range(50)))
-    index = put(index, Sent("doc-003", None, "the cat", {"price": 500}), deleted=("doc-004", "new-5"))
+    index = put(large, *(NewDocument(f"new-{n}", None, prose(random.Random(n)), {"price": n}) for n in range(50)))
+    index = put(index, NewDocument("doc-003", None, "the cat", {"price": 500}), deleted=("doc-004", "new-5"))
     prices = index.column("price").to_numpy(zero_copy_only=False)
     for limit in (1, 10, 60, 1_000):
         allowed = index.allowed(prices < limit)
@@ -165,14 +168,14 @@ def test_everything_can_be_deleted(large: Index) -> None:
     """An index all of whose documents were deleted finds nothing, and takes new ones."""
     index = put(large, deleted=tuple(f"doc-{n:03}" for n in range(200)))
     assert [scores(index, "cat", mode) for mode in MODES] == [{}, {}, {}]
-    index = put(index, Sent("one", None, "the cat", {}))
+    index = put(index, NewDocument("one", None, "the cat", {}))
     assert [list(scores(index, "cat", mode)) for mode in MODES] == [["one"], ["one"], ["one"]]
 
 
 def test_similar_documents_come_from_both_parts(large: Index) -> None:
     """The neighbours of a live document are found, also where they are indexed, and the other way round."""
     original = large.document(40)
-    index = put(large, Sent("copy", original.title, original.text, {}))
+    index = put(large, NewDocument("copy", original.title, original.text, {}))
     for row, nearest in ((40, "copy"), (index.row_of("copy"), original.id)):
         ranking = Retriever(index).similar(row, 3)
         assert index.document(int(ranking.rows[0])).id == nearest
@@ -182,7 +185,7 @@ def test_similar_documents_come_from_both_parts(large: Index) -> None:
 def test_a_page_shows_the_best_passage_of_a_live_document(large: Index) -> None:
     """A long live document is split like any other, and a hit shows the passage that fits."""
     text = " ".join(["Snow in winter." for _ in range(30)]) + " The king has a sword. " + "Rain on the street. " * 30
-    index = put(large, Sent("long", "A long one", text, {"price": 3}))
+    index = put(large, NewDocument("long", "A long one", text, {"price": 3}))
     ranking = Retriever(index).search("king sword", "lexical")
     (hit,) = [hit for hit in Retriever(index).page(ranking, 0, 300) if hit.document.id == "long"]
     assert "The king has a sword." in hit.passage
@@ -192,7 +195,7 @@ def test_a_page_shows_the_best_passage_of_a_live_document(large: Index) -> None:
 
 def test_vectors_and_scores_of_both_parts(large: Index) -> None:
     """Every passage, the index's and the live ones, has the cosine of its own vector."""
-    index = put(large, Sent("new", "The cat", prose(random.Random(5)), {}), deleted=("doc-001",))
+    index = put(large, NewDocument("new", "The cat", prose(random.Random(5)), {}), deleted=("doc-001",))
     query = large.encoder.encode_query("the cat in the garden")
     rows = np.arange(len(index.dense))[::-1]
     assert len(rows) > len(large.dense)
@@ -204,8 +207,8 @@ def test_filters_and_facets_see_live_documents(large: Index, mode: Mode) -> None
     """A live document passes by its own metadata; one that was replaced or deleted neither passes nor is counted."""
     index = put(
         large,
-        Sent("doc-003", None, "the cat and the dog", {"price": 1_000}),
-        Sent("new", None, "the cat in the garden", {"price": 1_000}),
+        NewDocument("doc-003", None, "the cat and the dog", {"price": 1_000}),
+        NewDocument("new", None, "the cat in the garden", {"price": 1_000}),
         deleted=("doc-004",),
     )
 
@@ -229,6 +232,6 @@ def test_filters_and_facets_see_live_documents(large: Index, mode: Mode) -> None
 def test_words_that_only_live_documents_have_are_marked(large: Index) -> None:
     """The words of a query are marked in a live document, also those that no indexed document has."""
     text = "A zebra, old as the zebras: «Zebra» by the river."
-    index = put(large, Sent("zebra", None, text, {}))
+    index = put(large, NewDocument("zebra", None, text, {}))
     (spans,) = index.lexical.spans("zebra river", [text])
     assert [text[start:end] for start, end in spans] == ["zebra", "zebras", "Zebra", "river"]

@@ -14,14 +14,14 @@ LEXICAL = np.array([0.0, 5.0, 2.0, 5.0])
 
 def test_reciprocal_rank_fusion_by_hand() -> None:
     """Each leg adds its weight over k plus rank; a leg that has not found a document adds nothing."""
-    fused = fuse(Fusion(method="rrf", k=60), DENSE, LEXICAL)
+    fused = fuse(Fusion(method="rrf", k=60), DENSE, LEXICAL).scores
     expected = [0.5 / 61, 0.5 / 62 + 0.5 / 61, 0.5 / 63 + 0.5 / 63, 0.5 / 64 + 0.5 / 61]
     assert np.allclose(fused, expected, rtol=1e-12)
 
 
 def test_reciprocal_rank_fusion_with_other_weights() -> None:
     """Weight and constant are those that were asked for."""
-    fused = fuse(Fusion(method="rrf", k=1, dense_weight=0.25), DENSE, LEXICAL)
+    fused = fuse(Fusion(method="rrf", k=1, dense_weight=0.25), DENSE, LEXICAL).scores
     expected = [0.25 / 2, 0.25 / 3 + 0.75 / 2, 0.25 / 4 + 0.75 / 4, 0.25 / 5 + 0.75 / 2]
     assert np.allclose(fused, expected, rtol=1e-12)
 
@@ -29,18 +29,18 @@ def test_reciprocal_rank_fusion_with_other_weights() -> None:
 def test_convex_by_hand() -> None:
     """Scores of each leg are standardised over the candidates and added with their weights."""
     dense, lexical = np.array([0.4, 0.2]), np.array([0.0, 7.0])  # z-scores (1, -1) and (-1, 1)
-    assert np.allclose(fuse(Fusion(), dense, lexical), [0, 0])
-    assert np.allclose(fuse(Fusion(dense_weight=0.75), dense, lexical), [0.5, -0.5])
-    three = fuse(Fusion(dense_weight=1), np.array([1.0, 2.0, 3.0]), np.zeros(3))
+    assert np.allclose(fuse(Fusion(), dense, lexical).scores, [0, 0])
+    assert np.allclose(fuse(Fusion(dense_weight=0.75), dense, lexical).scores, [0.5, -0.5])
+    three = fuse(Fusion(dense_weight=1), np.array([1.0, 2.0, 3.0]), np.zeros(3)).scores
     assert np.allclose(three, [-(1.5**0.5), 0, 1.5**0.5])
 
 
 @pytest.mark.parametrize("method", ["convex", "rrf"])
 def test_one_leg_alone(method: str) -> None:
     """With all the weight on one leg, the order is that leg's."""
-    dense_only = fuse(Fusion(method=method, dense_weight=1), DENSE, LEXICAL)
+    dense_only = fuse(Fusion(method=method, dense_weight=1), DENSE, LEXICAL).scores
     assert (np.argsort(-dense_only) == [0, 1, 2, 3]).all()
-    lexical_only = fuse(Fusion(method=method, dense_weight=0), DENSE, LEXICAL)
+    lexical_only = fuse(Fusion(method=method, dense_weight=0), DENSE, LEXICAL).scores
     assert lexical_only[1] == lexical_only[3] > lexical_only[2] > lexical_only[0]
 
 
@@ -49,7 +49,7 @@ def test_fusion_is_monotone(method: str) -> None:
     """A document that both legs prefer to another is never put behind it."""
     chance = np.random.default_rng(3)
     dense, lexical = chance.random(40), chance.choice([0.0, 1.0, 2.5], 40)
-    fused = fuse(Fusion(method=method), dense, lexical)
+    fused = fuse(Fusion(method=method), dense, lexical).scores
     for one in range(40):
         behind = (dense < dense[one]) & (lexical < lexical[one])
         assert (fused[behind] < fused[one]).all()
@@ -75,8 +75,8 @@ def test_standardised() -> None:
 def test_no_candidates_and_one(method: str) -> None:
     """No candidates give no scores; a single one gets a finite score."""
     empty = np.empty(0)
-    assert fuse(Fusion(method=method), empty, empty).shape == (0,)
-    assert np.isfinite(fuse(Fusion(method=method), np.array([0.5]), np.array([0.0]))).all()
+    assert fuse(Fusion(method=method), empty, empty).scores.shape == (0,)
+    assert np.isfinite(fuse(Fusion(method=method), np.array([0.5]), np.array([0.0])).scores).all()
 
 
 def test_ranks() -> None:

@@ -17,11 +17,11 @@ from stories import WORDS
 
 from indexer.artifacts.store import Store
 from indexer.build.build import build
+from indexer.build.settings import BuildSettings
 from indexer.index import lexical
 from indexer.index.dense import unit
 from indexer.index.index import Index
 from indexer.inference.encoder import Encoder
-from indexer.options import BuildSettings
 from indexer.retrieval.fusion import Fusion, fuse
 from indexer.retrieval.ranking import Hit
 from indexer.retrieval.retriever import Retriever
@@ -132,7 +132,7 @@ def test_hybrid_has_the_candidates_of_both_legs_scored_by_both(
         fused = large.search(query, fusion=fusion)
         assert fused.dense is not None
         assert fused.lexical is not None
-        assert np.allclose(fused.scores, fuse(fusion, fused.dense, fused.lexical))
+        assert np.allclose(fused.scores, fuse(fusion, fused.dense, fused.lexical).scores)
         assert set(fused.rows.tolist()) == set(ranking.rows.tolist())
 
 
@@ -335,7 +335,7 @@ def test_many_at_once_is_one_by_one(large: Retriever, candidates: int | None) ->
     vectors = large.index.encoder.encode_queries(QUERIES)
     for query, vector, near in zip(QUERIES, vectors, large.nearest(vectors, candidates), strict=True):
         alone = large.search(query, candidates=candidates, vector=vector)
-        together = large.search(query, candidates=candidates, vector=vector, near=near)
+        together = large.search(query, candidates=candidates, vector=vector, neighbours=near)
         assert together.rows.tolist() == alone.rows.tolist()
         assert together.scores == pytest.approx(alone.scores, abs=1e-5)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from indexer.index.document_mask import Allowed
+from indexer.index.document_mask import DocumentMask
 from indexer.index.lexical import LexicalIndex, LexicalWriter
 from indexer.retrieval.spelling import most_edits, suggestion
 
@@ -73,11 +73,11 @@ def test_a_long_text_of_unknown_words_is_not_corrected(lexicals):
 
 def test_words_of_documents_that_nobody_may_see_are_never_suggested(lexicals):
     """A key that sees the first document alone is told its words, and none of another's, however near."""
-    first = Allowed(np.array([True, False, False]), np.arange(4))
+    first = DocumentMask(np.array([True, False, False]), np.arange(4))
     assert suggestion("castel", lexicals["en"]) == "castle"
     assert suggestion("castel", lexicals["en"], first) is None
     assert suggestion("Xarden", lexicals["en"], first) == "garden"
-    third = Allowed(np.array([False, False, True]), np.arange(4))
+    third = DocumentMask(np.array([False, False, True]), np.arange(4))
     assert suggestion("garden", lexicals["en"]) is None
     assert suggestion("garden", lexicals["en"], third) == "warden"  # for this key «garden» is no word of the corpus
 

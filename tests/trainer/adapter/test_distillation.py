@@ -12,9 +12,9 @@ from tales import write_tales
 import trainer.adapter.distillation
 from indexer.artifacts.store import Store
 from indexer.build.build import build
+from indexer.build.settings import BuildSettings
 from indexer.index.dense import unit
 from indexer.index.index import Index
-from indexer.options import BuildSettings
 from indexer.retrieval.retriever import Retriever
 from trainer.adapter.distillation import TAUGHT, all_passages, best_passages, distilled, labelled
 from trainer.data.labels import Questions

@@ -12,9 +12,9 @@ from tales import write_labelled
 
 from indexer.artifacts.store import Store
 from indexer.build.build import build
+from indexer.build.settings import BuildSettings
 from indexer.index.dense import unit
 from indexer.index.index import Index
-from indexer.options import BuildSettings
 from trainer.adapter.distillation import all_passages
 from trainer.adapter.ladder import Asked, Ladder
 from trainer.adapter.linear_map import apply, blend, scaled

@@ -8,8 +8,8 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from indexer.errors import UserError
-from indexer.inference.encoder import load_tokenizer
 from indexer.inference.passages import Splitter
+from indexer.inference.session import load_tokenizer
 from trainer.data.segments import CharacterSegments, CountingModel, TokenSegments, make_segmenter
 from trainer.models.base import locate
 

@@ -11,9 +11,9 @@ from tales import write_tales
 
 from indexer.artifacts.store import Store
 from indexer.build.build import build
+from indexer.build.settings import BuildSettings
 from indexer.index.dense import unit
 from indexer.index.index import Index
-from indexer.options import BuildSettings
 from indexer.retrieval.fusion import Fusion
 from indexer.retrieval.retriever import Retriever
 from trainer.data.labels import Questions

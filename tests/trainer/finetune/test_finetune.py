@@ -28,9 +28,9 @@ import trainer.finetune.finetune
 import trainer.training.log
 from indexer.artifacts.store import Store
 from indexer.build.build import build
+from indexer.build.settings import BuildSettings
 from indexer.errors import UserError
 from indexer.index.index import Index
-from indexer.options import BuildSettings
 from indexer.retrieval.retriever import Retriever
 from trainer.cli import app
 from trainer.finetune.finetune import finetune

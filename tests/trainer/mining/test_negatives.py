@@ -12,8 +12,8 @@ from stories import STORIES
 from typer.testing import CliRunner
 
 from indexer.build.build import build
+from indexer.build.settings import BuildSettings
 from indexer.errors import UserError
-from indexer.options import BuildSettings
 from trainer.data.pairs import SCHEMA
 from trainer.mining.negatives import Summary, mine
 from trainer.mining.roundtrip import open_retriever

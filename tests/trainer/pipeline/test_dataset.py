@@ -15,10 +15,10 @@ from tales import write_labelled, write_tales
 import trainer.pipeline.dataset
 from indexer.artifacts.store import Store
 from indexer.build.build import build
+from indexer.build.settings import BuildSettings
 from indexer.errors import UserError
 from indexer.index.dense import unit
 from indexer.index.index import Index
-from indexer.options import BuildSettings
 from trainer.evaluate.report import ALL, UNSEEN
 from trainer.pipeline.dataset import LEAST_LABELS, TAKEN_OUT, Material, gather
 from trainer.pipeline.settings import RunSettings
@@ -39,11 +39,11 @@ class Gatherer:
     def __call__(self, workshop: str | None = None, *, learn: bool = True, **settings: object) -> Material:
         """Gather."""
         self.count += 1
-        model, pool = Store("model", self.data).resolve(), self.folder / f"pool-{self.count}"
+        pool = self.folder / f"pool-{self.count}"
         pool.mkdir()
         with Workshop(self.folder / (workshop or f"workshop-{self.count}"), "ab" * 32) as place:
             options = RunSettings.model_validate(settings)
-            return gather(str(self.corpus), self.index, options, place, model=model, pool=pool, learn=learn)
+            return gather(str(self.corpus), self.index, options, place, pool=pool, learn=learn)
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,11 @@ from tests_support import publish_mapped
 
 from indexer.artifacts.store import Store
 from indexer.build.build import build
+from indexer.build.settings import BuildSettings
 from indexer.index.dense import unit
 from indexer.index.index import Index
 from indexer.inference.encoder import Encoder
 from indexer.inference.passages import encoder_input
-from indexer.options import BuildSettings
 from indexer.retrieval.retriever import Retriever
 from trainer.adapter.dense_module import with_map
 from trainer.adapter.distillation import all_passages
@@ -55,14 +55,13 @@ def index(data: Path) -> Index:
 
 
 @pytest.fixture(scope="module")
-def material(data: Path, index: Index, tmp_path_factory: pytest.TempPathFactory) -> Material:
+def material(index: Index, tmp_path_factory: pytest.TempPathFactory) -> Material:
     """Synthetic questions of both kinds about every third tale."""
     documents = Documents.of(index)
-    model = Store("model", data).resolve()
     asked = keyword_questions(documents, HELD, 1_000, 0)
     dev = keyword_questions(documents, list(range(1, COUNT, 3)), 60, 0)
     folder = tmp_path_factory.mktemp("pool")
-    cloze = cloze_questions(index, (model, index.encoder), documents, HELD, folder=folder, count=30, seed=0)
+    cloze = cloze_questions(index, documents, HELD, folder=folder, count=30, seed=0)
     return Material(
         documents=documents,
         practice=_asked(index, Questions({}, {})),

@@ -15,6 +15,7 @@ from tales import write_tales
 
 from indexer.artifacts.store import Store
 from indexer.build.build import build
+from indexer.build.settings import BuildSettings
 from indexer.build.vectors import MAP
 from indexer.cli import app as indexer_app
 from indexer.errors import UserError
@@ -22,7 +23,6 @@ from indexer.errors import run as program
 from indexer.index.dense import unit
 from indexer.index.index import Index
 from indexer.inference.encoder import Encoder
-from indexer.options import BuildSettings
 from indexer.retrieval.retriever import Retriever
 from trainer.adapter.linear_map import apply
 from trainer.cli import app

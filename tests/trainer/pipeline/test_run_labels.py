@@ -12,7 +12,7 @@ from tales import write_labelled
 import trainer.adapter.ladder
 from indexer.artifacts.store import Store
 from indexer.build.build import build
-from indexer.options import BuildSettings
+from indexer.build.settings import BuildSettings
 from trainer.evaluate.report import SYSTEMS, UNSEEN, read_report
 from trainer.pipeline.run import Outcome, run
 from trainer.pipeline.settings import RunSettings

@@ -10,8 +10,8 @@ from stories import STORIES, write_corpus
 
 from indexer.artifacts.store import Store
 from indexer.build.build import build
+from indexer.build.settings import BuildSettings
 from indexer.index.index import Index
-from indexer.options import BuildSettings
 from indexer.retrieval.retriever import Retriever
 from trainer.finetune.finetune import finetune
 from trainer.finetune.settings import FinetuneSettings, TsdaeSettings

@@ -13,10 +13,10 @@ from tales import write_tales
 import trainer.queries.synthetic
 from indexer.artifacts.store import Store
 from indexer.build.build import build
+from indexer.build.settings import BuildSettings
 from indexer.index.dense import unit
 from indexer.index.index import Index
 from indexer.inference.passages import encoder_input
-from indexer.options import BuildSettings
 from trainer.queries.synthetic import Cloze, Documents, cloze_questions, halves, keyword_questions
 
 COUNT = 80
@@ -45,10 +45,10 @@ def documents(index: Index) -> Documents:
     return Documents.of(index)
 
 
-def cloze(index: Index, model: Path, documents: Documents, folder: Path, count: int = 12, seed: int = 0) -> Cloze:
+def cloze(index: Index, documents: Documents, folder: Path, count: int = 12, seed: int = 0) -> Cloze:
     """Take sentences out of the held-out tales."""
     folder.mkdir(exist_ok=True)
-    return cloze_questions(index, (model, index.encoder), documents, HELD, folder=folder, count=count, seed=seed)
+    return cloze_questions(index, documents, HELD, folder=folder, count=count, seed=seed)
 
 
 # --- documents ------------------------------------------------------------------------------------------------------
@@ -124,9 +124,9 @@ def test_halves_without_words(sentence: str) -> None:
 # --- sentences taken out --------------------------------------------------------------------------------------------
 
 
-def test_what_is_asked_is_gone(index: Index, model: Path, documents: Documents, tmp_path: Path) -> None:
+def test_what_is_asked_is_gone(index: Index, documents: Documents, tmp_path: Path) -> None:
     """Both halves of a sentence ask for the document that has lost it; all other documents are as they were."""
-    found = cloze(index, model, documents, tmp_path)
+    found = cloze(index, documents, tmp_path)
     assert len(found.questions) == 2 * 12
     assert len(found.index) == COUNT  # a small corpus is the pool as a whole
     assert found.ids == [found.index.document(row).id for row in range(COUNT)]
@@ -145,9 +145,9 @@ def test_what_is_asked_is_gone(index: Index, model: Path, documents: Documents, 
     assert sorted(set(texts) & set(documents.texts)) == sorted(untouched)
 
 
-def test_vectors_of_the_pool(index: Index, model: Path, documents: Documents, tmp_path: Path) -> None:
+def test_vectors_of_the_pool(index: Index, documents: Documents, tmp_path: Path) -> None:
     """Only the documents that lost a sentence are encoded; the vectors are those of the pool's own passages."""
-    found = cloze(index, model, documents, tmp_path)
+    found = cloze(index, documents, tmp_path)
     counts = found.index.manifest.counts
     assert 0 < counts["embedded"] <= 3 * 12 < counts["reused"]
     rows = found.index.document_of.tolist()
@@ -160,31 +160,31 @@ def test_vectors_of_the_pool(index: Index, model: Path, documents: Documents, tm
 
 
 def test_a_pool_of_a_large_corpus(
-    index: Index, model: Path, documents: Documents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    index: Index, documents: Documents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beside the held-out documents only so many others are drawn, none of them twice."""
     monkeypatch.setattr(trainer.queries.synthetic, "POOL", 50)
-    found = cloze(index, model, documents, tmp_path)
+    found = cloze(index, documents, tmp_path)
     assert len(found.index) == 50
     texts = [found.index.document(row).text for row in range(50)]
     others = set(documents.texts) - {documents.texts[row] for row in HELD}
     assert len(others & set(texts)) == 50 - len(HELD)
     monkeypatch.setattr(trainer.queries.synthetic, "POOL", 5)
-    assert len(cloze(index, model, documents, tmp_path / "small").index) == len(HELD)
+    assert len(cloze(index, documents, tmp_path / "small").index) == len(HELD)
 
 
-def test_the_seed_takes_out(index: Index, model: Path, documents: Documents, tmp_path: Path) -> None:
+def test_the_seed_takes_out(index: Index, documents: Documents, tmp_path: Path) -> None:
     """The same seed gives the same questions, another one others."""
     questions = [
-        cloze(index, model, documents, tmp_path / str(number), count=5, seed=seed).questions
+        cloze(index, documents, tmp_path / str(number), count=5, seed=seed).questions
         for number, seed in enumerate((0, 0, 1))
     ]
     assert questions[0] == questions[1] != questions[2]
 
 
-def test_documents_without_sentences(index: Index, model: Path, documents: Documents, tmp_path: Path) -> None:
+def test_documents_without_sentences(index: Index, documents: Documents, tmp_path: Path) -> None:
     """Where no text is long enough there are no questions; the index is there all the same."""
     short = Documents(documents.ids, documents.titles, ["Too short."] * COUNT)
-    found = cloze(index, model, short, tmp_path)
+    found = cloze(index, short, tmp_path)
     assert not len(found.questions)
     assert len(found.index) == COUNT

@@ -22,11 +22,11 @@ from stories import STORIES
 
 from indexer.artifacts.store import Store
 from indexer.build.build import build
+from indexer.build.settings import BuildSettings
 from indexer.corpus.corpus import Corpus
 from indexer.corpus.source import Source
 from indexer.corpus.sql import source as sqlsource
 from indexer.errors import UserError
-from indexer.options import BuildSettings
 
 REPOSITORY = Path(__file__).parents[4]
 QUERY = "select id, title, text, price from stories order by id"

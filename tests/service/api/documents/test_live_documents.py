@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from indexer.live.forget import Released, forget
+from indexer.live.forget import Retracted, forget
 from indexer.live.log import WriteLog
-from indexer.live.prepare import Preparation
+from indexer.live.prepare import Preparer
 from service.app import create_app
 from service.settings import ServiceSettings
 
@@ -123,7 +123,7 @@ def test_a_write_is_not_refused_and_yet_applied(data, publish, monkeypatch):
 
     with service(data, deadline_seconds=0.3) as client:
         with monkeypatch.context() as patched:
-            patched.setattr(Preparation, "prepare", slow(Preparation.prepare))
+            patched.setattr(Preparer, "prepare", slow(Preparer.prepare))
             assert client.put("/documents", json={"documents": [STORM]}).status_code == 504
             gate.set()
         gate.clear()
@@ -203,7 +203,7 @@ def test_a_running_service_follows_what_is_forgotten(data, publish, eventually):
     with service(data) as client:
         client.put("/documents", json={"documents": [STORM, {"id": "a", "text": "The horse."}]})
         client.delete("/documents?id=b")
-        assert forget(data, ids=["a", "b"]) == Released(puts=1, deletes=1)
+        assert forget(data, ids=["a", "b"]) == Retracted(puts=1, deletes=1)
         eventually(lambda: found(client, "cat", "lexical") == ["a"], "the index speaks for its document again")
         assert set(found(client, "the dog", "dense")) == {"a", "b", "s"}
         assert found(client, "horse", "lexical") == []

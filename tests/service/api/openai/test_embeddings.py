@@ -14,7 +14,8 @@ from tests_support import make_tiny_model
 
 from indexer.artifacts.store import Store
 from indexer.index.index import Index
-from indexer.inference.encoder import BATCH_TOKENS, Encoder, batches_by_length
+from indexer.inference.encoder import Encoder
+from indexer.inference.session import BATCH_TOKENS, batches_by_length
 from service.api.openai.embeddings import shorten
 from service.api.openai.schemas import LONGEST_INPUT, MOST_INPUTS
 from service.app import create_app

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from indexer.build.cloze import Cloze, sentences, take_out
+from indexer.build.inverse_cloze import Cloze, sentences, take_out
 
 STORY = "The cat sits in the garden. It eats fish at night! Does the old dog sleep in the house? The end came."
 

@@ -1,0 +1,50 @@
+"""Settings of `indexer build`: the only place where a name, a default and a help text stand."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from indexer.corpus.settings import CorpusSettings
+
+
+class BuildSettings(CorpusSettings):
+    """What is indexed, and how."""
+
+    model: str | None = Field(default=None, description="Id of the model artifact (default: models/CURRENT)")
+    precision: Literal["fp32", "int8"] = Field(
+        default="fp32", description="Weights of the encoder: exact, or 8-bit integers (faster)"
+    )
+    passages: Literal["split", "one"] = Field(
+        default="split",
+        description="Split long texts into passages, or make one vector of the beginning of each document",
+    )
+    overlap_tokens: int = Field(default=32, ge=0, description="Tokens that neighbouring passages share, at most")
+    dense: Literal["flat"] = Field(default="flat", description="Kind of the dense index: flat searches exactly")
+    fusion: Literal["convex", "rrf"] = Field(
+        default="convex", description="How hybrid search combines the legs: by score or by rank"
+    )
+    dense_weight: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Weight of the dense leg in hybrid search; the lexical leg has the rest "
+        "(default: as the model was tuned with, else found from sentences taken out of their documents)",
+    )
+    candidates: int = Field(default=200, ge=1, le=10_000, description="Documents of each leg that hybrid search fuses")
+    label_with: str | None = Field(
+        default=None,
+        description="Classifier that reads the text of every document: `current`, the id of a published one, or a "
+        "directory. Its answers become metadata (default: no labels)",
+    )
+    label_column: str = Field(
+        default="label",
+        min_length=1,
+        description="Column that --label-with fills; the probabilities go into the column of this name and `_probability`",
+    )
+    force: bool = Field(default=False, description="Build even if an index of the same inputs and settings is there")
+
+    def recipe(self) -> dict[str, Any]:
+        """Return what decides the content of an index beside its corpus, its model and its labels."""
+        return self.model_dump(exclude={"force", "model", "label_with", "label_column"})

@@ -1,0 +1,79 @@
+"""The two legs of retrieval as protocols: what a search asks of the dense and of the lexical leg.
+
+An index artifact has `DenseIndex` and `LexicalIndex`; an index with live documents has the two of `indexer.live.legs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import tantivy
+
+from indexer.index.document_mask import DocumentMask, Rows
+from indexer.inference.encoder import Vectors
+
+Scores = npt.NDArray[np.float32]
+
+
+class DenseLeg(Protocol):
+    """Vectors of passages, compared by cosine."""
+
+    def __len__(self) -> int:
+        """Return the number of passages."""
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+
+    def search(self, vector: Vectors, count: int, allowed: DocumentMask | None = None) -> tuple[Vectors, Rows]:
+        """Return cosine and row of the ``count`` nearest passages of ``allowed`` documents, best first."""
+
+    def search_many(self, vectors: Vectors, count: int) -> tuple[Vectors, Rows]:
+        """Return what `search` returns for each of several vectors, shape (vectors, count)."""
+
+    def scores(self, vector: Vectors, rows: Rows) -> Vectors:
+        """Return the cosine of ``vector`` to each passage of ``rows``, shape (len(rows),)."""
+
+    def vectors(self, rows: Rows) -> Vectors:
+        """Return the vectors of passages, shape (len(rows), dimension)."""
+
+
+class LexicalLeg(Protocol):
+    """Documents, scored by BM25."""
+
+    def __len__(self) -> int:
+        """Return the number of rows of documents."""
+
+    def terms(self, text: str) -> list[str]:
+        """Return the distinct terms of ``text`` as the index knows them: lower-cased, stemmed, no stop words."""
+
+    def search(self, query: str, count: int, allowed: DocumentMask | None = None) -> tuple[Scores, Rows]:
+        """Return BM25 score and row of the ``count`` best of the ``allowed`` documents that hold a term of the query."""
+
+    def every(self, query: str) -> tuple[Scores, Rows] | None:
+        """Return BM25 score and row of every document that holds a term of the query; None where they may be many."""
+
+    def scores(self, query: str, documents: Rows) -> Scores:
+        """Return the BM25 score of each of ``documents``, shape (len(documents),); 0 where no term occurs."""
+
+    def fields(self) -> list[tuple[str, float, tantivy.TextAnalyzer]]:
+        """Return of each field its name, the weight of its terms, and what makes terms of a text."""
+
+    def document_frequency(self, name: str, term: str) -> int:
+        """Return how many documents have a term in a field."""
+
+    def average_length(self, name: str) -> float:
+        """Return how many terms a field has on average."""
+
+    def knows(self, word: str) -> bool:
+        """Say whether ``word`` finds a document, or is none that is looked for, such as a stop word."""
+
+    @property
+    def vocabulary(self) -> Mapping[str, int]:
+        """The most frequent words as they are written, in lower case, each with the number of its documents."""
+
+    def spans(self, query: str, texts: Iterable[str]) -> list[list[tuple[int, int]]]:
+        """Return where the terms of ``query`` occur in each of ``texts``, as code points (start, end)."""

@@ -1,0 +1,93 @@
+"""The cache: bounded, thread-safe, least recently used first out; and the query vectors that an encoder keeps in it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from indexer.artifacts.store import Store
+from indexer.cache import Cache
+from indexer.inference.encoder import Encoder
+
+
+@pytest.fixture
+def tiny_published(tiny_data):
+    """The directory of the published tiny model."""
+    models = Store("model", tiny_data)
+    return models.path(models.current_id())
+
+
+def test_a_query_that_was_just_asked_is_not_encoded_again(tiny_published, monkeypatch):
+    """The second time its vector is the same without the model; another query is encoded."""
+    encoder = Encoder.open(tiny_published, query_cache_bytes=100_000)
+    runs = []
+    run = Encoder._run
+    monkeypatch.setattr(Encoder, "_run", lambda *args: runs.append(1) or run(*args))
+    first, again, other = (encoder.encode_query(query) for query in ("the cat", "the cat", "the dog"))
+    assert len(runs) == 2
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_without_bytes_every_query_is_encoded(tiny_published, monkeypatch):
+    """What measures an encoder measures it, unless it asks for the memory."""
+    encoder = Encoder.open(tiny_published)
+    runs = []
+    run = Encoder._run
+    monkeypatch.setattr(Encoder, "_run", lambda *args: runs.append(1) or run(*args))
+    encoder.encode_query("the cat")
+    encoder.encode_query("the cat")
+    assert len(runs) == 2
+
+
+def test_the_memory_is_bounded_and_the_longest_unused_goes_first():
+    """With room for three, the fourth takes the place of the one that was used least recently."""
+    cache: Cache[str, bytes] = Cache(300, lambda _, value: len(value))
+    for key in "abc":
+        cache.put(key, bytes(100))
+    assert cache.get("a") is not None
+    cache.put("d", bytes(100))
+    assert len(cache) == 3
+    assert cache.get("b") is None
+    assert cache.get("a") is not None
+    for number in range(1000):
+        cache.put(f"key {number}", bytes(100))
+    assert len(cache) == 3
+
+
+def test_what_does_not_fit_is_not_kept():
+    """One entry that is larger than all the room pushes out nothing."""
+    cache: Cache[str, bytes] = Cache(100, lambda _, value: len(value))
+    cache.put("a", bytes(10))
+    cache.put("b", bytes(101))
+    assert cache.get("a") is not None
+    assert len(cache) == 1
+
+
+def test_a_value_is_computed_once():
+    """What is kept is not computed again, and without room it is every time."""
+    computed: list[int] = []
+    cache: Cache[str, int] = Cache(1)
+    assert [cache.get_or_compute("a", lambda: computed.append(1) or 7) for _ in range(3)] == [7, 7, 7]
+    assert len(computed) == 1
+    nothing: Cache[str, int] = Cache(0)
+    assert [nothing.get_or_compute("a", lambda: computed.append(1) or 7) for _ in range(3)] == [7, 7, 7]
+    assert len(computed) == 4
+
+
+def test_nobody_can_change_a_vector_that_is_kept(tiny_published):
+    """A vector that was handed out cannot be written into: it would answer for everybody else."""
+    encoder = Encoder.open(tiny_published, query_cache_bytes=100_000)
+    encoder.encode_query("the cat")[:] = 5
+    kept = encoder.encode_query("the cat")
+    assert not (kept == 5).any()
+    with pytest.raises(ValueError, match="read-only"):
+        kept[0] = 7
+
+
+def test_query_vectors_are_bounded_in_bytes(tiny_published):
+    """The cache of an encoder holds what fits, queries and vectors together."""
+    encoder = Encoder.open(tiny_published, query_cache_bytes=1_000)
+    for number in range(50):
+        encoder.encode_query(f"cat {number}")
+    assert 0 < len(encoder._query_vectors) < 5
