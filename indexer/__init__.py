@@ -1,10 +1,18 @@
-"""The library at the centre of Dowse: artifacts, corpus, encoder, indexes, retrieval; and the program that builds an index.
+"""The index: corpus, artifacts, encoder, retrieval; and the program that builds it.
 
-cache.py     what was asked last
-options.py   settings → flags
-cli.py       the commands
-progress.py  rate and ETA
-errors.py    what an operator can fix
+build/       Build an index artifact from a corpus
+filters/     Filters and facets: conditions on metadata → document mask, counts
+retrieval/   Retrieval: query → ranked hits
+live/        Documents written while an index is served
+index/       An opened index artifact and its two legs
+inference/   Published models without torch: ONNX Runtime and tokenizers
+corpus/      Read a corpus: rows of files or databases → checked documents
+artifacts/   Artifacts: immutable directories with a manifest, published whole or not at all
+cli.py       commands of `python -m indexer`
+options.py   settings models → command-line flags
+errors.py    UserError, and how programs end
+progress.py  progress with rate and ETA
+cache.py     least-recently-used cache
 """
 
 import os

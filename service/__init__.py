@@ -1,9 +1,13 @@
-"""Answers search requests over HTTP and shows one HTML page. Imports no torch.
+"""The service: JSON API and search page over the live index.
 
-app.py            the application
-problems.py       one shape of error
-openapi.py        writes openapi.json
-check.py          what is in the way
-openai_errors.py  openai errors
-settings.py       settings
+server/         Processes and sockets
+api/            HTTP API: routes, schemas and errors
+security/       Authentication and limits, before routing
+serving/        What is live, and which request runs when
+observability/  Metrics, traces and logs
+app.py          application and its lifespan
+settings.py     flags and environment variables
+problems.py     error kinds and their one shape
+check.py        `python -m service check`
+openapi.py      write openapi.json
 """

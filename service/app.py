@@ -1,12 +1,12 @@
-"""The application: a function of its settings."""
+"""The application: a function of its settings. What lives long is opened and closed in the lifespan."""
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import Protocol
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -14,27 +14,48 @@ from starlette.concurrency import run_in_threadpool
 
 from indexer import __version__
 from indexer.retrieval.highlights import SentenceVectors
-from service import problems
-from service.api import pages as docs
-from service.api import request_id as middleware
-from service.api.documents import routes as live_routes
-from service.api.mcp import server as model_context
-from service.api.models import classify
-from service.api.models import masked_lm as reading
+from service.api import errors, pages, request_id
+from service.api.documents import routes as documents
+from service.api.mcp import server as mcp
+from service.api.models import classify, masked_lm
 from service.api.openai import embeddings
-from service.api.operations import metrics as scrape
-from service.api.search import batch, rerank, routes, similar
+from service.api.operations import metrics as metrics_route
+from service.api.operations import routes as operations
+from service.api.search import batch, rerank, similar
+from service.api.search import routes as search
 from service.observability import metrics, tracing
 from service.security import cors
-from service.security.auth import Door
+from service.security.auth import AuthMiddleware
 from service.security.hosts import Hosts
-from service.security.keyring import Keyring
-from service.serving.published import Published
-from service.serving.queue import Admission
+from service.security.keys import Keyring
+from service.serving.follower import Follower
+from service.serving.queue import RequestQueue
 from service.serving.searcher import Searcher
 from service.settings import ServiceSettings
 
-log = logging.getLogger("dowse.service")
+ROUTERS = (
+    similar.of_document,  # before the route of a whole document, which takes any path below /documents/
+    search.router,
+    documents.router,
+    operations.router,
+    pages.router,
+    documents.write_router,
+    batch.router,
+    similar.router,
+    classify.router,
+    masked_lm.router,
+    embeddings.router,
+)
+
+
+class Component(Protocol):
+    """Something that runs as long as the service does."""
+
+    def start(self) -> None:
+        """Start it; called in a thread."""
+
+    def stop(self) -> None:
+        """Stop it, in the opposite order of starting; called in a thread."""
 
 
 def create_app(settings: ServiceSettings) -> FastAPI:
@@ -42,35 +63,26 @@ def create_app(settings: ServiceSettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        searcher = Searcher(settings.data, settings.cores, settings.poll_seconds, settings.query_cache_mb * 1_000_000)
-        await run_in_threadpool(searcher.start)
-        app.state.searcher = searcher
-        app.state.sentences = SentenceVectors()
-        app.state.settings = settings
-        labelling = Published(
-            "classifier", settings.data, partial(classify.open_classifier, cores=settings.cores), settings.poll_seconds
-        )
-        await run_in_threadpool(labelling.start)
-        app.state.classifier = labelling
-        masked = Published(
-            "masked", settings.data, partial(reading.open_masked, cores=settings.cores), settings.poll_seconds
-        )
-        await run_in_threadpool(masked.start)
-        app.state.masked = masked
-        reranking = Published(
-            "reranker", settings.data, partial(rerank.open_reranker, cores=settings.cores), settings.poll_seconds
-        )
-        await run_in_threadpool(reranking.start)
-        app.state.reranker = reranking
-        admission = Admission(searcher.cores, settings.queue, settings.deadline_seconds)
-        app.state.admission = admission
-        yield
-        await run_in_threadpool(admission.stop)
-        await run_in_threadpool(reranking.stop)
-        await run_in_threadpool(masked.stop)
-        await run_in_threadpool(labelling.stop)
-        await run_in_threadpool(searcher.stop)
-        await run_in_threadpool(app.state.stop_tracing)
+        data, poll, cores = settings.data, settings.poll_seconds, settings.cores
+        async with AsyncExitStack() as stack:
+
+            async def run(component: Component) -> None:
+                await run_in_threadpool(component.start)
+                stack.push_async_callback(run_in_threadpool, component.stop)
+
+            stack.push_async_callback(run_in_threadpool, app.state.stop_tracing)
+            state = app.state
+            state.settings = settings
+            state.sentences = SentenceVectors()
+            state.searcher = Searcher(data, cores, poll, settings.query_cache_mb * 1_000_000)
+            state.classifier = Follower("classifier", data, partial(classify.open_classifier, cores=cores), poll)
+            state.masked = Follower("masked", data, partial(masked_lm.open_masked, cores=cores), poll)
+            state.reranker = Follower("reranker", data, partial(rerank.open_reranker, cores=cores), poll)
+            for component in (state.searcher, state.classifier, state.masked, state.reranker):
+                await run(component)
+            state.queue = RequestQueue(state.searcher.cores, settings.queue, settings.deadline_seconds)
+            stack.push_async_callback(run_in_threadpool, state.queue.stop)
+            yield
 
     # Its documentation pages need no CDN.
     app = FastAPIOffline(
@@ -85,29 +97,23 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.state.draining = threading.Event()
     app.state.closed = threading.Event()
     app.state.metrics_folder = None  # that of the workers, where there are several
-    docs.install(app)
-    app.include_router(similar.of_document)
-    app.include_router(routes.router)
-    app.include_router(live_routes.router)
-    app.include_router(batch.router)
-    app.include_router(similar.router)
-    app.include_router(classify.router)
-    app.include_router(reading.router)
-    app.include_router(embeddings.router)
-    app.router.routes.append(model_context.route(frozenset(cors.origins(settings.cors or ""))))
-    app.include_router(scrape.router)
+    pages.install_docs(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.router.routes.append(mcp.route(frozenset(cors.origins(settings.cors or ""))))
+    app.include_router(metrics_route.router)
     # The last one added is the outermost.
     app.add_middleware(
-        Door,
+        AuthMiddleware,
         keyring=Keyring(settings.key_file, settings.poll_seconds),
         settings=settings,
         hosts=Hosts(settings),
         closed=app.state.closed,
     )
-    app.add_middleware(middleware.LastResort)
+    app.add_middleware(errors.ErrorMiddleware)
     cors.install(app, settings.cors)
-    app.add_middleware(middleware.Envelope)
-    app.add_middleware(metrics.Measured)
+    app.add_middleware(request_id.RequestIdMiddleware)
+    app.add_middleware(metrics.MetricsMiddleware)
     app.state.stop_tracing = tracing.install(app)
-    problems.install(app)
+    errors.install(app)
     return app

@@ -1,55 +1,46 @@
-"""Errors: every one is `application/problem+json` (RFC 9457) with a stable type and the request's id."""
+"""Problems: every error answer is `application/problem+json` (RFC 9457) with a stable type and the request's id.
+
+Below `/v1` a problem has one member more, the `error` that OpenAI's clients look for: the RFC lets a problem have members
+of its own, so that one body serves both.
+"""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi import Request
 from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException
-from starlette.types import Scope
-
-from service import openai_errors
-from service.api.schemas import ProblemDetails, ProblemField
-from service.security import permissions as access
-
-log = logging.getLogger("dowse.service")
+from pydantic import BaseModel, ConfigDict, Field
 
 MEDIA_TYPE = "application/problem+json"
-
 URN = "urn:dowse:problem:"
-
 TITLES = {
-    "invalid-request": "The request is not valid",
-    "unauthorized": "A key is needed",
-    "forbidden": "The key does not allow this",
-    "not-found": "There is no such thing",
-    "model-not-found": "The service has no such model",
-    "forbidden-host": "The service is not known by this name",
-    "forbidden-origin": "Pages of this origin are not let in",
-    "method-not-allowed": "The method is not allowed here",
-    "client-gone": "The client is gone",
-    "overloaded": "There is too much to do",
-    "timeout": "The request took too long to come",
-    "too-large": "The request is too large",
-    "too-many-requests": "Too many requests",
-    "not-ready": "The service is not ready",
-    "draining": "The service is about to end",
-    "deadline": "The answer took too long",
-    "not-writable": "The service takes no writes",
-    "not-written": "Nothing was written",
-    "disk-full": "The disk is full",
-    "http": "The request failed",
-    "internal": "Something went wrong here",
+    "invalid-request": "Invalid request",
+    "unauthorized": "API key required",
+    "forbidden": "Not allowed for this key",
+    "not-found": "Not found",
+    "model-not-found": "Model not found",
+    "forbidden-host": "Unknown host name",
+    "forbidden-origin": "Origin not allowed",
+    "method-not-allowed": "Method not allowed",
+    "client-gone": "Client closed the connection",
+    "overloaded": "Too many requests waiting",
+    "timeout": "Request body timed out",
+    "too-large": "Request too large",
+    "too-many-requests": "Rate limit exceeded",
+    "not-ready": "Service not ready",
+    "draining": "Service shutting down",
+    "deadline": "Deadline exceeded",
+    "not-writable": "Writes disabled",
+    "not-written": "Nothing written",
+    "disk-full": "Disk full",
+    "http": "Request failed",
+    "internal": "Internal error",
 }
-
+"""Kind of problem, the last part of its type → its title."""
 REFERENCE = "#/components/schemas/{model}"
 CONTENT = {MEDIA_TYPE: {"schema": {"$ref": REFERENCE.format(model="ProblemDetails")}}}
-
-# OpenAPI's description of the errors that a route can give.
 RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"description": TITLES[kind], "content": CONTENT}
     for status, kind in (
@@ -68,6 +59,53 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         (507, "disk-full"),
     )
 }
+"""OpenAPI's description of the errors that a route can give."""
+OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+class OpenAIError(BaseModel):
+    """An error as OpenAI's clients know it."""
+
+    message: str = Field(description="the problem's `detail`")
+    type: str = Field(
+        description="`invalid_request_error`, `authentication_error`, `permission_error`, `rate_limit_error` or "
+        "`server_error`"
+    )
+    param: str | None = Field(description="the field of the request that was refused, where it was one")
+    code: str = Field(description="the problem's kind, such as `model_not_found`")
+
+
+class ProblemField(BaseModel):
+    """One part of a request that was refused."""
+
+    field: str = Field(description="where: `body.top_k`, `query.q`, …")
+    message: str = Field(description="what is wrong with it")
+
+
+class ProblemDetails(BaseModel):
+    """An error, as RFC 9457 has it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "urn:dowse:problem:invalid-request",
+                    "title": "Invalid request",
+                    "status": 422,
+                    "detail": "body.top_k: Input should be less than or equal to 100",
+                    "request_id": "0f8fad5bd9cb469fa16570867728950e",
+                    "errors": [{"field": "body.top_k", "message": "Input should be less than or equal to 100"}],
+                }
+            ]
+        }
+    )
+    type: str = Field(description="stable name of the kind of problem")
+    title: str = Field(description="the kind of problem in words")
+    status: int = Field(description="HTTP status")
+    detail: str = Field(description="this problem, and what to do about it")
+    request_id: str = Field(description="as in the header X-Request-ID and in the log")
+    errors: list[ProblemField] = Field(default=[], description="the refused parts of the request")
+    error: OpenAIError | None = Field(default=None, description="the same for OpenAI's clients; only below `/v1`")
 
 
 class Problem(Exception):  # noqa: N818 - the RFC's word
@@ -89,20 +127,13 @@ class Problem(Exception):  # noqa: N818 - the RFC's word
         self.headers = headers or {}
 
 
-def no_route(scope: Scope) -> Problem:
-    """Return the problem of a path that leads nowhere."""
-    return Problem(404, "not-found", f"{scope['method']} {scope['path']}: Not Found; /docs lists what there is")
-
-
-def no_method(scope: Scope) -> Problem:
-    """Return the problem of a method that the route does not have, with all that it has."""
-    allowed = {"Allow": ", ".join(sorted(access.methods_of(scope["path"])))}
-    detail = f"{scope['method']} {scope['path']}: Method Not Allowed; /docs lists what there is"
-    return Problem(405, "method-not-allowed", detail, headers=allowed)
+def invalid(field: str, message: str) -> Problem:
+    """Return the problem that a field of the request is refused."""
+    return Problem(422, "invalid-request", f"{field}: {message}", [ProblemField(field=field, message=message)])
 
 
 def details(problem: Problem, request_id: str) -> ProblemDetails:
-    """Return the body of the response that tells ``problem``."""
+    """Return the body of the response to ``problem``."""
     return ProblemDetails(
         type=f"{URN}{problem.kind}",
         title=TITLES[problem.kind],
@@ -114,54 +145,26 @@ def details(problem: Problem, request_id: str) -> ProblemDetails:
 
 
 def response(request: Request, problem: Problem) -> JSONResponse:
-    """Return the response that tells ``problem``."""
-    told = details(problem, request.scope.get("request_id", ""))
-    if openai_errors.is_openai(request):
-        told.error = openai_errors.error_member(problem, problem.errors[0].field if problem.errors else None)
-    content = told.model_dump(exclude_unset=True)
+    """Return the response to a request that met ``problem``."""
+    body = details(problem, request.scope.get("request_id", ""))
+    if is_openai(request):
+        body.error = openai_error(problem)
+    content = body.model_dump(exclude_unset=True)
     headers = {"Retry-After": "2", **problem.headers} if problem.status == 503 else dict(problem.headers)
     return JSONResponse(content, problem.status, media_type=MEDIA_TYPE, headers=headers)
 
 
-def install(app: FastAPI) -> None:
-    """Make ``app`` answer every error in the one shape."""
-
-    # Coroutines, for a plain function would wait for a thread first.
-    @app.exception_handler(Problem)
-    async def known(request: Request, error: Problem) -> JSONResponse:
-        return response(request, error)
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        fields = [ProblemField(field=".".join(map(str, e["loc"])), message=e["msg"]) for e in error.errors()]
-        detail = "; ".join(f"{field.field}: {field.message}" for field in fields)
-        status = 400 if openai_errors.is_openai(request) else 422
-        return response(request, Problem(status, "invalid-request", detail, fields))
-
-    @app.exception_handler(HTTPException)
-    async def http(request: Request, error: HTTPException) -> JSONResponse:
-        kind = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "http")
-        detail = f"{request.method} {request.url.path}: {error.detail}; /docs lists what there is"
-        answer = response(request, Problem(error.status_code, kind, detail))
-        answer.headers.update(error.headers or {})
-        return answer
-
-    describe = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = describe()
-        schema = ProblemDetails.model_json_schema(ref_template=REFERENCE)
-        document["components"]["schemas"] |= {**schema.pop("$defs"), "ProblemDetails": schema}
-        document["x-dowse-problems"] = {f"{URN}{kind}": title for kind, title in TITLES.items()}
-        access.describe(document, RESPONSES)
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]
+def is_openai(request: Request) -> bool:
+    """Say whether a request is for the part of the API that has OpenAI's shape."""
+    return request.url.path.startswith("/v1/")
 
 
-def internal(request: Request) -> JSONResponse:
-    """Log the exception that is being handled with its traceback and return an answer that tells nothing of it."""
-    identity = request.scope.get("request_id", "")
-    log.exception("request %s failed", identity)  # noqa: LOG004 - called while the exception is handled
-    detail = f"An unexpected error; the service's log has it under request id {identity}"
-    return response(request, Problem(500, "internal", detail))
+def openai_error(problem: Problem) -> OpenAIError:
+    """Return the ``error`` of a problem; its ``param`` is the first field that was refused."""
+    default = "server_error" if problem.status >= 500 else "invalid_request_error"
+    return OpenAIError(
+        message=problem.detail,
+        type=OPENAI_TYPES.get(problem.status, default),
+        param=problem.errors[0].field.partition(".")[2] if problem.errors else None,
+        code=problem.kind.replace("-", "_"),
+    )

@@ -47,7 +47,10 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def test_what_was_written_answers_as_it_did(earlier: Path) -> None:
-    """Index, live documents, classifier, masked-language model and re-ranker: every field has its value, or nearly."""
+    """Index, live documents, classifier, masked-language model and re-ranker: every field has its value, or nearly.
+
+    All but the title of a problem, which is a text for people and may be worded anew.
+    """
     expected = json.loads((earlier / "answers.json").read_text(encoding="utf-8"))
     assert len(expected) >= 10
     with TestClient(create_app(ServiceSettings(data=earlier, writable=True, deadline_seconds=600))) as client:
@@ -56,6 +59,9 @@ def test_what_was_written_answers_as_it_did(earlier: Path) -> None:
             answer = client.request(method, path, json=body)
             assert answer.status_code == each["status"], answer.text
             then, now = dict(leaves(each["body"])), dict(leaves(answer.json()))
+            if each["status"] >= 400:
+                assert now.pop(".title")
+                del then[".title"]
             assert {name: now.get(name) for name in then} == pytest.approx(then, abs=1e-3), each["request"]
         again = client.put("/documents", json={"documents": [{"id": "new", "text": "The snow in winter."}]})
         assert again.status_code == 200, again.text

@@ -6,87 +6,87 @@ from dowse_client.errors import ProblemError
 
 
 class ClientGone(ProblemError):
-    """The client is gone."""
+    """Client closed the connection."""
 
 
 class Deadline(ProblemError):
-    """The answer took too long."""
+    """Deadline exceeded."""
 
 
 class DiskFull(ProblemError):
-    """The disk is full."""
+    """Disk full."""
 
 
 class Draining(ProblemError):
-    """The service is about to end."""
+    """Service shutting down."""
 
 
 class Forbidden(ProblemError):
-    """The key does not allow this."""
+    """Not allowed for this key."""
 
 
 class ForbiddenHost(ProblemError):
-    """The service is not known by this name."""
+    """Unknown host name."""
 
 
 class ForbiddenOrigin(ProblemError):
-    """Pages of this origin are not let in."""
+    """Origin not allowed."""
 
 
 class Http(ProblemError):
-    """The request failed."""
+    """Request failed."""
 
 
 class Internal(ProblemError):
-    """Something went wrong here."""
+    """Internal error."""
 
 
 class InvalidRequest(ProblemError):
-    """The request is not valid."""
+    """Invalid request."""
 
 
 class MethodNotAllowed(ProblemError):
-    """The method is not allowed here."""
+    """Method not allowed."""
 
 
 class ModelNotFound(ProblemError):
-    """The service has no such model."""
+    """Model not found."""
 
 
 class NotFound(ProblemError):
-    """There is no such thing."""
+    """Not found."""
 
 
 class NotReady(ProblemError):
-    """The service is not ready."""
+    """Service not ready."""
 
 
 class NotWritable(ProblemError):
-    """The service takes no writes."""
+    """Writes disabled."""
 
 
 class NotWritten(ProblemError):
-    """Nothing was written."""
+    """Nothing written."""
 
 
 class Overloaded(ProblemError):
-    """There is too much to do."""
+    """Too many requests waiting."""
 
 
 class Timeout(ProblemError):
-    """The request took too long to come."""
+    """Request body timed out."""
 
 
 class TooLarge(ProblemError):
-    """The request is too large."""
+    """Request too large."""
 
 
 class TooManyRequests(ProblemError):
-    """Too many requests."""
+    """Rate limit exceeded."""
 
 
 class Unauthorized(ProblemError):
-    """A key is needed."""
+    """API key required."""
 
 
 BY_TYPE: dict[str, type[ProblemError]] = {

@@ -1,11 +1,11 @@
-"""From a corpus to an index artifact.
+"""Build an index artifact from a corpus.
 
-vectors.py        appended, resumed, reused, mapped
-compact.py        writes → a new index
-assemble.py       the parts of an index
-build.py          corpus → index
-dense_weight.py   the legs weighed by them
-labels.py         labels of every document
-inverse_cloze.py  Queries without labels: sentences taken out of their documents
-settings.py       Settings of `indexer build`: the only place where a name, a default an
+build.py          corpus → published index; dense weight and self-check
+assemble.py       write documents, passages, vectors and words into a folder
+vectors.py        vectors of passages: journal on disk, resumed, reused, mapped
+dense_weight.py   weight of the dense leg in hybrid search, found without labels
+inverse_cloze.py  queries without labels: sentences taken out of documents
+labels.py         --label-with: a classifier's answers as metadata
+compact.py        fold live writes into a new index
+settings.py       flags of `indexer build`
 """

@@ -1,13 +1,14 @@
-"""From files and databases to checked documents.
+"""Read a corpus: rows of files or databases → checked documents.
 
-corpus.py      the check, then the documents
-columns.py     which column is what
-source.py      files and databases, one reader
-chunks.py      bounded pieces of any format
-parquet.py     one format each
-csv.py         one format each
-jsonl.py       one format each
-duplicates.py  ids that were there before
-sample.py      Python's documentation as a corpus
-settings.py    Settings that say how a corpus is read: each field once, for every com
+sql/           SQL databases as a corpus
+corpus.py      check every row, then stream documents; rejects
+source.py      one reader over all formats: a file, folder, glob or SQL statement
+chunks.py      bounded pieces of one file, bad rows apart
+columns.py     which columns are id, title and text
+parquet.py     Parquet files
+csv.py         CSV and TSV files: quoting, types that hold for every row
+jsonl.py       JSON lines
+duplicates.py  ids that occur twice, in bounded memory
+sample.py      sample corpus: documentation of the standard library
+settings.py    flags that say how a corpus is read, shared by all commands
 """

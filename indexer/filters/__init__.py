@@ -1,10 +1,10 @@
-"""From conditions on metadata to a mask of documents.
+"""Filters and facets: conditions on metadata → document mask, counts.
 
-filter.py      trees of conditions
-conditions.py  what is said of a field
-fields.py      where its values lie
-values.py      JSON → Arrow's values
-evaluate.py    conditions → masks
-facets.py      counts of a field
-bind.py        Binding: the fields and values of a filter resolved against the column
+filter.py      tree of conditions, as a request holds it
+conditions.py  operators: eq, in, gte, exists, prefix, within
+fields.py      field names → columns; errors for unknown fields
+values.py      JSON values → Arrow scalars, bounds without rounding
+bind.py        conditions resolved against the schema
+evaluate.py    bound conditions → document mask, cached
+facets.py      counts of values and ranges
 """

@@ -1,10 +1,10 @@
-"""An opened index and its two legs.
+"""An opened index artifact and its two legs.
 
-languages.py      detection, stems, stop words
-dense.py          FAISS
-lexical.py        tantivy
-index.py          an opened index
-arrow.py          rows and columns of a mapped file
-document_mask.py  what a search may return
-legs.py           The two legs of retrieval as protocols: what a search asks of the dens
+index.py          documents, passages and legs, memory-mapped; restricted views
+dense.py          dense leg: FAISS
+lexical.py        lexical leg: BM25 in tantivy
+legs.py           both legs as protocols
+languages.py      language detection, stemmers, stop words
+arrow.py          rows and columns of memory-mapped Arrow tables
+document_mask.py  which documents a search may return
 """

@@ -1,9 +1,9 @@
-"""ONNX models without torch.
+"""Published models without torch: ONNX Runtime and tokenizers.
 
-passages.py    texts split at sentences
-encoder.py     text → vector
-reranker.py    query and passage read together
-masked_lm.py   a masked-language model asked
-classifier.py  text → labels
-session.py     ONNX Runtime sessions, tokenizers and padded batches: what all models
+session.py     ONNX sessions, tokenizers, padded batches
+encoder.py     text → unit vector
+passages.py    documents → passages and encoder inputs
+classifier.py  text → label probabilities
+reranker.py    cross-encoder: query and passage → score
+masked_lm.py   masked-language model: pieces, predictions, attention
 """

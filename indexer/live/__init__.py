@@ -1,12 +1,12 @@
-"""Documents that are written while an index is served.
+"""Documents written while an index is served.
 
-overlay.py   live documents over an index
-legs.py      both legs over both parts
-bm25.py      words of live documents
-prepare.py   passages and vectors of one
-log.py       on the disk before the answer
-write.py     a line of it
-forget.py    writes let go of
-metadata.py  JSON → columns
-feedback.py  clicks and grades
+log.py       write-ahead log: append, read on, fold
+write.py     one line of the log; compaction of writes
+prepare.py   passages and vectors of new documents; writes over an index
+overlay.py   snapshot of live documents; LiveIndex
+legs.py      both legs over index and live documents
+bm25.py      BM25 of live documents with the index's statistics
+metadata.py  JSON metadata → column types
+forget.py    retract writes, so that the index's own version shows
+feedback.py  clicks and grades, one line each
 """

@@ -1,10 +1,10 @@
-"""From a query to ranked hits.
+"""Retrieval: query → ranked hits.
 
-retriever.py   query → ranking
-fusion.py      two legs → one ranking
-ranking.py     candidates and hits
-highlights.py  where a result answers
-diversity.py   not the same again
-spelling.py    did you mean?
-rocchio.py     what examples mean
+retriever.py   both legs, all candidates scored, best passages
+ranking.py     candidates of a query and hits of a page
+fusion.py      two scores → one: convex combination or RRF
+diversity.py   maximal marginal relevance
+rocchio.py     query vector from examples
+highlights.py  nearest sentence of a passage
+spelling.py    «did you mean»
 """

@@ -1,6 +1,14 @@
-"""What HTTP clients see.
+"""HTTP API: routes, schemas and errors.
 
-schemas.py     requests and responses
-request_id.py  request ids, careful headers
-pages.py       docs
+search/          Search routes
+documents/       Document routes
+models/          Routes of published models other than the encoder
+openai/          OpenAI-compatible routes
+mcp/             Model Context Protocol for assistants
+operations/      Routes for operators
+dependencies.py  live index of the caller, for routes
+errors.py        exceptions → problems
+schemas.py       schemas that several rooms share
+pages.py         search page and /docs
+request_id.py    request ids and security headers
 """

@@ -1,21 +1,49 @@
-"""`/docs`: the API's documentation as a page, with a policy that lets no script run but its own."""
+"""Pages: the search page at `/` with its files, and the API's documentation at `/docs`."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import re
+from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import HTMLResponse
+from fastapi.responses import FileResponse, HTMLResponse
 
+from service.problems import Problem
+
+PAGE = Path(__file__).parents[1] / "page"
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "Cache-Control": "no-cache",
+}
+TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+ASSETS = {path.name: TYPES[path.suffix] for path in PAGE.iterdir() if path.suffix in TYPES}
 STATIC = "/static-offline-docs"
 INLINE = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
+router = APIRouter(include_in_schema=False)
 
-def install(app: FastAPI) -> None:
-    """Give ``app`` the page; its script and its style sheet are those that fastapi-offline serves."""
+
+@router.head("/")
+@router.get("/")
+async def page() -> FileResponse:
+    """Return the search page."""
+    return FileResponse(PAGE / "index.html", media_type="text/html", headers=PAGE_HEADERS)
+
+
+@router.get("/page/{name}")
+async def asset(name: str) -> FileResponse:
+    """Return a file of the page."""
+    if name not in ASSETS:
+        raise Problem(404, "not-found", f"The page has no file {name!r}")
+    return FileResponse(PAGE / name, media_type=ASSETS[name], headers=PAGE_HEADERS)
+
+
+def install_docs(app: FastAPI) -> None:
+    """Give ``app`` its documentation as a page whose policy lets no other script run; its script and its style sheet are those that fastapi-offline serves."""
     page = get_swagger_ui_html(
         openapi_url=app.openapi_url or "",
         title=f"{app.title}: the API",

@@ -1,7 +1,7 @@
 """Metrics, traces and logs.
 
-metrics.py         what is counted
-logs.py            for people or for programs
-tracing.py         for OpenTelemetry
-worker_metrics.py  of all workers
+metrics.py         what is counted, and the middleware that counts
+worker_metrics.py  metrics of all workers added up
+tracing.py         OpenTelemetry
+logs.py            log lines as text or JSON
 """

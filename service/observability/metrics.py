@@ -51,7 +51,7 @@ def _requests(method: str, route: str, status: int) -> Histogram:
     return REQUEST_SECONDS.labels(method, route, status)
 
 
-class Measured:
+class MetricsMiddleware:
     """ASGI middleware that counts every request with its route, status and duration."""
 
     def __init__(self, app: ASGIApp) -> None:

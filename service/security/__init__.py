@@ -1,13 +1,12 @@
-"""What is decided before any route.
+"""Authentication and limits, before routing.
 
-permissions.py  which route needs which scope
-auth.py         key, rate, size: before any route
-keys.py         the file of keys
-keyring.py      follows it
+auth.py         middleware: key, scope, rate limit, body size
+permissions.py  scope of every route, in one table
+keys.py         key file, and the keyring that follows it
 keys_cli.py     keys add, list, revoke
-exposure.py     who can reach it
 rate_limit.py   token buckets
-body.py         read in time, up to its limit
-cors.py         cors
-hosts.py        no rebound names
+body.py         body within its limit and time
+hosts.py        allowed host names (DNS rebinding)
+exposure.py     refuse to start open to the network
+cors.py         allowed origins
 """

@@ -1,4 +1,7 @@
-"""The door: who is it, may they, how often, and how much do they bring? Decided before a route sees the request."""
+"""Authentication: API key, scope, rate limit and body size, decided before routing.
+
+FastAPI reads a body before it solves dependencies; here the key is checked first, and a body is read only for a good one.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +12,17 @@ from fastapi import Request
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service import problems
-from service.problems import Problem
-from service.security import body
-from service.security import permissions as access
+from service.problems import Problem, response
+from service.security import body, permissions
 from service.security.hosts import Hosts
-from service.security.keyring import Keyring
-from service.security.keys import Key
+from service.security.keys import Key, Keyring
 from service.security.rate_limit import RateLimiter, network_of
 from service.settings import ServiceSettings
 
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="dowse"'}
-STILL_OPEN = {"/livez", "/healthz", "/metrics"}
-"""What is answered until the process ends."""
-UNKNOWN = {"WWW-Authenticate": 'Bearer realm="dowse", error="invalid_token"'}
+ALWAYS_OPEN = {"/livez", "/healthz", "/metrics"}
+"""Answered until the process ends."""
+UNKNOWN_KEY = {"WWW-Authenticate": 'Bearer realm="dowse", error="invalid_token"'}
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Caller:
     key: Key | None
 
 
-class Door:
-    """ASGI middleware: what it lets in has a key that may do this, is within its rate, and brings a body of fit size.
+class AuthMiddleware:
+    """ASGI middleware: a request reaches the routes with a key for their scope, within its rate, and with a body that fits.
 
-    The key is asked for first, and nothing of the body is read before it was found good. Once it is ``closed``, nobody
-    comes in any more; who is in already, perhaps with half a body, is served.
+    Nothing of the body is read before the key was found good. Once ``closed`` is set, requests are refused with 503;
+    those that were accepted before, perhaps with half a body, are answered.
     """
 
     def __init__(
@@ -61,37 +61,41 @@ class Door:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        closed = self._closed.is_set() and scope["path"] not in STILL_OPEN
+        closed = self._closed.is_set() and scope["path"] not in ALWAYS_OPEN
         try:
-            asked = self._admit(scope, headers)
+            permission = self._authorize(scope, headers)
             if "content-length" in headers or "transfer-encoding" in headers:
-                limit = self._settings.max_body_mb * 1_000_000 if asked and asked.large else access.ORDINARY
+                limit = (
+                    self._settings.max_body_mb * 1_000_000
+                    if permission and permission.large_body
+                    else permissions.MAX_BODY_BYTES
+                )
                 receive = await body.whole(headers, receive, limit, self._settings.body_seconds)
         except Problem as problem:
-            await problems.response(Request(scope), problem)(scope, receive, send)
+            await response(Request(scope), problem)(scope, receive, send)
         except body.ClientGone:
             return
         else:
             if closed:  # only now, for a connection that is closed upon an unread body resets, and the answer is lost
                 ending = Problem(503, "draining", "The service is ending; ask another one", headers=body.CLOSE)
-                await problems.response(Request(scope), ending)(scope, receive, send)
+                await response(Request(scope), ending)(scope, receive, send)
             else:
                 await self.app(scope, receive, send)
 
-    def _admit(self, scope: Scope, headers: Headers) -> access.Access | None:
-        """Return what the route asks, None where there is no such route; put the caller into the scope.
+    def _authorize(self, scope: Scope, headers: Headers) -> permissions.Permission | None:
+        """Return what the route requires, None where there is no such route; put the caller into the scope.
 
         Raises:
-            Problem: the caller is not let in.
+            Problem: the caller lacks it.
         """
         self._keyring.follow()
         if not self._keyring.needed:
             self._hosts.check(scope, headers.get("host"))
-        methods = access.methods_of(scope["path"])
-        asked = methods.get(scope["method"])
+        methods = permissions.methods_of(scope["path"])
+        permission = methods.get(scope["method"])
         scope["caller"] = caller = Caller(network_of(scope["client"][0] if scope.get("client") else ""), None)
-        if asked and not asked.scope:
-            return asked
+        if permission and not permission.scope:
+            return permission
         refusal = None
         if self._keyring.needed:
             try:
@@ -101,17 +105,17 @@ class Door:
         self._count(caller)
         if refusal:
             raise refusal
-        if caller.key and asked and asked.scope not in caller.key.scopes:
+        if caller.key and permission and permission.scope not in caller.key.scopes:
             has = ", ".join(caller.key.scopes)
-            detail = f"This needs a key with the scope {asked.scope}; the key {caller.name!r} has {has}"
+            detail = f"This needs a key with the scope {permission.scope}; the key {caller.name!r} has {has}"
             raise Problem(403, "forbidden", detail)
-        if caller.key and caller.key.filter and asked and asked.whole:
+        if caller.key and caller.key.filter and permission and permission.requires_unrestricted_key:
             raise Problem(403, "forbidden", f"This tells of the whole corpus; the key {caller.name!r} has a filter")
         if caller.key and not methods:  # a route that the table lacks is not there, whatever the application says
-            raise problems.no_route(scope)
-        if methods and not asked:
-            raise problems.no_method(scope)
-        return asked
+            raise permissions.no_route(scope)
+        if methods and not permission:
+            raise permissions.no_method(scope)
+        return permission
 
     def _identify(self, headers: Headers) -> Caller:
         scheme, _, text = headers.get("authorization", "").partition(" ")
@@ -121,7 +125,7 @@ class Door:
         key = self._keyring.find(text.strip())
         if key is None:
             detail = "The key is not known here, or was revoked; ask the operator for another"
-            raise Problem(401, "unauthorized", detail, headers=UNKNOWN)
+            raise Problem(401, "unauthorized", detail, headers=UNKNOWN_KEY)
         return Caller(key.name, key)
 
     def _count(self, caller: Caller) -> None:

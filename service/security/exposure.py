@@ -1,4 +1,4 @@
-"""Who can reach the service? Others than this machine only with keys, or where the operator says that they may."""
+"""Exposure: whether other machines can reach the service without a key, checked before it starts."""
 
 from __future__ import annotations
 

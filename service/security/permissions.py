@@ -1,6 +1,6 @@
-"""Who may call which route, and how much it may send: one table for the door, the 405 answers and the API document.
+"""Permissions: which scope each method of each route needs, in one table for authentication, 405 answers and OpenAPI.
 
-A route that is missing here is not reachable where keys are needed; `tests/service/security/test_permissions.py` finds it.
+A route that is missing here is not reachable where keys are needed; a test compares the table with the routes.
 """
 
 from __future__ import annotations
@@ -10,35 +10,38 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from starlette.routing import compile_path
+from starlette.types import Scope as AsgiScope
+
+from service.problems import Problem
 
 Scope = Literal["search", "write", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
-ORDINARY = 1_000_000
-"""Bytes of the body of a search or of texts: 32 searches with their filters are less."""
+MAX_BODY_BYTES = 1_000_000
+"""Of the body of a search or of texts: 32 searches with their filters are less."""
 
 
 @dataclass(frozen=True)
-class Access:
-    """What one method of one route asks of its caller.
+class Permission:
+    """What one method of one route requires of its caller.
 
     Attributes:
         scope: the scope that a key needs; None for a route that is open to everybody and never limited.
-        large: whether a body of documents may come, instead of an ordinary one.
-        whole: whether it tells of the whole corpus, and so nothing to a key with a filter.
+        large_body: whether the body may be as large as documents are, instead of `MAX_BODY_BYTES`.
+        requires_unrestricted_key: whether the answer is about the whole corpus, so that a key with a filter is refused.
     """
 
     scope: Scope | None
-    large: bool = False
-    whole: bool = False
+    large_body: bool = False
+    requires_unrestricted_key: bool = False
 
 
-OPEN = Access(None)
-SEARCH = Access("search")
-REPORT = Access("search", whole=True)
+OPEN = Permission(None)
+SEARCH = Permission("search")
+REPORT = Permission("search", requires_unrestricted_key=True)
 PAGE = {"GET": OPEN, "HEAD": OPEN}
 
-TABLE: dict[str, dict[str, Access]] = {
+TABLE: dict[str, dict[str, Permission]] = {
     # The page and the documentation hold nothing of the corpus; the page asks for a key itself.
     "/": PAGE,
     "/model": PAGE,
@@ -55,10 +58,10 @@ TABLE: dict[str, dict[str, Access]] = {
     "/similar": {"POST": SEARCH},
     "/documents/{document_id:path}/similar": {"GET": SEARCH},
     "/documents/{document_id:path}": {"GET": SEARCH},
-    "/documents": {"PUT": Access("write", large=True), "DELETE": Access("write")},
+    "/documents": {"PUT": Permission("write", large_body=True), "DELETE": Permission("write")},
     # Clicks come from those who search; the service takes them only where it is --writable.
     "/feedback": {"POST": SEARCH},
-    # Both tools read only; what they ask comes through this door once more.
+    # Both tools read only, and call the other routes with the caller's own key.
     "/mcp": {"POST": SEARCH},
     "/classify": {"POST": SEARCH},
     "/fill-mask": {"POST": SEARCH},
@@ -66,10 +69,10 @@ TABLE: dict[str, dict[str, Access]] = {
     "/model/read": {"POST": SEARCH},
     "/model/compare": {"POST": SEARCH},
     # Clients of OpenAI's API send a thousand texts at once.
-    "/v1/embeddings": {"POST": Access("search", large=True)},
+    "/v1/embeddings": {"POST": Permission("search", large_body=True)},
     "/v1/models": {"GET": SEARCH},
     "/v1/models/{model:path}": {"GET": SEARCH},
-    "/metrics": {"GET": Access("admin")},
+    "/metrics": {"GET": Permission("admin")},
     "/info": {"GET": SEARCH},
     "/report": {"GET": REPORT, "HEAD": REPORT},
     "/report.json": {"GET": REPORT, "HEAD": REPORT},
@@ -79,32 +82,44 @@ TABLE: dict[str, dict[str, Access]] = {
 _PATTERNS = [(compile_path(path)[0], methods) for path, methods in TABLE.items() if "{" in path]
 
 
-def methods_of(path: str) -> dict[str, Access]:
-    """Return what each method of the route at a request's path asks; nothing where there is no such route."""
+def methods_of(path: str) -> dict[str, Permission]:
+    """Return what each method of the route at a request's path requires; nothing where there is no such route."""
     if "{" not in path and (found := TABLE.get(path)):
         return found
     return next((methods for pattern, methods in _PATTERNS if pattern.match(path)), {})
 
 
 def describe(document: dict[str, Any], responses: Mapping[int | str, dict[str, Any]]) -> None:
-    """Write into an OpenAPI document which key a route asks for, and which of the ``responses`` the door can give."""
+    """Write into an OpenAPI document which key a route asks for, and which of the ``responses`` authentication can give."""
     document["components"]["securitySchemes"] = {
         "key": {"type": "http", "scheme": "bearer", "description": "a key of `python -m service keys add`, where keys are needed"}
     }  # fmt: skip
-    for access, operation in _operations(document):
-        refusals = {401, 403, 421, 429} if access.scope else {421}
+    for permission, operation in _operations(document):
+        refusals = {401, 403, 421, 429} if permission.scope else {421}
         if "requestBody" in operation:
             refusals |= {400, 408, 413}  # 400: it is no JSON, or no UTF-8
         for status in sorted(refusals):
             operation["responses"].setdefault(str(status), responses[status])
-        if access.scope:
+        if permission.scope:
             operation["security"] = [{"key": []}, {}]
-            operation["x-dowse-scope"] = access.scope
+            operation["x-dowse-scope"] = permission.scope
 
 
-def _operations(document: dict[str, Any]) -> Iterator[tuple[Access, dict[str, Any]]]:
+def _operations(document: dict[str, Any]) -> Iterator[tuple[Permission, dict[str, Any]]]:
     for path, operations in document["paths"].items():
-        asked = methods_of(path)
+        permissions = methods_of(path)
         for method, operation in operations.items():
-            if method.upper() in asked:
-                yield asked[method.upper()], operation
+            if method.upper() in permissions:
+                yield permissions[method.upper()], operation
+
+
+def no_route(scope: AsgiScope) -> Problem:
+    """Return the problem of a path that leads nowhere."""
+    return Problem(404, "not-found", f"{scope['method']} {scope['path']}: Not Found; /docs lists what there is")
+
+
+def no_method(scope: AsgiScope) -> Problem:
+    """Return the problem of a method that the route does not have, with all that it has."""
+    allowed = {"Allow": ", ".join(sorted(methods_of(scope["path"])))}
+    detail = f"{scope['method']} {scope['path']}: Method Not Allowed; /docs lists what there is"
+    return Problem(405, "method-not-allowed", detail, headers=allowed)

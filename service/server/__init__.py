@@ -1,8 +1,8 @@
 """Processes and sockets.
 
-server.py      drains on SIGTERM
-protocol.py    limits of the head
-listener.py    the port
-supervisor.py  the supervisor
-worker.py      one of several processes
+server.py      uvicorn with draining
+protocol.py    limits of the request head
+listener.py    listening sockets
+supervisor.py  --workers: start, replace and end processes
+worker.py      one worker process
 """

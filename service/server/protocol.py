@@ -13,7 +13,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.api.request_id import CAREFUL
+from service.api.request_id import SECURITY_HEADERS
 from service.problems import MEDIA_TYPE, Problem, details
 
 MOST_HEAD_BYTES = 32_768
@@ -122,7 +122,7 @@ class LimitedProtocol(HttpToolsProtocol):
             b"content-length": str(len(body)).encode(),
             b"x-request-id": identity.encode(),
             b"connection": b"close",
-            **CAREFUL,
+            **SECURITY_HEADERS,
         }
         head = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode()]
         head += [name + b": " + value for name, value in headers.items()]

@@ -1,11 +1,10 @@
-"""What is live, and which thread works when.
+"""What is live, and which request runs when.
 
-searcher.py        follows indexes/CURRENT
-model.py           the model and its report
-writing.py         done and answered, or not done
-live_documents.py  what is written is shown
-queue.py           who may work now
-batching.py        what waits, and goes together
-tenants.py         the documents of a key
-published.py       follows a CURRENT
+searcher.py        live index, model and live documents
+follower.py        follows CURRENT of one kind of artifact
+live_documents.py  writes: log, then snapshot
+tenants.py         index as a key with a filter sees it
+model.py           model of the live index
+queue.py           bounded request queue: 429, 504, commits
+batching.py        queued queries encoded together
 """

@@ -1,8 +1,9 @@
-"""What waits to be worked on, given out first come, first served; with the oldest query go some that are as long.
+"""Batches of queued requests: first come, first served; with the oldest query go a few of similar length.
 
 A query alone cannot keep a core busy: its few tokens wait for the model's weights to come out of memory, and as many
 again would cost hardly more. So where queries wait, a thread takes the oldest and a few of about its length, and they
-are encoded in one call. `DECISIONS.md` has the measurements.
+are encoded in one call. No request starves, since the oldest is in every batch. No latency is added, since batches are
+formed only from requests that are queued already. `docs/decisions/service-load.md` has the measurements.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ from service.observability import metrics
 
 log = logging.getLogger("dowse.service")
 
-MOST_QUERIES = 3
+MAX_BATCH = 3
 """Queries that are encoded in one call: more gain little, and the first of them waits for the last."""
-OLDEST = 6
-"""How far behind the first others are looked for: a query that none resembles would wait for all that come later."""
-MOST_CHARACTERS = 400
-"""Characters of a batch, each query counted as the longest: about a hundred tokens, which keep a core busy."""
+LOOKAHEAD = 6
+"""Among so many of the oldest requests, similar lengths are looked for: a query of a rare length would wait too long."""
+MAX_BATCH_CHARACTERS = 400
+"""Of a batch, each query counted as the longest: about a hundred tokens, which keep a core busy."""
 
 
 @dataclass(eq=False)
-class WaitingQuery:
+class PendingQuery:
     """A query that has to be encoded before a job can do its work; ``vector`` stays None where it is left to the job."""
 
     encoder: Encoder
@@ -45,14 +46,14 @@ class Job:
 
     work: Callable[[], bytes]
     answer: asyncio.Future[bytes]
-    query: WaitingQuery | None = None
+    query: PendingQuery | None = None
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
     submitted: float = field(default_factory=time.perf_counter)
     abandoned: bool = False
 
 
-class Jobs:
-    """A queue of jobs between the event loop and the threads that work.
+class JobQueue:
+    """A queue of jobs between the event loop and the worker threads.
 
     Args:
         threads: how many take from it.
@@ -61,7 +62,7 @@ class Jobs:
     def __init__(self, threads: int) -> None:
         self._threads = threads
         self._waiting: list[Job] = []
-        self._taking = threads
+        self._idle = threads
         self._lock = threading.Lock()
         self._signals: SimpleQueue[bool] = SimpleQueue()  # one for each job: true; to end: false
 
@@ -81,31 +82,31 @@ class Jobs:
         while self._signals.get():
             with self._lock:
                 if self._waiting:  # else another thread has taken the job of this signal along
-                    # Of what waits each thread that is free gets its share.
-                    most = min(MOST_QUERIES, -(-len(self._waiting) // max(self._taking, 1)))
-                    jobs = _together(self._waiting, most)
-                    self._taking -= 1
+                    # Each idle thread gets its share of what waits.
+                    share = min(MAX_BATCH, -(-len(self._waiting) // max(self._idle, 1)))
+                    jobs = _batch(self._waiting, share)
+                    self._idle -= 1
                     return jobs
         return []
 
     def done(self) -> None:
         """Say that a thread has done what it took and is about to take more."""
         with self._lock:
-            self._taking += 1
+            self._idle += 1
 
 
-def _together(waiting: list[Job], most: int) -> list[Job]:
-    """Take the first job and up to ``most - 1`` whose queries are as long as its own out of ``waiting``."""
+def _batch(waiting: list[Job], count: int) -> list[Job]:
+    """Take the first job and up to ``count - 1`` whose queries are as long as its own out of ``waiting``."""
     first = waiting.pop(0)
-    if first.query is None or most == 1:
+    if first.query is None or count == 1:
         return [first]
     encoder, length = first.query.encoder, len(first.query.text)
-    alike = [job for job in waiting[:OLDEST] if job.query and job.query.encoder is encoder]
-    alike.sort(key=lambda job: abs(len(job.query.text) - length) if job.query else 0)  # stable: of equals the older
+    similar = [job for job in waiting[:LOOKAHEAD] if job.query and job.query.encoder is encoder]
+    similar.sort(key=lambda job: abs(len(job.query.text) - length) if job.query else 0)  # stable: of equals the older
     jobs = [first]
-    for job in alike[: most - 1]:
+    for job in similar[: count - 1]:
         length = max(length, len(job.query.text) if job.query else 0)
-        if length * (len(jobs) + 1) > MOST_CHARACTERS:
+        if length * (len(jobs) + 1) > MAX_BATCH_CHARACTERS:
             break
         jobs.append(job)
         waiting.remove(job)

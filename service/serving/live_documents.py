@@ -27,9 +27,10 @@ class LiveDocuments:
     Args:
         data: the data directory.
         show: takes an index with everything over it that was written; called by one thread at a time.
+        poll_seconds: how often to look for what other processes have written.
     """
 
-    def __init__(self, data: Path, show: Callable[[Index], None]) -> None:
+    def __init__(self, data: Path, show: Callable[[Index], None], poll_seconds: float) -> None:
         self._data = data
         self._show = show
         self._lock = threading.Lock()
@@ -37,6 +38,18 @@ class LiveDocuments:
         self._index: Index | None = None
         self._preparer: Preparer | None = None
         self._reported = ""
+        self._poll_seconds = poll_seconds
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="follow-writes", daemon=True)
+
+    def start(self) -> None:
+        """Follow what other processes write."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop following."""
+        self._stop.set()
+        self._thread.join()
 
     def take_up(self, index: Index) -> None:
         """Show an index that was opened, with all writes over it that were not folded into it.
@@ -102,6 +115,13 @@ class LiveDocuments:
             raise refused(error, self._log.folder) from error
         except UserError as error:
             raise Problem(503, "not-written", "The log of writes is damaged; run `python -m indexer verify`") from error
+
+    def _follow(self) -> None:
+        while not self._stop.wait(self._poll_seconds):
+            try:
+                self.follow()
+            except Exception:
+                log.exception("looking for writes failed; what was shown before stays")
 
     def _catch_up(self) -> Index:
         """Show what the log has and the index has not; the caller holds both locks."""

@@ -1,8 +1,10 @@
-"""Who may work now: a bounded queue between the event loop and one thread per core.
+"""Bounded request queue with one worker thread per core: 429 when full, 504 at the deadline.
 
-A request that finds the queue full is refused at once (429) instead of making all others wait; one that is not answered
-by its deadline is given up (504); one whose client has hung up is dropped before it costs anything. The threads are as
-many as queries can be encoded side by side: more would only share the same cores and make each answer later.
+A request that finds the queue full is refused at once instead of making all others wait; one whose client has hung up is
+dropped before it costs anything. There are as many threads as queries can be encoded side by side: more would only share
+the same cores and make each answer later. A write is the one exception to the deadline: once it has begun, its client
+hears what became of it, however late. Whoever hears 504 sends a write again, or does not, and both would be wrong if the
+first one was applied meanwhile.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future
 from contextlib import suppress
 from functools import wraps
 from typing import Any, ParamSpec, cast
@@ -23,29 +26,31 @@ from starlette.types import Receive
 
 from service.observability import metrics, tracing
 from service.problems import Problem
-from service.serving.batching import Job, Jobs, WaitingQuery, encode
+from service.serving.batching import Job, JobQueue, PendingQuery, encode
 
 log = logging.getLogger("dowse.service")
 
 Arguments = ParamSpec("Arguments")
-UNWATCHED = 0.02
-"""Seconds for which nobody looks whether the client is still there: most answers are ready by then."""
+UNWATCHED_SECONDS = 0.02
+"""For so long it is not checked whether the client is still there: most answers are ready by then."""
+ABANDONING = {"deadline", "client-gone"}
+"""Kinds of problems with which the queue abandons a request that it has accepted."""
 
 
-class Admission:
-    """Lets so many requests work and so many wait, each until its deadline.
+class RequestQueue:
+    """Runs a bounded number of requests and lets a bounded number wait, each until its deadline.
 
     Args:
-        threads: how many work at the same time.
+        threads: how many run at the same time.
         waiting: how many may wait for a thread beside those.
-        deadline: seconds that a request may wait and work, together.
+        deadline: seconds that a request may wait and run, together.
     """
 
     def __init__(self, threads: int, waiting: int, deadline: float) -> None:
-        self._room = threads + waiting
+        self._capacity = threads + waiting
         self._deadline = deadline
         self._open = 0  # touched by the event loop alone
-        self._jobs = Jobs(threads)
+        self._jobs = JobQueue(threads)
         self._threads = [threading.Thread(target=self._serve, name=f"search-{n}", daemon=True) for n in range(threads)]
         for thread in self._threads:
             thread.start()
@@ -56,8 +61,8 @@ class Admission:
         for thread in self._threads:
             thread.join()
 
-    async def run(self, work: Callable[[], bytes], receive: Receive, query: WaitingQuery | None = None) -> bytes:
-        """Do ``work`` in a thread when it is this request's turn and return what it returns.
+    async def run(self, work: Callable[[], bytes], receive: Receive, query: PendingQuery | None = None) -> bytes:
+        """Run ``work`` in a thread when it is this request's turn and return what it returns.
 
         Args:
             work: takes no arguments; its exceptions are raised here.
@@ -67,7 +72,7 @@ class Admission:
         Raises:
             Problem: the queue is full, the deadline has passed, or the client is gone.
         """
-        if self._open >= self._room:
+        if self._open >= self._capacity:
             metrics.REJECTED.labels("full").inc()
             detail = f"{self._open} requests are waiting or at work, which is as many as there may be; ask again in 1 s"
             raise Problem(429, "overloaded", detail, headers={"Retry-After": "1"})
@@ -80,8 +85,32 @@ class Admission:
         finally:
             job.abandoned = True
 
+    async def run_steps(self, steps: Iterator[bytes | None], receive: Receive) -> bytes:
+        """Run work in several turns, so that other requests pass in between; return the first step that is not None.
+
+        Raises:
+            Problem: as `run` does, before any of the turns.
+        """
+        while not (content := await self.run(lambda: next(steps) or b"", receive)):
+            pass
+        return content
+
+    async def commit(self, work: Callable[[], bytes], receive: Receive) -> bytes:
+        """Run ``work`` that changes something: it is abandoned while it waits, and never once it has begun.
+
+        Raises:
+            Problem: as `run` does, where the work was not begun.
+        """
+        begun = _Commit(work)
+        try:
+            return await self.run(begun, receive)
+        except Problem as problem:
+            if problem.kind not in ABANDONING or begun.abandon():
+                raise
+            return await asyncio.wrap_future(begun.outcome)
+
     async def _answer(self, job: Job, receive: Receive) -> bytes:
-        brief = min(UNWATCHED, self._deadline)
+        brief = min(UNWATCHED_SECONDS, self._deadline)
         await asyncio.wait({job.answer}, timeout=brief)
         if job.answer.done():
             return job.answer.result()
@@ -125,11 +154,39 @@ class Admission:
         self._open -= 1
         if job.abandoned or job.answer.done():
             if error and not isinstance(error, Problem):
-                log.error("a request that nobody waited for any more has failed", exc_info=error)
+                log.error("a request that was abandoned has failed", exc_info=error)
         elif error:
             job.answer.set_exception(error)
         else:
             job.answer.set_result(content)
+
+
+class _Commit:
+    """Work that is either done or abandoned, whichever is decided first.
+
+    Attributes:
+        outcome: what the work returned or raised, once it was begun.
+    """
+
+    def __init__(self, work: Callable[[], bytes]) -> None:
+        self.outcome: Future[bytes] = Future()
+        self._work = work
+        self._decided = threading.Lock()
+
+    def abandon(self) -> bool:
+        """Keep the work from being done; return False where it has begun."""
+        return self._decided.acquire(blocking=False)
+
+    def __call__(self) -> bytes:
+        """Do the work, unless it was abandoned."""
+        if not self._decided.acquire(blocking=False):
+            return b""
+        try:
+            self.outcome.set_result(self._work())
+        except BaseException as error:
+            self.outcome.set_exception(error)
+            raise
+        return self.outcome.result()
 
 
 async def hung_up(receive: Receive) -> None:
@@ -139,39 +196,50 @@ async def hung_up(receive: Receive) -> None:
 
 
 def queued(work: Callable[Arguments, BaseModel]) -> Callable[Arguments, Awaitable[Response]]:
-    """Make a route of a plain function that takes a ``request``: it is called in a thread of the `Admission`.
+    """Make a route of a plain function that takes a ``request``: it is called in a thread of the `RequestQueue`.
 
     Its answer becomes JSON there too, without the fields that were not set. FastAPI documents the model that the
     function says it returns, and does not check once more what was checked when the model was made.
     """
-    return _route(work, lambda *_args, **_kwargs: None)
+    return _route(work)
+
+
+def queued_commit(work: Callable[Arguments, BaseModel]) -> Callable[Arguments, Awaitable[Response]]:
+    """Make a `queued` route of a function that changes something, see `RequestQueue.commit`."""
+    return _route(work, commit=True)
 
 
 def queued_query(
-    query_of: Callable[Arguments, WaitingQuery | None],
+    query: Callable[Arguments, PendingQuery | None],
 ) -> Callable[[Callable[Arguments, BaseModel]], Callable[Arguments, Awaitable[Response]]]:
     """Make a `queued` route of a function whose query may be encoded together with those of other requests.
 
     Args:
-        query_of: returns the query, given what the function is given; the function finds it again as
+        query: returns the query, given what the function is given; the function finds it again as
             ``request.scope["query"]``, with its vector if it was encoded.
     """
-    return lambda work: _route(work, query_of)
+    return lambda work: _route(work, query)
 
 
 def _route(
-    work: Callable[Arguments, BaseModel], query_of: Callable[Arguments, WaitingQuery | None]
+    work: Callable[Arguments, BaseModel],
+    query: Callable[Arguments, PendingQuery | None] = lambda *_args, **_kwargs: None,
+    *,
+    commit: bool = False,
 ) -> Callable[Arguments, Awaitable[Response]]:
     @wraps(work)
     async def route(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Response:
         request = cast("Request", kwargs["request"])
-        admission: Admission = request.app.state.admission
-        request.scope["query"] = query = query_of(*args, **kwargs)
+        queue: RequestQueue = request.app.state.queue
+        request.scope["query"] = pending = query(*args, **kwargs)
 
         def content() -> bytes:
             return work(*args, **kwargs).model_dump_json(exclude_unset=True).encode()
 
-        answer = await admission.run(content, request.receive, query)
+        if commit:
+            answer = await queue.commit(content, request.receive)
+        else:
+            answer = await queue.run(content, request.receive, pending)
         return Response(answer, media_type="application/json")
 
     return route

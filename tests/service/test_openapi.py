@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from service import openai_errors
+from service import problems
 from service.api import schemas
 from service.api.documents import schemas as live_schemas
-from service.api.models import classify_schemas
+from service.api.models import classify as classify_schemas
 from service.api.models import masked_lm_schemas as reading_schemas
 from service.api.openai import schemas as embeddings_schemas
+from service.api.operations import schemas as operations_schemas
+from service.api.search import schemas as search_schemas
 from service.app import create_app
 from service.openapi import FILE, document
 from service.settings import ServiceSettings
@@ -27,7 +29,10 @@ OPERATIONS = {
     for path, methods in DOCUMENT["paths"].items()
     for method, operation in methods.items()
 }
-SCHEMA_MODULES = (schemas, classify_schemas, reading_schemas, embeddings_schemas, live_schemas, openai_errors)
+SCHEMA_MODULES = (
+    schemas, search_schemas, operations_schemas, classify_schemas, reading_schemas, embeddings_schemas, live_schemas,
+    problems,
+)  # fmt: skip
 EXAMPLES = [(name, example) for name, schema in SCHEMAS.items() for example in schema.get("examples", [])]
 
 

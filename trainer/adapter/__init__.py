@@ -1,7 +1,7 @@
 """A linear map behind a frozen encoder.
 
-ladder.py        rungs that dev has to approve
-linear_map.py    whitening and the learned map
-distillation.py  what it learns from
-dense_module.py  the map as a module
+ladder.py        steps of training, each kept only if dev agrees
+linear_map.py    whitening, and the map learned by gradient descent
+distillation.py  training data of the map: fused ranking or labels
+dense_module.py  the map as a sentence-transformers Dense module
 """

@@ -1,17 +1,17 @@
-"""Labelled texts to a classifier.
+"""Text classifiers: train, calibrate, publish, predict.
 
-train.py        texts → a classifier
-settings.py     its flags
-data.py         read, checked, divided
-cli.py          its commands
-base.py         where they start
-head.py         heads
-finetune.py     all weights
-calibration.py  what 0.9 means
-export.py       one graph
-publish.py      the artifact
-predict.py      a file of texts
-metrics.py      macro-F1 and its doubt
-report.py       classify report
-report_page.py  classify plots
+cli.py          commands of `trainer classify`
+train.py        the two ways: fine-tuning, or a head on a frozen encoder
+data.py         labelled texts, checked and split
+base.py         model that training starts from
+head.py         logistic head; linear probe
+finetune.py     all weights, batches of similar length
+calibration.py  temperature, Platt scaling, thresholds
+metrics.py      macro-F1 with intervals
+export.py       ONNX graph
+publish.py      artifact
+predict.py      label a file; evaluate on a file
+report.py       what report.json holds
+report_page.py  plots and report.html
+settings.py     flags
 """

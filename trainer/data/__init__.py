@@ -1,13 +1,13 @@
-"""Rows, labels and pairs to learn from.
+"""Training data: labels, splits, frames, pairs.
 
-split.py            train, dev, test by document
-near_duplicates.py  stay together
+labels.py           queries and qrels, split into train, dev, test
+feedback.py         clicks and grades as labels
+split.py            documents into train, dev, test
+near_duplicates.py  MinHash groups
+words.py            sentences and words in any script
 prepare.py          corpus → training frame
-frame.py            read and filled
+frame.py            read and fill the training frame
 segments.py         long texts in pieces
-pairs.py            query and document
-words.py            sentences and words of any script
-labels.py           queries and their answers
-feedback.py         clicks and grades → labels
-settings.py         Settings of `trainer prepare` and `trainer split`: the only place wher
+pairs.py            query-document pairs
+settings.py         flags of `trainer prepare` and `trainer split`
 """

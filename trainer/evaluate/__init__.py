@@ -1,10 +1,10 @@
-"""Rankings, metrics, significance and the verdict.
+"""Evaluation: rankings, metrics, significance, verdict.
 
-rankings.py      one search, every weight
-encode.py        many texts, with progress
-metrics.py       nDCG, MRR, recall
-significance.py  is it chance?
+rankings.py      rank all queries by the code that serves
+encode.py        encode many texts with progress
+metrics.py       nDCG@10, MRR@10, Recall@100
+significance.py  bootstrap intervals, randomisation tests
+groups.py        figures of a group of queries
 verdict.py       WIN, TIE or LOSS
-groups.py        figures of a group
-report.py        its fields
+report.py        what report.json holds
 """

@@ -1,11 +1,11 @@
-"""Fine-tune an encoder.
+"""Fine-tuning of sentence encoders.
 
-tsdae.py     from texts alone
-finetune.py  from examples
-examples.py  their columns
-losses.py    by name
-grouped.py   a passage once in a batch
-fit.py       the loop of both
-dev.py       one number, bigger is better
-settings.py  Settings of `trainer tsdae` and `trainer finetune`
+finetune.py  fine-tune on examples
+tsdae.py     denoising auto-encoder on texts alone
+losses.py    fourteen losses by name
+grouped.py   MNR over distinct passages of a batch
+fit.py       training loop of both
+examples.py  columns of training examples
+dev.py       dev metric
+settings.py  flags
 """

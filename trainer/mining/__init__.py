@@ -1,7 +1,7 @@
-"""Filter pairs and find hard negatives.
+"""Query filtering and hard negatives.
 
-roundtrip.py   does a query find its document?
-negatives.py   nearly the answer
-candidates.py  where negatives come from
-settings.py    Settings of `trainer filter` and `trainer negatives`
+roundtrip.py   keep queries that find their document
+negatives.py   mine hard negatives with teacher scores
+candidates.py  candidate texts; cross-encoder teacher
+settings.py    flags
 """

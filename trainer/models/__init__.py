@@ -1,11 +1,11 @@
-"""Model artifacts and what they answer.
+"""Model artifacts: publish, export, use.
 
 base.py       publish an untouched model
-artifact.py   files, ONNX, proof
-onnx.py       sentence-transformers → ONNX
-masked_lm.py  a masked-language model's artifact
-reranker.py   a cross-encoder's artifact
-fill_mask.py  the hidden word
-embed.py      texts → a file of vectors
-settings.py   The settings of `python -m trainer publish-mlm` and `fill-mask`, the c
+artifact.py   sentence-transformers → model artifact
+onnx.py       export to ONNX, and the parity check
+masked_lm.py  publish a masked-language model
+reranker.py   publish a cross-encoder
+embed.py      texts → file of vectors
+fill_mask.py  fill masks on the command line
+settings.py   flags
 """

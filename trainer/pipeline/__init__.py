@@ -1,14 +1,14 @@
-"""`trainer run`: from a corpus to a verdict.
+"""`trainer run`: corpus → tuned model with a verdict.
 
-run.py             is there anything to do? what goes live?
-stages.py          from questions to an artifact
-plan.py            said before it starts
-workspace.py       what a run has finished
-dataset.py         what a run learns from and asks
-tuning.py          which are climbed
-layers.py          the dearest rung
-exam.py            the exam
-compare_models.py  without learning
-summary.py         all into one report
-settings.py        Settings of `trainer run` and `trainer evaluate`
+run.py             up to date? train, then go live on a WIN
+stages.py          stages of a run, in order
+plan.py            steps and time estimates before the start
+workspace.py       folder of a run; finished stages are reused
+dataset.py         what is learned from and measured on
+tuning.py          which training steps are tried and kept
+layers.py          fine-tune the encoder's layers on labels
+exam.py            base against tuned on test queries
+summary.py         report of a run
+compare_models.py  `trainer evaluate`
+settings.py        flags
 """

@@ -1,8 +1,9 @@
 """Queries for documents without labels.
 
-generate.py   five for every row
-extract.py    without a model
+llm/          Queries written by a language model
+generate.py   queries for every row of a frame
+extract.py    titles, key phrases and sentences
+synthetic.py  test queries about held-out documents
 summary.py    what became of every row
-synthetic.py  questions without labels
-settings.py   Settings of `trainer queries`
+settings.py   flags
 """

@@ -1,8 +1,8 @@
-"""The pages of all reports.
+"""HTML pages of reports.
 
-page.py        the page
-plots.py       the page
-svg.py         the page
-model_card.py  the model card
-run_page.py    Report page of a training run: `report.html` and `report.json`
+page.py        one page without script or network
+run_page.py    page of a training run
+plots.py       plots of a training run
+svg.py         matplotlib → accessible SVG
+model_card.py  README.md of a tuned model
 """

@@ -1,10 +1,10 @@
-"""What every training shares.
+"""What tsdae, finetune and classify share.
 
-arguments.py    what the library is told
-base_model.py   the model to start from
-output.py       the directory that is written
-clock.py        steps or time
-checkpoints.py  complete ones
-log.py          log.jsonl
-settings.py     files whole or not at all
+base_model.py   find and load the model to start from
+arguments.py    arguments of the library's trainer
+clock.py        progress by steps or by time
+checkpoints.py  complete checkpoints
+output.py       output directory: refuse, resume, finish
+log.py          log.jsonl and progress
+settings.py     flags that both share; durations
 """

@@ -1,7 +1,7 @@
-"""The rows of a database as a corpus.
+"""SQL databases as a corpus.
 
-source.py  a statement's rows
-spool.py   kept as a file meanwhile
-url.py     URLs without their secrets
-types.py   types that hold for every row
+source.py  rows of one statement, by a server-side cursor
+spool.py   rows kept as a Parquet file while they are used
+types.py   types of database drivers → Arrow
+url.py     database URLs, shown without their secrets
 """

@@ -1,5 +1,5 @@
-"""Read and write documents, feedback.
+"""Document routes.
 
-routes.py   live routes
-schemas.py  live schemas
+routes.py   read, put and delete documents; feedback
+schemas.py  requests and responses
 """

@@ -1,11 +1,10 @@
-"""The routes that write: documents put and deleted, and what people thought of results."""
+"""Document routes: one document with its whole text, documents put and deleted, and feedback on results."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -16,15 +15,13 @@ from indexer.live.feedback import FeedbackLog
 from indexer.live.metadata import column_types, fit_metadata
 from indexer.live.prepare import NewDocument, Preparer
 from indexer.live.write import LiveDocument
+from service.api.dependencies import QUEUED, Live, index_info, row_of
 from service.api.documents import schemas
-from service.api.schemas import ProblemField
-from service.api.search.routes import QUEUED, Live, index_info
-from service.problems import RESPONSES, Problem
+from service.problems import RESPONSES, Problem, ProblemField
 from service.serving.live_documents import LiveDocuments, refused
-from service.serving.queue import Admission
-from service.serving.writing import queued_write, write
+from service.serving.queue import RequestQueue, queued, queued_commit
 
-TOGETHER = 16
+DOCUMENTS_PER_TURN = 16
 """Documents whose vectors are made in one turn of the queue."""
 
 
@@ -40,14 +37,35 @@ async def live_documents(request: Request) -> LiveDocuments:
     return documents
 
 
-router = APIRouter(
+router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500, 503)})
+write_router = APIRouter(
     responses={**{status: RESPONSES[status] for status in (403, 422, 500, 503, 507)}, **QUEUED},
     dependencies=[Depends(may_write)],
 )
 Documents = Annotated[LiveDocuments, Depends(live_documents)]
 
 
-@router.put("/documents", tags=["write"], summary="Put documents", response_model=schemas.WriteResponse)
+@router.get(
+    "/documents/{document_id:path}",
+    tags=["documents"],
+    summary="One document",
+    responses={404: RESPONSES[404], **QUEUED},
+)
+@queued
+def document(request: Request, live: Live, document_id: str) -> schemas.DocumentResponse:
+    """Return one document with its whole text."""
+    found = live.index.document(row_of(live, document_id))
+    return schemas.DocumentResponse(
+        id=found.id,
+        title=found.title,
+        text=found.text,
+        metadata=found.metadata,
+        index=index_info(live.index),
+        request_id=request.scope["request_id"],
+    )
+
+
+@write_router.put("/documents", tags=["write"], summary="Put documents", response_model=schemas.WriteResponse)
 async def put_documents(request: Request, live: Live, documents: Documents, body: schemas.PutDocuments) -> Response:
     """Add documents, or replace those with the same ids. They are on the disk and found when this answers.
 
@@ -55,12 +73,10 @@ async def put_documents(request: Request, live: Live, documents: Documents, body
     time, and writing is the last turn, which is not given up once it has begun.
     """
     started = time.perf_counter()
-    admission: Admission = request.app.state.admission
+    queue: RequestQueue = request.app.state.queue
     preparer = documents.preparer
     prepared: list[LiveDocument] = []
-    turns = _prepare(live.index, preparer, body.documents, prepared)
-    while not await admission.run(partial(next, turns), request.receive):
-        pass
+    await queue.run_steps(_prepare(live.index, preparer, body.documents, prepared), request.receive)
 
     def put() -> bytes:
         before, after = documents.write(preparer.recipe, prepared, [])
@@ -68,11 +84,11 @@ async def put_documents(request: Request, live: Live, documents: Documents, body
         answer = _answer(request, after, started, put=len(prepared), replaced=replaced)
         return answer.model_dump_json(exclude_unset=True).encode()
 
-    return Response(await write(admission, put, request.receive), media_type="application/json")
+    return Response(await queue.commit(put, request.receive), media_type="application/json")
 
 
-@router.delete("/documents", tags=["write"], summary="Delete documents")
-@queued_write
+@write_router.delete("/documents", tags=["write"], summary="Delete documents")
+@queued_commit
 def delete_documents(
     request: Request,
     documents: Documents,
@@ -88,8 +104,8 @@ def delete_documents(
     return _answer(request, after, started, deleted=sum(before.row_of(each) is not None for each in wanted))
 
 
-@router.post("/feedback", tags=["write"], summary="Say what was a good answer", responses={404: RESPONSES[404]})
-@queued_write
+@write_router.post("/feedback", tags=["write"], summary="Say what was a good answer", responses={404: RESPONSES[404]})
+@queued_commit
 def feedback(request: Request, live: Live, body: schemas.Feedback) -> schemas.FeedbackResponse:
     """Store that a document was opened for a query, or how well it answers: the trainer learns from it."""
     if live.index.row_of(body.document) is None:
@@ -104,13 +120,13 @@ def feedback(request: Request, live: Live, body: schemas.Feedback) -> schemas.Fe
 
 def _prepare(
     index: Index, preparer: Preparer, documents: list[schemas.NewDocument], prepared: list[LiveDocument]
-) -> Iterator[bytes]:
+) -> Iterator[bytes | None]:
     """Check documents and add them to ``prepared`` with their vectors, some at a time; yield something at the end."""
     new = _checked(index, documents)
-    for first in range(0, len(new), TOGETHER):
+    for first in range(0, len(new), DOCUMENTS_PER_TURN):
         if first:
-            yield b""
-        prepared += preparer.prepare(new[first : first + TOGETHER])
+            yield None
+        prepared += preparer.prepare(new[first : first + DOCUMENTS_PER_TURN])
     yield b"prepared"
 
 

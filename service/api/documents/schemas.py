@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    model_validator,
+)
 
-from service.api.schemas import AnsweredBy, Query, RequestId
+from service.api.schemas import AnsweredBy, IndexInfo, Metadata, Query, RequestId
 
 MOST_DOCUMENTS = 256
 LONGEST_TEXT = 1_000_000
@@ -83,3 +90,14 @@ class FeedbackResponse(BaseModel):
 
     stored: Literal[True] = Field(description="the next `python -m trainer run --feedback` learns from it")
     request_id: RequestId
+
+
+class DocumentResponse(BaseModel):
+    """One whole document."""
+
+    id: str = Field(description="id of the document")
+    title: str | None = Field(description="title of the document, if it has one")
+    text: str = Field(description="the whole text")
+    metadata: Metadata
+    index: IndexInfo = Field(description="the index that answered")
+    request_id: str = Field(description="as in the header X-Request-ID and in the log")

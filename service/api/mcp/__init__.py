@@ -1,6 +1,6 @@
-"""The Model Context Protocol.
+"""Model Context Protocol for assistants.
 
-server.py            /mcp, for assistants
-tools.py             what they can do
-internal_request.py  a route asks another
+server.py            /mcp
+tools.py             search and read, as tools
+internal_request.py  call a route of the service from within a request
 """

@@ -1,8 +1,7 @@
-"""Masked words and labels.
+"""Routes of published models other than the encoder.
 
-masked_lm.py          how BERT reads
-masked_lm_schemas.py  reading schemas
-masked_lm_answers.py  reading answers
-classify.py           labels
-classify_schemas.py   classify schemas
+classify.py           POST /classify
+masked_lm.py          masked words and how BERT reads
+masked_lm_answers.py  a reading → response
+masked_lm_schemas.py  requests and responses
 """

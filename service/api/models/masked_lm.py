@@ -11,15 +11,15 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse
 
-from indexer.artifacts.manifest import Manifest
+from indexer.artifacts.manifest import Manifest, verify_files
 from indexer.errors import UserError
 from indexer.inference.masked_lm import MaskedModel, Reading
+from service.api.dependencies import QUEUED, serving
 from service.api.models import masked_lm_answers as answers
 from service.api.models import masked_lm_schemas as schemas
-from service.api.schemas import ProblemField
-from service.api.search.routes import PAGE, PAGE_HEADERS, QUEUED, serving
-from service.problems import RESPONSES, Problem
-from service.serving.published import Published
+from service.api.pages import PAGE, PAGE_HEADERS
+from service.problems import RESPONSES, Problem, ProblemField
+from service.serving.follower import Follower
 from service.serving.queue import queued
 
 router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500, 503)})
@@ -33,16 +33,17 @@ class Masked:
     manifest: Manifest
 
 
-def open_masked(folder: Path, manifest: Manifest, cores: int | None = None) -> Masked:
-    """Open a published masked-language model and let it read once, so that nobody waits for its first text."""
+def open_masked(folder: Path, cores: int | None = None) -> Masked:
+    """Verify and open a published masked-language model, and let it read once: the first text has not to wait for it."""
+    manifest = verify_files(folder)
     model = MaskedModel.open(folder, cores)
     model.read("warm up")
     return Masked(model, manifest)
 
 
-def published(request: Request) -> Published[Masked]:
+def published(request: Request) -> Follower[Masked]:
     """Return what follows the published masked-language models."""
-    followed: Published[Masked] = request.app.state.masked
+    followed: Follower[Masked] = request.app.state.masked
     return followed
 
 

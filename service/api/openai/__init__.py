@@ -1,5 +1,5 @@
-"""OpenAI's routes.
+"""OpenAI-compatible routes.
 
-embeddings.py  /v1, as OpenAI has it
-schemas.py     embeddings schemas
+embeddings.py  /v1/embeddings and /v1/models
+schemas.py     requests and responses
 """

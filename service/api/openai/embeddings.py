@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from datetime import datetime
-from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -17,11 +16,10 @@ from fastapi.responses import Response
 
 from indexer.inference.encoder import Read, Vectors
 from indexer.inference.session import BATCH_TOKENS, batches_by_length
+from service.api.dependencies import QUEUED, serving
 from service.api.openai import schemas
-from service.api.schemas import ProblemField
-from service.api.search.routes import QUEUED, serving
-from service.problems import CONTENT, RESPONSES, Problem
-from service.serving.queue import Admission
+from service.problems import CONTENT, RESPONSES, Problem, ProblemField
+from service.serving.queue import RequestQueue
 from service.serving.searcher import Serving
 
 # `default` keeps FastAPI from documenting a 422, which nothing here answers: OpenAI's clients expect 400.
@@ -52,14 +50,12 @@ Live = Annotated[Serving, Depends(live_serving)]
 async def embeddings(request: Request, live: Live, body: schemas.EmbeddingsRequest) -> Response:
     """Encode texts with the model of the live index: for OpenAI's clients and everything that is made for them."""
     _known(live, body.model)
-    turns = _turns(live, body, _width(live, body.dimensions))
-    admission: Admission = request.app.state.admission
-    while not (content := await admission.run(partial(next, turns), request.receive)):
-        pass
+    queue: RequestQueue = request.app.state.queue
+    content = await queue.run_steps(_steps(live, body, _width(live, body.dimensions)), request.receive)
     return Response(content, media_type="application/json")
 
 
-def _turns(live: Serving, body: schemas.EmbeddingsRequest, width: int) -> Iterator[bytes]:
+def _steps(live: Serving, body: schemas.EmbeddingsRequest, width: int) -> Iterator[bytes | None]:
     """Encode the texts a batch at a time and yield nothing, then the answer as JSON.
 
     Each step is a turn in the queue: a thousand texts take one core and let searches pass in between.
@@ -73,7 +69,7 @@ def _turns(live: Serving, body: schemas.EmbeddingsRequest, width: int) -> Iterat
     first, *others = batches_by_length([range(text.tokens) for text in read], BATCH_TOKENS)
     vectors[first] = encode([body.texts[place] for place in first])
     for batch in others:
-        yield b""
+        yield None
         vectors[batch] = encode([body.texts[place] for place in batch])
     yield _answer(live, body, read, shorten(vectors, width, normalised=encoder.contract.normalised))
 
@@ -141,8 +137,7 @@ def _written(vector: Vectors, encoding: str) -> list[float] | str:
 
 
 def _names(live: Serving) -> list[str]:
-    facts = live.model.facts()
-    return list(dict.fromkeys([facts.id, facts.name]))
+    return list(dict.fromkeys([live.model.manifest.id, live.model.name]))
 
 
 def _known(live: Serving, name: str) -> None:

@@ -1,4 +1,6 @@
-"""Health, info, report and metrics.
+"""Routes for operators.
 
-metrics.py  for Prometheus
+routes.py   health, info, report
+metrics.py  GET /metrics
+schemas.py  responses
 """

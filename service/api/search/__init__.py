@@ -1,11 +1,11 @@
-"""Search, batches of searches, similarity.
+"""Search routes.
 
-routes.py     thin
+routes.py     GET and POST /search
+answer.py     request → response with hits, scores, timings, highlights
+arrange.py    ranking → page: min_score, re-ranking, diversity, groups
 filtering.py  filters and facets of a request
-arrange.py    from a ranking to a page
-highlight.py  words and sentences marked
-schemas.py    what is asked of results
-batch.py      many searches at once
-similar.py    documents like examples
-rerank.py     the first results once more
+batch.py      POST /search/batch
+similar.py    documents like a document or like examples
+rerank.py     cross-encoder over the first results
+schemas.py    requests and responses
 """

@@ -18,9 +18,8 @@ from indexer.index.index import Index
 from indexer.retrieval.diversity import centroids, mmr, relevance
 from indexer.retrieval.ranking import Numbers, Ranking
 from indexer.retrieval.retriever import Mode
-from service.api.schemas import ProblemField
 from service.api.search.schemas import Arrangement
-from service.problems import Problem
+from service.problems import invalid
 
 NESTED = ("list", "large_list", "struct", "map")
 """How the Arrow types begin whose values are no single ones."""
@@ -94,11 +93,6 @@ def check_columns(index: Index, asked: Arrangement, where: str) -> None:
         raise invalid(
             f"{where}.group_by", f"no column {asked.group_by!r} of single values; there is: {_listed(single)}"
         )
-
-
-def invalid(field: str, message: str) -> Problem:
-    """Return the problem that a field of the request is refused."""
-    return Problem(422, "invalid-request", f"{field}: {message}", [ProblemField(field=field, message=message)])
 
 
 def _listed(names: Iterable[str]) -> str:

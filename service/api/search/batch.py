@@ -11,8 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from indexer.inference.encoder import Vectors
 from indexer.retrieval.retriever import Neighbours, Retriever
-from service.api import schemas
-from service.api.search.routes import QUEUED, Live, answer_search
+from service.api.dependencies import QUEUED, Live
+from service.api.schemas import RequestId
+from service.api.search import schemas
+from service.api.search.answer import answer_search
 from service.problems import RESPONSES
 from service.serving.queue import queued
 
@@ -36,7 +38,7 @@ class BatchResponse(BaseModel):
 
     responses: list[schemas.SearchResponse] = Field(description="one for each search, in their order, from one index")
     took_ms: float = Field(description="milliseconds for all of them; encoding counts here and in no single response")
-    request_id: schemas.RequestId
+    request_id: RequestId
 
 
 @router.post(

@@ -12,8 +12,8 @@ from indexer.filters.fields import FilterError
 from indexer.filters.filter import Filter
 from indexer.index.document_mask import DocumentMask
 from indexer.index.index import Index
-from service.api.schemas import ProblemField, SearchRequest
-from service.problems import Problem
+from service.api.search.schemas import SearchRequest
+from service.problems import Problem, ProblemField
 
 Answer = TypeVar("Answer")
 

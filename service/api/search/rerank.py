@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from indexer.artifacts.manifest import Manifest
+from indexer.artifacts.manifest import verify_files
 from indexer.inference.passages import encoder_input
 from indexer.inference.reranker import Reranker
 from indexer.retrieval.ranking import Ranking
 from indexer.retrieval.retriever import Retriever
 from service.api.search.schemas import Rerank, RerankRequest
-from service.serving.published import Published
+from service.serving.follower import Follower
 
 
-def open_reranker(folder: Path, manifest: Manifest, cores: int | None = None) -> Reranker:
-    """Open a published cross-encoder and let it read once, so that nobody waits for its first pair."""
-    reranker = Reranker.open(folder, manifest, cores)
+def open_reranker(folder: Path, cores: int | None = None) -> Reranker:
+    """Verify and open a published cross-encoder, and let it read once: the first pair has not to wait for it."""
+    reranker = Reranker.open(folder, verify_files(folder), cores)
     reranker.score("warm up", ["once"])
     return reranker
 
@@ -31,7 +31,7 @@ class Reranking:
         said: what the response says of it.
     """
 
-    def __init__(self, followed: Published[Reranker], live: Retriever, ranking: Ranking, asked: RerankRequest) -> None:
+    def __init__(self, followed: Follower[Reranker], live: Retriever, ranking: Ranking, asked: RerankRequest) -> None:
         self._followed, self._live, self._ranking, self._asked = followed, live, ranking, asked
         self.scores: dict[int, float] = {}
         self.said = Rerank(applied=False, scored=0, took_ms=0.0, reason=followed.reason)

@@ -1,4 +1,4 @@
-"""The routes of likeness: documents like one of the index, or like what examples show.
+"""Similarity routes: documents like one of the index, or like examples.
 
 An id may hold slashes, and `/documents/a/similar` asks for the neighbours of `a`. A document whose own id is `a/similar`
 is reached as `/documents/a%2Fsimilar`: whether a slash was encoded shows in the raw path alone.
@@ -7,7 +7,6 @@ is reached as `/documents/a%2Fsimilar`: whether a slash was encoded shows in the
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -20,15 +19,15 @@ from starlette.types import Scope
 from indexer.filters.filter import Filter
 from indexer.inference.encoder import Vectors
 from indexer.retrieval.diversity import centroids
-from indexer.retrieval.ranking import Ranking
 from indexer.retrieval.retriever import Retriever
 from indexer.retrieval.rocchio import rocchio
-from service.api import schemas
-from service.api.search import filtering
-from service.api.search.arrange import check_columns, invalid
-from service.api.search.routes import QUEUED, Live, arranged, page_of, result_of, row_of
+from service.api.dependencies import QUEUED, Live, row_of
+from service.api.schemas import AnsweredBy, Query, RequestId, Took
+from service.api.search import filtering, schemas
+from service.api.search.answer import arranged, page_of, result_of
+from service.api.search.arrange import check_columns
 from service.api.search.schemas import Paged, TopK
-from service.problems import RESPONSES
+from service.problems import RESPONSES, invalid
 from service.serving.queue import queued
 
 MOST_EXAMPLES = 32
@@ -40,9 +39,9 @@ Ids = Annotated[list[Annotated[str, Field(min_length=1, max_length=2_000)]], Fie
 class SimilarRequest(Paged):
     """Body of `POST /similar`."""
 
-    text: schemas.Query | None = Field(default=None, description="what is meant, in words")
+    text: Query | None = Field(default=None, description="what is meant, in words")
     ids: Ids = Field(default=[], description="documents that are like it; they are not among the results")
-    negative_text: schemas.Query | None = Field(default=None, description="what is not meant, in words")
+    negative_text: Query | None = Field(default=None, description="what is not meant, in words")
     negative_ids: Ids = Field(default=[], description="documents that are not like it; nor are they among the results")
     filter: Filter | None = Field(default=None, description="which documents may be returned")
 
@@ -59,10 +58,10 @@ class ExamplesResponse(BaseModel):
     results: schemas.Results
     count: schemas.Count
     offset: int = Field(description="number of results that were skipped")
-    took_ms: schemas.Took
+    took_ms: Took
     timings: schemas.Stages
-    index: schemas.AnsweredBy
-    request_id: schemas.RequestId
+    index: AnsweredBy
+    request_id: RequestId
 
 
 class _LiteralSlash(APIRoute):
@@ -109,12 +108,12 @@ def post_similar(request: Request, live: Live, body: SimilarRequest) -> Examples
     check_columns(live.index, body, "body")
     allowed = filtering.allowed(body.filter, live.index)
     rows, negative = _rows(live, body.ids, "ids"), _rows(live, body.negative_ids, "negative_ids")
-    shown = np.array(sorted({*rows, *negative}), dtype=np.int64)
-    meant = _meant(live, body, rows, negative)
+    examples = np.array(sorted({*rows, *negative}), dtype=np.int64)
+    vector = _query_vector(live, body, rows, negative)
     # As many more candidates as there are examples: those are left out, and every page is cut from as many as ever.
-    depth = live.index.candidates + len(shown)
-    ranking = live.search(body.text or "", "dense", candidates=depth, vector=meant, allowed=allowed)
-    ranking = _without(ranking, shown)
+    depth = live.index.candidates + len(examples)
+    ranking = live.search(body.text or "", "dense", candidates=depth, vector=vector, allowed=allowed)
+    ranking = ranking.take(np.flatnonzero(~np.isin(ranking.rows, examples)))
     results = arranged(request, live, ranking, body, "dense")
     return ExamplesResponse(offset=body.offset, **page_of(request, live, ranking, results, started))
 
@@ -127,17 +126,10 @@ def _rows(live: Retriever, ids: list[str], field: str) -> list[int]:
     return [row for row in rows if row is not None]
 
 
-def _meant(live: Retriever, asked: SimilarRequest, relevant: list[int], irrelevant: list[int]) -> Vectors:
-    """Return the vector of what is meant, shape (dimension,)."""
+def _query_vector(live: Retriever, body: SimilarRequest, relevant: list[int], irrelevant: list[int]) -> Vectors:
+    """Return the Rocchio query vector of the examples, shape (dimension,)."""
     likes, unlikes = (centroids(live.index, np.array(rows, dtype=np.int64)) for rows in (relevant, irrelevant))
     encode = live.index.encoder.encode_query
-    if asked.negative_text is not None:
-        unlikes = np.vstack([unlikes, encode(asked.negative_text)])
-    return rocchio(None if asked.text is None else encode(asked.text), likes, unlikes)
-
-
-def _without(ranking: Ranking, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Ranking:
-    """Return a dense ranking without the documents in ``rows``."""
-    kept = ~np.isin(ranking.rows, rows)
-    scores = ranking.scores[kept]
-    return replace(ranking, rows=ranking.rows[kept], scores=scores, dense=scores)
+    if body.negative_text is not None:
+        unlikes = np.vstack([unlikes, encode(body.negative_text)])
+    return rocchio(None if body.text is None else encode(body.text), likes, unlikes)

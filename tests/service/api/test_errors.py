@@ -82,7 +82,7 @@ def test_the_types_are_stable():
 @pytest.mark.parametrize("path", ["/nope", "/page", "/page/", "/docs/nope", "/index.html", "/search/more"])
 def test_an_unknown_route(client, path):
     """A path that does not exist is a 404 in the one shape, which names the path and where to look."""
-    body = check(client.get(path), 404, "not-found", "There is no such thing")
+    body = check(client.get(path), 404, "not-found", "Not found")
     assert path in body["detail"]
     assert "/docs" in body["detail"]
     assert body["errors"] == []
@@ -91,13 +91,13 @@ def test_an_unknown_route(client, path):
 @pytest.mark.parametrize("name", ["nope.js", "index.html", "..%2Froutes.py", "%2Fetc%2Fpasswd"])
 def test_an_unknown_file_of_the_page(client, name):
     """Of the page's folder nothing but the page's own files is given out."""
-    check(client.get(f"/page/{name}"), 404, "not-found", "There is no such thing")
+    check(client.get(f"/page/{name}"), 404, "not-found", "Not found")
 
 
 @pytest.mark.parametrize("path", ["/documents/nope", "/documents/nope/similar"])
 def test_an_unknown_document(client, path):
     """A document that does not exist is a 404 in the one shape, which names it."""
-    body = check(client.get(path), 404, "not-found", "There is no such thing")
+    body = check(client.get(path), 404, "not-found", "Not found")
     assert body["detail"] == "The index holds no document 'nope'"
 
 
@@ -107,7 +107,7 @@ def test_an_unknown_document(client, path):
 def test_a_method_that_is_not_allowed(client, method, path):
     """A method that a path does not have is a 405 in the one shape that says what is allowed."""
     answer = client.request(method, path)
-    check(answer, 405, "method-not-allowed", "The method is not allowed here")
+    check(answer, 405, "method-not-allowed", "Method not allowed")
     assert answer.headers["Allow"]
 
 
@@ -117,7 +117,7 @@ def test_a_request_that_is_not_valid(client):
         client.post("/search", json={"query": "", "top_k": 0, "nope": 1}),
         422,
         "invalid-request",
-        "The request is not valid",
+        "Invalid request",
     )
     assert {error["field"] for error in body["errors"]} == {"body.query", "body.top_k", "body.nope"}
     for error in body["errors"]:
@@ -133,7 +133,7 @@ def test_a_refusal_does_not_repeat_what_was_sent(client):
 def test_a_body_that_cannot_be_read(client):
     """What is wrong with a request before it is understood is of the type `http`, with HTTP's own status."""
     answer = client.post("/search", content=b"[" * 100_000, headers={"Content-Type": "application/json"})
-    check(answer, 400, "http", "The request failed")
+    check(answer, 400, "http", "Request failed")
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_a_body_that_cannot_be_read(client):
 def test_a_service_without_an_index(without_index, method, path):
     """Without an index the answer is a 503 that names the command to run and when to ask again."""
     answer = without_index.request(method, path, json=SEARCH if method == "POST" else None)
-    body = check(answer, 503, "not-ready", "The service is not ready")
+    body = check(answer, 503, "not-ready", "Service not ready")
     assert "`python -m indexer build CORPUS`" in body["detail"]
     assert int(answer.headers["Retry-After"]) > 0
 
@@ -151,7 +151,7 @@ def test_a_service_without_an_index(without_index, method, path):
 def test_an_unexpected_error_tells_nothing(client):
     """A bug is a 500 that carries the request id and nothing of what happened inside."""
     answer = client.post("/search", json=SEARCH)
-    body = check(answer, 500, "internal", "Something went wrong here")
+    body = check(answer, 500, "internal", "Internal error")
     assert body["request_id"] in body["detail"]
     for secret in (SECRET, "/etc/x", "RuntimeError", "Traceback", ".py"):
         assert secret not in answer.text

@@ -9,11 +9,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from service.app import create_app
-from service.security.auth import Door
+from service.security.auth import AuthMiddleware
 from service.security.hosts import Hosts
-from service.security.keyring import Keyring
-from service.security.keys import add_key
-from service.security.permissions import ORDINARY
+from service.security.keys import Keyring, add_key
+from service.security.permissions import MAX_BODY_BYTES
 from service.security.rate_limit import MOST_CALLERS, RateLimiter, network_of
 from service.settings import ServiceSettings
 
@@ -84,7 +83,7 @@ def through(door, fed, method="POST", path="/search", headers=()):
 def open_door(tmp_path, **settings):
     """A door that needs no keys."""
     settings = ServiceSettings(data=tmp_path, **settings)
-    return Door(inner, Keyring(settings.key_file), settings, Hosts(settings), threading.Event())
+    return AuthMiddleware(inner, Keyring(settings.key_file), settings, Hosts(settings), threading.Event())
 
 
 def test_a_stranger_is_told_what_is_needed(guarded):
@@ -140,7 +139,7 @@ def test_nothing_of_a_strangers_body_is_read(tmp_path):
 def test_a_body_within_the_limit_arrives_whole(tmp_path):
     """A body that comes in pieces reaches the route as it was sent."""
     assert through(open_door(tmp_path), Fed(b"ab", b"", b"cde"))[::2] == (200, b"5")
-    assert through(open_door(tmp_path), Fed(b"x" * ORDINARY))[::2] == (200, str(ORDINARY).encode())
+    assert through(open_door(tmp_path), Fed(b"x" * MAX_BODY_BYTES))[::2] == (200, str(MAX_BODY_BYTES).encode())
 
 
 def test_a_body_beyond_the_limit_is_not_taken_in(tmp_path):
@@ -148,12 +147,12 @@ def test_a_body_beyond_the_limit_is_not_taken_in(tmp_path):
 
     Both end the connection, since nobody reads on.
     """
-    declared = Fed(b"x" * (ORDINARY + 1))
+    declared = Fed(b"x" * (MAX_BODY_BYTES + 1))
     status, headers, _ = through(
-        open_door(tmp_path), declared, headers=[(b"content-length", str(ORDINARY + 1).encode())]
+        open_door(tmp_path), declared, headers=[(b"content-length", str(MAX_BODY_BYTES + 1).encode())]
     )
     assert (status, headers["connection"], declared.taken) == (413, "close", 0)
-    streamed = Fed(b"x" * ORDINARY, b"x", b"never")
+    streamed = Fed(b"x" * MAX_BODY_BYTES, b"x", b"never")
     status, headers, body = through(open_door(tmp_path), streamed)
     assert (status, headers["connection"], streamed.taken) == (413, "close", 2)
     assert b"1,000,000 bytes" in body
@@ -173,7 +172,7 @@ def test_a_client_that_hangs_up_is_not_answered(tmp_path):
 def test_a_body_on_a_route_that_takes_none_is_limited_too(tmp_path):
     """Also a GET, and a path that does not exist, cannot be used to send without end."""
     for method, path in (("GET", "/search"), ("POST", "/nope"), ("GET", "/livez")):
-        assert through(open_door(tmp_path), Fed(b"x" * ORDINARY, b"x"), method, path)[0] == 413
+        assert through(open_door(tmp_path), Fed(b"x" * MAX_BODY_BYTES, b"x"), method, path)[0] == 413
 
 
 def test_limits_are_kept_per_key(guarded):

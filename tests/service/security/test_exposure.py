@@ -16,7 +16,7 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from indexer.errors import UserError
-from service.api.request_id import CAREFUL
+from service.api.request_id import SECURITY_HEADERS
 from service.app import create_app
 from service.security.exposure import check_exposure, is_loopback
 from service.security.keys import add_key
@@ -62,7 +62,7 @@ def test_the_program_refuses_to_be_open_by_accident(tmp_path):
 def test_every_answer_is_careful(client, path):
     """Every answer, good or bad, says that it is not to be framed, guessed at, or run."""
     answer = client.get(path)
-    for name in CAREFUL:
+    for name in SECURITY_HEADERS:
         assert answer.headers[name.decode()], name
     assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
     assert "unsafe-inline" not in answer.headers["Content-Security-Policy"].partition("style-src")[0]

@@ -14,9 +14,8 @@ from typer.testing import CliRunner
 from indexer.errors import UserError
 from service.__main__ import app as program
 from service.app import create_app
-from service.security import keyring
-from service.security.keyring import Keyring
-from service.security.keys import KEY, add_key, read_keys, revoke_key
+from service.security import keys as keyring
+from service.security.keys import KEY, Keyring, add_key, read_keys, revoke_key
 from service.settings import ServiceSettings
 
 

@@ -23,7 +23,7 @@ from indexer.index.index import Index
 from indexer.inference.encoder import Encoder
 from indexer.retrieval.retriever import Retriever
 from service.app import create_app
-from service.serving import searcher
+from service.serving import follower
 from service.settings import ServiceSettings
 
 ROOT = Path(__file__).parents[3]
@@ -231,7 +231,7 @@ def test_what_the_machine_would_not_let_be_opened_is_tried_again(data, publish, 
 
     opened = Index.open
     monkeypatch.setattr(Index, "open", open_)
-    monkeypatch.setattr(searcher, "AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr(follower, "RETRY_SECONDS", 0.1)
     with service(data) as client:
         detail = client.get("/readyz").json()["detail"]
         assert "Too many open files" in detail and "tried again" in detail

@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY
 
 from indexer.artifacts.store import Store
 from indexer.inference.encoder import Encoder
-from service.serving.batching import MOST_CHARACTERS, MOST_QUERIES, OLDEST, Job, Jobs, WaitingQuery, encode
+from service.serving.batching import LOOKAHEAD, MAX_BATCH, MAX_BATCH_CHARACTERS, Job, JobQueue, PendingQuery, encode
 
 WORDS = ("ship", "cat", "king", "dog", "castle", "garden", "queen", "snow")
 
@@ -36,7 +36,7 @@ class Recorder:
 def job(query, encoder):
     """A job whose answer nobody waits for."""
     with contextlib.closing(asyncio.new_event_loop()) as loop:
-        return Job(lambda: b"", loop.create_future(), query and WaitingQuery(encoder, query))
+        return Job(lambda: b"", loop.create_future(), query and PendingQuery(encoder, query))
 
 
 def taken(queue):
@@ -54,7 +54,7 @@ def encoder():
 
 def filled(encoder, queries, threads=1):
     """A queue in which the queries wait."""
-    queue = Jobs(threads)
+    queue = JobQueue(threads)
     for query in queries:
         queue.put(job(query, encoder))
     return queue
@@ -70,14 +70,14 @@ def test_the_oldest_goes_with_those_that_are_as_long(encoder):
 
 def test_only_the_oldest_are_looked_through(encoder):
     """What came late does not overtake all others for its length's sake."""
-    queue = filled(encoder, ["a" * 30, *["b" * 90] * OLDEST, "c" * 30])
+    queue = filled(encoder, ["a" * 30, *["b" * 90] * LOOKAHEAD, "c" * 30])
     assert taken(queue) == ["a" * 30, "b" * 90, "b" * 90]
 
 
 def test_a_batch_is_bounded(encoder):
     """Neither more queries than a few, nor more characters than keep a core busy, the longest counted for each."""
-    assert len(taken(filled(encoder, ["a"] * 20))) == MOST_QUERIES
-    long = "b" * (MOST_CHARACTERS // 2)
+    assert len(taken(filled(encoder, ["a"] * 20))) == MAX_BATCH
+    long = "b" * (MAX_BATCH_CHARACTERS // 2)
     assert len(taken(filled(encoder, [long] * 5))) == 2
     assert len(taken(filled(encoder, [long + "b"] * 5))) == 1
     assert len(taken(filled(encoder, ["a", long + "b"]))) == 1
@@ -170,7 +170,7 @@ def test_answers_do_not_depend_on_who_waits_beside(client, monkeypatch):
             if sizes:
                 break
     assert sizes
-    assert max(sizes) <= MOST_QUERIES
+    assert max(sizes) <= MAX_BATCH
 
 
 def test_stage_times_say_how_long_the_batch_took(encoder):

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from indexer.retrieval.retriever import Retriever
 from service.app import create_app
 from service.problems import Problem
-from service.serving.queue import Admission
+from service.serving.queue import RequestQueue
 from service.settings import ServiceSettings
 
 SEARCH = {"query": "cat"}
@@ -20,19 +20,19 @@ SEARCH = {"query": "cat"}
 
 @pytest.fixture
 def admit():
-    """Makes an `Admission` and stops it after the test; what still holds a thread is let go."""
+    """Makes an `RequestQueue` and stops it after the test; what still holds a thread is let go."""
     made, gates = [], []
 
     def make(threads=1, waiting=1, deadline=60.0):
-        made.append(Admission(threads, waiting, deadline))
+        made.append(RequestQueue(threads, waiting, deadline))
         gates.append(threading.Event())
         return made[-1], gates[-1]
 
     yield make
     for gate in gates:
         gate.set()
-    for admission in made:
-        admission.stop()
+    for queue in made:
+        queue.stop()
 
 
 async def never():
@@ -66,15 +66,15 @@ async def begun(*runs):
 
 def test_what_finds_the_queue_full_is_refused_at_once(admit):
     """One works, one waits, the third is told to come back; once there is room again a fourth is let in."""
-    admission, gate = admit(threads=1, waiting=1)
+    queue, gate = admit(threads=1, waiting=1)
 
     async def scene():
-        tasks = await begun(admission.run(holding(gate), never), admission.run(lambda: b"second", never))
+        tasks = await begun(queue.run(holding(gate), never), queue.run(lambda: b"second", never))
         with pytest.raises(Problem) as refused:
-            await admission.run(lambda: b"third", never)
+            await queue.run(lambda: b"third", never)
         gate.set()
         first, second = await asyncio.gather(*tasks)
-        return refused.value, first, second, await admission.run(lambda: b"fourth", never)
+        return refused.value, first, second, await queue.run(lambda: b"fourth", never)
 
     problem, *answers = asyncio.run(scene())
     assert (problem.status, problem.kind, problem.headers) == (429, "overloaded", {"Retry-After": "1"})
@@ -83,11 +83,11 @@ def test_what_finds_the_queue_full_is_refused_at_once(admit):
 
 def test_no_more_work_at_once_than_there_are_threads(admit):
     """Of five requests two are worked on; the others wait until these are done."""
-    admission, gate = admit(threads=2, waiting=3)
+    queue, gate = admit(threads=2, waiting=3)
     calls = []
 
     async def scene():
-        tasks = await begun(*(admission.run(holding(gate, calls), never) for _ in range(5)))
+        tasks = await begun(*(queue.run(holding(gate, calls), never) for _ in range(5)))
         at_once = len(calls)
         gate.set()
         return at_once, await asyncio.gather(*tasks)
@@ -101,18 +101,18 @@ def test_no_more_work_at_once_than_there_are_threads(admit):
 
 def test_a_request_that_waits_beyond_its_deadline_is_given_up_and_never_worked_on(admit):
     """Its answer is a 504, and the thread that comes to it later leaves it."""
-    admission, gate = admit(deadline=0.1)
+    queue, gate = admit(deadline=0.1)
     calls = []
 
     async def scene():
         with pytest.raises(Problem) as working:
-            await admission.run(holding(gate), never)
+            await queue.run(holding(gate), never)
         with pytest.raises(Problem) as waiting:
-            await admission.run(lambda: calls.append("worked") or b"", never)
+            await queue.run(lambda: calls.append("worked") or b"", never)
         gate.set()
-        while admission._open:  # noqa: ASYNC110 - there is no event for it
+        while queue._open:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.01)
-        return working.value, waiting.value, await admission.run(lambda: b"next", never)
+        return working.value, waiting.value, await queue.run(lambda: b"next", never)
 
     working, waiting, answer = asyncio.run(scene())
     assert (working.status, working.kind) == (waiting.status, waiting.kind) == (504, "deadline")
@@ -122,18 +122,18 @@ def test_a_request_that_waits_beyond_its_deadline_is_given_up_and_never_worked_o
 
 def test_a_client_that_hangs_up_is_dropped_from_the_queue(admit):
     """Nothing is worked on for somebody who is gone."""
-    admission, gate = admit()
+    queue, gate = admit()
     calls = []
 
     async def scene():
-        (first,) = await begun(admission.run(holding(gate), never))
+        (first,) = await begun(queue.run(holding(gate), never))
         with pytest.raises(Problem) as gone:
-            await admission.run(lambda: calls.append("worked") or b"", hang_up)
+            await queue.run(lambda: calls.append("worked") or b"", hang_up)
         gate.set()
         answer = await first
-        while admission._open:  # noqa: ASYNC110 - there is no event for it
+        while queue._open:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.01)
-        return gone.value, answer, await admission.run(lambda: b"next", never)
+        return gone.value, answer, await queue.run(lambda: b"next", never)
 
     problem, *answers = asyncio.run(scene())
     assert problem.kind == "client-gone"
@@ -143,13 +143,13 @@ def test_a_client_that_hangs_up_is_dropped_from_the_queue(admit):
 
 def test_an_abandoned_request_holds_its_place_until_its_thread_is_free(admit):
     """Deadlines do not make room that is not there: what still works counts."""
-    admission, gate = admit(threads=1, waiting=0, deadline=0.05)
+    queue, gate = admit(threads=1, waiting=0, deadline=0.05)
 
     async def scene():
         with pytest.raises(Problem) as first:
-            await admission.run(holding(gate), never)
+            await queue.run(holding(gate), never)
         with pytest.raises(Problem) as second:
-            await admission.run(lambda: b"", never)
+            await queue.run(lambda: b"", never)
         return first.value.status, second.value.status
 
     assert asyncio.run(scene()) == (504, 429)
@@ -157,31 +157,31 @@ def test_an_abandoned_request_holds_its_place_until_its_thread_is_free(admit):
 
 def test_an_error_of_the_work_is_the_requests_own(admit):
     """What the work raises is raised where the request waits, and the thread goes on."""
-    admission, _ = admit()
+    queue, _ = admit()
 
     def fail():
         raise ZeroDivisionError
 
     async def scene():
         with pytest.raises(ZeroDivisionError):
-            await admission.run(fail, never)
-        return await admission.run(lambda: b"next", never)
+            await queue.run(fail, never)
+        return await queue.run(lambda: b"next", never)
 
     assert asyncio.run(scene()) == b"next"
 
 
 def test_stopping_finishes_what_is_queued(admit):
     """Requests that were let in are answered before the threads end."""
-    admission, gate = admit(threads=1, waiting=3)
+    queue, gate = admit(threads=1, waiting=3)
 
     async def scene():
-        tasks = await begun(admission.run(holding(gate), never), admission.run(lambda: b"second", never))
+        tasks = await begun(queue.run(holding(gate), never), queue.run(lambda: b"second", never))
         gate.set()
-        await asyncio.to_thread(admission.stop)
+        await asyncio.to_thread(queue.stop)
         return await asyncio.gather(*tasks)
 
     assert asyncio.run(scene()) == [b"done", b"second"]
-    admission._threads.clear()
+    queue._threads.clear()
 
 
 @pytest.fixture

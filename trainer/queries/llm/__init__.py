@@ -1,10 +1,10 @@
-"""Queries that a language model writes.
+"""Queries written by a language model.
 
-prompts.py     what a model is asked
-ask.py         all rows, once
-journal.py     no answer is lost
-endpoint.py    the client of an endpoint
+ask.py         ask about every row once
+journal.py     answers kept on disk
+prompts.py     prompts by kind of query
+parse.py       answers → clean queries
+endpoint.py    client of an OpenAI-compatible endpoint
 openai_api.py  its protocol
 local.py       a model in this process
-parse.py       read and sifted
 """

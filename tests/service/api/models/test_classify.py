@@ -9,7 +9,7 @@ from labelled import example, publish_classifier, train_frozen
 from starlette.testclient import TestClient
 
 from indexer.inference.classifier import Classifier
-from service.api.models.classify_schemas import LONGEST_TEXT, MOST_TEXTS, ClassifyRequest
+from service.api.models.classify import LONGEST_TEXT, MOST_TEXTS, ClassifyRequest
 from service.app import create_app
 from service.settings import ServiceSettings
 from trainer.classify.publish import publish

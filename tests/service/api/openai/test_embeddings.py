@@ -98,13 +98,13 @@ def test_the_clients_vectors_are_those_of_the_index(openai_client, encoder, mode
 def test_many_texts_take_turns_with_searches(client, ask, encoder, monkeypatch):
     """A long list is encoded a batch at a time, each in a turn of its own, and comes back whole and in order."""
     texts = [" ".join(["cat", "dog", "king"][: 1 + n % 3] * (1 + n % 7)) for n in range(200)]
-    run, turns = client.app.state.admission.run, []
+    run, turns = client.app.state.queue.run, []
 
     async def counted(work, receive):
         turns.append(work)
         return await run(work, receive)
 
-    monkeypatch.setattr(client.app.state.admission, "run", counted)
+    monkeypatch.setattr(client.app.state.queue, "run", counted)
     data = ask(input=texts).json()["data"]
     assert np.allclose([each["embedding"] for each in data], encoder.encode_documents(texts), atol=1e-6)
     lengths = [range(text.tokens) for text in encoder.read(texts)]

@@ -8,18 +8,17 @@ import threading
 import pytest
 
 from service.problems import Problem
-from service.serving.queue import Admission
-from service.serving.writing import Write, write
+from service.serving.queue import RequestQueue, _Commit
 
 
 @pytest.fixture
 def queue():
     """A queue with two threads and a short deadline, and a gate for what holds a thread."""
     gate = threading.Event()
-    admission = Admission(threads=2, waiting=2, deadline=0.05)
-    yield admission, gate
+    requests = RequestQueue(threads=2, waiting=2, deadline=0.05)
+    yield requests, gate
     gate.set()
-    admission.stop()
+    requests.stop()
 
 
 async def stays():
@@ -45,7 +44,7 @@ def holding(gate, done):
 
 def test_a_write_that_has_begun_is_answered_whatever_the_deadline(queue):
     """It is answered though the deadline has passed and a client seems to be gone, and with the error where it fails."""
-    admission, gate = queue
+    requests, gate = queue
     done = []
 
     def fails():
@@ -53,8 +52,8 @@ def test_a_write_that_has_begun_is_answered_whatever_the_deadline(queue):
         raise ZeroDivisionError
 
     async def scene():
-        late = asyncio.ensure_future(write(admission, holding(gate, done), stays))
-        failing = asyncio.ensure_future(write(admission, fails, hangs_up))
+        late = asyncio.ensure_future(requests.commit(holding(gate, done), stays))
+        failing = asyncio.ensure_future(requests.commit(fails, hangs_up))
         await asyncio.sleep(0.3)
         answered = late.done() or failing.done()
         gate.set()
@@ -69,17 +68,17 @@ def test_a_write_that_has_begun_is_answered_whatever_the_deadline(queue):
 @pytest.mark.parametrize(("client", "kind"), [(stays, "deadline"), (hangs_up, "client-gone")])
 def test_a_write_that_only_waits_is_given_up_and_never_done(queue, client, kind):
     """Whoever was told so, or has hung up, has written nothing."""
-    admission, gate = queue
+    requests, gate = queue
     done = []
 
     async def scene():
-        busy = [asyncio.ensure_future(write(admission, holding(gate, []), stays)) for _ in range(2)]
+        busy = [asyncio.ensure_future(requests.commit(holding(gate, []), stays)) for _ in range(2)]
         await asyncio.sleep(0.01)
         with pytest.raises(Problem) as refused:
-            await write(admission, holding(gate, done), client)
+            await requests.commit(holding(gate, done), client)
         gate.set()
         await asyncio.gather(*busy)
-        return refused.value.kind, await write(admission, lambda: b"next", stays)
+        return refused.value.kind, await requests.commit(lambda: b"next", stays)
 
     assert asyncio.run(scene()) == (kind, b"next")
     assert done == []
@@ -88,10 +87,10 @@ def test_a_write_that_only_waits_is_given_up_and_never_done(queue, client, kind)
 def test_a_write_is_decided_once():
     """Where the deadline and the thread come at the same moment, only one of them has its way."""
     done = []
-    given_up = Write(lambda: done.append(True) or b"written")
-    assert given_up.give_up()
+    given_up = _Commit(lambda: done.append(True) or b"written")
+    assert given_up.abandon()
     assert given_up() == b""
     assert done == []
-    begun = Write(lambda: b"written")
+    begun = _Commit(lambda: b"written")
     assert begun() == b"written"
-    assert not begun.give_up()
+    assert not begun.abandon()

@@ -1,0 +1,97 @@
+"""Error answers: every exception becomes one problem, also one that nobody expected."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.problems import (
+    REFERENCE,
+    RESPONSES,
+    TITLES,
+    URN,
+    Problem,
+    ProblemDetails,
+    ProblemField,
+    is_openai,
+    response,
+)
+from service.security import permissions
+
+log = logging.getLogger("dowse.service")
+
+
+class ErrorMiddleware:
+    """ASGI middleware that answers an unexpected exception with an opaque 500, and logs it with its traceback."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        except Exception:
+            if started:  # too late for another answer: the server closes the connection
+                raise
+            await internal_error(Request(scope))(scope, receive, watched)
+
+
+def internal_error(request: Request) -> JSONResponse:
+    """Log the exception that is being handled, and return an answer that says nothing of it but the request's id."""
+    identity = request.scope.get("request_id", "")
+    log.exception("request %s failed", identity)  # noqa: LOG004 - called while the exception is handled
+    detail = f"An unexpected error; the service's log has it under request id {identity}"
+    return response(request, Problem(500, "internal", detail))
+
+
+def install(app: FastAPI) -> None:
+    """Make ``app`` answer every error in the one shape, and describe that shape in its OpenAPI document."""
+
+    # Coroutines, for a plain function would wait for a thread first.
+    @app.exception_handler(Problem)
+    async def known(request: Request, error: Problem) -> JSONResponse:
+        return response(request, error)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        fields = [ProblemField(field=".".join(map(str, e["loc"])), message=e["msg"]) for e in error.errors()]
+        detail = "; ".join(f"{field.field}: {field.message}" for field in fields)
+        status = 400 if is_openai(request) else 422
+        return response(request, Problem(status, "invalid-request", detail, fields))
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, error: HTTPException) -> JSONResponse:
+        kind = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "http")
+        detail = f"{request.method} {request.url.path}: {error.detail}; /docs lists what there is"
+        answer = response(request, Problem(error.status_code, kind, detail))
+        answer.headers.update(error.headers or {})
+        return answer
+
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = describe()
+        schema = ProblemDetails.model_json_schema(ref_template=REFERENCE)
+        document["components"]["schemas"] |= {**schema.pop("$defs"), "ProblemDetails": schema}
+        document["x-dowse-problems"] = {f"{URN}{kind}": title for kind, title in TITLES.items()}
+        permissions.describe(document, RESPONSES)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,110 @@
+"""Routes for operators: health, info and the report of the live model."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse, HTMLResponse
+
+from indexer import __version__
+from service.api.dependencies import Live, index_info, serving
+from service.api.operations import schemas
+from service.problems import RESPONSES, Problem
+from service.serving.model import REPORT_JSON, REPORT_PAGE, LiveModel
+
+router = APIRouter(tags=["operate"], responses={status: RESPONSES[status] for status in (422, 500, 503)})
+
+REPORT_HEADERS = {
+    # It has one inline style sheet, whose hash its own policy names; a script it has none, wherever it comes from.
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "Cache-Control": "no-cache",
+}
+
+
+@router.get("/info", summary="What is served")
+def info(request: Request) -> schemas.Info:
+    """Return version, index and model, how the index was built, and by how much the model beat its base."""
+    try:
+        live = serving(request)
+    except Problem:
+        return schemas.Info(name="Dowse", version=__version__, index=None, model=None)
+    index = live.retriever.index
+    manifest = index.manifest
+    details = schemas.IndexDetails(
+        **index_info(index).model_dump(),
+        passages=manifest.counts["passages"],
+        created=manifest.created,
+        config=manifest.config,
+        encoder=manifest.contract.model_dump(),
+        metadata=index.metadata_types,
+    )
+    return schemas.Info(name="Dowse", version=__version__, index=details, model=_model_facts(live.model))
+
+
+@router.head("/report", include_in_schema=False)
+@router.get(
+    "/report",
+    summary="Report of the live model, as a page",
+    response_class=HTMLResponse,
+    responses={404: RESPONSES[404]},
+)
+def report_page(request: Request) -> FileResponse:
+    """Return the evaluation of the model that answers against its base: figures, plots, gained and lost queries."""
+    return _report(request, REPORT_PAGE, "text/html", REPORT_HEADERS)
+
+
+@router.head("/report.json", include_in_schema=False)
+@router.get("/report.json", summary="Report of the live model, as JSON", responses={404: RESPONSES[404]})
+def report_json(request: Request) -> FileResponse:
+    """Return what the report's page shows, for programs."""
+    return _report(request, REPORT_JSON, "application/json", {"Cache-Control": "no-cache"})
+
+
+@router.head("/livez", include_in_schema=False)
+@router.head("/healthz", include_in_schema=False)
+@router.get("/livez", summary="Is the process alive?")
+@router.get("/healthz", summary="The same, under its older name")
+async def livez() -> schemas.Health:
+    """Answer as long as the process does."""
+    return schemas.Health(status="alive")
+
+
+@router.head("/readyz", include_in_schema=False)
+@router.get("/readyz", summary="Can it answer queries?")
+async def readyz(request: Request, live: Live) -> schemas.Health:
+    """Answer 200 once an index is open; until then, and once the service is told to end, 503 with the reason."""
+    if request.app.state.draining.is_set():
+        raise Problem(503, "draining", "The service has been told to end; ask another one")
+    return schemas.Health(status=f"ready: {live.index.manifest.id}")
+
+
+def _report(request: Request, name: str, media_type: str, headers: dict[str, str]) -> FileResponse:
+    model = serving(request).model
+    path = model.file(name)
+    if path is None:
+        raise Problem(
+            404, "not-found", f"The live model {model.manifest.id} has no report; `python -m trainer run` tunes one"
+        )
+    return FileResponse(path, media_type=media_type, headers=headers)
+
+
+def _model_facts(model: LiveModel) -> schemas.ModelFacts:
+    """Return what `/info` says of a model."""
+    config = model.manifest.config
+    return schemas.ModelFacts(
+        id=model.manifest.id,
+        name=model.name,
+        tuned="tuned_from" in config,
+        tuned_from=config.get("tuned_from"),
+        verdict=config.get("verdict"),
+        judged_by=config.get("judged_by"),
+        dense=_gain(model, "dense"),
+        hybrid=_gain(model, "hybrid"),
+        report="report" if model.file(REPORT_PAGE) else None,
+    )
+
+
+def _gain(model: LiveModel, leg: str) -> schemas.Gain | None:
+    metrics = model.manifest.metrics
+    base, tuned = metrics.get(f"base_{leg}_ndcg10"), metrics.get(f"{leg}_ndcg10")
+    return None if base is None or tuned is None else schemas.Gain(base=base, tuned=tuned)

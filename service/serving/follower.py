@@ -1,0 +1,109 @@
+"""Follower of `CURRENT`: the live artifact of one kind, opened at start and replaced when another one is activated."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from indexer.artifacts.manifest import Kind
+from indexer.artifacts.store import MAKERS, NAMES, Store
+from indexer.errors import UserError
+from service.problems import Problem
+
+log = logging.getLogger("dowse.service")
+
+RETRY_SECONDS = 30.0
+"""After so long an artifact is tried again that the machine would not let be opened: it is verified anew each time."""
+
+Opened = TypeVar("Opened")
+
+
+class Follower(Generic[Opened]):
+    """Holds the live artifact of one kind open, and follows its ``CURRENT``.
+
+    A request takes `live` once and keeps it. An artifact that cannot be opened leaves the one before in place: a damaged
+    one until it is activated again, perhaps after a repair; one that the machine would not let be opened (too many open
+    files, a full disk) is tried again.
+
+    Attributes:
+        opened: what is open, or None.
+        reason: why nothing is, and what to run.
+
+    Args:
+        kind: of artifact.
+        data: the data directory.
+        open_: opens the artifact in a directory and verifies it.
+        poll_seconds: how often to look for another one.
+    """
+
+    def __init__(self, kind: Kind, data: Path, open_: Callable[[Path], Opened], poll_seconds: float = 1.0) -> None:
+        self._store = Store(kind, data)
+        self._open = open_
+        self._poll_seconds = poll_seconds
+        self.opened: Opened | None = None
+        self.reason = ""
+        self._id: str | None = None
+        self._tried: tuple[str, int] | None = None
+        self._retry_at = math.inf
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name=f"follow-{kind}", daemon=True)
+
+    def start(self) -> None:
+        """Open what is live, if anything is, and follow what is activated."""
+        self.refresh()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop following."""
+        self._stop.set()
+        self._thread.join()
+
+    @property
+    def live(self) -> Opened:
+        """What is open.
+
+        Raises:
+            Problem: nothing is; the detail says why and what to run.
+        """
+        if self.opened is None:
+            raise Problem(503, "not-ready", self.reason)
+        return self.opened
+
+    def refresh(self) -> None:
+        """Open the live artifact, unless it is open already or was refused. Nothing is raised: the reason is kept."""
+        name = NAMES[self._store.kind]
+        try:
+            current = self._store.current_id()
+            if current is None:
+                self.reason = f"There is no {name} yet; run `{MAKERS[self._store.kind]}`"
+                return
+            activation = (current, self._store.activated())
+            if current == self._id or (activation == self._tried and time.monotonic() < self._retry_at):
+                return
+            self._tried, self._retry_at = activation, math.inf
+            self.opened = self._open(self._store.path(current))
+            self._id = current
+            gc.collect()  # what is left of the one before should not wait until enough other garbage has gathered
+            log.info("%s %s is live", name, current)
+        except UserError as error:
+            verify = self._store.command("verify")
+            self.reason = f"The {name} cannot be opened; run `{verify}`, then activate or make another"
+            log.error("%s", error)  # noqa: TRY400 - the message says all that a traceback could
+        except OSError as error:
+            self._retry_at = time.monotonic() + RETRY_SECONDS
+            why = error.strerror or type(error).__name__
+            self.reason = f"The {name} could not be opened ({why}); it is tried again every {RETRY_SECONDS:g} s"
+            log.error("%s; the %s is opened again in %g s", error, name, RETRY_SECONDS)  # noqa: TRY400 - as above
+        except Exception:  # it must not keep the service from starting
+            self.reason = f"The {name} cannot be opened; see the service's log"
+            log.exception("opening the %s failed; the one before stays", name)
+
+    def _follow(self) -> None:
+        while not self._stop.wait(self._poll_seconds):
+            self.refresh()
