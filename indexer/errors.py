@@ -30,6 +30,11 @@ class UserError(Exception):
     """
 
 
+def first_line(error: BaseException, length: int = 200) -> str:
+    """Return the first line of an exception's text, or its type where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:length]
+
+
 def run(program: Callable[..., object]) -> None:
     """Run a command-line ``program``, a typer application, and exit.
 

@@ -1,4 +1,4 @@
-"""Who imports whom, and what a command loads before it has anything to do."""
+"""The architecture as a test: rooms on floors, no import circle; and what a command loads before it does anything."""
 
 from __future__ import annotations
 
@@ -6,11 +6,22 @@ import ast
 import os
 import subprocess
 import sys
+from collections.abc import Collection
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
+FLOORS = {
+    "indexer": "__main__ cli build live filters retrieval index inference corpus artifacts options progress cache errors",
+    "service": "__main__ openapi check server app api.mcp api.openai api.models api.operations api.documents api.search api "
+    "serving security observability problems settings",
+    "trainer": "__main__ cli pipeline classify pretrain adapter reports finetune queries mining evaluate training data models "
+    "files",
+}
+"""The rooms of each package from the top floor down: a room imports rooms on lower floors only. A folder within a room
+belongs to it unless it is listed by itself."""
 MAY_IMPORT = {
     "indexer": {"indexer"},
     "trainer": {"trainer", "indexer"},
@@ -32,6 +43,33 @@ def imported(path: Path) -> set[str]:
     return found
 
 
+def modules(package: str) -> dict[str, Path]:
+    """Return the modules of a package by their dotted names; those that only name the files of a folder are left out."""
+    paths = (path for path in (REPOSITORY / package).rglob("*.py") if path.name != "__init__.py")
+    return {".".join(path.relative_to(REPOSITORY).with_suffix("").parts): path for path in paths}
+
+
+def imported_modules(path: Path, known: Collection[str]) -> set[str]:
+    """Return which of the ``known`` modules a file imports anywhere in it: in functions and for type checkers too."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names & set(known)
+
+
+def room_of(module: str) -> tuple[str, int]:
+    """Return the room of a module and its floor, 0 for the top one."""
+    package, _, inside = module.partition(".")
+    rooms = FLOORS[package].split()
+    mine = [room for room in rooms if inside == room or inside.startswith(f"{room}.")]
+    assert mine, f"{module} is in no room of FLOORS"
+    room = max(mine, key=len)
+    return room, rooms.index(room)
+
+
 def loaded(*command: str) -> set[str]:
     """Run Python with ``command`` and return the top-level modules that it imported, as the interpreter reports them."""
     done = subprocess.run(
@@ -41,6 +79,41 @@ def loaded(*command: str) -> set[str]:
     assert done.returncode == 0, done.stderr[-2000:]
     lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
     return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_rooms_import_lower_floors_only(package: str) -> None:
+    """A room knows nothing of the rooms above it; this is what keeps the folders apart."""
+    known = modules(package)
+    for module, path in known.items():
+        room, floor = room_of(module)
+        for target in imported_modules(path, known):
+            other, its_floor = room_of(target)
+            assert other == room or its_floor > floor, f"{module} imports {target}: {other} is above {room}"
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_every_room_has_its_floor(package: str) -> None:
+    """The list of floors is complete and holds no room that is gone."""
+    there = {room_of(module)[0] for module in modules(package)}
+    assert there == set(FLOORS[package].split())
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_no_import_circle(package: str) -> None:
+    """No module needs itself by way of others, not even inside functions or for type checkers."""
+    known = modules(package)
+    graph = {module: imported_modules(path, known) - {module} for module, path in known.items()}
+    list(TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_rooms_have_no_code_in_their_face(package: str) -> None:
+    """The `__init__.py` of a room is a docstring: whoever wants one file of it does not load the others."""
+    for path in (REPOSITORY / package).rglob("*/__init__.py"):
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+        assert len(body) == 1 and isinstance(body[0], ast.Expr), path
+        assert len(path.read_text(encoding="utf-8").splitlines()) >= 3, path
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)

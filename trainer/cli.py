@@ -96,10 +96,10 @@ def queries(
     Answers are journalled row by row, so that a second start goes on where the first one ended. A summary that
     accounts for every row is written beside the frame.
     """
-    from indexer.artifacts.store import data_dir
+    from trainer.files import training_dir
     from trainer.queries.generate import generate
 
-    frame = frame or data_dir() / "training" / "frame.parquet"
+    frame = frame or training_dir() / "frame.parquet"
     out = out or frame.with_name("queries.parquet")
     generate(frame, settings, out)
     typer.echo(out)
@@ -131,10 +131,10 @@ def pretrain(
     What is written is a directory of the Hub's format, the start of `tsdae`, `finetune` and `base`. On several GPUs:
     `accelerate launch -m trainer pretrain …`.
     """
-    from indexer.artifacts.store import data_dir
+    from trainer.files import training_dir
     from trainer.pretrain.pretrain import pretrain as train
 
-    _print_path(train(corpus, settings, out or data_dir() / "training" / "bert", start))
+    _print_path(train(corpus, settings, out or training_dir() / "bert", start))
 
 
 @app.command()
@@ -150,10 +150,10 @@ def tsdae(
     What is written is a sentence-transformers directory: the start of `finetune`, or of `base`. Pre-train before
     supervised training, not after it.
     """
-    from indexer.artifacts.store import data_dir
+    from trainer.files import training_dir
     from trainer.finetune.tsdae import tsdae as train
 
-    _print_path(train(source, settings, out or data_dir() / "training" / "tsdae").path)
+    _print_path(train(source, settings, out or training_dir() / "tsdae").path)
 
 
 @app.command()
@@ -172,10 +172,10 @@ def finetune(
     What is written is a sentence-transformers directory, which `base` publishes. On several GPUs:
     `accelerate launch -m trainer finetune …`.
     """
-    from indexer.artifacts.store import data_dir
+    from trainer.files import training_dir
     from trainer.finetune.finetune import finetune as train
 
-    _print_path(train(examples, settings, out or data_dir() / "training" / "tuned", dev).path)
+    _print_path(train(examples, settings, out or training_dir() / "tuned", dev).path)
 
 
 @app.command()
@@ -198,10 +198,10 @@ def split(
     Near-duplicates go to one side. A document stays where it is when the corpus grows. Freeze the split before any
     query is written.
     """
-    from indexer.artifacts.store import data_dir
     from trainer.data.split import split_source
+    from trainer.files import training_dir
 
-    out = out or data_dir() / "training" / "split.parquet"
+    out = out or training_dir() / "split.parquet"
     split_source(source, settings).write(out)
     typer.echo(out)
 
@@ -221,10 +221,10 @@ def filter_queries(
 
     What is written are pairs of query and document, with the document's rank; how many stay is said for each kind.
     """
-    from indexer.artifacts.store import data_dir
+    from trainer.files import training_dir
     from trainer.mining.roundtrip import filter_file
 
-    pairs = pairs or data_dir() / "training" / "queries.parquet"
+    pairs = pairs or training_dir() / "queries.parquet"
     out = out or pairs.with_name("pairs.parquet")
     filter_file(pairs, settings, out)
     typer.echo(out)
@@ -246,10 +246,10 @@ def negatives(
     What is written are training examples for `finetune`. How often the teacher puts a query's own document first is
     compared with the dense leg: a teacher that is no better has nothing to teach.
     """
-    from indexer.artifacts.store import data_dir
+    from trainer.files import training_dir
     from trainer.mining.negatives import mine_file
 
-    pairs = pairs or data_dir() / "training" / "pairs.parquet"
+    pairs = pairs or training_dir() / "pairs.parquet"
     out = out or pairs.with_name("examples.parquet")
     mine_file(pairs, settings, out)
     typer.echo(out)

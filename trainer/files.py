@@ -1,11 +1,13 @@
-"""Files that are there whole or not at all."""
+"""Files and folders that appear whole or not at all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from indexer.artifacts.store import data_dir
 from indexer.errors import UserError
 
 
@@ -26,3 +28,20 @@ def whole(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # there is nothing to remove where the folder could not be made
             part.unlink(missing_ok=True)
+
+
+def move_into(source: Path, target: Path, last: Collection[str]) -> None:
+    """Move what is in ``source`` into the folder ``target``, entry by entry, replacing what an earlier try has left.
+
+    The entries named in ``last`` come last: they are what makes the folder complete.
+    """
+    for path in sorted(source.iterdir(), key=lambda path: (path.name in last, path.name)):
+        place = target / path.name
+        if place.is_dir():
+            shutil.rmtree(place)
+        path.replace(place)
+
+
+def training_dir(data: Path | None = None) -> Path:
+    """Return the folder in the data directory where commands of the trainer write when no other one is named."""
+    return (data or data_dir()) / "training"

@@ -106,6 +106,12 @@ def nanoseconds(text: str, kind: Kind) -> int | None:
     return (since.days * 86_400 + since.seconds) * 10**9 + int((fraction or "").ljust(9, "0"))
 
 
+def has_offset(text: str) -> bool:
+    """Say whether an ISO 8601 text of a moment states its offset from UTC."""
+    found = ISO["moment"].fullmatch(text)
+    return bool(found and found["offset"])
+
+
 def _double(value: Given) -> float:
     try:
         return float(value)

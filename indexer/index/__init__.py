@@ -1,6 +1,7 @@
 """An opened index artifact and its two legs.
 
-index.py          documents, passages and legs, memory-mapped; restricted views
+index.py          documents, passages and legs, memory-mapped
+restricted.py     view of some documents, for keys with filters
 dense.py          dense leg: FAISS
 lexical.py        lexical leg: BM25 in tantivy
 legs.py           both legs as protocols

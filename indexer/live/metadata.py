@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
-from datetime import time
 from decimal import Decimal
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+
+from indexer.filters.values import Kind, exactly, has_offset, kind_of, nanoseconds
 
 
 class Misfit(ValueError):  # noqa: N818 - what it is
@@ -91,9 +92,9 @@ def _fit_scalar(value: Any, kind: pa.DataType) -> pa.Scalar:
         raise Misfit(f"{value!r:.60} is no single value")
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
         return pa.scalar(base64.b64decode(value, altchars=b"-_", validate=True), kind)
-    if pa.types.is_time(kind):
-        return pa.scalar(time.fromisoformat(value), kind)
-    if pa.types.is_temporal(kind):
+    if (temporal := kind_of(kind)) in ("moment", "time"):
+        return _fit_time(value, temporal, kind)
+    if pa.types.is_temporal(kind):  # durations and intervals
         if not isinstance(value, str):
             raise Misfit(f"{value!r:.60} is no text of ISO 8601")
         return pa.scalar(value).cast(kind)
@@ -102,3 +103,14 @@ def _fit_scalar(value: Any, kind: pa.DataType) -> pa.Scalar:
     if pa.types.is_integer(kind) and isinstance(value, float) and value % 1:  # Arrow would cut it off
         raise Misfit(f"{value!r} is no whole number")
     return pa.scalar(value, kind)
+
+
+def _fit_time(value: Any, kind: Kind, type_: pa.DataType) -> pa.Scalar:
+    """Return a date, moment or time of day as its column has it; what is taken here is taken by filters too."""
+    if not isinstance(value, str) or nanoseconds(value, kind) is None:
+        raise Misfit(f"{value!r:.60} is no text of ISO 8601")
+    if has_offset(value) != bool(pa.types.is_timestamp(type_) and type_.tz):
+        raise Misfit(f"{value!r:.60} {'has an' if has_offset(value) else 'lacks the'} offset from UTC")
+    if (scalar := exactly(value, type_)) is None:
+        raise Misfit(f"{value!r:.60} is between two values of the type, or beyond them")
+    return scalar

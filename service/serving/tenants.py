@@ -13,6 +13,7 @@ from indexer.cache import Cache
 from indexer.filters.evaluate import compile_filter
 from indexer.filters.fields import FilterError
 from indexer.index.index import Index
+from indexer.index.restricted import RestrictedIndex
 from service.problems import Problem
 from service.security.keys import Key
 from service.serving.searcher import Serving
@@ -41,7 +42,9 @@ def seen_by(key: Key | None, live: Serving) -> Serving:
     try:
         return views.get_or_compute(
             forced.model_dump_json(by_alias=True),
-            lambda: Serving(live.retriever.with_index(index.within(compile_filter(forced, index))), live.model),
+            lambda: Serving(
+                live.retriever.with_index(RestrictedIndex(index, compile_filter(forced, index))), live.model
+            ),
         )
     except FilterError as error:
         log.error("the filter of the key %r does not fit the index: %s", key.name, error)  # noqa: TRY400

@@ -21,7 +21,7 @@ from transformers import (
 
 from indexer.artifacts.manifest import EncoderContract
 from indexer.artifacts.store import ID_PATTERN, Store
-from indexer.errors import UserError
+from indexer.errors import UserError, first_line
 from indexer.inference.encoder import MODEL_FILES, Encoder, Vectors
 from indexer.progress import Bar, stage
 from trainer.models.base import locate
@@ -140,7 +140,7 @@ def load_start(directory: Path, labels: list[str], *, multi_label: bool, max_tok
                 str(directory), config=config, dtype=torch.float32, ignore_mismatched_sizes=True, **options
             )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
+        reason = first_line(error)
         raise UserError(
             f"{directory}: not loadable as a model to classify with ({reason}); give another --model"
         ) from error

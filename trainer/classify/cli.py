@@ -35,10 +35,10 @@ def train(
     figures, confusion matrix and the surest mistakes of test are in the directory's report. `publish` makes it live. On
     several GPUs: `accelerate launch -m trainer classify train …`.
     """
-    from indexer.artifacts.store import data_dir
     from trainer.classify.train import train as run
+    from trainer.files import training_dir
 
-    path = run(source, settings, out or data_dir() / "training" / "classifier")
+    path = run(source, settings, out or training_dir() / "classifier")
     if os.environ.get("RANK", "0") == "0":  # of several processes the first speaks
         typer.echo(path)
 
@@ -57,10 +57,10 @@ def evaluate(
 
     A file that it was trained on is divided as it was then, and its test rows are asked.
     """
-    from indexer.artifacts.store import data_dir
     from trainer.classify.predict import evaluate as run
+    from trainer.files import training_dir
 
-    out = out or data_dir() / "training" / "classifier-report"
+    out = out or training_dir() / "classifier-report"
     run(source, settings, out)
     typer.echo(out)
 
@@ -96,11 +96,11 @@ def publish(
 
     With nothing to do it says so and exits.
     """
-    from indexer.artifacts.store import data_dir
     from indexer.progress import say
     from trainer.classify.publish import publish as run
+    from trainer.files import training_dir
 
-    published = run(directory or data_dir() / "training" / "classifier", settings)
+    published = run(directory or training_dir() / "classifier", settings)
     if not published.fresh:
         say("up to date")
     typer.echo(published.manifest.id)

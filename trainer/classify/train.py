@@ -28,6 +28,7 @@ from trainer.classify.report import ClassifyReport, measure, summary
 from trainer.classify.report_page import write_classify_report
 from trainer.classify.settings import ClassifyTrainSettings
 from trainer.evaluate.report import HTML_FILE, Curves, DevPoint, LossPoint
+from trainer.files import move_into
 from trainer.models.onnx import TEXTS
 from trainer.training.base_model import is_first
 from trainer.training.checkpoints import last_checkpoint
@@ -127,11 +128,7 @@ def notes(examples: Labelled, folder: Path, contract: ClassifierContract) -> lis
 
 def _finish(out: Path, folder: Path, record: Record, result: Result) -> None:
     """Move the result to its place, file by file, what makes it a classifier last; then remove the checkpoints."""
-    for path in sorted(folder.iterdir(), key=lambda path: (path.name == CONTRACT, path.name)):
-        target = out / path.name
-        if target.is_dir():  # of a finish that was killed
-            shutil.rmtree(target)
-        path.replace(target)
+    move_into(folder, out, last={CONTRACT})
     write_record(out, record.model_copy(update={"result": result}))
     shutil.rmtree(out / CHECKPOINTS)
     say(f"report: {out / 'report' / HTML_FILE}")

@@ -16,7 +16,7 @@ from typing import Any
 from indexer.errors import UserError
 from indexer.live.feedback import FeedbackLog
 from indexer.progress import say
-from trainer.files import whole
+from trainer.files import training_dir, whole
 
 CLICKED = 1
 
@@ -34,7 +34,7 @@ def feedback_labels(data: Path) -> tuple[Path, Path]:
             f"--feedback: {log.path} has no answer to any query; start the service with --writable and send clicks or "
             "grades to POST /feedback"
         )
-    folder = data / "training" / "feedback"
+    folder = training_dir(data) / "feedback"
     qrels, queries = folder / "qrels.jsonl", folder / "queries.jsonl"
     rows: list[dict[str, Any]] = [
         {"query_id": query, "doc_id": document, "relevance": relevance}

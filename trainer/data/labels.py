@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from indexer.corpus.csv import CsvReader
 from indexer.corpus.jsonl import JsonReader
-from indexer.errors import UserError
+from indexer.errors import UserError, first_line
 from indexer.progress import say
 from trainer.data.split import SIDES, draw
 
@@ -178,7 +178,7 @@ def _rows(path: Path, columns: list[str]) -> Iterator[tuple[int, dict[str, Any]]
                     raise UserError(f"{path} row {number}: no {name}; fill it or leave the row out")
             yield number, row
     except (OSError, pa.ArrowException) as error:
-        raise UserError(f"{path}: not readable ({str(error).splitlines()[0][:200]})") from error
+        raise UserError(f"{path}: not readable ({first_line(error)})") from error
 
 
 def _read(path: Path) -> tuple[list[str], Iterable[tuple[int, dict[str, Any] | str]]]:

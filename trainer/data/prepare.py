@@ -24,7 +24,6 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from indexer import __version__
-from indexer.artifacts.store import data_dir
 from indexer.corpus.corpus import Corpus, write_rejects
 from indexer.corpus.duplicates import IdDigests
 from indexer.corpus.parquet import GroupWriter, batches
@@ -34,7 +33,7 @@ from indexer.progress import Bar, say
 from trainer.data.frame import COLUMNS, QUERY_COLUMNS, open_frame
 from trainer.data.segments import Segmenter, make_segmenter
 from trainer.data.settings import PrepareSettings
-from trainer.files import whole
+from trainer.files import training_dir, whole
 
 METADATA = b"dowse"
 SCHEMA = pa.schema([(name, pa.string()) for name in (*COLUMNS, *QUERY_COLUMNS)])
@@ -62,7 +61,7 @@ def prepare(source: str, settings: PrepareSettings, data: Path | None = None) ->
     Raises:
         UserError: the source or a setting is refused, or ids are not unique. No file is written then.
     """
-    out = settings.out or (data or data_dir()) / "training" / "frame.parquet"
+    out = settings.out or training_dir(data) / "frame.parquet"
     if out.suffix != ".parquet":
         raise UserError(f"--out {out}: give a name that ends in .parquet")
     segmenter = make_segmenter(settings.unit, settings.split_over, settings.segment, data)

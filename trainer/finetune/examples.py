@@ -26,7 +26,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from datasets import Dataset
 
-from indexer.errors import UserError
+from indexer.errors import UserError, first_line
 from trainer.finetune.grouped import NEIGHBOURHOOD
 from trainer.finetune.losses import Columns
 
@@ -91,7 +91,7 @@ def _read(path: Path) -> pa.Table:
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; give a Parquet or CSV file of training examples") from error
     except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0][:200]
+        reason = first_line(error)
         raise UserError(
             f"{path}: not readable as Parquet or CSV ({reason}); give a file of training examples"
         ) from error

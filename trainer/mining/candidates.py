@@ -15,7 +15,7 @@ import torch
 import transformers
 from sentence_transformers import CrossEncoder
 
-from indexer.errors import UserError
+from indexer.errors import UserError, first_line
 from indexer.inference.passages import encoder_input
 from indexer.retrieval.ranking import Ranking
 from indexer.retrieval.retriever import Retriever
@@ -138,7 +138,7 @@ class CrossEncoderTeacher:
                 str(directory), local_files_only=True, trust_remote_code=False, activation_fn=torch.nn.Identity()
             )
         except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
-            reason = str(error).strip().splitlines()[0][:200]
+            reason = first_line(error)
             raise UserError(f"--teacher {directory}: not loadable as a cross-encoder ({reason})") from error
         if self._model.num_labels != 1:
             raise UserError(

@@ -13,7 +13,7 @@ from typing import Any
 
 from indexer.artifacts.manifest import InputEntry, Manifest, describe_files, fingerprint
 from indexer.artifacts.store import Store
-from indexer.errors import UserError
+from indexer.errors import UserError, first_line
 from indexer.progress import say, stage
 from trainer.models.settings import BaseSettings, lengths
 
@@ -93,7 +93,7 @@ def locate(model: str | None) -> tuple[str, Path]:
             unwanted = ["*.bin", "*.h5", "*.ot", "*.msgpack", "*.onnx", "*.onnx_data", "openvino/*", "onnx/*"]
             return model, Path(snapshot_download(model, ignore_patterns=unwanted))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
+        reason = first_line(error)
         raise UserError(
             f"{model}: no local directory, and not to be had from the Hub ({reason}); "
             "give a local directory, or no name for the packaged default"

@@ -15,7 +15,7 @@ from transformers import AutoModelForMaskedLM, PreTrainedModel
 
 from indexer.artifacts.manifest import Kind, Manifest, describe_input, fingerprint, library_versions
 from indexer.artifacts.store import Store
-from indexer.errors import UserError
+from indexer.errors import UserError, first_line
 from indexer.index.dense import unit
 from indexer.inference.masked_lm import GRAPH, MaskedModel, Network, Outputs
 from indexer.progress import say, stage
@@ -125,7 +125,7 @@ def load_masked(directory: Path) -> PreTrainedModel:
             str(directory), attn_implementation="eager", output_loading_info=True, **options
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
+        reason = first_line(error)
         raise UserError(
             f"{directory}: not loadable as a masked-language model ({reason}); "
             "give a directory as `python -m trainer pretrain` writes"

@@ -25,7 +25,7 @@ from sentence_transformers import SentenceTransformer
 from indexer.artifacts.manifest import EncoderContract
 from indexer.corpus.corpus import Corpus
 from indexer.corpus.sample import write_sample
-from indexer.errors import UserError
+from indexer.errors import UserError, first_line
 from indexer.index.dense import unit
 from indexer.inference.encoder import Encoder, Precision
 from indexer.progress import stage
@@ -51,7 +51,7 @@ def load(directory: Path) -> SentenceTransformer:
         except ValueError:  # an architecture that has only one kind of attention
             model = SentenceTransformer(str(directory), **options)
     except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
+        reason = first_line(error)
         raise UserError(f"{directory}: not loadable as a sentence-transformers model ({reason})") from error
     return model.eval()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from indexer.artifacts.manifest import Kind, Manifest, fingerprint, library_versions
 from indexer.artifacts.store import Store
-from indexer.errors import UserError
+from indexer.errors import UserError, first_line
 from indexer.inference.reranker import GRAPH, Reranker
 from indexer.progress import say, stage
 from trainer.models.base import Published, describe, locate
@@ -94,7 +94,7 @@ def load(directory: Path) -> tuple[Any, Any]:
         )
         tokenizer = AutoTokenizer.from_pretrained(str(directory), **options)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
+        reason = first_line(error)
         raise UserError(f"{directory}: not loadable as a cross-encoder ({reason})") from error
     finally:
         reports.setLevel(level)

@@ -18,6 +18,7 @@ from indexer.index.index import Index
 from trainer.adapter.distillation import all_passages
 from trainer.data.labels import label_files
 from trainer.evaluate.report import Report
+from trainer.files import training_dir
 from trainer.pipeline.dataset import gather
 from trainer.pipeline.exam import examine, published
 from trainer.pipeline.settings import EvaluateSettings, RunSettings
@@ -53,7 +54,10 @@ def evaluate(source: str, settings: EvaluateSettings, data: Path | None = None) 
     labels = [describe_input(path, path.name) for path in label_files(settings.qrels, settings.queries)]
     recipe = asked.model_dump(mode="json", exclude={"qrels", "queries"}) | {"learn": False}
     key = fingerprint("model", {"model": against}, [*built.inputs, *labels], recipe)
-    with Workshop(data / "training", key) as workshop, TemporaryDirectory(dir=workshop.folder, prefix=".pool-") as pool:
+    with (
+        Workshop(training_dir(data), key) as workshop,
+        TemporaryDirectory(dir=workshop.folder, prefix=".pool-") as pool,
+    ):
         with workshop.stage("questions"):
             material = gather(source, index, asked, workshop, pool=Path(pool), learn=False)
         with workshop.stage("exam"):
@@ -63,6 +67,6 @@ def evaluate(source: str, settings: EvaluateSettings, data: Path | None = None) 
             source, index, models.manifest(against), climbed=nothing, exam=exam,
             config=settings.model_dump(mode="json"), seconds=workshop.seconds,
         )  # fmt: skip
-    out = settings.out or data / "training" / "report"
+    out = settings.out or training_dir(data) / "report"
     write_report(report, out)
     return report, out

@@ -107,65 +107,116 @@ def gather(
         workshop: where what takes long is kept.
         pool: a folder for an index that lives as long as the run.
         learn: whether queries to learn from are made too.
+
+    Raises:
+        UserError: the labels are refused, or the corpus gives no queries of a kind that is needed.
     """
-    sizes = Sizes.within(settings.budget_seconds)
     with stage("read the documents"):
         documents = Documents.of(index)
     sides = _sides(documents, settings, workshop)
-    rows = {document: row for row, document in enumerate(documents.ids)}
-    held = {side: [rows[document] for document in sides.documents(side)] for side in ("train", "dev", "test")}
-    labels: Labels | None = None
+    labels = None
     if settings.qrels:
-        labels = read_labels(settings.qrels, settings.queries, set(rows), settings.seed)
-    notes: list[str] = []
-    if labels and len(labels.test):
-        exam, judged_by = _labelled_exam(labels, notes), "labels"
-        asked_about = labels.test.documents | labels.dev.documents
-        held["train"] = [row for document, row in rows.items() if document not in asked_about]
-    else:
-        judged_by = "synthetic queries"
-        exam = {UNSEEN: keyword_questions(documents, held["test"], sizes.keywords, settings.seed)}
-        notes.append(
-            "There are no labels: held-out documents were asked for by key words and by sentences that were taken out "
-            "of them. The figures say which model is better on this corpus, not how good either is for people's queries."
-        )
-    dev = (
-        labels.dev
-        if labels and len(labels.dev)
-        else keyword_questions(documents, held["dev"], sizes.dev, settings.seed)
-    )
-    practice = _practice(documents, held["train"], index, settings, source=source, workshop=workshop) if learn else []
-    asked = {"practice": practice, "dev": list(dev.texts.values())}
-    asked |= {name: list(questions.texts.values()) for name, questions in exam.items()}
-    learnt = labels.train if learn and labels else None
-    if learnt and judged_by != "labels":  # the exam is about documents that were drawn without looking at the labels
-        learnt = learnt.unseen({documents.ids[row] for row in held["test"] + held["dev"]})
-    if learnt is not None and len(learnt) < LEAST_LABELS:
-        learnt = None
-    if learnt:
-        asked["labels"] = list(learnt.texts.values())
-    if missing := [name for name, queries in asked.items() if not queries and (learn or name != "practice")]:
+        labels = read_labels(settings.qrels, settings.queries, set(documents.ids), settings.seed)
+    tests = _test_questions(documents, sides, labels, settings)
+    dev = _dev_questions(documents, sides, labels, settings)
+    supervised = _supervised_questions(sides, labels, tests) if learn else None
+    practice: list[str] = []
+    if learn:
+        rows = _training_rows(documents, sides, labels, tests)
+        practice = _practice(documents, rows, index, settings, source=source, workshop=workshop)
+    queries = {"practice": practice, "dev": list(dev.texts.values())}
+    queries |= {name: list(questions.texts.values()) for name, questions in tests.groups.items()}
+    if supervised:
+        queries["labels"] = list(supervised.texts.values())
+    if missing := [name for name, texts in queries.items() if not texts and (learn or name != "practice")]:
         raise UserError(
             f"the corpus: its {len(index):,} documents give no question for {missing[0]!r}; "
             "give more documents with words in them, or labels with --qrels"
         )
-    vectors = _vectors(asked, index.encoder, workshop)
-    tests = {name: Test(questions, vectors[name], index, documents.ids) for name, questions in exam.items()}
-    if judged_by == "synthetic queries":
-        cloze = cloze_questions(index, documents, held["test"], folder=pool, count=sizes.clozes, seed=settings.seed)
-        if len(cloze.questions):
-            found = encode_queries("encode sentences", index.encoder, list(cloze.questions.texts.values()))
-            tests[TAKEN_OUT] = Test(cloze.questions, found, cloze.index, cloze.ids)
+    vectors = _encode_all(queries, index.encoder, workshop)
+    groups = {name: Test(questions, vectors[name], index, documents.ids) for name, questions in tests.groups.items()}
+    if tests.judged_by == "synthetic queries":
+        groups |= _cloze_test(index, documents, sides, settings, pool)
     return Material(
         documents=documents,
-        practice=Asked(Questions({str(place): text for place, text in enumerate(practice)}, {}), vectors["practice"]),
-        supervised=Asked(learnt, vectors["labels"]) if learnt else None,
+        practice=Asked(Questions({str(row): text for row, text in enumerate(practice)}, {}), vectors["practice"]),
+        supervised=Asked(supervised, vectors["labels"]) if supervised else None,
         dev=Asked(dev, vectors["dev"]),
-        tests=tests,
-        deciding=UNSEEN if UNSEEN in tests else ALL,
-        judged_by=judged_by,  # type: ignore[arg-type]
-        notes=notes,
+        tests=groups,
+        deciding=UNSEEN if UNSEEN in groups else ALL,
+        judged_by=tests.judged_by,
+        notes=tests.notes,
     )
+
+
+@dataclass(frozen=True)
+class _Tests:
+    """The test queries by group of the report, what the verdict rests on, and what a reader should know of it."""
+
+    groups: dict[str, Questions]
+    judged_by: JudgedBy
+    notes: list[str]
+
+
+def _test_questions(documents: Documents, sides: Split, labels: Labels | None, settings: RunSettings) -> _Tests:
+    """Return the labelled test queries or, where there are none, key words of held-out documents."""
+    if labels and len(labels.test):
+        unseen = labels.test.unseen(labels.train.documents | labels.dev.documents)
+        if len(unseen) == len(labels.test):
+            return _Tests({UNSEEN: labels.test}, "labels", [])
+        if len(unseen):
+            return _Tests({ALL: labels.test, UNSEEN: unseen}, "labels", [])
+        note = "Every document that answers a test query was trained on: the verdict may flatter the model."
+        return _Tests({ALL: labels.test}, "labels", [note])
+    count = Sizes.within(settings.budget_seconds).keywords
+    questions = keyword_questions(documents, _rows(documents, sides, "test"), count, settings.seed)
+    note = (
+        "There are no labels: held-out documents were asked for by key words and by sentences that were taken out "
+        "of them. The figures say which model is better on this corpus, not how good either is for people's queries."
+    )
+    return _Tests({UNSEEN: questions}, "synthetic queries", [note])
+
+
+def _dev_questions(documents: Documents, sides: Split, labels: Labels | None, settings: RunSettings) -> Questions:
+    """Return the labelled dev queries or, where there are none, key words of the dev documents."""
+    if labels and len(labels.dev):
+        return labels.dev
+    count = Sizes.within(settings.budget_seconds).dev
+    return keyword_questions(documents, _rows(documents, sides, "dev"), count, settings.seed)
+
+
+def _supervised_questions(sides: Split, labels: Labels | None, tests: _Tests) -> Questions | None:
+    """Return the labelled queries to learn from; None where there are too few."""
+    if labels is None:
+        return None
+    questions = labels.train
+    if tests.judged_by != "labels":  # the test is about documents that were drawn without looking at the labels
+        questions = questions.unseen({*sides.documents("test"), *sides.documents("dev")})
+    return questions if len(questions) >= LEAST_LABELS else None
+
+
+def _training_rows(documents: Documents, sides: Split, labels: Labels | None, tests: _Tests) -> list[int]:
+    """Return the rows of the documents that may be trained on: no test or dev query is about them."""
+    if labels is None or tests.judged_by != "labels":
+        return _rows(documents, sides, "train")
+    held_out = labels.test.documents | labels.dev.documents
+    return [row for row, document in enumerate(documents.ids) if document not in held_out]
+
+
+def _cloze_test(index: Index, documents: Documents, sides: Split, settings: RunSettings, pool: Path) -> dict[str, Test]:
+    """Return the group of sentences that were taken out of test documents; none where no document has three."""
+    count = Sizes.within(settings.budget_seconds).clozes
+    rows = _rows(documents, sides, "test")
+    cloze = cloze_questions(index, documents, rows, folder=pool, count=count, seed=settings.seed)
+    if not len(cloze.questions):
+        return {}
+    vectors = encode_queries("encode sentences", index.encoder, list(cloze.questions.texts.values()))
+    return {TAKEN_OUT: Test(cloze.questions, vectors, cloze.index, cloze.ids)}
+
+
+def _rows(documents: Documents, sides: Split, side: str) -> list[int]:
+    rows = {document: row for row, document in enumerate(documents.ids)}
+    return [rows[document] for document in sides.documents(side)]
 
 
 def _sides(documents: Documents, settings: RunSettings, workshop: Workshop) -> Split:
@@ -176,21 +227,10 @@ def _sides(documents: Documents, settings: RunSettings, workshop: Workshop) -> S
     return Split.read(path)
 
 
-def _labelled_exam(labels: Labels, notes: list[str]) -> dict[str, Questions]:
-    trained = labels.train.documents | labels.dev.documents
-    unseen = labels.test.unseen(trained)
-    if len(unseen) == len(labels.test):
-        return {UNSEEN: labels.test}
-    if not len(unseen):
-        notes.append("Every document that answers a test query was trained on: the verdict may flatter the model.")
-        return {ALL: labels.test}
-    return {ALL: labels.test, UNSEEN: unseen}
-
-
 def _practice(
     documents: Documents, rows: list[int], index: Index, settings: RunSettings, *, source: str, workshop: Workshop
 ) -> list[str]:
-    """Return queries to learn from: a language model's, where one was named, and extracts."""
+    """Return queries without labels to learn from: a language model's, where one was named, and extracts."""
     chance = random.Random(settings.seed)  # noqa: S311 - a sample, no secret
     most = Sizes.within(settings.budget_seconds).practice
     train = {documents.ids[row] for row in rows}
@@ -223,9 +263,9 @@ def _written(source: str, train: set[str], index: Index, settings: RunSettings, 
     return queries
 
 
-def _vectors(asked: dict[str, list[str]], encoder: Encoder, workshop: Workshop) -> dict[str, np.ndarray]:
+def _encode_all(queries: dict[str, list[str]], encoder: Encoder, workshop: Workshop) -> dict[str, np.ndarray]:
     """Encode all queries at once, or take up what an interrupted run has encoded."""
-    whole = [text for texts in asked.values() for text in texts]
+    whole = [text for texts in queries.values() for text in texts]
     made = workshop.arrays("query-vectors", lambda: {"vectors": encode_queries("encode queries", encoder, whole)})
-    bounds = np.cumsum([0, *map(len, asked.values())])
-    return {name: made["vectors"][bounds[at] : bounds[at + 1]] for at, name in enumerate(asked)}
+    bounds = np.cumsum([0, *map(len, queries.values())])
+    return {name: made["vectors"][bounds[at] : bounds[at + 1]] for at, name in enumerate(queries)}

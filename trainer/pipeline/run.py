@@ -22,7 +22,7 @@ from trainer.models.base import publish_base
 from trainer.models.settings import BaseSettings
 from trainer.pipeline.settings import RunSettings
 
-RECIPE = 7
+RECIPE = 8
 """Raised when runs come to other results than before: an earlier one with the same inputs is then not up to date."""
 
 

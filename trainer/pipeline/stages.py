@@ -17,6 +17,7 @@ from indexer.index.index import Index
 from indexer.progress import say
 from trainer.adapter.linear_map import apply
 from trainer.evaluate.report import Report
+from trainer.files import training_dir
 from trainer.pipeline.dataset import gather
 from trainer.pipeline.exam import Candidate, Exam, examine, published
 from trainer.pipeline.plan import Facts, lines, make_plan
@@ -60,7 +61,7 @@ def learn_and_publish(
     models = Store("model", data)
     start = order.start
     with (
-        Workshop(data / "training", order.fingerprint) as workshop,
+        Workshop(training_dir(data), order.fingerprint) as workshop,
         TemporaryDirectory(dir=workshop.folder, prefix=".pool-") as pool,
     ):
         index = Index.open(Store("index", data).path(base.id))

@@ -20,7 +20,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from indexer.errors import UserError
+from indexer.errors import UserError, first_line
 from trainer.models.base import locate
 from trainer.pretrain.initialise import start_from_counts
 from trainer.pretrain.settings import PretrainSettings
@@ -105,7 +105,7 @@ def load_checkpoint(name: str) -> Checkpoint:
         tokenizer: Any = AutoTokenizer.from_pretrained(directory, **options)
         model, found = kind.from_pretrained(directory, dtype=torch.float32, output_loading_info=True, **options)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
+        reason = first_line(error)
         raise UserError(f"--from {name}: not loadable as a model with masked words ({reason})") from error
     if not getattr(tokenizer, "is_fast", False) or tokenizer.mask_token_id is None:
         raise UserError(f"--from {name}: has no fast tokenizer with a mask token; give a BERT-like model")

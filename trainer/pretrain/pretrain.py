@@ -19,6 +19,7 @@ from accelerate import Accelerator
 
 from indexer.errors import UserError
 from indexer.progress import say
+from trainer.files import move_into
 from trainer.pretrain.data import FOLDER, Material, advise, check, prepare
 from trainer.pretrain.loop import Ended, Job, Loop
 from trainer.pretrain.model import load_checkpoint
@@ -165,8 +166,7 @@ def _finish(out: Path, trained: Setup, report: PretrainReport, record: Record, e
     trained.job.model.cpu().save_pretrained(str(whole))
     trained.tokenizer.save_pretrained(str(whole))
     write_pretrain_report(report, out / REPORT)
-    for path in sorted(whole.iterdir(), key=lambda path: (path.name == LAST, path.name)):
-        path.replace(out / path.name)
+    move_into(whole, out, last={LAST})
     start: Any = report.held_out[0].figures.mlm_loss if report.held_out else None
     result = Result(steps=ended.step, seconds=round(ended.seconds, 3), start=start, best=report.result.mlm_loss)
     write_record(out, record.model_copy(update={"result": result}))

@@ -19,7 +19,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from indexer.artifacts.store import Store
-from indexer.errors import UserError
+from indexer.errors import UserError, first_line
 from indexer.progress import stage
 from trainer.models.base import locate
 
@@ -78,7 +78,7 @@ def _load(directory: Path, pooling: Mode | None, plain: Mode) -> SentenceTransfo
             parts: list[nn.Module] = [encoder, Pooling(width, pooling_mode=pooling or plain)]
             model = SentenceTransformer(modules=parts, device="cpu")
     except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
+        reason = first_line(error)
         raise UserError(f"{directory}: not loadable as a model to train ({reason})") from error
     if pooling:
         _pool(model, pooling)

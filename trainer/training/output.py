@@ -20,6 +20,7 @@ from sentence_transformers import SentenceTransformer
 
 from indexer.artifacts.manifest import InputEntry, describe_input
 from indexer.errors import UserError
+from trainer.files import move_into
 from trainer.training.checkpoints import last_checkpoint
 from trainer.training.log import LOG, read_log
 
@@ -130,10 +131,6 @@ def finish(out: Path, model: SentenceTransformer, record: Record, result: Result
     whole = out / CHECKPOINTS / "result"
     shutil.rmtree(whole, ignore_errors=True)
     model.save_pretrained(str(whole), create_model_card=False)
-    for path in sorted(whole.iterdir(), key=lambda path: (path.name in LAST, path.name)):
-        target = out / path.name
-        if target.is_dir():  # of a finish that was killed
-            shutil.rmtree(target)
-        path.replace(target)
+    move_into(whole, out, last=LAST)
     write_record(out, record.model_copy(update={"result": result}))
     shutil.rmtree(out / CHECKPOINTS)

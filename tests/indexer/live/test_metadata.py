@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from pydantic_core import to_jsonable_python
 
+from indexer.filters.values import exactly
 from indexer.live.metadata import fit_metadata
 
 UTC = dt.UTC
@@ -61,7 +62,13 @@ def test_what_is_given_back_is_taken(kind: pa.DataType, value: Any) -> None:
         (pa.binary(), 5),
         (pa.date32(), "June"),
         (pa.date32(), 5),
+        (pa.date32(), "2026-06-01T12:00"),
         (pa.time64("us"), 5),
+        (pa.time64("us"), "10:00+02:00"),
+        (pa.time32("s"), "10:00:00.5"),
+        (pa.timestamp("us"), "2026-06-01T10:00+02:00"),
+        (pa.timestamp("us", "UTC"), "2026-06-01T10:00"),
+        (pa.timestamp("us"), "2026-06-01T10:00:00.1234567"),
         (pa.timestamp("us"), True),
         (pa.decimal128(4, 2), "12345.67"),
         (pa.decimal128(4, 2), True),
@@ -84,3 +91,22 @@ def test_unknown_columns_are_named() -> None:
     _, values, wrong = fit_metadata({"price": 1, "rooms": 2}, {"price": pa.int64()})
     assert list(values) == ["price"]
     assert "price" in wrong["rooms"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (pa.date32(), "2026-06-01"),
+        (pa.date64(), "2026-06-01"),
+        (pa.time32("s"), "10:30"),
+        (pa.time64("ns"), "10:30:00.123456789"),
+        (pa.timestamp("s"), "2026-06-01 10:30:00"),
+        (pa.timestamp("ns", "UTC"), "2026-06-01T10:30:00.123456789+02:00"),
+    ],
+    ids=str,
+)
+def test_times_are_read_as_filters_read_them(kind: pa.DataType, text: str) -> None:
+    """A time that a document brings can be asked for by the same text."""
+    _, values, wrong = fit_metadata({"column": text}, {"column": kind})
+    assert wrong == {}
+    assert values["column"] == exactly(text, kind)

@@ -1,0 +1,51 @@
+"""Restricted view of an index: as it looks to a caller for whom only some of its documents exist."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from indexer.index.document_mask import DocumentMask
+from indexer.index.index import Index
+
+
+class RestrictedIndex(Index):
+    """An index as it looks to a caller for whom only some of its documents exist.
+
+    Args:
+        base: the whole index.
+        allowed: the documents that there are.
+    """
+
+    def __init__(self, base: Index, allowed: DocumentMask) -> None:
+        super().__init__(base.folder, base.manifest, base.encoder, base.contents)
+        self._base = base
+        self._allowed = allowed
+
+    def __len__(self) -> int:
+        """Return the number of documents that a search can return."""
+        return self._allowed.count
+
+    @property
+    def generation(self) -> str:
+        """What answers: the index, and the number of the last write that is visible."""
+        return self._base.generation
+
+    @property
+    def visible(self) -> DocumentMask:
+        """The documents that searches may return at all."""
+        return self._allowed
+
+    @property
+    def id_rank(self) -> npt.NDArray[np.int64]:
+        """Numbers in the order of the ids, shape (documents,): breaks ties between equal scores."""
+        return self._base.id_rank
+
+    def row_of(self, document_id: str) -> int | None:
+        """Return the row of the document with this id, or None."""
+        row = self._base.row_of(document_id)
+        return row if row is not None and self._allowed.mask[row] else None
+
+    def passage_offsets(self, passage: int) -> tuple[int, int]:
+        """Return the character offsets of a passage in the text of its document, the end excluded."""
+        return self._base.passage_offsets(passage)
