@@ -26,7 +26,7 @@ from accelerate import Accelerator
 from transformers import BertForPreTraining, DataCollatorForLanguageModeling
 
 from indexer.progress import say
-from trainer.pretrain.data import Material, check, prepare
+from trainer.pretrain.data import PretrainData, check, prepare
 from trainer.pretrain.examples import examples, generator
 from trainer.pretrain.loop import Job, optimizer
 from trainer.pretrain.objective import Objective
@@ -161,7 +161,7 @@ def main() -> None:
     accelerator = processes(settings)
     with tempfile.TemporaryDirectory() as folder:
         prepare(check(arguments.corpus, settings), settings, Path(folder), None)
-        setup = set_up(settings, Material.open(Path(folder)), None, accelerator)
+        setup = set_up(settings, PretrainData.open(Path(folder)), None, accelerator)
         shares = statistics(setup.job)
         loops = {make.__name__: make(setup, settings, accelerator) for make in (plain, ours)}
         rates: dict[str, list[float]] = {name: [] for name in loops}

@@ -31,7 +31,7 @@ from indexer.progress import Bar, say
 from indexer.retrieval.fusion import Fusion, fuse
 from indexer.retrieval.ranking import Ranking
 from indexer.retrieval.retriever import Retriever
-from trainer.evaluate.metrics import MEASURES, per_query
+from trainer.evaluate.metrics import METRICS, per_query
 from trainer.evaluate.significance import interval
 
 DEPTH = 100
@@ -168,7 +168,7 @@ def show(report: dict[str, object]) -> None:
     rows = report["results"]
     assert isinstance(rows, dict)
     width = max(map(len, rows))
-    print(" " * width, *(f"{name:>22}" for name in MEASURES))
+    print(" " * width, *(f"{name:>22}" for name in METRICS))
     for mode, summary in rows.items():
         cells = [f"{value['mean']:.4f} [{value['low']:.3f}, {value['high']:.3f}]" for value in summary.values()]
         print(f"{mode:{width}}", *(f"{cell:>22}" for cell in cells), flush=True)

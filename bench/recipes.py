@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 
 from indexer.artifacts.store import Store, data_dir
-from indexer.build.vectors import MAP
+from indexer.build.vectors import MAP_FILE
 from indexer.errors import UserError
 from indexer.index.dense import DenseIndex
 from indexer.index.index import Index
@@ -32,9 +32,9 @@ from indexer.inference.encoder import Encoder
 from indexer.retrieval.retriever import Retriever
 from trainer.adapter.distillation import all_passages
 from trainer.adapter.linear_map import apply
-from trainer.data.labels import Questions
+from trainer.data.labels import QuerySet
 from trainer.evaluate.encode import encode_passages, encode_queries
-from trainer.evaluate.rankings import Answers, ask
+from trainer.evaluate.rankings import RankedQueries, rank_queries
 from trainer.evaluate.significance import Difference, paired
 from trainer.pipeline.run import run
 from trainer.pipeline.settings import RunSettings
@@ -45,7 +45,7 @@ def retriever_of(index: Index, model: Path, precision: str) -> Retriever:
     encoder = Encoder.open(model, precision)  # type: ignore[arg-type]
     if model.name == index.manifest.parents["model"]:
         return Retriever(index)
-    step = model / MAP
+    step = model / MAP_FILE
     vectors = (
         apply(np.load(step, allow_pickle=False), all_passages(index))
         if step.is_file()
@@ -54,26 +54,26 @@ def retriever_of(index: Index, model: Path, precision: str) -> Retriever:
     return Retriever(index.with_encoder(encoder, DenseIndex.of(vectors)))
 
 
-def answers(retriever: Retriever, questions: Questions) -> Answers:
+def answers(retriever: Retriever, questions: QuerySet) -> RankedQueries:
     """Ask the questions through the code that serves."""
     index = retriever.index
     ids = [index.document(row).id for row in range(len(index))]
     vectors = encode_queries("encode", index.encoder, list(questions.texts.values()))
-    return ask("ask", retriever, questions, ids, vectors)
+    return rank_queries("ask", retriever, questions, ids, vectors)
 
 
-def questions_of(folder: Path, split: str) -> Questions | None:
+def questions_of(folder: Path, split: str) -> QuerySet | None:
     """Return the labelled queries of one split, or None where there are none."""
     try:
         dataset = Dataset.read(folder, split)
     except UserError:
         return None
-    return Questions(dataset.queries, dataset.qrels)
+    return QuerySet(dataset.queries, dataset.qrels)
 
 
-def difference(base: Answers, tuned: Answers, weights: tuple[float, float], keys: list[str]) -> Difference:
+def difference(base: RankedQueries, tuned: RankedQueries, weights: tuple[float, float], keys: list[str]) -> Difference:
     """Compare nDCG@10 over some queries."""
-    before, after = base.measures(weights[0])["nDCG@10"], tuned.measures(weights[1])["nDCG@10"]
+    before, after = base.metrics(weights[0])["nDCG@10"], tuned.metrics(weights[1])["nDCG@10"]
     return paired([before[key] for key in keys], [after[key] for key in keys], seed=0)
 
 

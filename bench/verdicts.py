@@ -32,34 +32,34 @@ from indexer.index.dense import DenseIndex
 from indexer.index.index import Index
 from indexer.inference.encoder import Vectors
 from indexer.retrieval.retriever import Retriever
-from trainer.adapter.distillation import all_passages, distilled
+from trainer.adapter.distillation import all_passages, from_fused_ranking
 from trainer.adapter.ladder import EXPONENT, UNLABELLED
-from trainer.adapter.linear_map import Lesson, apply, learn, scaled, whitening
+from trainer.adapter.linear_map import RankingExamples, apply, learn, scaled, whitening
 from trainer.evaluate.encode import encode_queries
 from trainer.evaluate.groups import group
-from trainer.evaluate.rankings import Answers, ask
+from trainer.evaluate.rankings import RankedQueries, rank_queries
 from trainer.evaluate.report import Group
-from trainer.evaluate.verdict import MEASURE, better, decide, worse
+from trainer.evaluate.verdict import METRIC, better, decide, worse
 from trainer.models.base import publish_base
 from trainer.models.settings import BaseSettings
-from trainer.pipeline.dataset import TAKEN_OUT, Material, Test, gather
+from trainer.pipeline.dataset import TAKEN_OUT, RunData, TestSet, prepare_data
 from trainer.pipeline.settings import RunSettings
-from trainer.pipeline.workspace import Workshop
+from trainer.pipeline.workspace import Workspace
 
 MOST = 1_500
 """People's queries that are asked, of those in the test split."""
 
 
-def maps(index: Index, material: Material, seed: int) -> Iterator[tuple[str, Callable[[], Vectors]]]:
+def maps(index: Index, material: RunData, seed: int) -> Iterator[tuple[str, Callable[[], Vectors]]]:
     """Yield names and makers of maps: the recipe, its parts, and recipes that do harm."""
     passages, asked = all_passages(index), material.practice
-    texts = list(asked.questions.texts.values())
+    texts = list(asked.queries.texts.values())
     chance = np.random.default_rng(seed)
     identity = np.eye(passages.shape[1], dtype=np.float32)
 
-    def lesson(start: Vectors, *, shuffled: bool) -> Lesson:
+    def lesson(start: Vectors, *, shuffled: bool) -> RankingExamples:
         retriever = Retriever(index.with_encoder(index.encoder, DenseIndex.of(apply(start, passages))))
-        made = distilled(retriever, texts, apply(start, asked.vectors), apply(start, passages))
+        made = from_fused_ranking(retriever, texts, apply(start, asked.vectors), apply(start, passages))
         made = replace(made, queries=asked.vectors, passages=passages)
         if not shuffled:
             return made
@@ -80,23 +80,23 @@ def maps(index: Index, material: Material, seed: int) -> Iterator[tuple[str, Cal
     yield "noise", lambda: scaled(identity + chance.normal(0, 0.03, identity.shape).astype(np.float32))
 
 
-def answers(test: Test, matrix: Vectors | None) -> Answers:
+def answers(test: TestSet, matrix: Vectors | None) -> RankedQueries:
     """Ask the questions of a test through a map."""
     index, vectors = test.index, test.vectors
     if matrix is not None:
         index = index.with_encoder(index.encoder, DenseIndex.of(apply(matrix, all_passages(index))))
         vectors = apply(matrix, vectors)
-    return ask("ask", Retriever(index), test.questions, test.ids, vectors)
+    return rank_queries("ask", Retriever(index), test.queries, test.ids, vectors)
 
 
-def compared(base: Answers, tuned: Answers, weight: float) -> Group:
+def compared(base: RankedQueries, tuned: RankedQueries, weight: float) -> Group:
     """Compare two models over one group of questions."""
     systems = {
-        f"{name} {leg}": found.measures(at)
+        f"{name} {leg}": found.metrics(at)
         for name, found in (("base", base), ("tuned", tuned))
         for leg, at in (("dense", 1.0), ("hybrid", weight))
     }
-    return group(systems, list(base.questions.texts), 0)
+    return group(systems, list(base.queries.texts), 0)
 
 
 def judge(folder: Path, seed: int, data: Path) -> tuple[int, int]:
@@ -115,11 +115,11 @@ def judge(folder: Path, seed: int, data: Path) -> tuple[int, int]:
     people = people.only(list(people.texts)[:: -(-len(people) // MOST)])
     with (
         tempfile.TemporaryDirectory() as pool,
-        Workshop(data / "verdicts", f"{seed:02x}{zlib.crc32(folder.name.encode()) & 0xFFFFFF:06x}") as workshop,
+        Workspace(data / "verdicts", f"{seed:02x}{zlib.crc32(folder.name.encode()) & 0xFFFFFF:06x}") as workshop,
     ):
-        material = gather(source, index, settings, workshop, pool=Path(pool))
+        material = prepare_data(source, index, settings, workshop, pool=Path(pool))
         vectors = encode_queries("encode", index.encoder, list(people.texts.values()))
-        tests = {**material.tests, "people": Test(people, vectors, index, material.documents.ids)}
+        tests = {**material.tests, "people": TestSet(people, vectors, index, material.documents.ids)}
         weight = Retriever(index).fusion.dense_weight
         base = {name: answers(test, None) for name, test in tests.items()}
         wrong = count = 0
@@ -127,7 +127,7 @@ def judge(folder: Path, seed: int, data: Path) -> tuple[int, int]:
             matrix = make()
             groups = {key: compared(base[key], answers(test, matrix), weight) for key, test in tests.items()}
             verdict, _ = decide("synthetic queries", groups[material.deciding], groups.get(TAKEN_OUT))
-            real = {leg: found[MEASURE] for leg, found in groups["people"].differences.items()}
+            real = {leg: found[METRIC] for leg, found in groups["people"].differences.items()}
             harmed = any(worse(each) for each in real.values())
             gained = any(better(each) for each in real.values()) and not harmed
             mistaken = (verdict == "WIN" and harmed) or (verdict != "WIN" and gained)

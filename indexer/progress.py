@@ -39,7 +39,7 @@ def quiet() -> Iterator[None]:
         _silent = before
 
 
-def clock(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Format a duration for people: ``0.4 s``, ``12 s``, ``3:07 min``, ``1:02 h``."""
     if seconds < 10:
         return f"{seconds:.1f} s"
@@ -57,7 +57,7 @@ def stage(name: str) -> Iterator[None]:
     say(f"{name} …")
     started = time.monotonic()
     yield
-    say(f"{name}: done in {clock(time.monotonic() - started)}")
+    say(f"{name}: done in {format_duration(time.monotonic() - started)}")
 
 
 class Bar:
@@ -101,7 +101,7 @@ class Bar:
             self._live.stop()
         if kind is None:
             elapsed = time.monotonic() - self._started
-            say(f"{self.name}: {self.done:,} {self.unit} in {clock(elapsed)} ({self._rate()})")
+            say(f"{self.name}: {self.done:,} {self.unit} in {format_duration(elapsed)} ({self._rate()})")
 
     def advance(self, units: int) -> None:
         """Record that ``units`` more are done."""
@@ -130,5 +130,5 @@ class Bar:
         share = self.done / self.total
         return (
             f"{self.name}: {self.done:,} of {self.total:,} {self.unit} ({share:.0%}), "
-            f"{self._rate()}, {clock(left)} left"
+            f"{self._rate()}, {format_duration(left)} left"
         )

@@ -39,7 +39,7 @@ def serve(context: typer.Context, settings: ServiceSettings) -> None:
     logs.configure(settings.log_format)
     if warning := check_exposure(settings):
         say(f"warning: {warning}")
-    if warning := tracing.trouble():
+    if warning := tracing.configuration_warning():
         say(f"warning: {warning}")
     if settings.workers > 1:
         from service.server.supervisor import supervise

@@ -163,7 +163,7 @@ def _keys(file: Path) -> Iterator[Finding]:
 
 
 def _tracing() -> Iterator[Finding]:
-    if warning := tracing.trouble():
+    if warning := tracing.configuration_warning():
         yield Finding("warning", warning)
     elif tracing.is_on():
         yield Finding("ok", "requests are traced, as the variables OTEL_* say")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from trainer.evaluate.groups import biggest_changes, group, separation
-from trainer.evaluate.metrics import MEASURES, per_query
+from trainer.evaluate.metrics import METRICS, per_query
 from trainer.evaluate.report import (
     ALL,
     SYSTEMS,
@@ -64,14 +64,14 @@ def rankings(queries: int, seed: int) -> dict[str, dict[str, dict[str, float]]]:
 def measured(queries: int, unseen: int) -> dict[str, Group]:
     """Return the figures of both groups; computed once, for the bootstrap takes its time."""
     values = rankings(queries, seed=1)
-    ids = list(values["BM25"][MEASURES[0]])
+    ids = list(values["BM25"][METRICS[0]])
     return {ALL: group(values, ids, seed=0), UNSEEN: group(values, ids[:unseen], seed=0)}
 
 
 def example_report(queries: int = 312, unseen: int = 208, **changes: Any) -> Report:
     """Return a WIN on an invented newspaper; ``changes`` replace fields of the report."""
     values = rankings(queries, seed=1)
-    ids = list(values["BM25"][MEASURES[0]])
+    ids = list(values["BM25"][METRICS[0]])
     base, tuned = (values[f"{which} hybrid"]["nDCG@10"] for which in ("base", "tuned"))
     gains, losses = biggest_changes(base, tuned, ids)
     random = np.random.default_rng(2)

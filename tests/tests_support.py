@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
 from indexer.artifacts.manifest import Manifest
 from indexer.artifacts.store import Store
-from indexer.build.vectors import MAP
+from indexer.build.vectors import MAP_FILE
 from trainer.adapter.dense_module import with_map
 from trainer.models.artifact import write_model
 from trainer.models.base import publish_base
@@ -86,7 +86,7 @@ def publish_mapped(data: Path, matrix: np.ndarray) -> Manifest:
     with models.building():
         staging = models.staging("ab" * 32)
         written = write_model(with_map(base, matrix), staging, ["the cat", "the storm at sea"], int8=False)
-        np.save(staging / MAP, matrix, allow_pickle=False)
+        np.save(staging / MAP_FILE, matrix, allow_pickle=False)
         config = {"map_of": base.name, "tuned_from": base.name}
         draft = Manifest(kind="model", fingerprint="ab" * 32, inputs=[], config=config, **vars(written))
         return models.publish(staging, draft)

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from indexer.artifacts.manifest import UNSET, InputEntry, Manifest, library_versions, read_manifest
-from indexer.build.dense_weight import EQUAL
+from indexer.build.dense_weight import EQUAL_WEIGHT
 from indexer.build.labels import Labeller
 from indexer.build.settings import BuildSettings
 from indexer.build.vectors import KEY_BYTES, KnownVectors, VectorJournal, passage_key
@@ -176,7 +176,7 @@ def private_index(
     pq.write_table(pa.Table.from_pylist(documents, PRIVATE_SCHEMA), source)
     corpus = Corpus.check(str(source), title_column="title")
     assembly = Assembly(corpus, settings, encoder, known, folder)
-    return Index.load(folder, assembly.manifest(UNSET, assembly.write(), assembly.config(EQUAL)), encoder)
+    return Index.load(folder, assembly.manifest(UNSET, assembly.write(), assembly.config(EQUAL_WEIGHT)), encoder)
 
 
 TABLE_ROWS_PER_BATCH = 65_536

@@ -14,11 +14,11 @@ import numpy as np
 from indexer.artifacts.manifest import Manifest, fingerprint, read_manifest
 from indexer.artifacts.store import Store
 from indexer.build.assemble import Assembly, private_index
-from indexer.build.dense_weight import EQUAL, LEAST_QUERIES, POOL, QUERIES, dense_weight
-from indexer.build.inverse_cloze import take_out
+from indexer.build.dense_weight import EQUAL_WEIGHT, MAX_QUERIES, MIN_QUERIES, POOL_DOCUMENTS, dense_weight
+from indexer.build.inverse_cloze import make_clozes
 from indexer.build.labels import Labeller
 from indexer.build.settings import BuildSettings
-from indexer.build.vectors import KnownVectors, known_vectors
+from indexer.build.vectors import KnownVectors, find_known_vectors
 from indexer.corpus.corpus import Corpus
 from indexer.corpus.settings import DocumentSettings, select
 from indexer.errors import UserError
@@ -28,7 +28,7 @@ from indexer.index.index import DOCUMENTS, Index
 from indexer.index.languages import detect_language
 from indexer.inference.encoder import Encoder
 from indexer.live.forget import retracted_since
-from indexer.progress import clock, quiet, say, stage
+from indexer.progress import format_duration, quiet, say, stage
 from indexer.retrieval.retriever import Retriever
 
 LANGUAGE_SAMPLE = 200
@@ -36,7 +36,7 @@ SELF_CHECKS = 50
 
 
 @dataclass(frozen=True)
-class Built:
+class BuildResult:
     """What a build came to: the manifest of the index, and whether anything had to be done."""
 
     manifest: Manifest
@@ -51,7 +51,7 @@ def build(
     *,
     live: bool = True,
     known: KnownVectors | None = None,
-) -> Built:
+) -> BuildResult:
     """Build an index of the corpus ``source`` and make it the live one.
 
     Where an index of the same inputs, model and settings exists, nothing is built. It becomes live again if a *newer*
@@ -79,19 +79,19 @@ def build(
     key = fingerprint("index", {"model": model.name}, corpus.inputs, recipe)
     with indexes.building():
         if not settings.force and (compacted := _compacted(indexes, key)):
-            return Built(compacted, fresh=False)
+            return BuildResult(compacted, fresh=False)
         if not settings.force and (existing := indexes.reuse(key, live=live)):
-            return Built(existing, fresh=False)
+            return BuildResult(existing, fresh=False)
         models.verify(model.name)
         assembly = Assembly(
             corpus,
             settings.model_copy(update={"language": _language(corpus, settings)}),
             Encoder.open(model, settings.precision, cores),
-            known or known_vectors(indexes, model, settings.precision, corpus.inputs),
+            known or find_known_vectors(indexes, model, settings.precision, corpus.inputs),
             indexes.staging(key),
             labeller,
         )
-        return Built(publish(indexes, assembly, key, live=live), fresh=True)
+        return BuildResult(publish(indexes, assembly, key, live=live), fresh=True)
 
 
 def publish(
@@ -116,7 +116,7 @@ def publish(
     manifest = indexes.publish(assembly.folder, draft.model_copy(update={"metrics": metrics}), live=live)
     say(
         f"index {manifest.id}: {manifest.counts['documents']:,} documents, {manifest.counts['passages']:,} passages "
-        f"in {clock(seconds)}"
+        f"in {format_duration(seconds)}"
     )
     return manifest
 
@@ -147,17 +147,17 @@ def _dense_weight(assembly: Assembly, scratch: Path) -> float:
     if settings.dense_weight is not None:
         return settings.dense_weight
     if settings.fusion != "convex":
-        return EQUAL
+        return EQUAL_WEIGHT
     tuned: float | None = read_manifest(assembly.encoder.folder).config.get("dense_weight")
     return _find_dense_weight(assembly, scratch) if tuned is None else tuned
 
 
 def _find_dense_weight(assembly: Assembly, scratch: Path) -> float:
     """Find the weight of the dense leg in a small index, in which some documents lack a sentence."""
-    documents = list(islice(ArrowTable.open(assembly.folder / DOCUMENTS).rows(["title", "text"]), POOL))
-    clozes = take_out([document["text"] for document in documents], QUERIES, seed=0)
-    if len(clozes) < LEAST_QUERIES:
-        return EQUAL
+    documents = list(islice(ArrowTable.open(assembly.folder / DOCUMENTS).rows(["title", "text"]), POOL_DOCUMENTS))
+    clozes = make_clozes([document["text"] for document in documents], MAX_QUERIES, seed=0)
+    if len(clozes) < MIN_QUERIES:
+        return EQUAL_WEIGHT
     for cloze in clozes:
         documents[cloze.row]["text"] = cloze.rest
     with (

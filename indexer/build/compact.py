@@ -20,10 +20,10 @@ import pyarrow as pa
 from indexer.artifacts.manifest import InputEntry, Manifest, fingerprint
 from indexer.artifacts.store import Store, data_dir
 from indexer.build.assemble import Assembly
-from indexer.build.build import Built, publish
+from indexer.build.build import BuildResult, publish
 from indexer.build.settings import BuildSettings
 from indexer.build.vectors import KnownVectors, passage_key
-from indexer.corpus.corpus import Reject, even
+from indexer.corpus.corpus import Reject, rebatch
 from indexer.errors import UserError
 from indexer.index.index import Index
 from indexer.inference.encoder import Encoder, Vectors
@@ -34,7 +34,7 @@ from indexer.live.prepare import apply_writes
 from indexer.live.write import Write, last_writes
 
 
-def compact(data: Path | None = None, cores: int | None = None) -> Built:
+def compact(data: Path | None = None, cores: int | None = None) -> BuildResult:
     """Build an index of the live index's documents and of what was written since, and make it the live one.
 
     Args:
@@ -48,15 +48,15 @@ def compact(data: Path | None = None, cores: int | None = None) -> Built:
     indexes, log = Store("index", data), WriteLog(data)
     with indexes.building():
         base = Index.open(indexes.resolve(), cores=cores)
-        if not log.grown():
-            return Built(base.manifest, fresh=False)
+        if not log.has_new():
+            return BuildResult(base.manifest, fresh=False)
         with log.locked():
             writes = [write for write in log.read() if write.sequence > base.folded]
             log.close()
         fresh = bool(last_writes(writes))
         manifest = _publish(indexes, base, writes, cores) if fresh else base.manifest
         log.fold(log.sequence)
-    return Built(manifest, fresh=fresh)
+    return BuildResult(manifest, fresh=fresh)
 
 
 def _publish(indexes: Store, base: Index, writes: list[Write], cores: int | None) -> Manifest:
@@ -124,7 +124,7 @@ class LiveDocuments:
 
     def batches(self, rows: int = 1024) -> Iterator[pa.RecordBatch]:
         """Yield the documents in batches of exactly ``rows`` rows but for the last."""
-        return even(self.index.batches(), rows)
+        return rebatch(self.index.batches(), rows)
 
 
 class KnownAndLive(KnownVectors):

@@ -12,15 +12,15 @@ import numpy as np
 from indexer.build.inverse_cloze import Cloze
 from indexer.retrieval.retriever import Mode, Retriever
 
-POOL = 4_000
+POOL_DOCUMENTS = 4_000
 """Documents among which the sentences' documents are looked for."""
-QUERIES = 200
-LEAST_QUERIES = 40
+MAX_QUERIES = 200
+MIN_QUERIES = 40
 """With fewer the legs are not compared, and count the same."""
-EQUAL = 0.5
+EQUAL_WEIGHT = 0.5
 PRIOR = 13.0
 """Successes that both legs are granted beforehand: where hardly any document is found, nothing is concluded."""
-CLOSE = 0.95
+TIE_RATIO = 0.95
 """Legs whose results differ by less than this ratio count the same."""
 BOUNDS = (0.1, 0.8)
 
@@ -32,8 +32,8 @@ def dense_weight(retriever: Retriever, clozes: list[Cloze]) -> float:
         retriever: answers from an index in which each cloze's document lacks its sentence, in the cloze's row.
         clozes: the queries.
     """
-    if len(clozes) < LEAST_QUERIES:
-        return EQUAL
+    if len(clozes) < MIN_QUERIES:
+        return EQUAL_WEIGHT
     return balance(found(retriever, clozes, "dense"), found(retriever, clozes, "lexical"))
 
 
@@ -54,5 +54,9 @@ def balance(dense: float, lexical: float) -> float:
     nDCG@10 at the best weight on three, and within .002 on the fourth (see DECISIONS.md).
     """
     ratio = (dense + PRIOR) / (lexical + PRIOR)
-    weight = EQUAL * min(1.0, ratio / CLOSE) ** 2 if ratio < 1 else 1 - EQUAL * min(1.0, 1 / (ratio * CLOSE)) ** 2
+    weight = (
+        EQUAL_WEIGHT * min(1.0, ratio / TIE_RATIO) ** 2
+        if ratio < 1
+        else 1 - EQUAL_WEIGHT * min(1.0, 1 / (ratio * TIE_RATIO)) ** 2
+    )
     return round(float(np.clip(weight, *BOUNDS)), 2)

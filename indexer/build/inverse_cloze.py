@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 from indexer.inference.passages import SENTENCE_END
 
-LEAST_SENTENCES = 3
-WORDS = range(5, 41)
+MIN_SENTENCES = 3
+QUERY_WORDS = range(5, 41)
 """Words of a sentence that can be a query."""
-CHARACTERS = range(12, 121)
+QUERY_CHARACTERS = range(12, 121)
 """The same in scripts that put no spaces between words."""
 
 
@@ -36,7 +36,7 @@ def sentences(text: str) -> list[tuple[int, int]]:
     return [(start, end) for start, end in zip(starts, [*ends, len(text)], strict=True) if text[start:end].strip()]
 
 
-def take_out(texts: Sequence[str], count: int, seed: int) -> list[Cloze]:
+def make_clozes(texts: Sequence[str], count: int, seed: int) -> list[Cloze]:
     """Take one sentence out of each of ``count`` texts, in the order of the texts.
 
     Texts of fewer than three sentences, and those without a sentence of a query's length, are passed over; so there
@@ -52,7 +52,7 @@ def take_out(texts: Sequence[str], count: int, seed: int) -> list[Cloze]:
         text = texts[row]
         pieces = sentences(text)
         fitting = [piece for piece in pieces if _is_query(text[slice(*piece)])]
-        if len(pieces) < LEAST_SENTENCES or not fitting:
+        if len(pieces) < MIN_SENTENCES or not fitting:
             continue
         start, end = chance.choice(fitting)
         found.append(Cloze(row, " ".join(text[start:end].split()), (text[:start] + text[end:]).strip()))
@@ -61,4 +61,6 @@ def take_out(texts: Sequence[str], count: int, seed: int) -> list[Cloze]:
 
 def _is_query(sentence: str) -> bool:
     words = len(sentence.split())
-    return words in WORDS or (words < WORDS.start and len(sentence.strip()) in CHARACTERS and not sentence.isascii())
+    return words in QUERY_WORDS or (
+        words < QUERY_WORDS.start and len(sentence.strip()) in QUERY_CHARACTERS and not sentence.isascii()
+    )

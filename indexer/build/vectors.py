@@ -32,11 +32,13 @@ def passage_key(text: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).digest()
 
 
-MAP = "map.npy"
+MAP_FILE = "map.npy"
 """A linear map that makes the unit vectors of one model out of those of another: float32, shape (new, old)."""
 
 
-def known_vectors(indexes: Store, model: Path, precision: Precision, inputs: list[InputEntry]) -> KnownVectors | None:
+def find_known_vectors(
+    indexes: Store, model: Path, precision: Precision, inputs: list[InputEntry]
+) -> KnownVectors | None:
     """Return the vectors of an index from which those of ``model`` are had without the encoder, or None.
 
     That is an index of the same model or, where the model is another one with a linear map behind it, an index of that
@@ -70,7 +72,7 @@ def known_vectors(indexes: Store, model: Path, precision: Precision, inputs: lis
         except UserError as error:
             say(f"nothing is reused from the index {manifest.id}: {error}")
             continue
-        step = None if manifest.parents["model"] == model.name else np.load(model / MAP, allow_pickle=False)
+        step = None if manifest.parents["model"] == model.name else np.load(model / MAP_FILE, allow_pickle=False)
         return KnownVectors(indexes.path(manifest.id), step)
     return None
 

@@ -48,14 +48,14 @@ class Chunk(NamedTuple):
     """Consecutive rows of one file.
 
     ``batch`` has the columns id, title and text as strings, and ``metadata`` where types were given. ``numbers`` are
-    the 1-based numbers of its rows in the file: data rows of Parquet and CSV, lines of JSON lines. ``bad`` are the
+    the 1-based numbers of its rows in the file: data rows of Parquet and CSV, lines of JSON lines. ``rejects`` are the
     rows that could not be read and are not in ``batch``.
     """
 
     file: SourceFile
     numbers: npt.NDArray[np.int64]
     batch: pa.RecordBatch
-    bad: list[Reject]
+    rejects: list[Reject]
 
 
 class TextReader(Protocol):

@@ -22,7 +22,7 @@ from indexer.corpus.source import Source
 from indexer.errors import UserError
 from indexer.progress import Bar
 
-__all__ = ["Corpus", "Reject", "even", "write_rejects"]
+__all__ = ["Corpus", "Reject", "rebatch", "write_rejects"]
 
 REJECTS_SHOWN = 5
 ID_SHOWN = 60  # characters
@@ -126,7 +126,7 @@ class Corpus:
                 good = ~np.isin(chunk.numbers, rejected[chunk.file.name])
                 yield chunk.batch.filter(pa.array(good)).cast(self.schema)
 
-        yield from even(accepted(), rows)
+        yield from rebatch(accepted(), rows)
 
     def _refuse_changes(self, files: Iterable[SourceFile]) -> None:
         for file in files:
@@ -134,7 +134,7 @@ class Corpus:
                 raise UserError(f"{file.name}: changed while it was read; run the command again")
 
 
-def even(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+def rebatch(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
     """Yield the same rows in batches of exactly ``rows`` rows but for the last."""
     waiting: list[pa.RecordBatch] = []
     for batch in batches:
@@ -171,9 +171,9 @@ def _check_rows(source: Source, roles: Roles, limit: int | None) -> tuple[int, l
     seen = IdDigests()
     with Bar("check", total, "rows") as bar:
         for chunk in source.chunks(roles, limit):
-            rows += len(chunk.numbers) + len(chunk.bad)
-            bar.advance(len(chunk.numbers) + len(chunk.bad))
-            rejects += chunk.bad
+            rows += len(chunk.numbers) + len(chunk.rejects)
+            bar.advance(len(chunk.numbers) + len(chunk.rejects))
+            rejects += chunk.rejects
             unnamed, empty = _blank(chunk.batch.column("id")), _blank(chunk.batch.column("text"))
             for at in np.flatnonzero(unnamed | empty):
                 reason = "missing id" if unnamed[at] else "empty text"

@@ -117,7 +117,7 @@ class Source:
                 else:
                     chunks = parquet_chunks(file, roles, types, before=done, limit=left)
                 for chunk in chunks:
-                    done += len(chunk.numbers) + len(chunk.bad)
+                    done += len(chunk.numbers) + len(chunk.rejects)
                     yield chunk
 
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from indexer.filters.conditions import Between, Circle, Equals, Exists, FieldCondition, OneOf, Prefix, Within
 from indexer.filters.fields import FieldPath, Types, WrongType, find
 from indexer.filters.filter import Filter
-from indexer.filters.values import EXPECTED, Given, bound, exactly, fits, kind_of
+from indexer.filters.values import EXPECTED, Given, bound_scalar, is_comparable, kind_of, to_scalar
 
 Predicate = Callable[[pa.ChunkedArray], pa.ChunkedArray]
 """From values to whether something is true of each, as an array like theirs: null where it cannot be said."""
@@ -88,15 +88,17 @@ def bind_values(condition: FieldCondition, field: FieldPath, types: Types) -> Pr
     match condition:
         case Equals(eq=value):
             _check(condition.field, field, [value], types)
-            return partial(_is_one_of, wanted=[exactly(value, kind)])
+            return partial(_is_one_of, wanted=[to_scalar(value, kind)])
         case OneOf(in_=values):
             _check(condition.field, field, values, types)
-            return partial(_is_one_of, wanted=[exactly(value, kind) for value in values])
+            return partial(_is_one_of, wanted=[to_scalar(value, kind) for value in values])
         case Between():
             _check(condition.field, field, list(condition.bounds.values()), types)
             if kind_of(kind) == "boolean":
                 raise WrongType(condition.field, field.type, EXPECTED["boolean"], types)
-            limits = {name: bound(value, kind, up=name in {"gte", "lt"}) for name, value in condition.bounds.items()}
+            limits = {
+                name: bound_scalar(value, kind, up=name in {"gte", "lt"}) for name, value in condition.bounds.items()
+            }
             return partial(_is_between, limits=limits)
         case Prefix(prefix=prefix):
             if kind_of(kind) != "text":
@@ -123,7 +125,7 @@ def _check(name: str, field: FieldPath, values: list[Given], types: Types) -> No
         hint = ", ask for one of its fields" if pa.types.is_struct(field.type) else ""
         raise WrongType(name, field.type, f"it can only be asked whether it exists{hint}", types)
     for value in values:
-        if not fits(value, kind):
+        if not is_comparable(value, kind):
             raise WrongType(name, field.type, f"{EXPECTED[kind]}, not with {value!r}", types)
 
 

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 
-MOST_VALUES = 1_000
-LONGEST_TEXT = 1_000
-HALF_ROUND_THE_EARTH = 20_038
+MAX_VALUES = 1_000
+MAX_TEXT = 1_000
+MAX_KILOMETRES = 20_038
 """Kilometres: no two places are farther apart."""
 
 
@@ -21,7 +21,7 @@ def _type_of(value: Any) -> str | None:
 Boolean = Annotated[bool, Field(strict=True), Tag("boolean")]
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Number = Annotated[Annotated[int, Field(strict=True)] | Finite, Tag("number")]
-Text = Annotated[str, StringConstraints(strict=True, max_length=LONGEST_TEXT), Tag("text")]
+Text = Annotated[str, StringConstraints(strict=True, max_length=MAX_TEXT), Tag("text")]
 Nothing = Annotated[None, Tag("nothing")]
 Value = Annotated[
     Boolean | Number | Text,
@@ -38,7 +38,7 @@ Bound = Annotated[
         _type_of, custom_error_type="filter_value", custom_error_message="Input should be a number or a text"
     ),
 ]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_TEXT)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
 
 
 class Condition(BaseModel):
@@ -64,7 +64,7 @@ class Equals(FieldCondition):
 class OneOf(FieldCondition):
     """The field has one of these values."""
 
-    in_: list[Value] = Field(alias="in", max_length=MOST_VALUES, description="the values; none of them: no document")
+    in_: list[Value] = Field(alias="in", max_length=MAX_VALUES, description="the values; none of them: no document")
 
 
 class Between(FieldCondition):
@@ -105,7 +105,7 @@ class Circle(Condition):
 
     lat: float = Field(ge=-90, le=90, description="latitude of its centre in degrees, north positive")
     lon: float = Field(ge=-180, le=180, description="longitude of its centre in degrees, east positive")
-    km: float = Field(gt=0, le=HALF_ROUND_THE_EARTH, description="radius in kilometres")
+    km: float = Field(gt=0, le=MAX_KILOMETRES, description="radius in kilometres")
 
 
 class Within(Condition):

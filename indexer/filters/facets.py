@@ -22,9 +22,9 @@ from indexer.index.arrow import to_python
 from indexer.index.document_mask import DocumentMask, Rows
 from indexer.index.index import Index
 
-MOST_VALUES = 100
-MOST_RANGES = 50
-MOST_CACHED = 50
+MAX_VALUES = 100
+MAX_RANGES = 50
+MAX_CACHED = 50
 # Of a set of documents, as long as it is remembered itself.
 _caches: WeakKeyDictionary[DocumentMask, Cache[str, Facet]] = WeakKeyDictionary()
 _lock = threading.Lock()
@@ -55,9 +55,9 @@ class FacetRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     field: Name = Field(description="a metadata column, `id`, or a field of a struct column as `column.field`")
-    limit: int = Field(default=10, ge=0, le=MOST_VALUES, description="how many of the most frequent values to return")
+    limit: int = Field(default=10, ge=0, le=MAX_VALUES, description="how many of the most frequent values to return")
     ranges: list[FacetRange] = Field(
-        default=[], max_length=MOST_RANGES, description="ranges of numbers, dates, times or texts; they may overlap"
+        default=[], max_length=MAX_RANGES, description="ranges of numbers, dates, times or texts; they may overlap"
     )
 
 
@@ -94,7 +94,7 @@ def count_facet(asked: FacetRequest, index: Index, among: DocumentMask) -> Facet
         WrongType: it cannot be counted, or not in these ranges.
     """
     with _lock:
-        cache = _caches.setdefault(among, Cache(MOST_CACHED))
+        cache = _caches.setdefault(among, Cache(MAX_CACHED))
     return cache.get_or_compute(asked.model_dump_json(), lambda: _count(asked, index, among))
 
 

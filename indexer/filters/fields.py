@@ -26,7 +26,7 @@ class UnknownField(FilterError):  # noqa: N818 - the API's word
     """The index has no such field; the message lists those that it has."""
 
     def __init__(self, field: str, types: Types) -> None:
-        there_are = ", ".join(f"{name} ({kind})" for name, kind in listed(types).items())
+        there_are = ", ".join(f"{name} ({kind})" for name, kind in field_types(types).items())
         super().__init__(field, f"There is no field {field!r}. The fields are: {there_are}")
 
 
@@ -34,7 +34,7 @@ class WrongType(FilterError):  # noqa: N818 - as above
     """The field cannot be compared with that; the message says what it can be compared with, and lists the fields."""
 
     def __init__(self, field: str, kind: pa.DataType, remedy: str, types: Types) -> None:
-        there_are = ", ".join(f"{name} ({kind})" for name, kind in listed(types).items())
+        there_are = ", ".join(f"{name} ({kind})" for name, kind in field_types(types).items())
         super().__init__(field, f"The field {field!r} is of type {kind}: {remedy}. The fields are: {there_are}")
 
 
@@ -55,13 +55,13 @@ class FieldPath:
     in_list: bool
 
 
-def listed(types: Types) -> dict[str, str]:
+def field_types(types: Types) -> dict[str, str]:
     """Return every field that can be asked for with its type as text, the fields of structs under dotted names."""
     names: dict[str, str] = {}
     for name, kind in types.items():
         inner, _ = _element(kind)
         if pa.types.is_struct(inner):
-            names |= {f"{name}.{below}": text for below, text in listed({f.name: f.type for f in inner}).items()}
+            names |= {f"{name}.{below}": text for below, text in field_types({f.name: f.type for f in inner}).items()}
         else:
             names[name] = str(kind)
     return names

@@ -51,7 +51,7 @@ def kind_of(type_: pa.DataType) -> Kind | None:
     return None
 
 
-def fits(value: Given, kind: Kind) -> bool:
+def is_comparable(value: Given, kind: Kind) -> bool:
     """Say whether a value can be compared with values of a kind."""
     if kind in ISO:
         return isinstance(value, str) and nanoseconds(value, kind) is not None
@@ -60,7 +60,7 @@ def fits(value: Given, kind: Kind) -> bool:
     return isinstance(value, str) == (kind == "text")
 
 
-def exactly(value: Given, type_: pa.DataType) -> pa.Scalar | None:
+def to_scalar(value: Given, type_: pa.DataType) -> pa.Scalar | None:
     """Return a value as ``type_`` has it; None where no value of the type equals it."""
     if pa.types.is_floating(type_):
         return pa.scalar(_double(value), type_)
@@ -71,7 +71,7 @@ def exactly(value: Given, type_: pa.DataType) -> pa.Scalar | None:
     return _from_steps(int(steps), type_) if steps.denominator == 1 and low <= steps <= high else None
 
 
-def bound(value: Given, type_: pa.DataType, *, up: bool) -> pa.Scalar | bool:
+def bound_scalar(value: Given, type_: pa.DataType, *, up: bool) -> pa.Scalar | bool:
     """Return a bound as ``type_`` has it, on the grid: the next value not below (``up``), or not above.
 
     Returns:

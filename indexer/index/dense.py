@@ -15,7 +15,7 @@ from indexer.inference.encoder import Vectors
 DenseKind = Literal["flat"]
 
 FILE = "vectors.faiss"
-FEW_PASSAGES = 0.2
+BRUTE_FORCE_SHARE = 0.2
 """Share of the passages up to which those that a filter allows are compared one by one (see DECISIONS.md)."""
 
 
@@ -98,7 +98,7 @@ class DenseIndex:
         count = min(count, allowed.passage_count)
         if not count:
             return np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64)
-        if allowed.passage_count <= FEW_PASSAGES * len(self):
+        if allowed.passage_count <= BRUTE_FORCE_SHARE * len(self):
             return self._among(vector, count, allowed.passages)
         selector = faiss.IDSelectorBitmap(allowed.passage_bits)  # type: ignore[arg-type, call-arg]
         chosen = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]

@@ -23,7 +23,7 @@ NO_STOP_WORDS = {"ar", "el", "ro", "ta", "tr"}
 """Languages for which tantivy has a stemmer but no list of stop words."""
 
 CHOICES = sorted({*STEMMED, *UNSPACED})
-LONGEST_WORD = 80
+MAX_WORD = 80
 
 
 def detect_language(texts: Iterable[str]) -> str:
@@ -62,7 +62,7 @@ def exact_analyzer(language: str) -> tantivy.TextAnalyzer | None:
 
 def _words(language: str) -> tantivy.TextAnalyzerBuilder:
     builder = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple())
-    builder = builder.filter(tantivy.Filter.remove_long(LONGEST_WORD)).filter(tantivy.Filter.lowercase())
+    builder = builder.filter(tantivy.Filter.remove_long(MAX_WORD)).filter(tantivy.Filter.lowercase())
     if language in STEMMED and language not in NO_STOP_WORDS:
         builder = builder.filter(tantivy.Filter.stopword(STEMMED[language]))
     return builder

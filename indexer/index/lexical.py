@@ -30,14 +30,14 @@ EXACT_WEIGHT = 0.5
 of stems alone (see DECISIONS.md)."""
 HITS_PER_DOCUMENT = 12
 """How many more documents can be looked at in the time that it takes to make one a part of the query (DECISIONS.md)."""
-DEEPER = 4
+DEPTH_FACTOR = 4
 """How much deeper to look where too few of the documents that were found are allowed."""
-FEW_HITS = 2_500
+MAX_HITS_FETCHED = 2_500
 """Documents that are all fetched in the time that it takes to find the best of them and to score others (DECISIONS.md)."""
 WRITER_BYTES = 128_000_000
-LARGEST_VOCABULARY = 300_000
+MAX_VOCABULARY = 300_000
 """Words among which a misspelt one is looked for."""
-LONGEST_TEXT = 2**31
+MAX_TEXT = 2**31
 """Characters; no document is as long."""
 
 
@@ -160,16 +160,16 @@ class LexicalIndex:
             kept = np.flatnonzero(allowed.mask[rows])[:count]
             if len(kept) == count or len(rows) < depth:
                 return scores[kept], rows[kept]
-            depth *= DEEPER
+            depth *= DEPTH_FACTOR
         return self._search(self._any_term_of(query, allowed.rows), count)
 
     def every(self, query: str) -> tuple[Scores, Rows] | None:
         """Return BM25 score and row of every document that holds a term of the query, best first.
 
-        None where there may be more than `FEW_HITS`: then it is quicker to `search` for the best, and to ask for the
+        None where there may be more than `MAX_HITS_FETCHED`: then it is quicker to `search` for the best, and to ask for the
         `scores` of others.
         """
-        return self._search(self._any_term(query), len(self)) if self._hits_at_most(query, FEW_HITS) else None
+        return self._search(self._any_term(query), len(self)) if self._hits_at_most(query, MAX_HITS_FETCHED) else None
 
     def scores(self, query: str, documents: Rows) -> Scores:
         """Return the BM25 score of each of ``documents``, shape (len(documents),); 0 where no term occurs."""
@@ -193,7 +193,7 @@ class LexicalIndex:
         if self._language in UNSPACED:
             return {}
         field = "exact" if self._exact_analyzer else "body"
-        words = self._searcher.terms_with_prefix(field, "", limit=LARGEST_VOCABULARY)
+        words = self._searcher.terms_with_prefix(field, "", limit=MAX_VOCABULARY)
         return {word: documents for word, documents in words if word.isalpha()}
 
     def spans(self, query: str, texts: Iterable[str]) -> list[list[tuple[int, int]]]:
@@ -203,7 +203,7 @@ class LexicalIndex:
             For each text the code points (first, last but one) of every such word, in order and not overlapping.
         """
         snippets = tantivy.SnippetGenerator.create(self._searcher, self._any_term(query), self._schema, "body")
-        snippets.set_max_num_chars(LONGEST_TEXT)  # the whole text, not an excerpt
+        snippets.set_max_num_chars(MAX_TEXT)  # the whole text, not an excerpt
         return [self._spans(snippets, text) for text in texts]
 
     def _spans(self, snippets: tantivy.SnippetGenerator, text: str) -> list[tuple[int, int]]:

@@ -31,16 +31,16 @@ Vectors = npt.NDArray[np.float32]
 MODEL_FILES: dict[Precision, str] = {"fp32": "onnx/model.onnx", "int8": "onnx/model_int8.onnx"}
 
 
-COMPANY_SECONDS = 0.25
+CONTENTION_WINDOW = 0.25
 """For how long after two queries have met a query is not spread over the cores: under load the others want them."""
 
 
 @dataclass(frozen=True)
-class Read:
+class TokenCount:
     """What the model reads of a text: how many tokens, special ones included, and whether the end was cut off."""
 
     tokens: int
-    cut: bool
+    truncated: bool
 
 
 class Encoder:
@@ -83,7 +83,7 @@ class Encoder:
         self._inputs = {node.name for node in self._narrow.get_inputs()}
         self._query_vectors: Cache[str, Vectors] = Cache(query_cache_bytes, _entry_bytes)
         self._busy = 0
-        self._met = -COMPANY_SECONDS
+        self._met = -CONTENTION_WINDOW
         self._lock = threading.Lock()
 
     @classmethod
@@ -106,7 +106,7 @@ class Encoder:
             now = time.monotonic()
             if self._busy:
                 self._met = now
-            alone = now - self._met > COMPANY_SECONDS
+            alone = now - self._met > CONTENTION_WINDOW
             self._busy += 1
         try:
             vector: Vectors = self._run(self._wide if alone else self._narrow, ids)[0]
@@ -116,7 +116,7 @@ class Encoder:
         self._query_vectors.put(query, _frozen(vector))
         return vector
 
-    def encode_together(self, queries: Sequence[str]) -> Vectors:
+    def encode_batch(self, queries: Sequence[str]) -> Vectors:
         """Encode a few queries of similar length in one call on one core; return shape (len(queries), dimension)."""
         vectors = np.empty((len(queries), self.contract.dimension), dtype=np.float32)
         new = []
@@ -145,10 +145,10 @@ class Encoder:
         """Encode many queries at once, the query prompt included; return shape (len(queries), dimension)."""
         return self._encode(queries, self.contract.query_prompt)
 
-    def read(self, texts: Sequence[str], prompt: str = "") -> list[Read]:
+    def read(self, texts: Sequence[str], prompt: str = "") -> list[TokenCount]:
         """Say what the model reads of each text behind ``prompt``; nothing is encoded."""
         encodings = self._tokenizer.encode_batch([prompt + text for text in texts])
-        return [Read(len(encoding.ids), bool(encoding.overflowing)) for encoding in encodings]
+        return [TokenCount(len(encoding.ids), bool(encoding.overflowing)) for encoding in encodings]
 
     def _encode(self, texts: Sequence[str], prompt: str) -> Vectors:
         tokens = [encoding.ids for encoding in self._tokenizer.encode_batch([prompt + text for text in texts])]

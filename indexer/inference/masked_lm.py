@@ -124,7 +124,7 @@ class MaskedModel:
         rows = zip(cut.ids, cut.tokens, cut.word_ids, cut.offsets, strict=True)
         return [Piece(number, token, word, *offsets) for number, token, word, offsets in rows]
 
-    def guesses(self, reading: Reading, best: int) -> list[Guess]:
+    def predict(self, reading: Reading, best: int) -> list[Prediction]:
         """Return the model's distribution at each masked position, in the order of the text.
 
         Several masks are filled independently of one another: each distribution holds for all of them being hidden.
@@ -135,7 +135,7 @@ class MaskedModel:
         """
         return [self._guess(reading, position, best) for position in reading.masked]
 
-    def _guess(self, reading: Reading, position: int, best: int) -> Guess:
+    def _guess(self, reading: Reading, position: int, best: int) -> Prediction:
         logits, logs = reading.logits[position], reading.log_probabilities(position)
 
         def candidate(piece: int) -> Candidate:
@@ -144,7 +144,7 @@ class MaskedModel:
 
         order = np.argsort(-logits, kind="stable")[:best]
         own = reading.pieces[position].id
-        return Guess(
+        return Prediction(
             position,
             [candidate(int(piece)) for piece in order],
             None if own == self._mask_id else candidate(own),
@@ -157,7 +157,7 @@ class MaskedModel:
             self._tokenizer.id_to_token(piece)
         )
 
-    def filled(self, reading: Reading, guesses: list[Guess]) -> str:
+    def fill(self, reading: Reading, guesses: list[Prediction]) -> str:
         """Return the text with the best piece at each masked position, as the tokenizer decodes it."""
         best = {guess.position: guess.best[0].id for guess in guesses}
         ids = [best.get(row, piece.id) for row, piece in enumerate(reading.pieces) if piece.word is not None]
@@ -213,7 +213,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Guess:
+class Prediction:
     """The model's distribution over the vocabulary at one masked position.
 
     Attributes:

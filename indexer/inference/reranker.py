@@ -27,7 +27,7 @@ Scores = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Reranked:
+class RerankResult:
     """What a cross-encoder came to.
 
     Attributes:
@@ -76,7 +76,7 @@ class Reranker:
         passages: Sequence[str],
         budget: float = float("inf"),
         clock: Callable[[], float] = time.perf_counter,
-    ) -> Reranked:
+    ) -> RerankResult:
         """Score each of ``passages`` for ``query``.
 
         Args:
@@ -100,8 +100,8 @@ class Reranker:
             spent = clock() - started
             expected = spent * len(batches) / (first + len(wave))
             if expected > budget:
-                return Reranked(None, scored, spent, expected)
-        return Reranked(scores, scored, spent, spent)
+                return RerankResult(None, scored, spent, expected)
+        return RerankResult(scores, scored, spent, spent)
 
     def run(self, pairs: Sequence[Encoding]) -> Scores:
         """Return the logits of one batch, shape (pairs,)."""

@@ -23,7 +23,7 @@ Postings = npt.NDArray[np.int32]
 """Row and frequency of a term in each document that has it, shape (documents, 2)."""
 
 
-def coarse(length: int) -> int:
+def quantised_length(length: int) -> int:
     """Return a length as one byte keeps it: never more, and at most an eighth less."""
     rest = length - EXACT_LENGTHS
     if rest < 16:
@@ -51,7 +51,7 @@ class Statistics:
             Field(name, weight, analyzer, index.average_length(name)) for name, weight, analyzer in index.fields()
         ]
 
-    def rarity(self, name: str, term: str) -> float:
+    def idf(self, name: str, term: str) -> float:
         """Return the inverse document frequency of a term."""
         found = self._index.document_frequency(name, term)
         return float(np.log1p((len(self._index) - found + 0.5) / (found + 0.5)))
@@ -59,7 +59,7 @@ class Statistics:
 
 @dataclass(frozen=True)
 class LiveWords:
-    """The words of live documents, in the order of their rows from 0; immutable, `adding` makes the next one.
+    """The words of live documents, in the order of their rows from 0; immutable, `with_texts` makes the next one.
 
     Attributes:
         postings: of each field's terms.
@@ -70,13 +70,15 @@ class LiveWords:
     postings: dict[tuple[str, str], Postings] = field(default_factory=dict)
     lengths: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
-    def adding(self, texts: list[str]) -> LiveWords:
+    def with_texts(self, texts: list[str]) -> LiveWords:
         """Return these words and those of more documents; a text is title, line end, text, as the index has it."""
         postings, lengths = dict(self.postings), dict(self.lengths)
         for each in self.statistics.fields:
             first = len(self.lengths.get(each.name, ()))
             terms = [each.analyzer.analyze(text) for text in texts]
-            lengths[each.name] = self.lengths.get(each.name, ()) + tuple(coarse(len(found)) for found in terms)
+            lengths[each.name] = self.lengths.get(each.name, ()) + tuple(
+                quantised_length(len(found)) for found in terms
+            )
             new: dict[str, list[tuple[int, int]]] = {}
             for row, found in enumerate(terms, first):
                 for term, frequency in Counter(found).items():
@@ -98,6 +100,6 @@ class LiveWords:
                 if found is None:
                     continue
                 rows, frequency = found[:, 0], found[:, 1]
-                weight = each.weight * self.statistics.rarity(each.name, term) * (K1 + 1)
+                weight = each.weight * self.statistics.idf(each.name, term) * (K1 + 1)
                 scores[rows] += (weight * frequency / (frequency + norms[rows])).astype(np.float32)
         return scores

@@ -63,7 +63,7 @@ def forget(
         raise UserError("give exactly one of --before TIME, --id ID (more than once for several) and --all; see --help")
     data = data or data_dir()
     log = WriteLog(data)
-    if dry_run or not log.grown():
+    if dry_run or not log.has_new():
         with log.shared():
             writes = log.read()
         return _count(data, writes, _retraction(writes, before, ids))

@@ -46,7 +46,7 @@ class WriteLog:
         self.sequence = 0
         self._read: dict[str, int] = {}
 
-    def grown(self) -> bool:
+    def has_new(self) -> bool:
         """Say whether there is something that was not read. Asks for sizes only."""
         try:
             return any(path.stat().st_size > self._read.get(path.name, 0) for path in self._files())

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from indexer.filters.values import Kind, exactly, has_offset, kind_of, nanoseconds
+from indexer.filters.values import Kind, has_offset, kind_of, nanoseconds, to_scalar
 
 
-class Misfit(ValueError):  # noqa: N818 - what it is
+class MetadataError(ValueError):
     """A value that a column cannot hold."""
 
 
@@ -46,7 +46,7 @@ def fit_metadata(metadata: dict[str, Any], types: dict[str, pa.DataType]) -> Fit
         try:
             values[name] = fit(value, types[name])
         except (pa.ArrowException, ArithmeticError, ValueError, TypeError) as error:
-            reason = str(error) if isinstance(error, Misfit) else f"{value!r:.60} is no {types[name]}"
+            reason = str(error) if isinstance(error, MetadataError) else f"{value!r:.60} is no {types[name]}"
             errors[name] = f"{reason}; the column holds {types[name]}"
     return FittedMetadata(types, values, errors)
 
@@ -57,7 +57,7 @@ def column_types(schema: pa.Schema) -> dict[str, pa.DataType]:
 
 
 def fit(value: Any, kind: pa.DataType) -> Any:
-    """Return a JSON value as `pyarrow.array` takes it for ``kind``; raise `Misfit`, or an error of Arrow, where it is none.
+    """Return a JSON value as `pyarrow.array` takes it for ``kind``; raise `MetadataError`, or an error of Arrow, where it is none.
 
     Dates, times, decimals and binary are the texts as which the service gives them back.
     """
@@ -65,13 +65,13 @@ def fit(value: Any, kind: pa.DataType) -> Any:
         return None
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         if not isinstance(value, list):
-            raise Misfit(f"{value!r:.60} is no list")
+            raise MetadataError(f"{value!r:.60} is no list")
         return [fit(each, kind.value_type) for each in value]
     if pa.types.is_struct(kind):
         return _fit_struct(value, kind)
     if pa.types.is_map(kind):
         if not isinstance(value, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in value):
-            raise Misfit(f"{value!r:.60} is no list of pairs")
+            raise MetadataError(f"{value!r:.60} is no list of pairs")
         return [(fit(key, kind.key_type), fit(item, kind.item_type)) for key, item in value]
     if pa.types.is_dictionary(kind):
         return fit(value, kind.value_type).as_py()  # Arrow dies of a scalar there
@@ -81,36 +81,36 @@ def fit(value: Any, kind: pa.DataType) -> Any:
 def _fit_struct(value: Any, kind: pa.StructType) -> dict[str, Any]:
     fields = {field.name: field.type for field in kind}
     if not isinstance(value, dict):
-        raise Misfit(f"{value!r:.60} is no object")
+        raise MetadataError(f"{value!r:.60} is no object")
     if unknown := [name for name in value if name not in fields]:
-        raise Misfit(f"there is no field {unknown[0]!r}")
+        raise MetadataError(f"there is no field {unknown[0]!r}")
     return {name: fit(value.get(name), each) for name, each in fields.items()}
 
 
 def _fit_scalar(value: Any, kind: pa.DataType) -> pa.Scalar:
     if isinstance(value, (list, dict)):
-        raise Misfit(f"{value!r:.60} is no single value")
+        raise MetadataError(f"{value!r:.60} is no single value")
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
         return pa.scalar(base64.b64decode(value, altchars=b"-_", validate=True), kind)
     if (temporal := kind_of(kind)) in ("moment", "time"):
         return _fit_time(value, temporal, kind)
     if pa.types.is_temporal(kind):  # durations and intervals
         if not isinstance(value, str):
-            raise Misfit(f"{value!r:.60} is no text of ISO 8601")
+            raise MetadataError(f"{value!r:.60} is no text of ISO 8601")
         return pa.scalar(value).cast(kind)
     if pa.types.is_decimal(kind) and not isinstance(value, bool):
         return pa.scalar(Decimal(str(value)), kind)
     if pa.types.is_integer(kind) and isinstance(value, float) and value % 1:  # Arrow would cut it off
-        raise Misfit(f"{value!r} is no whole number")
+        raise MetadataError(f"{value!r} is no whole number")
     return pa.scalar(value, kind)
 
 
 def _fit_time(value: Any, kind: Kind, type_: pa.DataType) -> pa.Scalar:
     """Return a date, moment or time of day as its column has it; what is taken here is taken by filters too."""
     if not isinstance(value, str) or nanoseconds(value, kind) is None:
-        raise Misfit(f"{value!r:.60} is no text of ISO 8601")
+        raise MetadataError(f"{value!r:.60} is no text of ISO 8601")
     if has_offset(value) != bool(pa.types.is_timestamp(type_) and type_.tz):
-        raise Misfit(f"{value!r:.60} {'has an' if has_offset(value) else 'lacks the'} offset from UTC")
-    if (scalar := exactly(value, type_)) is None:
-        raise Misfit(f"{value!r:.60} is between two values of the type, or beyond them")
+        raise MetadataError(f"{value!r:.60} {'has an' if has_offset(value) else 'lacks the'} offset from UTC")
+    if (scalar := to_scalar(value, type_)) is None:
+        raise MetadataError(f"{value!r:.60} is between two values of the type, or beyond them")
     return scalar

@@ -91,7 +91,7 @@ class Overlay:
         new = list(documents)
         return replace(
             self,
-            words=self.words.adding([f"{document.title or ''}\n{document.text}" for document in new]),
+            words=self.words.with_texts([f"{document.title or ''}\n{document.text}" for document in new]),
             versions=(*self.versions, *new),
             batch=pa.concat_batches([self.batch, _batch(new, self.base.schema)]),
             vectors=np.concatenate([self.vectors, *(unit(document.vectors) for document in new)]),

@@ -18,7 +18,7 @@ from indexer.inference.passages import SENTENCE_END
 Span = tuple[int, int]
 """First and last but one code point of a part of a text: ``text[start:end]``."""
 
-SHORTEST_SENTENCE = 12
+MIN_SENTENCE = 12
 """Characters. What is shorter («Mr.», «2.») is no sentence by itself and goes with the one that follows."""
 
 
@@ -29,7 +29,7 @@ def sentences(text: str) -> list[Span]:
     start = 0
     for end in [*ends, len(text)]:
         bare = text[start:end].strip()
-        if len(bare) < SHORTEST_SENTENCE and end < len(text):
+        if len(bare) < MIN_SENTENCE and end < len(text):
             continue
         if bare:
             first = start + text[start:end].index(bare)

@@ -20,7 +20,7 @@ COLUMNS = ("rows", "scores", "dense", "lexical", "dense_part", "lexical_part", "
 
 
 @dataclass(frozen=True)
-class Leg:
+class LegScore:
     """What one leg says of a hit: its score, and its rank by that score among all candidates of the query.
 
     In hybrid search also ``part``: what the leg adds to the fused score, counted from the candidate to which it adds
@@ -46,8 +46,8 @@ class Hit:
     score: float
     document: Document
     passage: str
-    dense: Leg | None
-    lexical: Leg | None
+    dense: LegScore | None
+    lexical: LegScore | None
 
 
 @dataclass
@@ -90,7 +90,7 @@ class Ranking:
         yield
         self.timings[stage] = self.timings.get(stage, 0.0) + (time.perf_counter() - started) * 1e3
 
-    def legs(self, positions: Rows) -> tuple[list[Leg | None] | None, list[Leg | None] | None]:
+    def legs(self, positions: Rows) -> tuple[list[LegScore | None] | None, list[LegScore | None] | None]:
         """Return what the dense and the lexical leg say of the candidates at ``positions``; None for one not searched."""
         # A BM25 score of 0 means that no term of the query occurs: the leg has not found the document at all.
         return (
@@ -101,9 +101,9 @@ class Ranking:
 
 def _leg(
     scores: Numbers | None, part: Numbers | None, positions: Rows, absent: float | None = None
-) -> list[Leg | None] | None:
+) -> list[LegScore | None] | None:
     if scores is None:
         return None
     parts = [None] * len(positions) if part is None or not len(part) else (part - part.min())[positions].tolist()
     columns = zip(scores[positions].tolist(), ranks(scores)[positions].tolist(), parts, strict=True)
-    return [None if score == absent else Leg(score, int(rank), more) for score, rank, more in columns]
+    return [None if score == absent else LegScore(score, int(rank), more) for score, rank, more in columns]

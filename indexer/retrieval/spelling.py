@@ -16,11 +16,11 @@ from indexer.index.document_mask import DocumentMask
 from indexer.index.legs import LexicalLeg
 
 WORD = re.compile(r"[^\W\d_]+")
-MOST_WORDS = 8
+MAX_UNKNOWN_WORDS = 8
 """Unknown words of a query that are looked up. A query with more of them is in another language or no words at all."""
 
 
-def most_edits(word: str) -> int:
+def max_edits(word: str) -> int:
     """Return by how many edits a word may be misspelt: none up to two letters, one up to five, two in longer ones."""
     return 0 if len(word) <= 2 else 1 if len(word) <= 5 else 2
 
@@ -32,7 +32,7 @@ def suggestion(query: str, lexical: LexicalLeg, visible: DocumentMask | None = N
     ``visible`` a word that stands in none of them is as unknown as any, and is never suggested.
     """
     unknown = {word for word in WORD.findall(query) if not _found(word, lexical, visible)}
-    if not 0 < len(unknown) <= MOST_WORDS:
+    if not 0 < len(unknown) <= MAX_UNKNOWN_WORDS:
         return None
     better = {word: near for word in unknown if (near := _nearest(word.lower(), lexical, visible))}
     if not better:
@@ -49,7 +49,7 @@ def _found(word: str, lexical: LexicalLeg, visible: DocumentMask | None) -> bool
 
 def _nearest(word: str, lexical: LexicalLeg, visible: DocumentMask | None) -> str | None:
     """Return the word with the fewest edits, and of these the most frequent; None beyond the bound."""
-    bound, vocabulary = most_edits(word), lexical.vocabulary
+    bound, vocabulary = max_edits(word), lexical.vocabulary
     if not bound:
         return None
     near = process.extract(word, vocabulary.keys(), scorer=OSA.distance, score_cutoff=bound, limit=None)

@@ -19,7 +19,7 @@ QUEUED: dict[int | str, dict[str, Any]] = {status: RESPONSES[status] for status 
 def serving(request: Request) -> Serving:
     """Return the live index with its model: taken once per request, so that its answer comes from one index."""
     live: Serving = request.app.state.searcher.live
-    return tenants.seen_by(request.scope["caller"].key, live)
+    return tenants.restrict_to_key(request.scope["caller"].key, live)
 
 
 async def live_retriever(request: Request) -> Retriever:

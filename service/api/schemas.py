@@ -57,7 +57,7 @@ AnsweredBy = Annotated[IndexInfo, Field(description="the index that answered")]
 RequestId = Annotated[str, Field(description="as in the header X-Request-ID and in the log")]
 
 
-LONGEST_QUERY = 2_000
+MAX_QUERY = 2_000
 
 
-Query = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_QUERY)]
+Query = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_QUERY)]

@@ -48,7 +48,7 @@ def configure(form: LogFormat) -> None:
     access.setLevel(logging.INFO if form == "json" else logging.WARNING)
 
 
-def answered(request: str, route: str, status: int, seconds: float, **fields: str) -> None:
+def log_request(request: str, route: str, status: int, seconds: float, **fields: str) -> None:
     """Write the line of one request, which is called by its method and path; ``fields`` stand in it as they are."""
     if access.isEnabledFor(logging.INFO):
         line = {"route": route, "status": status, "ms": round(seconds * 1e3, 3), **fields}

@@ -79,4 +79,4 @@ class MetricsMiddleware:
             _requests(scope["method"], route, status).observe(seconds)
             if route not in UNLOGGED:
                 path, client = scope["path"], scope["client"][0] if scope.get("client") else ""
-                logs.answered(f"{scope['method']} {path}", route, status, seconds, path=path, client=client)
+                logs.log_request(f"{scope['method']} {path}", route, status, seconds, path=path, client=client)

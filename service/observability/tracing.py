@@ -34,7 +34,7 @@ _current_span: Callable[[], Span] | None = None
 """How to find the span of the request; None where requests are not traced."""
 
 
-def trouble() -> str | None:
+def configuration_warning() -> str | None:
     """Return why requests are not traced although the variables ask for it, and what to do; None where all is well."""
     asking = _asking()
     if asking is None:
@@ -52,7 +52,7 @@ def trouble() -> str | None:
 
 def is_on() -> bool:
     """Say whether requests are to be traced."""
-    return _asking() is not None and trouble() is None
+    return _asking() is not None and configuration_warning() is None
 
 
 def install(app: FastAPI) -> Callable[[], None]:
@@ -67,7 +67,7 @@ def install(app: FastAPI) -> Callable[[], None]:
     os.environ["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http"
     provider = _provider()
     _current_span = trace.get_current_span
-    app.add_middleware(Named, current_span=trace.get_current_span)
+    app.add_middleware(RouteNameMiddleware, current_span=trace.get_current_span)
     app.add_middleware(
         OpenTelemetryMiddleware,
         excluded_urls=UNTRACED,
@@ -103,7 +103,7 @@ def identity() -> dict[str, str]:
     return {"trace_id": f"{found.trace_id:032x}", "span_id": f"{found.span_id:016x}"}
 
 
-class Named:
+class RouteNameMiddleware:
     """ASGI middleware inside of the span: names it after the route, and writes the request's id into it."""
 
     def __init__(self, app: ASGIApp, current_span: Callable[[], Span]) -> None:

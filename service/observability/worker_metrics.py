@@ -24,7 +24,7 @@ VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Where prometheus_client looks for the folder."""
 
 
-def keep_in(folder: Path, number: int) -> None:
+def use_folder(folder: Path, number: int) -> None:
     """Let this process, the worker ``number``, count in files of ``folder``. Call before any metric is made."""
     os.environ[VARIABLE] = str(folder)
     values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]
@@ -32,7 +32,9 @@ def keep_in(folder: Path, number: int) -> None:
 
 def join(folder: Path, number: int) -> None:
     """Note that this process serves as the worker ``number``."""
-    (folder / f"{number}.pid").write_text(str(os.getpid()), encoding="utf-8")
+    part = folder / f"{number}.part"  # whoever reads the file finds all of it
+    part.write_text(str(os.getpid()), encoding="utf-8")
+    part.replace(folder / f"{number}.pid")
 
 
 def has_served(folder: Path, number: int) -> bool:
@@ -51,12 +53,22 @@ def leave(folder: Path, number: int) -> bool:
 def exposition(folder: Path) -> bytes:
     """Return what all workers have counted together, and each one's process, in Prometheus' text format."""
     registry = CollectorRegistry()
-    registry.register(MultiProcessCollector(None, str(folder)))  # type: ignore[no-untyped-call]
-    registry.register(Processes(folder))
+    registry.register(FilledFiles(None, str(folder)))  # type: ignore[no-untyped-call]
+    registry.register(WorkerProcessCollector(folder))
     return generate_latest(registry)
 
 
-class Processes(Collector):
+class FilledFiles(MultiProcessCollector):
+    """Metrics of all workers, but for files that a worker has created this moment and not yet given their size."""
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield each metric once."""
+        files = [str(path) for path in Path(self._path).glob("*.db") if path.stat().st_size]
+        metrics: Iterable[Metric] = self.merge(files, accumulate=True)  # type: ignore[no-untyped-call]
+        return metrics
+
+
+class WorkerProcessCollector(Collector):
     """The metrics ``process_*`` of all workers, told apart by the label ``worker``: a sum would fall when one dies."""
 
     def __init__(self, folder: Path) -> None:

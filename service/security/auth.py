@@ -70,7 +70,7 @@ class AuthMiddleware:
                     if permission and permission.large_body
                     else permissions.MAX_BODY_BYTES
                 )
-                receive = await body.whole(headers, receive, limit, self._settings.body_seconds)
+                receive = await body.read_body(headers, receive, limit, self._settings.body_seconds)
         except Problem as problem:
             await response(Request(scope), problem)(scope, receive, send)
         except body.ClientGone:
@@ -134,6 +134,6 @@ class AuthMiddleware:
         if per_minute is None:
             return
         # A key and an address are counted apart, whatever somebody calls a key.
-        if wait := self._limiter.wait(f"{'key' if caller.key else 'address'} {caller.name}", per_minute):
+        if wait := self._limiter.wait_seconds(f"{'key' if caller.key else 'address'} {caller.name}", per_minute):
             detail = f"More than {per_minute:,} requests in a minute; ask again in {wait} s"
             raise Problem(429, "too-many-requests", detail, headers={"Retry-After": str(wait)})

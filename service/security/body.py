@@ -17,7 +17,7 @@ class ClientGone(Exception):  # noqa: N818 - nothing went wrong here
     """The client hung up before its request was whole."""
 
 
-async def whole(headers: Headers, receive: Receive, limit: int, seconds: float) -> Receive:
+async def read_body(headers: Headers, receive: Receive, limit: int, seconds: float) -> Receive:
     """Read a body of at most ``limit`` bytes and return a `receive` that gives it at once.
 
     Raises:

@@ -41,7 +41,7 @@ class Hosts:
         # An application that was called without a socket, as in tests, listens nowhere.
         if not self._given and not is_local((scope.get("server") or ("", 0))[0]):
             return
-        name = name_of(host)
+        name = host_name(host)
         if name not in self._known and not is_local(name) and not _is_address(name):
             detail = (
                 f"The service is not known as {host[:200]!r}; --allowed-hosts names what it may be called without a key"
@@ -59,7 +59,7 @@ def allowed_hosts(text: str) -> set[str]:
 
 
 @lru_cache(maxsize=256)
-def name_of(host: str) -> str:
+def host_name(host: str) -> str:
     """Return the name or address in a ``Host``, without its port; empty where there is none."""
     try:
         return (urlsplit(f"//{host}").hostname or "").rstrip(".")

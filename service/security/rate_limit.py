@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from cachetools import LRUCache
 
-MOST_CALLERS = 10_000
+MAX_CALLERS = 10_000
 """Buckets that are kept; who has not called for longest is forgotten, which gives it a full bucket."""
 
 
@@ -22,9 +22,9 @@ class RateLimiter:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._buckets: LRUCache[str, tuple[float, float]] = LRUCache(MOST_CALLERS)  # the event loop alone calls
+        self._buckets: LRUCache[str, tuple[float, float]] = LRUCache(MAX_CALLERS)  # the event loop alone calls
 
-    def wait(self, caller: str, per_minute: int) -> int:
+    def wait_seconds(self, caller: str, per_minute: int) -> int:
         """Count one request of ``caller``; return 0 where it may go on, else the seconds until it may ask again."""
         now, capacity, per_second = self._clock(), max(1.0, per_minute / 6), per_minute / 60
         tokens, since = self._buckets.get(caller, (capacity, now))

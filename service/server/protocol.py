@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from service.api.request_id import SECURITY_HEADERS
 from service.problems import MEDIA_TYPE, Problem, details
 
-MOST_HEAD_BYTES = 32_768
+MAX_HEAD_BYTES = 32_768
 """Of request line and headers together: a search by GET with 2,000 characters, all escaped, has 24,000 at most."""
 HEAD_SECONDS = 10.0
 
@@ -49,7 +49,7 @@ class LimitedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if begun and self._in_head:
             self._head_bytes += len(data)
-            if self._head_bytes > MOST_HEAD_BYTES:
+            if self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse_head()
         elif not self._in_head and not self._busy() and self._deadline is None:
             self._wait()  # empty lines between requests end uvicorn's own waiting
@@ -64,7 +64,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """Let the application have the request unless its head is too large."""
         self._in_head = False
         self._stop_waiting()
-        if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MOST_HEAD_BYTES:
+        if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEAD_BYTES:
             self._refuse_head()
         else:
             super().on_headers_complete()
@@ -109,7 +109,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse_head(self) -> None:
-        self._refuse(431, f"Request line and headers are longer than {MOST_HEAD_BYTES:,} bytes; POST takes longer ones")
+        self._refuse(431, f"Request line and headers are longer than {MAX_HEAD_BYTES:,} bytes; POST takes longer ones")
 
     def _refuse(self, status: int, detail: str) -> None:
         """Answer in the place of the application, and close."""

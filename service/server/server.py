@@ -20,10 +20,10 @@ from fastapi import FastAPI
 
 from service.server.protocol import LimitedProtocol
 
-KEPT_SECONDS = 65
+KEEP_ALIVE_SECONDS = 65
 """How long a connection stays open without a request: longer than proxies keep theirs, mostly a minute. Whoever closes
 first must be the one that asks, or a request meets a connection that is just being closed."""
-GARBAGE = (20_000, 20, 20)
+GC_THRESHOLD = (20_000, 20, 20)
 """After how many new objects the collector looks among the youngest; and how many looks there are to one further."""
 
 
@@ -46,7 +46,7 @@ class Server(uvicorn.Server):
                 log_config=None,
                 log_level="warning",
                 access_log=False,
-                timeout_keep_alive=KEPT_SECONDS,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=10,
             )
         )
@@ -62,7 +62,7 @@ class Server(uvicorn.Server):
         # again. Requests leave hardly any cycles either, so that it may look more seldom (DECISIONS.md).
         gc.collect()
         gc.freeze()
-        gc.set_threshold(*GARBAGE)
+        gc.set_threshold(*GC_THRESHOLD)
         super().run(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

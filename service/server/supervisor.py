@@ -25,12 +25,12 @@ from service.settings import ServiceSettings
 
 log = logging.getLogger("dowse.service")
 
-ENDING = {signal.SIGTERM, signal.SIGINT}
-WATCHED = {*ENDING, signal.SIGCHLD}
-LOOK_SECONDS = 0.2
-MOST_FAILURES = 3
+END_SIGNALS = {signal.SIGTERM, signal.SIGINT}
+WATCHED = {*END_SIGNALS, signal.SIGCHLD}
+POLL_SECONDS = 0.2
+MAX_FAILURES = 3
 """Workers that may die one after the other before they serve; then, if no other serves, the service ends."""
-LONGEST_DELAY = 60
+MAX_DELAY = 60
 
 
 class Assignment(BaseModel):
@@ -44,7 +44,7 @@ class Assignment(BaseModel):
     settings: ServiceSettings = Field(description="its part of the service's, and the port that is reserved")
 
 
-def part_of(settings: ServiceSettings, number: int) -> ServiceSettings:
+def share_of(settings: ServiceSettings, number: int) -> ServiceSettings:
     """Return the settings of one worker: cores and queue are the whole service's, and each worker has its part."""
     cores = settings.cores or len(os.sched_getaffinity(0))
     workers = settings.workers
@@ -99,8 +99,8 @@ class Supervisor:
         """Start and replace workers until a signal says to end; return it once all have ended."""
         while True:
             self._start()
-            arrived = signal.sigtimedwait(WATCHED, LOOK_SECONDS)
-            if arrived and arrived.si_signo in ENDING:
+            arrived = signal.sigtimedwait(WATCHED, POLL_SECONDS)
+            if arrived and arrived.si_signo in END_SIGNALS:
                 return self._end(signal.Signals(arrived.si_signo))
             if self._on_start and self._serving():
                 self._on_start()
@@ -117,7 +117,7 @@ class Supervisor:
                 number=number,
                 folder=self._folder,
                 supervisor=os.getpid(),
-                settings=part_of(self._settings, number),
+                settings=share_of(self._settings, number),
             )
             # In a group of its own: Ctrl-C reaches the supervisor alone, and a worker is told to end once, not twice.
             self._running[number] = subprocess.Popen(  # noqa: S603 - this program once more
@@ -150,7 +150,7 @@ class Supervisor:
         self._failures = 0 if served else self._failures + 1
         if not served and not self._serving():
             self._give_up_after(status, how)
-        delay = 0 if served else min(2 ** (self._failures - 1), LONGEST_DELAY)
+        delay = 0 if served else min(2 ** (self._failures - 1), MAX_DELAY)
         when = f" before it served; another one starts in {delay} s" if delay else "; another one starts"
         log.error("worker %d %s%s", number, how, when)
         self._due[number] = time.monotonic() + delay
@@ -160,7 +160,7 @@ class Supervisor:
         if status == EXIT_USER_ERROR:  # it has said what to do
             self._end(signal.SIGTERM)
             raise SystemExit(status)
-        if self._failures >= MOST_FAILURES:
+        if self._failures >= MAX_FAILURES:
             self._end(signal.SIGTERM)
             raise UserError(
                 f"--workers {self._settings.workers}: {self._failures} in a row died before they served, the last one "
@@ -172,10 +172,10 @@ class Supervisor:
         self._reserved.close()  # the port is free as soon as the last worker no longer listens
         arrived = int(number)
         while self._running:
-            if arrived in ENDING:
+            if arrived in END_SIGNALS:
                 for process in self._running.values():
                     process.send_signal(arrived)
-            following = signal.sigtimedwait(WATCHED, LOOK_SECONDS)
+            following = signal.sigtimedwait(WATCHED, POLL_SECONDS)
             arrived = following.si_signo if following else 0
             self._ended()
         return number

@@ -17,19 +17,19 @@ PR_SET_PDEATHSIG = 1
 """`prctl(2)`: the signal that this process gets when its parent has died."""
 
 
-def work(assignment: Assignment) -> None:
+def run_worker(assignment: Assignment) -> None:
     """Serve at the reserved port until a signal comes.
 
     Raises:
         UserError: a setting is wrong; the message names the flag.
     """
-    end_with(assignment.supervisor)
+    die_with_parent(assignment.supervisor)
     # Until the server takes them, signals end the process without a traceback. The supervisor blocks those for which
     # it waits, and a child inherits that.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     logs.configure(assignment.settings.log_format)
-    shared_metrics.keep_in(assignment.folder, assignment.number)
+    shared_metrics.use_folder(assignment.folder, assignment.number)
     from service.app import create_app  # makes the metrics
     from service.server.server import Server
 
@@ -44,7 +44,7 @@ def work(assignment: Assignment) -> None:
     server.run(sockets=[listener.shared(settings.host, settings.port)])
 
 
-def end_with(supervisor: int) -> None:
+def die_with_parent(supervisor: int) -> None:
     """Let the kernel end this process as soon as the supervisor is dead, whatever either of them is doing."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != supervisor:  # it died before it was asked for
@@ -52,4 +52,4 @@ def end_with(supervisor: int) -> None:
 
 
 if __name__ == "__main__":
-    run(lambda **_: work(Assignment.model_validate_json(sys.argv[1])))
+    run(lambda **_: run_worker(Assignment.model_validate_json(sys.argv[1])))

@@ -123,7 +123,7 @@ def encode(jobs: Sequence[Job]) -> None:
         return
     started = time.perf_counter()
     try:
-        vectors = queries[0].encoder.encode_together([query.text for query in queries])
+        vectors = queries[0].encoder.encode_batch([query.text for query in queries])
     except Exception:  # whichever cannot be encoded, its own job will say so
         log.exception("%d queries could not be encoded together", len(queries))
         return

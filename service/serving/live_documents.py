@@ -51,7 +51,7 @@ class LiveDocuments:
         self._stop.set()
         self._thread.join()
 
-    def take_up(self, index: Index) -> None:
+    def open_index(self, index: Index) -> None:
         """Show an index that was opened, with all writes over it that were not folded into it.
 
         Raises:
@@ -70,7 +70,7 @@ class LiveDocuments:
     def follow(self) -> None:
         """Show what other processes have written; a log that is damaged is reported once."""
         with self._lock:
-            if self._index is None or not self._log.grown():
+            if self._index is None or not self._log.has_new():
                 return
             try:
                 with self._log.shared():
@@ -88,7 +88,7 @@ class LiveDocuments:
             Problem: there is no index to write to.
         """
         if self._preparer is None:
-            raise not_ready()
+            raise no_index_problem()
         return self._preparer
 
     def write(self, recipe: str, documents: Sequence[LiveDocument], deleted: Sequence[str]) -> tuple[Index, Index]:
@@ -112,7 +112,7 @@ class LiveDocuments:
                 self._show(after)
                 return before, after
         except OSError as error:
-            raise refused(error, self._log.folder) from error
+            raise write_problem(error, self._log.folder) from error
         except UserError as error:
             raise Problem(503, "not-written", "The log of writes is damaged; run `python -m indexer verify`") from error
 
@@ -126,7 +126,7 @@ class LiveDocuments:
     def _catch_up(self) -> Index:
         """Show what the log has and the index has not; the caller holds both locks."""
         if self._index is None:
-            raise not_ready()
+            raise no_index_problem()
         made = apply_writes(self._index, self._log.read())
         if made is not self._index:
             self._index = made
@@ -134,12 +134,12 @@ class LiveDocuments:
         return made
 
 
-def not_ready() -> Problem:
+def no_index_problem() -> Problem:
     """Return what to tell a client who writes before there is an index."""
     return Problem(503, "not-ready", "There is no index to write to; run `python -m indexer build CORPUS`")
 
 
-def refused(error: OSError, folder: Path) -> Problem:
+def write_problem(error: OSError, folder: Path) -> Problem:
     """Return what to tell a client whose write the disk has not taken, and tell the log."""
     log.error("write refused: %s: %s", folder, error.strerror or error)
     if error.errno in FULL:

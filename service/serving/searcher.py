@@ -85,7 +85,7 @@ class Searcher:
         # The first query maps files and makes threads: nobody should have to wait for that.
         retriever = Retriever(index)
         retriever.page(retriever.search("warm up"), 0, 1)
-        self.documents.take_up(index)
+        self.documents.open_index(index)
         metrics.SWAPPED.inc()
         return index
 

@@ -20,14 +20,14 @@ from service.serving.searcher import Serving
 
 log = logging.getLogger("dowse.service")
 
-MOST_VIEWS = 256
+MAX_VIEWS = 256
 """Of one index; each has a mask of a byte for each document."""
 
 _views: WeakKeyDictionary[Index, Cache[str, Serving]] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
-def seen_by(key: Key | None, live: Serving) -> Serving:
+def restrict_to_key(key: Key | None, live: Serving) -> Serving:
     """Return the live index as the holder of a key sees it.
 
     Raises:
@@ -38,7 +38,7 @@ def seen_by(key: Key | None, live: Serving) -> Serving:
     index = live.retriever.index
     forced = key.filter
     with _lock:
-        views = _views.setdefault(index, Cache(MOST_VIEWS))
+        views = _views.setdefault(index, Cache(MAX_VIEWS))
     try:
         return views.get_or_compute(
             forced.model_dump_json(by_alias=True),

@@ -24,7 +24,7 @@ from starlette.testclient import TestClient
 
 from indexer.artifacts.manifest import Manifest
 from indexer.artifacts.store import Store
-from indexer.build.build import Built, build
+from indexer.build.build import BuildResult, build
 from indexer.build.settings import BuildSettings
 from service.app import create_app
 from service.settings import ServiceSettings
@@ -153,12 +153,12 @@ def serve_columns(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> 
 
 
 @pytest.fixture(scope="session")
-def publish() -> Callable[..., Built]:
+def publish() -> Callable[..., BuildResult]:
     """Builds an index of columns in a data directory: ``publish({"id": …, "text": …}, data)``."""
     return publish_columns
 
 
-def publish_columns(columns: dict[str, Any], data: Path, **settings: Any) -> Built:
+def publish_columns(columns: dict[str, Any], data: Path, **settings: Any) -> BuildResult:
     """Build an index of columns in a data directory that has a model."""
     corpus = data / "corpus.parquet"
     pq.write_table(pa.table(columns), corpus)

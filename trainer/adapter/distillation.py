@@ -13,15 +13,15 @@ import numpy.typing as npt
 from indexer.index.index import Index
 from indexer.inference.encoder import Vectors
 from indexer.retrieval.retriever import Retriever
-from trainer.adapter.linear_map import Lesson
-from trainer.data.labels import Questions
+from trainer.adapter.linear_map import RankingExamples
+from trainer.data.labels import QuerySet
 from trainer.evaluate.rankings import BATCH, rank_all
 
-TAUGHT = 50
+TEACHER_CANDIDATES = 50
 """Candidates that the fused teacher orders."""
-RIVALS = 150
+HARD_NEGATIVES = 150
 """Best candidates among which a labelled query has to find its answer,"""
-STRANGERS = 106
+RANDOM_NEGATIVES = 106
 """and passages drawn at random beside them."""
 Rows = npt.NDArray[np.int64]
 
@@ -31,8 +31,10 @@ def all_passages(index: Index) -> Vectors:
     return index.dense.vectors(np.arange(len(index.dense)))
 
 
-def distilled(retriever: Retriever, texts: Sequence[str], vectors: Vectors, passages: Vectors) -> Lesson:
-    """Return a lesson in which the fused scores of the best `TAUGHT` candidates teach.
+def from_fused_ranking(
+    retriever: Retriever, texts: Sequence[str], vectors: Vectors, passages: Vectors
+) -> RankingExamples:
+    """Return a lesson in which the fused scores of the best `TEACHER_CANDIDATES` candidates teach.
 
     Args:
         retriever: the teacher.
@@ -41,19 +43,19 @@ def distilled(retriever: Retriever, texts: Sequence[str], vectors: Vectors, pass
         passages: vectors of all passages, in which each candidate document is represented by the one nearest to the query.
     """
     rankings = rank_all("ask the teacher", retriever, texts, vectors)
-    documents = np.zeros((len(texts), TAUGHT), dtype=np.int64)
-    targets = np.full((len(texts), TAUGHT), -1, dtype=np.float32)
+    documents = np.zeros((len(texts), TEACHER_CANDIDATES), dtype=np.int64)
+    targets = np.full((len(texts), TEACHER_CANDIDATES), -1, dtype=np.float32)
     for row, ranking in enumerate(rankings):
-        count = min(TAUGHT, len(ranking.rows))
+        count = min(TEACHER_CANDIDATES, len(ranking.rows))
         documents[row, :count] = ranking.rows[:count]
         weights = np.exp(ranking.scores[:count] - ranking.scores[0])
         targets[row, :count] = weights / weights.sum()
-    return Lesson(vectors, passages, best_passages(retriever.index, vectors, passages, documents), targets)
+    return RankingExamples(vectors, passages, best_passages(retriever.index, vectors, passages, documents), targets)
 
 
-def labelled(
-    retriever: Retriever, questions: Questions, rows: dict[str, int], vectors: Vectors, *, passages: Vectors, seed: int
-) -> Lesson:
+def from_labels(
+    retriever: Retriever, questions: QuerySet, rows: dict[str, int], vectors: Vectors, *, passages: Vectors, seed: int
+) -> RankingExamples:
     """Return a lesson in which the labels teach: all answers of a query are equally right, everything else is wrong.
 
     Args:
@@ -67,13 +69,13 @@ def labelled(
     chance = np.random.default_rng(seed)
     rankings = rank_all("find rivals", retriever, list(questions.texts.values()), vectors)
     index = retriever.index
-    width = RIVALS + STRANGERS
+    width = HARD_NEGATIVES + RANDOM_NEGATIVES
     documents = np.zeros((len(questions), width), dtype=np.int64)
     targets = np.full((len(questions), width), -1, dtype=np.float32)
     for row, (query, ranking) in enumerate(zip(questions.texts, rankings, strict=True)):
         right = [rows[document] for document in questions.qrels[query]]
         answers = right[: width // 2]
-        others = np.concatenate([ranking.rows[:RIVALS], chance.integers(0, len(index), STRANGERS)])
+        others = np.concatenate([ranking.rows[:HARD_NEGATIVES], chance.integers(0, len(index), RANDOM_NEGATIVES)])
         _, first = np.unique(others, return_index=True)
         others = others[np.sort(first)]
         others = others[~np.isin(others, right)][: width - len(answers)]
@@ -81,7 +83,7 @@ def labelled(
         documents[row, : len(chosen)] = chosen
         targets[row, : len(chosen)] = 0
         targets[row, : len(answers)] = 1 / len(answers)
-    return Lesson(vectors, passages, best_passages(index, vectors, passages, documents), targets)
+    return RankingExamples(vectors, passages, best_passages(index, vectors, passages, documents), targets)
 
 
 def best_passages(index: Index, vectors: Vectors, passages: Vectors, documents: Rows) -> Rows:

@@ -15,12 +15,12 @@ import numpy as np
 from indexer.index.dense import DenseIndex
 from indexer.index.index import Index
 from indexer.inference.encoder import Vectors
-from indexer.progress import clock, say
+from indexer.progress import format_duration, say
 from indexer.retrieval.retriever import Retriever
-from trainer.adapter.distillation import all_passages, distilled, labelled
+from trainer.adapter.distillation import all_passages, from_fused_ranking, from_labels
 from trainer.adapter.linear_map import MapSettings, apply, blend, learn, whitening
-from trainer.data.labels import Questions
-from trainer.evaluate.rankings import Answers, ask
+from trainer.data.labels import QuerySet
+from trainer.evaluate.rankings import RankedQueries, rank_queries
 from trainer.evaluate.report import DevPoint, LossPoint, Rung
 
 EXPONENT = 0.4
@@ -32,10 +32,10 @@ SHARES = (0.5, 0.75)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Questions, and the unit vectors of the untrained encoder for them."""
+class EncodedQueries:
+    """QuerySet, and the unit vectors of the untrained encoder for them."""
 
-    questions: Questions
+    queries: QuerySet
     vectors: Vectors
 
 
@@ -55,10 +55,10 @@ class Ladder:
 
     index: Index
     ids: Sequence[str]
-    dev: Asked
+    dev: EncodedQueries
     weights: Sequence[float]
     seed: int
-    unseen: Questions | None = None
+    unseen: QuerySet | None = None
     matrix: Vectors | None = None
     score: float = 0.0
     rungs: list[Rung] = field(default_factory=list)
@@ -79,10 +79,10 @@ class Ladder:
         vectors = DenseIndex.of(apply(matrix, self.passages))
         return Retriever(self.index.with_encoder(self.index.encoder, vectors))
 
-    def answers(self, matrix: Vectors | None, asked: Asked, name: str) -> Answers:
+    def answers(self, matrix: Vectors | None, asked: EncodedQueries, name: str) -> RankedQueries:
         """Ask questions through a map."""
         vectors = asked.vectors if matrix is None else apply(matrix, asked.vectors)
-        return ask(name, self.retriever(matrix), asked.questions, self.ids, vectors)
+        return rank_queries(name, self.retriever(matrix), asked.queries, self.ids, vectors)
 
     def measure(self, matrix: Vectors | None) -> float:
         """Return the score on dev: the mean nDCG@10 of dense and of hybrid search at its best weight.
@@ -94,7 +94,7 @@ class Ladder:
         scores = [(each.mean(1) + max(each.mean(weight) for weight in self.weights)) / 2 for each in groups]
         return sum(scores) / len(scores)
 
-    def climb(self, name: str, make: Callable[[], Vectors], shares: Sequence[float] = SHARES) -> None:
+    def attempt(self, name: str, make: Callable[[], Vectors], shares: Sequence[float] = SHARES) -> None:
         """Try a map, and maps between it and the identity; keep the best if dev agrees."""
         started, before = time.monotonic(), self.score
         made = make()
@@ -108,22 +108,24 @@ class Ladder:
         seconds = time.monotonic() - started
         self.rungs.append(Rung(name=name + merged, kept=kept, seconds=seconds, dev_before=before, dev_after=after))
         self.points.append(DevPoint(at=name, value=after))
-        say(f"{name}{merged}: dev {before:.4f} → {after:.4f} in {clock(seconds)}, {'kept' if kept else 'dropped'}")
+        say(
+            f"{name}{merged}: dev {before:.4f} → {after:.4f} in {format_duration(seconds)}, {'kept' if kept else 'dropped'}"
+        )
 
     def whiten(self) -> Vectors:
         """Return the soft whitening of the corpus."""
         return whitening(self.passages, EXPONENT)
 
-    def distil(self, texts: Sequence[str], vectors: Vectors, start: Vectors) -> Vectors:
+    def distill(self, texts: Sequence[str], vectors: Vectors, start: Vectors) -> Vectors:
         """Learn from the fused ranking of the passages as ``start`` maps them."""
-        teacher = distilled(self.retriever(start), texts, apply(start, vectors), apply(start, self.passages))
+        teacher = from_fused_ranking(self.retriever(start), texts, apply(start, vectors), apply(start, self.passages))
         lesson = replace(teacher, queries=vectors, passages=self.passages)
         return learn(lesson, start, replace(UNLABELLED, seed=self.seed), self._log)
 
-    def supervise(self, asked: Asked, rows: dict[str, int], start: Vectors) -> Vectors:
+    def supervise(self, asked: EncodedQueries, rows: dict[str, int], start: Vectors) -> Vectors:
         """Learn from labels."""
-        lesson = labelled(
-            Retriever(self.index), asked.questions, rows, asked.vectors, passages=self.passages, seed=self.seed
+        lesson = from_labels(
+            Retriever(self.index), asked.queries, rows, asked.vectors, passages=self.passages, seed=self.seed
         )
         return learn(lesson, start, replace(LABELLED, seed=self.seed), self._log)
 

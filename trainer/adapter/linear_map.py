@@ -26,7 +26,7 @@ FLOOR = 1e-2
 
 
 @dataclass(frozen=True)
-class Lesson:
+class RankingExamples:
     """What a map learns from.
 
     Attributes:
@@ -88,7 +88,7 @@ def blend(matrix: Vectors, share: float) -> Vectors:
 
 
 def learn(
-    lesson: Lesson, start: Vectors, settings: MapSettings, step: Callable[[int, float], bool] | None = None
+    lesson: RankingExamples, start: Vectors, settings: MapSettings, step: Callable[[int, float], bool] | None = None
 ) -> Vectors:
     """Learn a map by listwise distillation.
 

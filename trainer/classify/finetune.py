@@ -40,7 +40,7 @@ from trainer.classify.settings import ClassifyTrainSettings
 from trainer.training.arguments import METRIC, training_arguments, wait_for_all
 from trainer.training.checkpoints import Checkpoint, MarkComplete, last_checkpoint, remove_incomplete
 from trainer.training.clock import Clock, Schedule
-from trainer.training.log import LOG, Journal, read_log, scores
+from trainer.training.log import LOG, TrainingLog, read_log, scores
 from trainer.training.output import CHECKPOINTS, Record, Result, write_record
 
 EVAL_BATCH = 64
@@ -130,7 +130,7 @@ def _train(
         return TrainerState.load_from_json(str(checkpoint.path / "trainer_state.json")), checkpoint.seconds
     folder = Path(str(arguments.output_dir))
     clock = Clock(settings.budget_seconds, settings.warmup)
-    journal = Journal("classify", folder.parent / LOG, clock, METRIC, checkpoint.step if checkpoint else 0)
+    journal = TrainingLog("classify", folder.parent / LOG, clock, METRIC, checkpoint.step if checkpoint else 0)
     callbacks: list[TrainerCallback] = [
         Schedule(
             clock,

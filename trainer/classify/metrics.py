@@ -39,7 +39,7 @@ class Figures(BaseModel):
     micro_f1: float = Field(description="F1 of all single decisions together")
 
 
-class Doubt(BaseModel):
+class Uncertainty(BaseModel):
     """What macro-F1 could be but for the luck of the draw."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -101,7 +101,7 @@ def majority(truth: Answers, learned_from: Answers, *, multi_label: bool) -> tup
     return answers, places
 
 
-def doubt(truth: Answers, answers: Answers, seed: int = 0) -> Doubt:
+def doubt(truth: Answers, answers: Answers, seed: int = 0) -> Uncertainty:
     """Return the bootstrap interval of macro-F1, and what the same answers would be worth at random."""
     chance = np.random.default_rng(seed)
     rows = len(truth)
@@ -113,7 +113,7 @@ def doubt(truth: Answers, answers: Answers, seed: int = 0) -> Doubt:
         dealt[draw] = macro_f1(truth[chance.permutation(rows)], answers)
     low, high = np.quantile(again, (0.025, 0.975))
     at_least = int((dealt >= macro_f1(truth, answers) - 1e-12).sum())
-    return Doubt(
+    return Uncertainty(
         low=_round(low), high=_round(high), chance=_round(dealt.mean()), p=round((at_least + 1) / (draws + 1), 6)
     )
 

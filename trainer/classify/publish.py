@@ -12,13 +12,13 @@ from indexer.progress import say
 from trainer.classify.report import read_report
 from trainer.classify.settings import ClassifyPublishSettings
 from trainer.classify.train import read_record
-from trainer.models.base import Published
+from trainer.models.base import PublishResult
 from trainer.training.output import RECORD
 
 PARTS = ("onnx", "report", "tokenizer.json", RECORD, CONTRACT)
 
 
-def publish(directory: Path, settings: ClassifyPublishSettings, data: Path | None = None) -> Published:
+def publish(directory: Path, settings: ClassifyPublishSettings, data: Path | None = None) -> PublishResult:
     """Publish the classifier in ``directory`` and, unless ``settings.quiet``, make it the live one.
 
     Raises:
@@ -34,7 +34,7 @@ def publish(directory: Path, settings: ClassifyPublishSettings, data: Path | Non
     key = fingerprint("classifier", {}, inputs, config)
     with classifiers.building():
         if not settings.force and (existing := classifiers.reuse(key, live=not settings.quiet)):
-            return Published(existing, fresh=False)
+            return PublishResult(existing, fresh=False)
         staging = classifiers.staging(key)
         shutil.rmtree(staging)  # copying is quick: nothing of a killed one is taken up
         for name in PARTS:
@@ -60,7 +60,7 @@ def publish(directory: Path, settings: ClassifyPublishSettings, data: Path | Non
         manifest = classifiers.publish(staging, draft, live=not settings.quiet)
     if not report.learned:
         say("this classifier was no better than chance on its test rows; see its report")
-    return Published(manifest, fresh=True)
+    return PublishResult(manifest, fresh=True)
 
 
 def _files(path: Path) -> list[Path]:

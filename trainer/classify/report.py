@@ -16,9 +16,9 @@ from trainer.classify.data import Part
 from trainer.classify.head import Tried
 from trainer.classify.metrics import (
     Answers,
-    Doubt,
     Figures,
     LabelFigures,
+    Uncertainty,
     confusion,
     doubt,
     figures,
@@ -58,7 +58,7 @@ class ClassifyReport(BaseModel):
     multi_label: bool = Field(description="whether several labels, or none, may apply to a text")
     rows: dict[str, int] = Field(description="number of rows by side")
     figures: Figures = Field(description="on the rows that were asked")
-    doubt: Doubt = Field(description="interval of macro-F1, and what chance would give")
+    doubt: Uncertainty = Field(description="interval of macro-F1, and what chance would give")
     learned: bool = Field(description="whether the answers are better than chance, at the 1 % level")
     majority: Figures = Field(description="of somebody who does not read: `majority_answer` for every row")
     majority_answer: list[str] = Field(description="the most frequent label; of several labels all")

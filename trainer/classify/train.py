@@ -80,7 +80,7 @@ def train(source: Path, settings: ClassifyTrainSettings, out: Path, data: Path |
 
 
 def _calibrate_and_measure(
-    learned: Learned, examples: Labelled, folder: Path, record: Record, what: tuple[str, float, str]
+    learned: TrainedClassifier, examples: Labelled, folder: Path, record: Record, what: tuple[str, float, str]
 ) -> None:
     """Fit the calibration on dev, measure on test, and write ``classifier.json`` and the report."""
     source, seconds, name = what
@@ -147,7 +147,7 @@ RESULT = Path(CHECKPOINTS) / "result"
 
 
 @dataclass(frozen=True)
-class Learned:
+class TrainedClassifier:
     """What learning has left in the folder of the result: an exported graph and its tokenizer."""
 
     kind: str
@@ -159,7 +159,7 @@ class Learned:
 
 def freeze(
     examples: Labelled, settings: ClassifyTrainSettings, out: Path, record: Record, data: Path | None
-) -> Learned:
+) -> TrainedClassifier:
     """Fit a head on the embeddings of an encoder and write both as one graph into ``out / RESULT``."""
     folder = out / RESULT
     write_record(out, record)
@@ -184,12 +184,12 @@ def freeze(
     best = max(tried, key=lambda each: each.macro_f1)
     say(f"classify: C = {best.c:g}, macro-F1 {best.macro_f1:.4f} in the cross-validation")
     result = Result(steps=0, seconds=round(time.monotonic() - started, 3), start=None, best=best.macro_f1)
-    return Learned("frozen encoder", frozen.name, contract, result, {"tried": tried})
+    return TrainedClassifier("frozen encoder", frozen.name, contract, result, {"tried": tried})
 
 
 def fine_tune(
     examples: Labelled, settings: ClassifyTrainSettings, out: Path, record: Record, data: Path | None
-) -> Learned | None:
+) -> TrainedClassifier | None:
     """Fine-tune a model and write it with its graph; None on all processes but the first."""
     name, directory = find_directory(settings.model, data)
     start = load_start(
@@ -216,7 +216,7 @@ def fine_tune(
         pad_token_id=start.tokenizer.pad_token_id or 0,
     )
     check_classifier(Classifier(folder, contract), expected, examples.dev.texts)
-    return Learned("fine-tuned", name, contract, result, {"curves": curves(out)})
+    return TrainedClassifier("fine-tuned", name, contract, result, {"curves": curves(out)})
 
 
 def curves(out: Path) -> Curves:

@@ -28,7 +28,7 @@ SUFFIXES = (".parquet", *READERS)
 
 
 @dataclass(frozen=True)
-class Questions:
+class QuerySet:
     """Queries by id, and which documents answer them: query id → document id → graded relevance above 0."""
 
     texts: dict[str, str]
@@ -42,13 +42,13 @@ class Questions:
         """Ids of all documents that answer a query."""
         return {document for answers in self.qrels.values() for document in answers}
 
-    def only(self, queries: Iterable[str]) -> Questions:
+    def only(self, queries: Iterable[str]) -> QuerySet:
         """Return the questions with these ids, in their order here."""
         wanted = set(queries)
         texts = {query: text for query, text in self.texts.items() if query in wanted}
-        return Questions(texts, {query: self.qrels[query] for query in texts})
+        return QuerySet(texts, {query: self.qrels[query] for query in texts})
 
-    def unseen(self, trained: set[str]) -> Questions:
+    def unseen(self, trained: set[str]) -> QuerySet:
         """Return the questions none of whose answers is among ``trained``."""
         return self.only(query for query, answers in self.qrels.items() if not answers.keys() & trained)
 
@@ -57,9 +57,9 @@ class Questions:
 class Labels:
     """What people have judged, in three parts."""
 
-    train: Questions
-    dev: Questions
-    test: Questions
+    train: QuerySet
+    dev: QuerySet
+    test: QuerySet
 
 
 def label_files(qrels: Path | None, queries: Path | None) -> list[Path]:
@@ -130,10 +130,10 @@ def read_labels(qrels: Path, queries: Path | None, documents: set[str], seed: in
         )
     if absent:
         say(f"{qrels.name}: {absent:,} judgements are about documents that the corpus has not")
-    return _divide(Questions(texts, {query: judged[query] for query in texts}), sides, seed, queries.name)
+    return _divide(QuerySet(texts, {query: judged[query] for query in texts}), sides, seed, queries.name)
 
 
-def _divide(everything: Questions, sides: dict[str, str], seed: int, file: str) -> Labels:
+def _divide(everything: QuerySet, sides: dict[str, str], seed: int, file: str) -> Labels:
     """Divide by the column ``split`` as far as there is one, else by document."""
     sides = {query: sides[query] for query in everything.texts}
     if not set(sides.values()) & set(SIDES):

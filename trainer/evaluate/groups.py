@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainer.evaluate.metrics import MEASURES
+from trainer.evaluate.metrics import METRICS
 from trainer.evaluate.report import Group, Leg, Separation, Summary
 from trainer.evaluate.significance import interval, paired
 
@@ -30,7 +30,7 @@ def group(systems: Mapping[str, PerQuery], queries: Sequence[str], seed: int) ->
     """
     means = {}
     for system, values in systems.items():
-        means[system] = {name: _summary([values[name][query] for query in queries], seed) for name in MEASURES}
+        means[system] = {name: _summary([values[name][query] for query in queries], seed) for name in METRICS}
     legs: tuple[Leg, ...] = ("dense", "hybrid")
     differences = {
         leg: {
@@ -39,7 +39,7 @@ def group(systems: Mapping[str, PerQuery], queries: Sequence[str], seed: int) ->
                 [systems[f"tuned {leg}"][name][query] for query in queries],
                 seed,
             )
-            for name in MEASURES
+            for name in METRICS
         }
         for leg in legs
         if {f"base {leg}", f"tuned {leg}"} <= systems.keys()

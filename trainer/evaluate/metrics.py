@@ -12,8 +12,8 @@ from trainer.data.labels import Qrels
 Run = Mapping[str, Sequence[str]]
 """Query id → document ids as they were served, best first."""
 
-MEASURES = ("nDCG@10", "MRR@10", "Recall@100")
-_MEASURES = dict(zip((nDCG @ 10, RR @ 10, R @ 100), MEASURES, strict=True))
+METRICS = ("nDCG@10", "MRR@10", "Recall@100")
+_MEASURES = dict(zip((nDCG @ 10, RR @ 10, R @ 100), METRICS, strict=True))
 
 
 def per_query(qrels: Qrels, run: Run) -> dict[str, dict[str, float]]:
@@ -32,7 +32,7 @@ def per_query(qrels: Qrels, run: Run) -> dict[str, dict[str, float]]:
         scored[query] = {document: -float(place) for place, document in enumerate(documents)}
         if len(scored[query]) < len(documents):
             raise ValueError(f"query {query!r}: a document is in its ranking twice")
-    values = {name: dict.fromkeys(qrels, 0.0) for name in MEASURES}
+    values = {name: dict.fromkeys(qrels, 0.0) for name in METRICS}
     # An empty dictionary is «no result», which the providers of `ir_measures` count as zero or leave out.
     for metric in ir_measures.iter_calc(list(_MEASURES), qrels, {query: own for query, own in scored.items() if own}):
         values[_MEASURES[metric.measure]][metric.query_id] = float(metric.value)

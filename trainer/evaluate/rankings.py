@@ -18,7 +18,7 @@ from indexer.progress import Bar
 from indexer.retrieval.fusion import Fusion, fuse
 from indexer.retrieval.ranking import Ranking
 from indexer.retrieval.retriever import Retriever
-from trainer.data.labels import Questions
+from trainer.data.labels import QuerySet
 from trainer.evaluate.metrics import Run, per_query
 
 DEPTH = 100
@@ -27,7 +27,7 @@ WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 @dataclass(frozen=True)
-class Answers:
+class RankedQueries:
     """What a retriever answered to all questions, before the legs are weighed.
 
     Attributes:
@@ -37,33 +37,33 @@ class Answers:
         retriever: who answered.
     """
 
-    questions: Questions
+    queries: QuerySet
     rankings: Sequence[Ranking]
     ids: Sequence[str]
     retriever: Retriever
 
-    def only(self, questions: Questions) -> Answers:
+    def only(self, questions: QuerySet) -> RankedQueries:
         """Return the answers to some of the questions."""
         kept = [
             ranking
-            for query, ranking in zip(self.questions.texts, self.rankings, strict=True)
+            for query, ranking in zip(self.queries.texts, self.rankings, strict=True)
             if query in questions.texts
         ]
-        return Answers(questions, kept, self.ids, self.retriever)
+        return RankedQueries(questions, kept, self.ids, self.retriever)
 
-    def measures(self, weight: float) -> Mapping[str, Mapping[str, float]]:
+    def metrics(self, weight: float) -> Mapping[str, Mapping[str, float]]:
         """Return measure → query → value at this weight of the dense leg; 1 is the dense leg alone, 0 the lexical."""
-        return per_query(self.questions.qrels, self.run(weight))
+        return per_query(self.queries.qrels, self.run(weight))
 
     def mean(self, weight: float, measure: str = "nDCG@10") -> float:
         """Return the mean of a measure at this weight."""
-        return float(np.mean(list(self.measures(weight)[measure].values())))
+        return float(np.mean(list(self.metrics(weight)[measure].values())))
 
     def run(self, weight: float) -> Run:
         """Return the ids of the best documents for each query, best first."""
         return {
             query: [self.ids[row] for row in self.order(ranking, weight)]
-            for query, ranking in zip(self.questions.texts, self.rankings, strict=True)
+            for query, ranking in zip(self.queries.texts, self.rankings, strict=True)
         }
 
     def order(self, ranking: Ranking, weight: float) -> list[int]:
@@ -93,17 +93,19 @@ class Answers:
         """
         right: list[float] = []
         wrong: list[float] = []
-        for query, ranking in zip(self.questions.texts, self.rankings, strict=True):
-            relevant = np.isin(ranking.rows, [rows[document] for document in self.questions.qrels[query]])
+        for query, ranking in zip(self.queries.texts, self.rankings, strict=True):
+            relevant = np.isin(ranking.rows, [rows[document] for document in self.queries.qrels[query]])
             cosines = ranking.dense if ranking.dense is not None else ranking.scores
             right += cosines[relevant].max(keepdims=True).tolist() if relevant.any() else []
             wrong += cosines[~relevant].max(keepdims=True).tolist() if not relevant.all() else []
         return right, wrong
 
 
-def ask(name: str, retriever: Retriever, questions: Questions, ids: Sequence[str], vectors: Vectors) -> Answers:
+def rank_queries(
+    name: str, retriever: Retriever, questions: QuerySet, ids: Sequence[str], vectors: Vectors
+) -> RankedQueries:
     """Ask all questions, whose ``vectors`` have shape (queries, dimension), and return the answers."""
-    return Answers(questions, rank_all(name, retriever, list(questions.texts.values()), vectors), ids, retriever)
+    return RankedQueries(questions, rank_all(name, retriever, list(questions.texts.values()), vectors), ids, retriever)
 
 
 BATCH = 256

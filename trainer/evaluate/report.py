@@ -18,7 +18,7 @@ UNSEEN = "queries whose documents were not trained on"
 
 SYSTEMS = ("BM25", "base dense", "tuned dense", "base hybrid", "tuned hybrid")
 
-LONGEST_TEXT = 400
+MAX_TEXT = 400
 
 Verdict = Literal["WIN", "TIE", "LOSS"]
 JudgedBy = Literal["labels", "synthetic queries"]
@@ -29,9 +29,9 @@ Which = Literal["base", "tuned"]
 def shorten(text: str) -> str:
     """Return the beginning of ``text`` on one line, at most 400 characters, with an ellipsis where it was cut."""
     line = " ".join(text.split())
-    if len(line) <= LONGEST_TEXT:
+    if len(line) <= MAX_TEXT:
         return line
-    return line[: LONGEST_TEXT - 2].rstrip() + " …"
+    return line[: MAX_TEXT - 2].rstrip() + " …"
 
 
 class _Part(BaseModel):

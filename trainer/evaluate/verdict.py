@@ -14,7 +14,7 @@ SURE = 0.01
 MUCH = 0.06
 """Share of nDCG@10 that the safety group has to lose, too: maps that help people lose up to 5 %, harmful ones 7 % and more
 (DECISIONS.md)."""
-MEASURE = "nDCG@10"
+METRIC = "nDCG@10"
 
 
 def decide(judged_by: JudgedBy, deciding: Group, safety: Group | None = None) -> tuple[Verdict, list[str]]:
@@ -30,7 +30,7 @@ def decide(judged_by: JudgedBy, deciding: Group, safety: Group | None = None) ->
         deciding: the group on which the verdict rests.
         safety: with synthetic queries, the group of sentences that were taken out.
     """
-    dense, hybrid = (deciding.differences[leg][MEASURE] for leg in ("dense", "hybrid"))
+    dense, hybrid = (deciding.differences[leg][METRIC] for leg in ("dense", "hybrid"))
     checked = [("dense search", dense)]
     if judged_by == "labels":
         checked.append(("hybrid search", hybrid))
@@ -38,8 +38,8 @@ def decide(judged_by: JudgedBy, deciding: Group, safety: Group | None = None) ->
     harms = [text(name, each) for name, each in checked if worse(each)]
     legs: tuple[Leg, ...] = ("dense", "hybrid")
     for leg in legs if safety else ():
-        each = safety.differences[leg][MEASURE]  # type: ignore[union-attr]
-        before = safety.systems[f"base {leg}"][MEASURE].mean  # type: ignore[union-attr]
+        each = safety.differences[leg][METRIC]  # type: ignore[union-attr]
+        before = safety.systems[f"base {leg}"][METRIC].mean  # type: ignore[union-attr]
         if worse(each) and each.p < SURE and each.mean < -MUCH * before:
             harms.append(text(f"{leg} search for sentences that were taken out of their documents", each))
     if harms:

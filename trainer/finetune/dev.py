@@ -17,14 +17,14 @@ from sentence_transformers.sentence_transformer.evaluation import (
 from trainer.finetune.examples import kind_of, read_examples
 from trainer.training.arguments import METRIC
 
-Judge = Callable[[SentenceTransformer], float]
+DevMetric = Callable[[SentenceTransformer], float]
 """Takes the model that is being trained and returns how good it is; bigger is better."""
 
 
 class DevEvaluator(BaseEvaluator):
     """Reports what a judge says under one key."""
 
-    def __init__(self, judge: Judge) -> None:
+    def __init__(self, judge: DevMetric) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.judge = judge
         self.primary_metric = METRIC
@@ -40,7 +40,7 @@ class DevEvaluator(BaseEvaluator):
         return {METRIC: float(self.judge(model))}
 
 
-def dev_judge(paths: Sequence[Path], batch_size: int) -> Judge:
+def dev_judge(paths: Sequence[Path], batch_size: int) -> DevMetric:
     """Return the judge that suits the columns of the dev examples.
 
     Queries with answers: nDCG@10 of searching all texts of the split. Scored sentences: Spearman's rank correlation.

@@ -17,7 +17,7 @@ from transformers import set_seed
 
 from indexer.errors import UserError
 from indexer.progress import say
-from trainer.finetune.dev import Judge, dev_judge
+from trainer.finetune.dev import DevMetric, dev_judge
 from trainer.finetune.examples import read_examples
 from trainer.finetune.fit import Task, fit
 from trainer.finetune.grouped import NEIGHBOURHOOD
@@ -25,7 +25,7 @@ from trainer.finetune.losses import LOSSES, LossOptions, divide_scores, make_los
 from trainer.finetune.settings import FinetuneSettings, TsdaeSettings
 from trainer.finetune.tsdae import denoising_task
 from trainer.models.onnx import encoder_contract
-from trainer.training.base_model import find_start, freeze, is_first, load_start
+from trainer.training.base_model import find_base_model, freeze, is_first, load_base_model
 from trainer.training.output import Record, Trained, check_out, describe, trained
 
 
@@ -34,7 +34,7 @@ def finetune(
     settings: FinetuneSettings,
     out: Path,
     dev: Sequence[Path] | None = None,
-    evaluator: Judge | None = None,
+    evaluator: DevMetric | None = None,
     *,
     data: Path | None = None,
 ) -> Trained:
@@ -62,7 +62,7 @@ def finetune(
     if not isinstance(examples, Dataset):
         examples = read_examples(files, kind.columns, kind.most_negatives)
     judge = evaluator or (dev_judge(dev, settings.batch_size) if dev else None)
-    model = load_start(find_start(settings.model, data))
+    model = load_base_model(find_base_model(settings.model, data))
     freeze(model, settings.freeze)
     if settings.loss == "tsdae":
         ratio = TsdaeSettings().deletion_ratio
@@ -72,7 +72,7 @@ def finetune(
 
 
 def _task(
-    model: SentenceTransformer, examples: Dataset, settings: FinetuneSettings, record: Record, judge: Judge | None
+    model: SentenceTransformer, examples: Dataset, settings: FinetuneSettings, record: Record, judge: DevMetric | None
 ) -> Task:
     kind = LOSSES[settings.loss]
     temperature = settings.teacher_temperature

@@ -25,13 +25,13 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 
 from indexer.errors import UserError
 from indexer.progress import say
-from trainer.finetune.dev import DevEvaluator, Judge
+from trainer.finetune.dev import DevEvaluator, DevMetric
 from trainer.finetune.grouped import GroupedBatchSampler
 from trainer.training.arguments import METRIC, leave_together, training_arguments, wait_for_all
 from trainer.training.base_model import read_weights
 from trainer.training.checkpoints import Checkpoint, MarkComplete, last_checkpoint, load_loss, remove_incomplete
 from trainer.training.clock import Clock, Schedule
-from trainer.training.log import LOG, Journal, read_log, scores
+from trainer.training.log import LOG, TrainingLog, read_log, scores
 from trainer.training.output import CHECKPOINTS, Record, Result, Trained, finish, trained, write_record
 from trainer.training.settings import FitSettings
 
@@ -45,7 +45,7 @@ class Task:
     loss: nn.Module
     examples: Dataset
     record: Record
-    judge: Judge | None = None
+    judge: DevMetric | None = None
     whole: SentenceTransformer | None = None
     """What is saved where ``model`` is only a part of it."""
     collator: SentenceTransformerDataCollator | None = None
@@ -132,7 +132,9 @@ def _train(
         return TrainerState.load_from_json(str(checkpoint.path / "trainer_state.json")), checkpoint.seconds
     folder = Path(str(arguments.output_dir))
     clock = Clock(settings.budget_seconds, settings.warmup)
-    journal = Journal(task.name, out / LOG, clock, METRIC if task.judge else None, checkpoint.step if checkpoint else 0)
+    journal = TrainingLog(
+        task.name, out / LOG, clock, METRIC if task.judge else None, checkpoint.step if checkpoint else 0
+    )
     callbacks: list[TrainerCallback] = [
         Schedule(
             clock,

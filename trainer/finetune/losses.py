@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from indexer.errors import UserError
 from trainer.finetune.grouped import GroupedNegativesLoss
-from trainer.training.base_model import load_start, transformer_of
+from trainer.training.base_model import load_base_model, transformer_of
 
 Columns = Literal["pairs", "plain-pairs", "neighbours", "one-negative", "listwise", "scored", "labelled", "texts"]
 """What a row holds: see `trainer.finetune.examples`, which reads them."""
@@ -109,7 +109,7 @@ def _gist(model: SentenceTransformer, options: LossOptions) -> nn.Module:
         raise UserError("--loss gist: needs a guide; give the directory of a model with --guide")
     if not options.guide.is_dir():
         raise UserError(f"--guide {options.guide}: no directory; give one with a sentence-transformers model")
-    guide = load_start(options.guide).eval()
+    guide = load_base_model(options.guide).eval()
     guide.requires_grad_(requires_grad=False)
     temperature = options.temperature or GIST_TEMPERATURE
     return losses.GISTEmbedLoss(model, guide, temperature=temperature, gather_across_devices=options.gather)

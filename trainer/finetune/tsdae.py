@@ -29,17 +29,17 @@ from indexer.corpus.corpus import Corpus
 from indexer.corpus.settings import TextSettings, select
 from indexer.errors import UserError
 from indexer.progress import say
-from trainer.finetune.dev import Judge
+from trainer.finetune.dev import DevMetric
 from trainer.finetune.fit import Task, fit
 from trainer.finetune.losses import denoising_loss
 from trainer.finetune.settings import TsdaeSettings
 from trainer.models.base import locate
-from trainer.training.base_model import load_start
+from trainer.training.base_model import load_base_model
 from trainer.training.output import CHECKPOINTS, Record, Trained, check_out, trained, write_record
 from trainer.training.settings import FitSettings
 
 
-def tsdae(source: str | Sequence[str], settings: TsdaeSettings, out: Path, judge: Judge | None = None) -> Trained:
+def tsdae(source: str | Sequence[str], settings: TsdaeSettings, out: Path, judge: DevMetric | None = None) -> Trained:
     """Pre-train an encoder on texts and write it as a sentence-transformers directory.
 
     Args:
@@ -57,7 +57,7 @@ def tsdae(source: str | Sequence[str], settings: TsdaeSettings, out: Path, judge
     if done := check_out(out, record, resume=settings.resume):
         say(f"{out}: already finished")
         return trained(out, done)
-    model = load_start(locate(settings.model)[1], settings.pooling, plain="cls")
+    model = load_base_model(locate(settings.model)[1], settings.pooling, plain="cls")
     write_record(out, record)
     examples = _spool(corpus, out / CHECKPOINTS) if corpus else Dataset.from_dict({"text": list(source)})
     task = denoising_task(model, examples, settings, record, ratio=settings.deletion_ratio, judge=judge)
@@ -71,7 +71,7 @@ def denoising_task(
     record: Record,
     *,
     ratio: float,
-    judge: Judge | None,
+    judge: DevMetric | None,
 ) -> Task:
     """Return the task of rebuilding the column ``text`` of ``examples`` from the vectors of damaged copies.
 

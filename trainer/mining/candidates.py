@@ -27,7 +27,7 @@ Rows = npt.NDArray[np.int64]
 
 
 @dataclass
-class Asked:
+class SearchedPair:
     """A query and what the index finds for it: the positive first, then the best candidates that are no copies of it."""
 
     pair: dict[str, str]
@@ -73,7 +73,7 @@ class CandidateFinder:
         for query, document in zip(pairs["query"].to_pylist(), pairs["document"].to_pylist(), strict=True):
             self._answers.setdefault(query.casefold(), set()).add(self._rows[document])
 
-    def ask(self, pair: dict[str, str]) -> Asked | None:
+    def ask(self, pair: dict[str, str]) -> SearchedPair | None:
         """Search for the query of a pair; None where its document is not among the candidates."""
         positive = self._rows[pair["document"]]
         ranking = self._retriever.search(pair["query"])
@@ -85,7 +85,7 @@ class CandidateFinder:
         others = others[~np.isin(ranking.rows[others], list(self._answers[pair["query"].casefold()]))]
         others = others[~self._copies(positive, ranking.rows[others])]
         places = np.concatenate([place, others])
-        asked = Asked(
+        asked = SearchedPair(
             pair=pair,
             rows=ranking.rows[places],
             ranks=places + 1,
@@ -112,7 +112,7 @@ class CandidateFinder:
         means = np.add.reduceat(nearest, bounds) / lengths
         return np.asarray(means >= self._settings.copy_cosine)
 
-    def text(self, asked: Asked, at: int) -> str:
+    def text(self, asked: SearchedPair, at: int) -> str:
         """Return what the encoder is given for a candidate: its best passage for the query, after its title.
 
         Texts for a query that *is* a title go without: otherwise the title would be learned to be its own answer.

@@ -23,7 +23,7 @@ from indexer.retrieval.retriever import Retriever
 from trainer.data.pairs import read_pairs
 from trainer.data.split import Split
 from trainer.files import whole
-from trainer.mining.candidates import Asked, CandidateFinder, CrossEncoderTeacher
+from trainer.mining.candidates import CandidateFinder, CrossEncoderTeacher, SearchedPair
 from trainer.mining.roundtrip import open_retriever, side_by_side
 from trainer.mining.settings import NegativesSettings
 
@@ -100,14 +100,14 @@ class Miner:
                     yield pa.RecordBatch.from_pylist(examples, schema=self.schema)
                 bar.advance(batch.num_rows)
 
-    def _rescore(self, found: list[Asked], teacher: CrossEncoderTeacher) -> None:
+    def _rescore(self, found: list[SearchedPair], teacher: CrossEncoderTeacher) -> None:
         """Replace the fused scores by the cross-encoder's."""
         pairs = [(each.pair["query"], text) for each in found for text in each.texts]
         ends = np.cumsum([len(each.texts) for each in found])
         for each, scores in zip(found, np.split(teacher.scores(pairs), ends[:-1]), strict=True):
             each.scores, each.floor = scores, float(scores.mean())
 
-    def _example(self, asked: Asked) -> dict[str, object] | None:
+    def _example(self, asked: SearchedPair) -> dict[str, object] | None:
         """Choose the negatives of a query; None where there are too few."""
         settings, positive = self._settings, asked.scores[0]
         self.summary.teacher_first += bool((asked.scores[1:] < positive).all())

@@ -17,7 +17,7 @@ LIBRARIES = ("sentence-transformers", "transformers", "torch", "onnx", "onnxrunt
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenModel:
     """What a manifest says of the files that were written."""
 
     encoder: EncoderContract
@@ -28,7 +28,7 @@ class Written:
 
 def write_model(
     model: SentenceTransformer, folder: Path, texts: Sequence[str], *, int8: bool, insist: bool = True
-) -> Written:
+) -> WrittenModel:
     """Write ``model`` into the empty or old ``folder``, export it, and compare the exports with it.
 
     Args:
@@ -54,7 +54,7 @@ def write_model(
     if int8 and "parity_int8" not in metrics:
         say("no 8-bit weights: they would give other vectors")
         small.unlink()
-    return Written(
+    return WrittenModel(
         encoder=contract,
         counts={"parameters": sum(parameter.numel() for parameter in model.parameters())},
         metrics=metrics,

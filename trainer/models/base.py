@@ -25,7 +25,7 @@ TRAINING = "training.json"
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishResult:
     """The manifest of the model, and whether anything had to be done."""
 
     manifest: Manifest
@@ -34,7 +34,7 @@ class Published:
 
 def publish_base(
     model: str | None, settings: BaseSettings, data: Path | None = None, *, live: bool = True
-) -> Published:
+) -> PublishResult:
     """Publish a model with its ONNX files and make it the live one.
 
     Args:
@@ -56,9 +56,9 @@ def publish_base(
         key = fingerprint("model", {}, inputs, recipe)
         draft = partial(Manifest, kind="model", fingerprint=key, inputs=inputs, config=recipe)
         if not settings.force and (existing := models.reuse(key, live=live and not _has_heir(models, key))):
-            return Published(existing, fresh=False)
+            return PublishResult(existing, fresh=False)
         manifest = _publish(models, directory, models.staging(key), settings, draft, prefixes=prefixes, live=live)
-        return Published(manifest, fresh=True)
+        return PublishResult(manifest, fresh=True)
 
 
 def _has_heir(models: Store, key: str) -> bool:

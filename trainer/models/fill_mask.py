@@ -9,7 +9,7 @@ from pathlib import Path
 
 from indexer.artifacts.store import ID_PATTERN, Store
 from indexer.errors import UserError
-from indexer.inference.masked_lm import Guess, MaskedModel, Reading
+from indexer.inference.masked_lm import MaskedModel, Prediction, Reading
 from indexer.progress import stage
 from trainer.models.settings import FillMaskSettings
 
@@ -58,14 +58,14 @@ def fill_mask(
             raise UserError(
                 f"{text[:60]!r}: no {model.mask_token} in it; write {model.mask_token} where a word is to be found"
             )
-        guesses = model.guesses(reading, settings.top_k)
+        guesses = model.predict(reading, settings.top_k)
         if as_json:
             show(json.dumps(record(text, model, reading, guesses), ensure_ascii=False))
         else:
             show("\n".join(_told(text, model, reading, guesses, explain=settings.explain)))
 
 
-def record(text: str, model: MaskedModel, reading: Reading, guesses: list[Guess]) -> dict[str, object]:
+def record(text: str, model: MaskedModel, reading: Reading, guesses: list[Prediction]) -> dict[str, object]:
     """Return what was found as JSON has it: the text, the filled text, and for each mask its distribution's head."""
     masks = [
         {
@@ -83,10 +83,10 @@ def record(text: str, model: MaskedModel, reading: Reading, guesses: list[Guess]
         }
         for guess in guesses
     ]
-    return {"text": text, "filled": model.filled(reading, guesses), "masks": masks}
+    return {"text": text, "filled": model.fill(reading, guesses), "masks": masks}
 
 
-def _told(text: str, model: MaskedModel, reading: Reading, guesses: list[Guess], *, explain: bool) -> list[str]:
+def _told(text: str, model: MaskedModel, reading: Reading, guesses: list[Prediction], *, explain: bool) -> list[str]:
     lines = [text]
     if explain:
         lines += ["", "1. word pieces and their ids; the model does not see those marked *"]
@@ -111,11 +111,11 @@ def _told(text: str, model: MaskedModel, reading: Reading, guesses: list[Guess],
             lines.append(f"  {each.probability:6.1%}  {each.text}{logit}")
     if explain:
         best = ", ".join(f"{guess.best[0].id} ({guess.best[0].text})" for guess in guesses)
-        lines += ["", f"4. arg max: {best}", f"5. decoded: {model.filled(reading, guesses)}"]
+        lines += ["", f"4. arg max: {best}", f"5. decoded: {model.fill(reading, guesses)}"]
     return [*lines, ""] if explain or len(guesses) > 1 else lines
 
 
-def _entropy(guess: Guess, vocabulary: int) -> str:
+def _entropy(guess: Prediction, vocabulary: int) -> str:
     """Say how sure the model is: its entropy, and among how many equally likely words that would be a choice."""
     return (
         f"entropy {guess.entropy:.2f} nats of at most {math.log(vocabulary):.2f}, "

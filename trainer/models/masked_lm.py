@@ -19,7 +19,7 @@ from indexer.errors import UserError, first_line
 from indexer.index.dense import unit
 from indexer.inference.masked_lm import GRAPH, MaskedModel, Network, Outputs
 from indexer.progress import say, stage
-from trainer.models.base import Published
+from trainer.models.base import PublishResult
 from trainer.models.onnx import OPSET, quiet_export
 from trainer.models.settings import PublishMlmSettings
 
@@ -33,7 +33,7 @@ PATTERNS = (
 REPORT = "report"
 
 
-def publish_mlm(directory: Path, settings: PublishMlmSettings, data: Path | None = None) -> Published:
+def publish_mlm(directory: Path, settings: PublishMlmSettings, data: Path | None = None) -> PublishResult:
     """Publish the masked-language model in ``directory`` and make it the live one.
 
     Args:
@@ -51,7 +51,7 @@ def publish_mlm(directory: Path, settings: PublishMlmSettings, data: Path | None
         recipe = {"base": directory.resolve().name}
         key = fingerprint(KIND, {}, inputs, recipe)
         if not settings.force and (existing := models.reuse(key)):
-            return Published(existing, fresh=False)
+            return PublishResult(existing, fresh=False)
         folder = models.staging(key)
         counts, metrics = _write(directory, files, folder)
         draft = Manifest(
@@ -63,7 +63,7 @@ def publish_mlm(directory: Path, settings: PublishMlmSettings, data: Path | None
         f"masked-language model {manifest.id}: {counts['layers']} layers, {counts['heads']} heads, "
         f"{counts['vocabulary']:,} word pieces, {counts['max_tokens']} at most in a text"
     )
-    return Published(manifest, fresh=True)
+    return PublishResult(manifest, fresh=True)
 
 
 def _files(directory: Path) -> list[Path]:

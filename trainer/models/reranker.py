@@ -12,7 +12,7 @@ from indexer.artifacts.store import Store
 from indexer.errors import UserError, first_line
 from indexer.inference.reranker import GRAPH, Reranker
 from indexer.progress import say, stage
-from trainer.models.base import Published, describe, locate
+from trainer.models.base import PublishResult, describe, locate
 from trainer.models.settings import RerankerSettings
 
 KIND: Kind = "reranker"
@@ -20,7 +20,7 @@ MOST_DIFFERENCE = 1e-3
 """Between a logit of the graph and one of torch."""
 
 
-def publish_reranker(model: str, settings: RerankerSettings, data: Path | None = None) -> Published:
+def publish_reranker(model: str, settings: RerankerSettings, data: Path | None = None) -> PublishResult:
     """Publish a cross-encoder with its ONNX graph and make it the live one.
 
     Args:
@@ -38,7 +38,7 @@ def publish_reranker(model: str, settings: RerankerSettings, data: Path | None =
         recipe: dict[str, Any] = {"base": name, "max_tokens": settings.max_tokens}
         key = fingerprint(KIND, {}, inputs, recipe)
         if not settings.force and (existing := models.reuse(key)):
-            return Published(existing, fresh=False)
+            return PublishResult(existing, fresh=False)
         folder = models.staging(key)
         shutil.rmtree(folder)  # an export is quick: nothing of a killed one is taken up
         folder.mkdir()
@@ -49,7 +49,7 @@ def publish_reranker(model: str, settings: RerankerSettings, data: Path | None =
         )  # fmt: skip
         manifest = models.publish(folder, draft)
     say(f"re-ranking model {manifest.id}: {read['max_tokens']} tokens of query and passage")
-    return Published(manifest, fresh=True)
+    return PublishResult(manifest, fresh=True)
 
 
 def _write(directory: Path, folder: Path, most: int) -> tuple[dict[str, int], dict[str, float], dict[str, int]]:

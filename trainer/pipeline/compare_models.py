@@ -19,12 +19,12 @@ from trainer.adapter.distillation import all_passages
 from trainer.data.labels import label_files
 from trainer.evaluate.report import Report
 from trainer.files import training_dir
-from trainer.pipeline.dataset import gather
-from trainer.pipeline.exam import examine, published
+from trainer.pipeline.dataset import prepare_data
+from trainer.pipeline.exam import compare, published
 from trainer.pipeline.settings import EvaluateSettings, RunSettings
-from trainer.pipeline.summary import make_report
-from trainer.pipeline.tuning import Climbed, Record
-from trainer.pipeline.workspace import Workshop
+from trainer.pipeline.summary import build_report
+from trainer.pipeline.tuning import TuningRecord, TuningResult
+from trainer.pipeline.workspace import Workspace
 from trainer.reports.run_page import write_report
 
 
@@ -55,15 +55,17 @@ def evaluate(source: str, settings: EvaluateSettings, data: Path | None = None) 
     recipe = asked.model_dump(mode="json", exclude={"qrels", "queries"}) | {"learn": False}
     key = fingerprint("model", {"model": against}, [*built.inputs, *labels], recipe)
     with (
-        Workshop(training_dir(data), key) as workshop,
+        Workspace(training_dir(data), key) as workshop,
         TemporaryDirectory(dir=workshop.folder, prefix=".pool-") as pool,
     ):
         with workshop.stage("questions"):
-            material = gather(source, index, asked, workshop, pool=Path(pool), learn=False)
+            material = prepare_data(source, index, asked, workshop, pool=Path(pool), learn=False)
         with workshop.stage("exam"):
-            exam = examine(index, material, published(models, model, index), settings.seed)
-        nothing = Climbed(None, all_passages(index), None, Record(kept=False, score=0, rungs=[], losses=[], points=[]))
-        report = make_report(
+            exam = compare(index, material, published(models, model, index), settings.seed)
+        nothing = TuningResult(
+            None, all_passages(index), None, TuningRecord(kept=False, score=0, rungs=[], losses=[], points=[])
+        )
+        report = build_report(
             source, index, models.manifest(against), climbed=nothing, exam=exam,
             config=settings.model_dump(mode="json"), seconds=workshop.seconds,
         )  # fmt: skip

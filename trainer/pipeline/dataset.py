@@ -15,8 +15,8 @@ from indexer.index.languages import detect_language
 from indexer.inference.encoder import Encoder
 from indexer.progress import stage
 from indexer.retrieval.retriever import Retriever
-from trainer.adapter.ladder import Asked
-from trainer.data.labels import Labels, Questions, read_labels
+from trainer.adapter.ladder import EncodedQueries
+from trainer.data.labels import Labels, QuerySet, read_labels
 from trainer.data.pairs import pairs_of
 from trainer.data.prepare import prepare, read_frame
 from trainer.data.settings import PrepareSettings, SplitSettings
@@ -26,37 +26,37 @@ from trainer.evaluate.report import ALL, UNSEEN, JudgedBy
 from trainer.mining.roundtrip import keep
 from trainer.pipeline.plan import Sizes
 from trainer.pipeline.settings import RunSettings
-from trainer.pipeline.workspace import Workshop
+from trainer.pipeline.workspace import Workspace
 from trainer.queries.extract import extract
 from trainer.queries.generate import generate
 from trainer.queries.settings import QueriesSettings
-from trainer.queries.synthetic import Documents, cloze_questions, keyword_questions
+from trainer.queries.synthetic import Documents, cloze_queries, keyword_queries
 
 EXTRACTS = 4
 """Queries that are taken out of a document to learn from."""
-LEAST_LABELS = 50
+MIN_LABELS = 50
 """Labelled queries below which the texts alone are learned from, and the labels only measure."""
 TEST_SHARE = 0.2
 """Of the documents, at most 500: the verdict needs many questions, and little is lost by learning from fewer."""
-LEAST_UNSEEN = 40
+MIN_UNSEEN = 40
 """Dev questions about unseen documents that are listened to by themselves."""
-BEST = 3
+ROUND_TRIP_RANK = 3
 """A query that a language model wrote stays if its document is among so many best."""
 TAKEN_OUT = "sentences taken out of held-out documents"
 
 
 @dataclass(frozen=True)
-class Test:
-    """Questions of the exam and the index that they are about, with the ids by which they name its documents."""
+class TestSet:
+    """QuerySet of the exam and the index that they are about, with the ids by which they name its documents."""
 
-    questions: Questions
+    queries: QuerySet
     vectors: np.ndarray
     index: Index
     ids: list[str]
 
 
 @dataclass(frozen=True)
-class Material:
+class RunData:
     """Everything a run works with.
 
     Attributes:
@@ -69,23 +69,23 @@ class Material:
     """
 
     documents: Documents
-    practice: Asked
-    supervised: Asked | None
-    dev: Asked
-    tests: dict[str, Test]
+    practice: EncodedQueries
+    supervised: EncodedQueries | None
+    dev: EncodedQueries
+    tests: dict[str, TestSet]
     deciding: str
     judged_by: JudgedBy
     notes: list[str]
 
     @property
-    def unseen_dev(self) -> Questions | None:
+    def unseen_dev(self) -> QuerySet | None:
         """The dev questions about documents that are not learned from; None where these are all, or too few."""
         if self.supervised is None:
             return None
-        unseen = self.dev.questions.unseen(self.supervised.questions.documents)
-        return unseen if LEAST_UNSEEN <= len(unseen) < len(self.dev.questions) else None
+        unseen = self.dev.queries.unseen(self.supervised.queries.documents)
+        return unseen if MIN_UNSEEN <= len(unseen) < len(self.dev.queries) else None
 
-    def with_vectors(self, practice: Asked, supervised: Asked | None, dev: Asked) -> Material:
+    def with_vectors(self, practice: EncodedQueries, supervised: EncodedQueries | None, dev: EncodedQueries) -> RunData:
         """Return the same questions with the vectors of another encoder."""
         return replace(self, practice=practice, supervised=supervised, dev=dev)
 
@@ -95,9 +95,9 @@ class Material:
         return {document: row for row, document in enumerate(self.documents.ids)}
 
 
-def gather(
-    source: str, index: Index, settings: RunSettings, workshop: Workshop, *, pool: Path, learn: bool = True
-) -> Material:
+def prepare_data(
+    source: str, index: Index, settings: RunSettings, workshop: Workspace, *, pool: Path, learn: bool = True
+) -> RunData:
     """Divide the corpus and the labels, and make the queries that are missing.
 
     Args:
@@ -134,14 +134,16 @@ def gather(
             "give more documents with words in them, or labels with --qrels"
         )
     vectors = _encode_all(queries, index.encoder, workshop)
-    groups = {name: Test(questions, vectors[name], index, documents.ids) for name, questions in tests.groups.items()}
+    groups = {name: TestSet(questions, vectors[name], index, documents.ids) for name, questions in tests.groups.items()}
     if tests.judged_by == "synthetic queries":
         groups |= _cloze_test(index, documents, sides, settings, pool)
-    return Material(
+    return RunData(
         documents=documents,
-        practice=Asked(Questions({str(row): text for row, text in enumerate(practice)}, {}), vectors["practice"]),
-        supervised=Asked(supervised, vectors["labels"]) if supervised else None,
-        dev=Asked(dev, vectors["dev"]),
+        practice=EncodedQueries(
+            QuerySet({str(row): text for row, text in enumerate(practice)}, {}), vectors["practice"]
+        ),
+        supervised=EncodedQueries(supervised, vectors["labels"]) if supervised else None,
+        dev=EncodedQueries(dev, vectors["dev"]),
         tests=groups,
         deciding=UNSEEN if UNSEEN in groups else ALL,
         judged_by=tests.judged_by,
@@ -153,7 +155,7 @@ def gather(
 class _Tests:
     """The test queries by group of the report, what the verdict rests on, and what a reader should know of it."""
 
-    groups: dict[str, Questions]
+    groups: dict[str, QuerySet]
     judged_by: JudgedBy
     notes: list[str]
 
@@ -169,7 +171,7 @@ def _test_questions(documents: Documents, sides: Split, labels: Labels | None, s
         note = "Every document that answers a test query was trained on: the verdict may flatter the model."
         return _Tests({ALL: labels.test}, "labels", [note])
     count = Sizes.within(settings.budget_seconds).keywords
-    questions = keyword_questions(documents, _rows(documents, sides, "test"), count, settings.seed)
+    questions = keyword_queries(documents, _rows(documents, sides, "test"), count, settings.seed)
     note = (
         "There are no labels: held-out documents were asked for by key words and by sentences that were taken out "
         "of them. The figures say which model is better on this corpus, not how good either is for people's queries."
@@ -177,22 +179,22 @@ def _test_questions(documents: Documents, sides: Split, labels: Labels | None, s
     return _Tests({UNSEEN: questions}, "synthetic queries", [note])
 
 
-def _dev_questions(documents: Documents, sides: Split, labels: Labels | None, settings: RunSettings) -> Questions:
+def _dev_questions(documents: Documents, sides: Split, labels: Labels | None, settings: RunSettings) -> QuerySet:
     """Return the labelled dev queries or, where there are none, key words of the dev documents."""
     if labels and len(labels.dev):
         return labels.dev
     count = Sizes.within(settings.budget_seconds).dev
-    return keyword_questions(documents, _rows(documents, sides, "dev"), count, settings.seed)
+    return keyword_queries(documents, _rows(documents, sides, "dev"), count, settings.seed)
 
 
-def _supervised_questions(sides: Split, labels: Labels | None, tests: _Tests) -> Questions | None:
+def _supervised_questions(sides: Split, labels: Labels | None, tests: _Tests) -> QuerySet | None:
     """Return the labelled queries to learn from; None where there are too few."""
     if labels is None:
         return None
     questions = labels.train
     if tests.judged_by != "labels":  # the test is about documents that were drawn without looking at the labels
         questions = questions.unseen({*sides.documents("test"), *sides.documents("dev")})
-    return questions if len(questions) >= LEAST_LABELS else None
+    return questions if len(questions) >= MIN_LABELS else None
 
 
 def _training_rows(documents: Documents, sides: Split, labels: Labels | None, tests: _Tests) -> list[int]:
@@ -203,15 +205,17 @@ def _training_rows(documents: Documents, sides: Split, labels: Labels | None, te
     return [row for row, document in enumerate(documents.ids) if document not in held_out]
 
 
-def _cloze_test(index: Index, documents: Documents, sides: Split, settings: RunSettings, pool: Path) -> dict[str, Test]:
+def _cloze_test(
+    index: Index, documents: Documents, sides: Split, settings: RunSettings, pool: Path
+) -> dict[str, TestSet]:
     """Return the group of sentences that were taken out of test documents; none where no document has three."""
     count = Sizes.within(settings.budget_seconds).clozes
     rows = _rows(documents, sides, "test")
-    cloze = cloze_questions(index, documents, rows, folder=pool, count=count, seed=settings.seed)
-    if not len(cloze.questions):
+    cloze = cloze_queries(index, documents, rows, folder=pool, count=count, seed=settings.seed)
+    if not len(cloze.queries):
         return {}
-    vectors = encode_queries("encode sentences", index.encoder, list(cloze.questions.texts.values()))
-    return {TAKEN_OUT: Test(cloze.questions, vectors, cloze.index, cloze.ids)}
+    vectors = encode_queries("encode sentences", index.encoder, list(cloze.queries.texts.values()))
+    return {TAKEN_OUT: TestSet(cloze.queries, vectors, cloze.index, cloze.ids)}
 
 
 def _rows(documents: Documents, sides: Split, side: str) -> list[int]:
@@ -219,7 +223,7 @@ def _rows(documents: Documents, sides: Split, side: str) -> list[int]:
     return [rows[document] for document in sides.documents(side)]
 
 
-def _sides(documents: Documents, settings: RunSettings, workshop: Workshop) -> Split:
+def _sides(documents: Documents, settings: RunSettings, workshop: Workspace) -> Split:
     path = workshop.folder / "split.parquet"
     if not path.is_file():
         with stage("divide the documents"):
@@ -228,7 +232,7 @@ def _sides(documents: Documents, settings: RunSettings, workshop: Workshop) -> S
 
 
 def _practice(
-    documents: Documents, rows: list[int], index: Index, settings: RunSettings, *, source: str, workshop: Workshop
+    documents: Documents, rows: list[int], index: Index, settings: RunSettings, *, source: str, workshop: Workspace
 ) -> list[str]:
     """Return queries without labels to learn from: a language model's, where one was named, and extracts."""
     chance = random.Random(settings.seed)  # noqa: S311 - a sample, no secret
@@ -244,7 +248,7 @@ def _practice(
     return written + chance.sample(taken, min(room, len(taken)))
 
 
-def _written(source: str, train: set[str], index: Index, settings: RunSettings, workshop: Workshop) -> list[str]:
+def _written(source: str, train: set[str], index: Index, settings: RunSettings, workshop: Workspace) -> list[str]:
     """Return what a language model asks about the documents in ``train``, where one was named."""
     if not (settings.llm or settings.llm_model or settings.llm_path):
         return []
@@ -259,11 +263,11 @@ def _written(source: str, train: set[str], index: Index, settings: RunSettings, 
     pairs = pairs.filter(np.array([document in train for document in pairs["document"].to_pylist()]))
     if not pairs.num_rows:
         return []
-    queries: list[str] = keep(pairs, Retriever(index), BEST)["query"].to_pylist()
+    queries: list[str] = keep(pairs, Retriever(index), ROUND_TRIP_RANK)["query"].to_pylist()
     return queries
 
 
-def _encode_all(queries: dict[str, list[str]], encoder: Encoder, workshop: Workshop) -> dict[str, np.ndarray]:
+def _encode_all(queries: dict[str, list[str]], encoder: Encoder, workshop: Workspace) -> dict[str, np.ndarray]:
     """Encode all queries at once, or take up what an interrupted run has encoded."""
     whole = [text for texts in queries.values() for text in texts]
     made = workshop.arrays("query-vectors", lambda: {"vectors": encode_queries("encode queries", encoder, whole)})

@@ -10,23 +10,23 @@ import numpy as np
 
 from indexer.artifacts.manifest import EncoderContract
 from indexer.artifacts.store import Store
-from indexer.build.vectors import MAP
+from indexer.build.vectors import MAP_FILE
 from indexer.index.dense import DenseIndex
 from indexer.index.index import Index
 from indexer.inference.encoder import Encoder, Precision, Vectors
 from indexer.retrieval.retriever import Retriever
 from trainer.adapter.distillation import all_passages
 from trainer.adapter.linear_map import apply
-from trainer.data.labels import Questions
+from trainer.data.labels import QuerySet
 from trainer.evaluate.encode import encode_passages, encode_queries
 from trainer.evaluate.groups import group
-from trainer.evaluate.rankings import Answers, ask
+from trainer.evaluate.rankings import RankedQueries, rank_queries
 from trainer.evaluate.report import Group, Verdict
 from trainer.evaluate.significance import paired
-from trainer.evaluate.verdict import MEASURE, decide
-from trainer.pipeline.dataset import TAKEN_OUT, Material, Test
+from trainer.evaluate.verdict import METRIC, decide
+from trainer.pipeline.dataset import TAKEN_OUT, RunData, TestSet
 
-LESS = 0.005
+MAX_INT8_LOSS = 0.005
 """Share of nDCG@10 on dev that 8-bit weights may cost."""
 
 
@@ -65,10 +65,12 @@ class Candidate:
             vectors = encode_passages("encode the pool", self.encoder(), index)
         return Retriever(index.with_encoder(self.encoder(), DenseIndex.of(vectors)))
 
-    def answers(self, name: str, index: Index, questions: Questions, ids: list[str], precision: Precision) -> Answers:
+    def answers(
+        self, name: str, index: Index, questions: QuerySet, ids: list[str], precision: Precision
+    ) -> RankedQueries:
         """Ask this model, its queries encoded with weights of ``precision``."""
         vectors = encode_queries(f"{name}: encode", self.encoder(precision), list(questions.texts.values()))
-        return ask(name, self.retriever(index), questions, ids, vectors)
+        return rank_queries(name, self.retriever(index), questions, ids, vectors)
 
 
 def published(models: Store, artifact: str, index: Index) -> Candidate:
@@ -76,24 +78,24 @@ def published(models: Store, artifact: str, index: Index) -> Candidate:
     folder, manifest = models.path(artifact), models.manifest(artifact)
     precision = manifest.config.get("query_precision", "fp32")
     if manifest.config.get("map_of") == index.manifest.parents["model"]:
-        matrix = np.load(folder / MAP, allow_pickle=False)
+        matrix = np.load(folder / MAP_FILE, allow_pickle=False)
         return Candidate(folder, manifest.contract, index, apply(matrix, all_passages(index)), matrix, precision)
     passages = encode_passages("encode passages", Encoder.open(folder), index)
     return Candidate(folder, manifest.contract, index, passages, None, precision)
 
 
 @dataclass(frozen=True)
-class Exam:
+class Comparison:
     """What both models answered to each group of questions, and at which weights of the dense leg they are compared."""
 
-    base: dict[str, Answers]
-    tuned: dict[str, Answers]
+    base: dict[str, RankedQueries]
+    tuned: dict[str, RankedQueries]
     weights: tuple[float, float]
     how: str
     precision: Precision
     notes: list[str]
     deciding: str
-    material: Material
+    material: RunData
     seed: int
 
     @cached_property
@@ -105,22 +107,22 @@ class Exam:
     def _group(self, name: str) -> Group:
         base, tuned = self.base[name], self.tuned[name]
         systems = {
-            "BM25": base.measures(0),
-            "base dense": base.measures(1),
-            "tuned dense": tuned.measures(1),
-            "base hybrid": base.measures(self.weights[0]),
-            "tuned hybrid": tuned.measures(self.weights[1]),
+            "BM25": base.metrics(0),
+            "base dense": base.metrics(1),
+            "tuned dense": tuned.metrics(1),
+            "base hybrid": base.metrics(self.weights[0]),
+            "tuned hybrid": tuned.metrics(self.weights[1]),
         }
-        return group(systems, list(base.questions.texts), self.seed)
+        return group(systems, list(base.queries.texts), self.seed)
 
     def verdict(self) -> tuple[Verdict, list[str]]:
         """Return the verdict and its reasons."""
         return decide(self.material.judged_by, self.groups[self.deciding], self.groups.get(TAKEN_OUT))
 
 
-def examine(
-    index: Index, material: Material, candidate: Candidate, seed: int, *, live: Candidate | None = None
-) -> Exam:
+def compare(
+    index: Index, material: RunData, candidate: Candidate, seed: int, *, live: Candidate | None = None
+) -> Comparison:
     """Ask base and candidate all questions of the exam.
 
     The base is what is live: the model of ``index`` or, where an earlier run has tuned it already, ``live``.
@@ -131,22 +133,22 @@ def examine(
     """
     dev = material.dev
     ids = material.documents.ids
-    exact = candidate.answers("dev", index, dev.questions, ids, "fp32")
+    exact = candidate.answers("dev", index, dev.queries, ids, "fp32")
     if material.judged_by == "labels":
-        before = _before("dev", Test(dev.questions, dev.vectors, index, ids), live)
+        before = _before("dev", TestSet(dev.queries, dev.vectors, index, ids), live)
         weights, how = _weights(before, exact, material)
     else:
         weights, how = (Retriever(index).fusion.dense_weight,) * 2, "found without labels when the base was indexed"
     precision, notes = _precision(index, material, candidate, exact, weights[1])
-    base: dict[str, Answers] = {}
-    tuned: dict[str, Answers] = {}
+    base: dict[str, RankedQueries] = {}
+    tuned: dict[str, RankedQueries] = {}
     for name, test in material.tests.items():
         base[name] = _before(name, test, live)
-        tuned[name] = candidate.answers(f"{name}, tuned", test.index, test.questions, test.ids, precision)
-    return Exam(base, tuned, weights, how, precision, notes, material.deciding, material, seed)
+        tuned[name] = candidate.answers(f"{name}, tuned", test.index, test.queries, test.ids, precision)
+    return Comparison(base, tuned, weights, how, precision, notes, material.deciding, material, seed)
 
 
-def _weights(before: Answers, after: Answers, material: Material) -> tuple[tuple[float, float], str]:
+def _weights(before: RankedQueries, after: RankedQueries, material: RunData) -> tuple[tuple[float, float], str]:
     """Return the best weight of either model on dev: on questions about documents that were not learned from, if it can be.
 
     The dense leg knows the documents that it was trained on by heart, and would be given too much weight by them.
@@ -159,24 +161,24 @@ def _weights(before: Answers, after: Answers, material: Material) -> tuple[tuple
     return (before.best_weight, after.best_weight), "best for each model on the dev questions"
 
 
-def _before(name: str, test: Test, live: Candidate | None) -> Answers:
+def _before(name: str, test: TestSet, live: Candidate | None) -> RankedQueries:
     if live:
-        return live.answers(f"{name}, live", test.index, test.questions, test.ids, live.precision)
-    return ask(f"{name}, base", Retriever(test.index), test.questions, test.ids, test.vectors)
+        return live.answers(f"{name}, live", test.index, test.queries, test.ids, live.precision)
+    return rank_queries(f"{name}, base", Retriever(test.index), test.queries, test.ids, test.vectors)
 
 
 def _precision(
-    index: Index, material: Material, candidate: Candidate, exact: Answers, weight: float
+    index: Index, material: RunData, candidate: Candidate, exact: RankedQueries, weight: float
 ) -> tuple[Precision, list[str]]:
     if not (candidate.folder / "onnx" / "model_int8.onnx").is_file():
         return "fp32", ["Queries are encoded with 32-bit weights: 8-bit ones would give other vectors."]
-    dev = material.dev.questions
+    dev = material.dev.queries
     small = candidate.answers("dev, int8", index, dev, material.documents.ids, "int8")
     costs, dear = [], False
     for leg, at in (("dense", 1.0), ("hybrid", weight)):
-        before, after = (list(each.measures(at)[MEASURE].values()) for each in (exact, small))
+        before, after = (list(each.metrics(at)[METRIC].values()) for each in (exact, small))
         change = paired(before, after, seed=0)
-        dear |= change.low < -LESS * float(np.mean(before))
+        dear |= change.low < -MAX_INT8_LOSS * float(np.mean(before))
         costs.append(f"{leg} search {np.mean(before):.4f} with 32-bit weights, {np.mean(after):.4f} with 8-bit weights")
     chosen: Precision = "fp32" if dear else "int8"
     return chosen, [

@@ -19,15 +19,15 @@ from indexer.index.index import Index
 from indexer.inference.encoder import Encoder, Vectors
 from indexer.progress import say, stage
 from trainer.adapter.distillation import all_passages, best_passages
-from trainer.adapter.ladder import Asked
+from trainer.adapter.ladder import EncodedQueries
 from trainer.evaluate.encode import encode_passages, encode_queries
 from trainer.files import whole
 from trainer.finetune.finetune import finetune
 from trainer.finetune.grouped import NEIGHBOURHOOD
 from trainer.finetune.settings import FinetuneSettings
 from trainer.models.onnx import encoder_contract, export_onnx, load
-from trainer.pipeline.dataset import Material
-from trainer.pipeline.workspace import EXAMPLES, Workshop
+from trainer.pipeline.dataset import RunData
+from trainer.pipeline.workspace import EXAMPLES, Workspace
 from trainer.training.output import Trained
 
 RATE = 1e-4
@@ -39,19 +39,19 @@ NEIGHBOURS = 8
 
 
 @dataclass(frozen=True)
-class Layers:
+class TrainedLayers:
     """A trained encoder, what it makes of the corpus, and of the questions."""
 
     directory: Path
     index: Index
     passages: Vectors
     trained: Trained
-    material: Material
+    material: RunData
 
 
 def train_layers(
-    index: Index, material: Material, start: Path, *, seconds: float, seed: int, workshop: Workshop
-) -> Layers:
+    index: Index, material: RunData, start: Path, *, seconds: float, seed: int, workshop: Workspace
+) -> TrainedLayers:
     """Train the layers of the encoder in ``start`` and encode the corpus and the questions with it.
 
     Args:
@@ -79,7 +79,7 @@ def train_layers(
     encoder = Encoder(trained.path, encoder_contract(model))
     made = workshop.arrays("layers-vectors", lambda: {"passages": encode_passages("encode passages", encoder, index)})
     passages: Vectors = made["passages"]
-    return Layers(
+    return TrainedLayers(
         directory=trained.path,
         index=index.with_encoder(encoder, DenseIndex.of(passages)),
         passages=passages,
@@ -88,19 +88,17 @@ def train_layers(
     )
 
 
-def _examples(index: Index, material: Material, asked: Asked, seed: int) -> pa.Table:
+def _examples(index: Index, material: RunData, asked: EncodedQueries, seed: int) -> pa.Table:
     """Return each labelled query with the nearest passage of each answer, and which of these lie near each other."""
-    queries = [query for query in asked.questions.texts for _ in asked.questions.qrels[query]]
-    row = {query: row for row, query in enumerate(asked.questions.texts)}
-    documents = [
-        material.rows[document] for query in asked.questions.texts for document in asked.questions.qrels[query]
-    ]
+    queries = [query for query in asked.queries.texts for _ in asked.queries.qrels[query]]
+    row = {query: row for row, query in enumerate(asked.queries.texts)}
+    documents = [material.rows[document] for query in asked.queries.texts for document in asked.queries.qrels[query]]
     vectors, passages = asked.vectors[[row[query] for query in queries]], all_passages(index)
     best = best_passages(index, vectors, passages, np.array(documents)[:, None])[:, 0]
     distinct, which = np.unique(best, return_inverse=True)
     numbers = neighbourhoods(passages[distinct], NEIGHBOURS, seed)
     columns = {
-        "query": [asked.questions.texts[query] for query in queries],
+        "query": [asked.queries.texts[query] for query in queries],
         "positive": [
             index.passage_texts(document)[passage - index.first_passage[document]]
             for document, passage in zip(documents, best, strict=True)
@@ -111,11 +109,11 @@ def _examples(index: Index, material: Material, asked: Asked, seed: int) -> pa.T
     return pa.table(columns)
 
 
-def _encoded(material: Material, encoder: Encoder) -> Material:
+def _encoded(material: RunData, encoder: Encoder) -> RunData:
     """Return the material with the vectors that the trained encoder gives its queries."""
 
-    def again(name: str, asked: Asked) -> Asked:
-        return Asked(asked.questions, encode_queries(name, encoder, list(asked.questions.texts.values())))
+    def again(name: str, asked: EncodedQueries) -> EncodedQueries:
+        return EncodedQueries(asked.queries, encode_queries(name, encoder, list(asked.queries.texts.values())))
 
     return material.with_vectors(
         practice=again("encode practice", material.practice),

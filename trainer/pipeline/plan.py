@@ -8,7 +8,7 @@ from typing import Self
 
 from indexer.index.index import Index
 from indexer.inference.passages import encoder_input
-from indexer.progress import clock
+from indexer.progress import format_duration
 from trainer.pipeline.settings import RunSettings
 
 SAMPLE = 32
@@ -103,10 +103,11 @@ def lines(facts: Facts, steps: list[Step]) -> list[str]:
     head = f"plan for {facts.documents:,} documents ({facts.passages:,} passages), {known}, on {facts.device} with {cores}:"
     total = sum(step.seconds for step in steps if step.seconds == step.seconds)
     body = [
-        f"  {step.what}: " + (f"about {clock(step.seconds)}" if step.seconds == step.seconds else "depends on it")
+        f"  {step.what}: "
+        + (f"about {format_duration(step.seconds)}" if step.seconds == step.seconds else "depends on it")
         for step in steps
     ]
-    return [head, *body, f"  together about {clock(total)}"]
+    return [head, *body, f"  together about {format_duration(total)}"]
 
 
 FULL = 180.0

@@ -69,9 +69,9 @@ def run(source: str, settings: RunSettings, data: Path | None = None) -> Outcome
     if existing:
         _go_live(models, existing, settings)
         return Outcome(existing, fresh=False)
-    from trainer.pipeline.stages import Order, learn_and_publish  # loads torch: not where everything is up to date
+    from trainer.pipeline.stages import RunInputs, train_and_publish  # loads torch: not where everything is up to date
 
-    manifest, known = learn_and_publish(source, settings, data, Order(key, inputs, recipe, start), base)
+    manifest, known = train_and_publish(source, settings, data, RunInputs(key, inputs, recipe, start), base)
     if known and (manifest.config["verdict"] == "WIN" or settings.force):
         # The vectors are there: whoever builds this index next has nothing to encode.
         build(source, _index_settings(settings, manifest.id), data, live=False, known=known)

@@ -11,20 +11,20 @@ import numpy as np
 
 from indexer.artifacts.manifest import InputEntry, Manifest
 from indexer.artifacts.store import Store
-from indexer.build.vectors import MAP, KnownVectors
+from indexer.build.vectors import MAP_FILE, KnownVectors
 from indexer.index.dense import DenseIndex
 from indexer.index.index import Index
 from indexer.progress import say
 from trainer.adapter.linear_map import apply
 from trainer.evaluate.report import Report
 from trainer.files import training_dir
-from trainer.pipeline.dataset import gather
-from trainer.pipeline.exam import Candidate, Exam, examine, published
+from trainer.pipeline.dataset import prepare_data
+from trainer.pipeline.exam import Candidate, Comparison, compare, published
 from trainer.pipeline.plan import Facts, lines, make_plan
 from trainer.pipeline.settings import RunSettings
-from trainer.pipeline.summary import make_report
-from trainer.pipeline.tuning import Climbed, climb
-from trainer.pipeline.workspace import Workshop
+from trainer.pipeline.summary import build_report
+from trainer.pipeline.tuning import TuningResult, tune
+from trainer.pipeline.workspace import Workspace
 from trainer.reports.model_card import model_card
 from trainer.reports.run_page import write_report
 
@@ -34,7 +34,7 @@ PARITY_CHARACTERS = 1_000
 
 
 @dataclass(frozen=True)
-class Order:
+class RunInputs:
     """What a tuned model is made from: the model that is started from, the files, the settings, and their fingerprint."""
 
     fingerprint: str
@@ -43,8 +43,8 @@ class Order:
     start: str
 
 
-def learn_and_publish(
-    source: str, settings: RunSettings, data: Path, order: Order, base: Manifest
+def train_and_publish(
+    source: str, settings: RunSettings, data: Path, order: RunInputs, base: Manifest
 ) -> tuple[Manifest, KnownVectors | None]:
     """Learn, measure and publish, without going live.
 
@@ -61,7 +61,7 @@ def learn_and_publish(
     models = Store("model", data)
     start = order.start
     with (
-        Workshop(training_dir(data), order.fingerprint) as workshop,
+        Workspace(training_dir(data), order.fingerprint) as workshop,
         TemporaryDirectory(dir=workshop.folder, prefix=".pool-") as pool,
     ):
         index = Index.open(Store("index", data).path(base.id))
@@ -69,16 +69,16 @@ def learn_and_publish(
         for line in lines(facts, make_plan(facts, settings)):
             say(line)
         with workshop.stage("questions"):
-            material = gather(source, index, settings, workshop, pool=Path(pool))
-        climbed = climb(index, material, settings, workshop, facts=facts, start=models.path(start))
+            material = prepare_data(source, index, settings, workshop, pool=Path(pool))
+        climbed = tune(index, material, settings, workshop, facts=facts, start=models.path(start))
         with models.building():
             staging = models.staging(order.fingerprint)
             with workshop.stage("export"):
                 texts = material.documents.texts
                 candidate, draft = _export(climbed, index, models.path(start), staging, texts)
             with workshop.stage("exam"):
-                exam = examine(index, material, candidate, settings.seed, live=_live(models, start, index))
-            report = make_report(
+                exam = compare(index, material, candidate, settings.seed, live=_live(models, start, index))
+            report = build_report(
                 source,
                 index,
                 models.manifest(models.current_id() or start),
@@ -102,7 +102,7 @@ def _live(models: Store, start: str, index: Index) -> Candidate | None:
 
 
 def _export(
-    climbed: Climbed, index: Index, start: Path, staging: Path, texts: list[str]
+    climbed: TuningResult, index: Index, start: Path, staging: Path, texts: list[str]
 ) -> tuple[Candidate, dict[str, Any]]:
     """Write the tuned model with its ONNX files; return it, and what its manifest says of the files."""
     from trainer.adapter.dense_module import with_map
@@ -115,13 +115,13 @@ def _export(
     passages = climbed.passages if climbed.matrix is None else apply(climbed.matrix, climbed.passages)
     if climbed.directory is None:
         matrix = climbed.matrix if climbed.matrix is not None else np.eye(passages.shape[1], dtype=np.float32)
-        np.save(staging / MAP, matrix, allow_pickle=False)
+        np.save(staging / MAP_FILE, matrix, allow_pickle=False)
         return Candidate(staging, written.encoder, index, passages, matrix), vars(written)
     return Candidate(staging, written.encoder, index, passages, None), vars(written)
 
 
 def _publish(
-    models: Store, staging: Path, report: Report, exam: Exam, *, written: dict[str, Any], order: Order
+    models: Store, staging: Path, report: Report, exam: Comparison, *, written: dict[str, Any], order: RunInputs
 ) -> Manifest:
     write_report(report, staging / "report")
     (staging / "README.md").write_text(model_card(report, written["encoder"]), encoding="utf-8")
@@ -140,7 +140,7 @@ def _publish(
         "dense_weight": exam.weights[1],
         "query_precision": exam.precision,
     }
-    if (staging / MAP).is_file():
+    if (staging / MAP_FILE).is_file():
         config["map_of"] = order.start
     written["metrics"] |= {name: round(value, 6) for name, value in metrics.items()}
     draft = Manifest(

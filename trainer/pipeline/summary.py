@@ -9,7 +9,7 @@ from typing import Any
 from indexer.artifacts.manifest import Manifest
 from indexer.index.index import Index
 from trainer.evaluate.groups import biggest_changes, separation
-from trainer.evaluate.rankings import Answers
+from trainer.evaluate.rankings import RankedQueries
 from trainer.evaluate.report import (
     BaseModelFacts,
     CorpusFacts,
@@ -20,18 +20,18 @@ from trainer.evaluate.report import (
     TunedModelFacts,
     Weights,
 )
-from trainer.evaluate.verdict import MEASURE
-from trainer.pipeline.exam import Exam
-from trainer.pipeline.tuning import Climbed
+from trainer.evaluate.verdict import METRIC
+from trainer.pipeline.exam import Comparison
+from trainer.pipeline.tuning import TuningResult
 
 
-def make_report(
+def build_report(
     source: str,
     index: Index,
     base: Manifest,
     *,
-    climbed: Climbed,
-    exam: Exam,
+    climbed: TuningResult,
+    exam: Comparison,
     config: dict[str, Any],
     seconds: dict[str, float],
 ) -> Report:
@@ -49,10 +49,10 @@ def make_report(
     verdict, reasons = exam.verdict()
     before, after = exam.base[exam.deciding], exam.tuned[exam.deciding]
     legs = {"dense": (1.0, 1.0), "hybrid": exam.weights}
-    values = {leg: (before.measures(old)[MEASURE], after.measures(new)[MEASURE]) for leg, (old, new) in legs.items()}
+    values = {leg: (before.metrics(old)[METRIC], after.metrics(new)[METRIC]) for leg, (old, new) in legs.items()}
     shown = "hybrid" if exam.material.judged_by == "labels" else "dense"
     weights = legs[shown]
-    gains, losses = biggest_changes(*values[shown], list(before.questions.texts))
+    gains, losses = biggest_changes(*values[shown], list(before.queries.texts))
     change = _Changes(before, after, weights, values[shown], index)
     record = climbed.record
     rows = {document: row for row, document in enumerate(before.ids)}
@@ -93,8 +93,8 @@ class _Changes:
 
     def __init__(
         self,
-        before: Answers,
-        after: Answers,
+        before: RankedQueries,
+        after: RankedQueries,
         weights: tuple[float, float],
         values: tuple[Any, Any],
         index: Index,
@@ -104,11 +104,11 @@ class _Changes:
         self._values = values
         self._index = index
         self._rows = {document: row for row, document in enumerate(before.ids)}
-        self._places = {query: place for place, query in enumerate(before.questions.texts)}
+        self._places = {query: place for place, query in enumerate(before.queries.texts)}
 
     def of(self, query: str) -> QueryChange:
         """Return one query with its answers and what either model put first."""
-        questions = self._answers[0].questions
+        questions = self._answers[0].queries
         first = []
         for answers, weight in zip(self._answers, self._weights, strict=True):
             order = answers.order(answers.rankings[self._places[query]], weight)

@@ -17,23 +17,23 @@ from trainer.adapter.distillation import all_passages
 from trainer.adapter.ladder import Ladder
 from trainer.evaluate.rankings import WEIGHTS
 from trainer.evaluate.report import DevPoint, LossPoint, Rung
-from trainer.pipeline.dataset import Material
+from trainer.pipeline.dataset import RunData
 from trainer.pipeline.plan import Facts
 from trainer.pipeline.settings import RunSettings
-from trainer.pipeline.workspace import EXAMPLES, Workshop
+from trainer.pipeline.workspace import EXAMPLES, Workspace
 
 if TYPE_CHECKING:
-    from trainer.pipeline.layers import Layers
+    from trainer.pipeline.layers import TrainedLayers
 
-LEAST_SECONDS = 90.0
+MIN_LAYER_SECONDS = 90.0
 """Training for less than this is not worth encoding the corpus again."""
-RESERVE = 1.3
+ENCODING_MARGIN = 1.3
 """Times that encoding the corpus again is taken to last as long as a sample says: long texts are slower."""
-AFTERWARDS = 60.0
+RETUNE_SECONDS = 60.0
 """Seconds that the map's rungs take when they are climbed again."""
 
 
-class Record(BaseModel):
+class TuningRecord(BaseModel):
     """What is remembered of a climb beside its result."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,7 +46,7 @@ class Record(BaseModel):
 
 
 @dataclass(frozen=True)
-class Climbed:
+class TuningResult:
     """The tuned encoder: a directory of sentence-transformers, a map behind it, and how they came about.
 
     Attributes:
@@ -58,7 +58,7 @@ class Climbed:
     directory: Path | None
     passages: Vectors
     matrix: Vectors | None
-    record: Record
+    record: TuningRecord
 
     @property
     def changed(self) -> bool:
@@ -66,9 +66,9 @@ class Climbed:
         return self.directory is not None or self.matrix is not None
 
 
-def climb(
-    index: Index, material: Material, settings: RunSettings, workshop: Workshop, *, facts: Facts, start: Path
-) -> Climbed:
+def tune(
+    index: Index, material: RunData, settings: RunSettings, workshop: Workspace, *, facts: Facts, start: Path
+) -> TuningResult:
     """Climb the ladder: whitening, distillation from the fused ranking, labels and layers where there are labels.
 
     Hybrid search is measured on dev at its best weight where dev has labels; otherwise at the index's weight, since
@@ -83,35 +83,37 @@ def climb(
         start: directory of the model that is started from.
     """
     with workshop.stage("ladder"):
-        made = workshop.arrays("ladder", lambda: _climb(index, material, settings))
-    record = Record.model_validate_json(str(made["record"]))
-    climbed = Climbed(None, all_passages(index), made["matrix"] if record.kept else None, record)
+        made = workshop.arrays("ladder", lambda: _tune_map(index, material, settings))
+    record = TuningRecord.model_validate_json(str(made["record"]))
+    climbed = TuningResult(None, all_passages(index), made["matrix"] if record.kept else None, record)
     encoding = facts.passages / facts.passages_a_second
     spent = sum(workshop.seconds.get(stage, 0.0) for stage in ("questions", "ladder"))
-    left = settings.budget_seconds - spent - RESERVE * encoding - AFTERWARDS
+    left = settings.budget_seconds - spent - ENCODING_MARGIN * encoding - RETUNE_SECONDS
     begun = (workshop.folder / EXAMPLES).is_file()  # a run that was killed there goes on with it
     if material.supervised is None or settings.layers == "never":
         return climbed
-    if settings.layers == "auto" and left < LEAST_SECONDS and not begun:
+    if settings.layers == "auto" and left < MIN_LAYER_SECONDS and not begun:
         say(f"the encoder's layers stay as they are: --budget {settings.budget} leaves no time for them")
         return climbed
     from trainer.pipeline.layers import train_layers  # loads sentence-transformers
 
     with workshop.stage("layers"):
-        return _climb_higher(
+        return _retune_over_trained_layers(
             climbed,
             train_layers(
-                index, material, start, seconds=max(left, LEAST_SECONDS), seed=settings.seed, workshop=workshop
+                index, material, start, seconds=max(left, MIN_LAYER_SECONDS), seed=settings.seed, workshop=workshop
             ),
             settings,
             workshop,
         )
 
 
-def _climb_higher(lower: Climbed, layers: Layers, settings: RunSettings, workshop: Workshop) -> Climbed:
+def _retune_over_trained_layers(
+    lower: TuningResult, layers: TrainedLayers, settings: RunSettings, workshop: Workspace
+) -> TuningResult:
     """Climb the map's rungs again over trained layers; return what is better on dev."""
-    made = workshop.arrays("ladder-layers", lambda: _climb(layers.index, layers.material, settings))
-    higher = Record.model_validate_json(str(made["record"]))
+    made = workshop.arrays("ladder-layers", lambda: _tune_map(layers.index, layers.material, settings))
+    higher = TuningRecord.model_validate_json(str(made["record"]))
     kept = higher.score > lower.record.score
     trained = layers.trained
     untouched = higher.points[0].value
@@ -130,7 +132,7 @@ def _climb_higher(lower: Climbed, layers: Layers, settings: RunSettings, worksho
         ),
     ]
     say(f"layers: dev {lower.record.score:.4f} → {higher.score:.4f}, {'kept' if kept else 'dropped'}")
-    record = Record(
+    record = TuningRecord(
         kept=higher.kept if kept else lower.record.kept,
         score=max(higher.score, lower.record.score),
         rungs=rungs,
@@ -143,21 +145,21 @@ def _climb_higher(lower: Climbed, layers: Layers, settings: RunSettings, worksho
     )
     if not kept:
         return replace(lower, record=record)
-    return Climbed(layers.directory, layers.passages, made["matrix"] if higher.kept else None, record)
+    return TuningResult(layers.directory, layers.passages, made["matrix"] if higher.kept else None, record)
 
 
-def _climb(index: Index, material: Material, settings: RunSettings) -> dict[str, np.ndarray]:
+def _tune_map(index: Index, material: RunData, settings: RunSettings) -> dict[str, np.ndarray]:
     weights = WEIGHTS if material.judged_by == "labels" else (Retriever(index).fusion.dense_weight,)
     ladder = Ladder(index, material.documents.ids, material.dev, weights, settings.seed, material.unseen_dev)
-    texts = list(material.practice.questions.texts.values())
-    ladder.climb("whitening", ladder.whiten, shares=())
-    ladder.climb("distillation", lambda: ladder.distil(texts, material.practice.vectors, ladder.best))
+    texts = list(material.practice.queries.texts.values())
+    ladder.attempt("whitening", ladder.whiten, shares=())
+    ladder.attempt("distillation", lambda: ladder.distill(texts, material.practice.vectors, ladder.best))
     if labelled := material.supervised:
         white = ladder.whiten() if ladder.matrix is None else None
-        ladder.climb("labels", lambda: ladder.supervise(labelled, material.rows, ladder.best))
+        ladder.attempt("labels", lambda: ladder.supervise(labelled, material.rows, ladder.best))
         if white is not None:  # dropped before, but what is learned from there carries over further (DECISIONS.md)
-            ladder.climb("whitening and labels", lambda: ladder.supervise(labelled, material.rows, white))
-    record = Record(
+            ladder.attempt("whitening and labels", lambda: ladder.supervise(labelled, material.rows, white))
+    record = TuningRecord(
         kept=ladder.matrix is not None,
         score=ladder.score,
         rungs=ladder.rungs,

@@ -28,7 +28,7 @@ from trainer.files import whole
 
 EXAMPLES = "examples.parquet"
 """What the encoder's layers learn from: where it is there, a run has begun to train them."""
-KEPT = 3
+KEPT_FOLDERS = 3
 """Folders of earlier runs that stay."""
 
 
@@ -36,7 +36,7 @@ def reached(stage: str) -> None:
     """Mark the end of a stage; a seam for the crash tests, which replace this function."""
 
 
-class Workshop:
+class Workspace:
     """One run's folder, and the seconds that its stages took. Use as a context manager.
 
     One run at a time works in ``root``; its lock dies with the process.
@@ -59,7 +59,7 @@ class Workshop:
             shutil.rmtree(left, ignore_errors=True)
         # Other commands write into this directory too.
         runs = [path for path in root.iterdir() if path.is_dir() and re.fullmatch("[0-9a-f]{8}", path.name)]
-        for old in sorted(runs, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT:]:
+        for old in sorted(runs, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT_FOLDERS:]:
             shutil.rmtree(old, ignore_errors=True)
         self._times = self.folder / "seconds.json"
         self.seconds: dict[str, float] = json.loads(self._times.read_text()) if self._times.is_file() else {}

@@ -27,7 +27,7 @@ TOKENIZER, FACTS = "tokenizer.json", "corpus.json"
 
 
 @dataclass(frozen=True)
-class Material:
+class PretrainData:
     """Token ids of both sides, the number of their documents, and the tokenizer that made them."""
 
     train: Tokens
@@ -37,7 +37,7 @@ class Material:
     tokenizer: Tokenizer
 
     @classmethod
-    def open(cls, folder: Path) -> Material:
+    def open(cls, folder: Path) -> PretrainData:
         """Take up what was prepared in ``folder``."""
         facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
         tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
@@ -103,7 +103,7 @@ def prepare(corpus: Corpus, settings: PretrainSettings, folder: Path, given: Tok
         )
 
 
-def advise(material: Material, *, new: bool) -> None:
+def advise(material: PretrainData, *, new: bool) -> None:
     """Say how much there is to learn from, and what else would be better with so little."""
     tokens = len(material.train.tokens)
     say(

@@ -18,7 +18,7 @@ from indexer.progress import Bar, say
 from trainer.pretrain.batches import Batch, Batcher, prefetched
 from trainer.pretrain.checkpoint import State, load, save
 from trainer.pretrain.examples import Place, Recipe
-from trainer.pretrain.objective import Objective, Watch
+from trainer.pretrain.objective import HeldOutEvaluator, Objective
 from trainer.pretrain.settings import PretrainSettings
 from trainer.training.checkpoints import Checkpoint, last_checkpoint, remove_incomplete
 from trainer.training.clock import CADENCE, EVALUATION_SHARE, LOG_POINTS, SAVE_SECONDS, Clock
@@ -37,7 +37,7 @@ class Job:
     model: PreTrainedModel
     batcher: Batcher
     recipe: Recipe
-    watch: Watch
+    watch: HeldOutEvaluator
     room: int
     learning_rate: float
     nsp: bool

@@ -127,7 +127,7 @@ class Figures(BaseModel):
 
 
 @dataclass(frozen=True)
-class Watch:
+class HeldOutEvaluator:
     """Measures, always on the same examples with the same holes.
 
     ``log_frequency`` is the logarithm of each piece's share of the training documents, shape (vocabulary,).

@@ -20,7 +20,7 @@ from accelerate import Accelerator
 from indexer.errors import UserError
 from indexer.progress import say
 from trainer.files import move_into
-from trainer.pretrain.data import FOLDER, Material, advise, check, prepare
+from trainer.pretrain.data import FOLDER, PretrainData, advise, check, prepare
 from trainer.pretrain.loop import Ended, Job, Loop
 from trainer.pretrain.model import load_checkpoint
 from trainer.pretrain.objective import Objective
@@ -84,7 +84,7 @@ def pretrain(source: str, settings: PretrainSettings, out: Path, start: str | No
     accelerator.wait_for_everyone()
     if not folder.is_dir():  # finished before
         return out
-    material = Material.open(folder)
+    material = PretrainData.open(folder)
     if first:
         advise(material, new=checkpoint is None)
         if checkpoint and not checkpoint.nsp and not settings.no_nsp:

@@ -15,12 +15,12 @@ from transformers import BertForPreTraining, PreTrainedModel, PreTrainedTokenize
 from indexer.errors import UserError
 from indexer.progress import stage
 from trainer.pretrain.batches import Batcher, Masker, Special
-from trainer.pretrain.data import Material
+from trainer.pretrain.data import PretrainData
 from trainer.pretrain.examples import Recipe, batches, blocks, examples, generator
 from trainer.pretrain.initialise import compare_segments, read_similarity, start_head, vectors
 from trainer.pretrain.loop import Job
 from trainer.pretrain.model import Checkpoint, new_model, set_dropout
-from trainer.pretrain.objective import Watch
+from trainer.pretrain.objective import HeldOutEvaluator
 from trainer.pretrain.settings import PretrainSettings
 from trainer.pretrain.tokens import fast_tokenizer, frequencies, word_starts
 
@@ -58,7 +58,7 @@ def processes(settings: PretrainSettings) -> Accelerator:
 
 
 def set_up(
-    settings: PretrainSettings, material: Material, checkpoint: Checkpoint | None, accelerator: Accelerator
+    settings: PretrainSettings, material: PretrainData, checkpoint: Checkpoint | None, accelerator: Accelerator
 ) -> Setup:
     """Return what the loop needs.
 
@@ -93,7 +93,7 @@ def set_up(
         multiple=8 if on_gpu or settings.compile else 1,
     )
     watched = Batcher(material.held_out, batcher.special, batcher.masker, nsp=nsp)
-    watch = Watch(watched, Recipe(recipe.length, nsp=nsp, short=settings.short, seed=WATCHED_SEED), share)
+    watch = HeldOutEvaluator(watched, Recipe(recipe.length, nsp=nsp, short=settings.short, seed=WATCHED_SEED), share)
     room = settings.batch_tokens or (GPU_TOKENS if on_gpu else CPU_TOKENS)
     rate = settings.learning_rate or (CHECKPOINT_RATE if checkpoint else NEW_RATE)
     job = Job(model, batcher, recipe, watch, max(room, recipe.length), rate, nsp)

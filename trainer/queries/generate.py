@@ -16,7 +16,7 @@ from indexer.errors import UserError
 from indexer.index.languages import detect_language
 from indexer.progress import Bar
 from trainer.data.frame import FrameRow, Pairs, choose_rows, fill_frame, read_rows
-from trainer.queries.llm.ask import Asked, Plan
+from trainer.queries.llm.ask import Plan, QueryWriting
 from trainer.queries.llm.journal import Entry
 from trainer.queries.llm.parse import outcome
 from trainer.queries.settings import QueriesSettings
@@ -55,7 +55,7 @@ def generate(frame: Path, settings: QueriesSettings, out: Path | None = None) ->
         _extract(plan, settings, summary)
         summary.report(out, started)
         return summary
-    asked = Asked(plan, settings, summary)
+    asked = QueryWriting(plan, settings, summary)
     try:
         asked.run()
     except KeyboardInterrupt:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from indexer.progress import clock, say
+from indexer.progress import format_duration, say
 from trainer.files import whole
 from trainer.queries.llm.journal import Entry
 
@@ -57,7 +57,7 @@ class Summary(BaseModel):
         ]
         if self.dropped:
             words.append("dropped " + ", ".join(f"{number:,} {reason}" for reason, number in self.dropped.items()))
-        return "; ".join(words) + f"; {clock(self.seconds)}"
+        return "; ".join(words) + f"; {format_duration(self.seconds)}"
 
     def report(self, out: Path, started: float) -> None:
         """Say the summary and write it beside ``out``; ``started`` is when the run began, by the monotonic clock."""

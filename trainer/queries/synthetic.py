@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import Any
 
 from indexer.build.assemble import private_index
-from indexer.build.inverse_cloze import take_out
+from indexer.build.inverse_cloze import make_clozes
 from indexer.build.settings import BuildSettings
 from indexer.build.vectors import KnownVectors
 from indexer.index.index import Index
 from indexer.index.languages import detect_language
 from indexer.progress import quiet, stage
-from trainer.data.labels import Questions
+from trainer.data.labels import QuerySet
 from trainer.queries.extract import extract
 
-QUERIES = 5
+EXTRACTS = 5
 """Extracts a document, of which the key words are kept."""
-POOL = 2_000
+POOL_DOCUMENTS = 2_000
 """Documents among which a cloze's own is looked for."""
 
 
@@ -49,11 +49,11 @@ class Documents:
         )
 
 
-def keyword_questions(documents: Documents, rows: Sequence[int], most: int, seed: int) -> Questions:
+def keyword_queries(documents: Documents, rows: Sequence[int], most: int, seed: int) -> QuerySet:
     """Return at most ``most`` questions made of the key words of the documents in ``rows``."""
     texts = [documents.texts[row] for row in rows]
     language = detect_language(texts[:200]) if texts else "none"
-    found = extract([None] * len(rows), texts, QUERIES, language, seed)
+    found = extract([None] * len(rows), texts, EXTRACTS, language, seed)
     asked = {
         f"{documents.ids[row]}/{place}": (query, documents.ids[row])
         for row, queries in zip(rows, found, strict=True)
@@ -61,19 +61,19 @@ def keyword_questions(documents: Documents, rows: Sequence[int], most: int, seed
         if kind == "keywords"
     }
     chosen = sorted(random.Random(seed).sample(sorted(asked), min(most, len(asked))))  # noqa: S311
-    return Questions({key: asked[key][0] for key in chosen}, {key: {asked[key][1]: 1} for key in chosen})
+    return QuerySet({key: asked[key][0] for key in chosen}, {key: {asked[key][1]: 1} for key in chosen})
 
 
 @dataclass(frozen=True)
-class Cloze:
-    """Questions about documents that lack what is asked, and an index of such documents; its ids are row numbers."""
+class ClozePool:
+    """QuerySet about documents that lack what is asked, and an index of such documents; its ids are row numbers."""
 
-    questions: Questions
+    queries: QuerySet
     index: Index
     ids: list[str]
 
 
-def cloze_questions(
+def cloze_queries(
     index: Index,
     documents: Documents,
     rows: Sequence[int],
@@ -81,7 +81,7 @@ def cloze_questions(
     folder: Path,
     count: int,
     seed: int,
-) -> Cloze:
+) -> ClozePool:
     """Take a sentence out of each of some documents and ask for them by half of its words.
 
     Args:
@@ -95,10 +95,10 @@ def cloze_questions(
     chance = random.Random(seed)  # noqa: S311 - a sample, no secret
     held = list(rows)
     others = sorted(set(range(len(documents.ids))) - set(held))
-    pool = held + chance.sample(others, min(len(others), max(POOL - len(held), 0)))
+    pool = held + chance.sample(others, min(len(others), max(POOL_DOCUMENTS - len(held), 0)))
     contents: list[dict[str, Any]] = [{"title": documents.titles[row], "text": documents.texts[row]} for row in pool]
     texts: dict[str, str] = {}
-    for cloze in take_out([documents.texts[row] for row in held], count, seed):
+    for cloze in make_clozes([documents.texts[row] for row in held], count, seed):
         for half, words in enumerate(halves(cloze.sentence, chance)):
             texts[f"{cloze.row + 1}/{half}"] = words
         contents[cloze.row]["text"] = cloze.rest
@@ -108,7 +108,7 @@ def cloze_questions(
         known = KnownVectors(index.folder)
         made = private_index(contents, settings, index.encoder, known, folder)
     ids = [made.document(row).id for row in range(len(made))]
-    return Cloze(Questions(texts, {key: {key.partition("/")[0]: 1} for key in texts}), made, ids)
+    return ClozePool(QuerySet(texts, {key: {key.partition("/")[0]: 1} for key in texts}), made, ids)
 
 
 def halves(sentence: str, chance: random.Random) -> tuple[str, str]:

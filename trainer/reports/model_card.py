@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from huggingface_hub import EvalResult, ModelCardData
 
 from indexer.artifacts.manifest import EncoderContract
-from trainer.evaluate.metrics import MEASURES
+from trainer.evaluate.metrics import METRICS
 from trainer.evaluate.report import Report
 from trainer.reports.page import interval, p_value, plain_name, signed, value
 from trainer.reports.plots import short
 
-METRICS = {"nDCG@10": "cosine_ndcg@10", "MRR@10": "cosine_mrr@10", "Recall@100": "cosine_recall@100"}
+HUB_METRICS = {"nDCG@10": "cosine_ndcg@10", "MRR@10": "cosine_mrr@10", "Recall@100": "cosine_recall@100"}
 """Our name of a measure → the Hub's; hybrid figures are of a system around the model and stay out of the front matter."""
 
 MEANING = (
@@ -67,11 +67,11 @@ def _front_matter(report: Report, licence: str | None) -> str:
             task_name="Information Retrieval",
             dataset_type=report.corpus.name,
             dataset_name=f"{report.corpus.name}, {report.decided_on}",
-            metric_type=METRICS[name],
+            metric_type=HUB_METRICS[name],
             metric_name=name,
             metric_value=round(dense[name].mean, 6),
         )
-        for name in MEASURES
+        for name in METRICS
         if name in dense
     ]
     language = report.corpus.language
@@ -85,7 +85,7 @@ def _front_matter(report: Report, licence: str | None) -> str:
             tags=["sentence-transformers", "sentence-similarity", "feature-extraction", "dense", "dowse"],
             base_model=report.base.name,
             model_name=report.tuned.name,
-            metrics=list(METRICS.values()),
+            metrics=list(HUB_METRICS.values()),
             eval_results=results or None,
         ).to_yaml(line_break="\n")
     ).strip()
@@ -116,14 +116,14 @@ def _tables(report: Report) -> list[str]:
     parts = []
     for name, group in report.groups.items():
         rows = [
-            f"| {name}: {group.queries:,} queries | " + " | ".join(MEASURES) + " |",
-            "|---|" + "---|" * len(MEASURES),
+            f"| {name}: {group.queries:,} queries | " + " | ".join(METRICS) + " |",
+            "|---|" + "---|" * len(METRICS),
         ]
         for system, figures in group.systems.items():
-            cells = [f"{short(figures[each].mean)} {interval(figures[each])}" for each in MEASURES]
+            cells = [f"{short(figures[each].mean)} {interval(figures[each])}" for each in METRICS]
             rows.append(f"| {system} | " + " | ".join(cells) + " |")
         for leg, differences in group.differences.items():
-            cells = [f"{signed(differences[each].mean)} ({p_value(differences[each].p)})" for each in MEASURES]
+            cells = [f"{signed(differences[each].mean)} ({p_value(differences[each].p)})" for each in METRICS]
             rows.append(f"| **tuned − base, {leg}** | " + " | ".join(cells) + " |")
         parts.append("\n".join(rows).replace("\N{NO-BREAK SPACE}", " "))
     return parts

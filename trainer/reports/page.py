@@ -12,7 +12,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from pydantic import BaseModel
 
-from indexer.progress import clock
+from indexer.progress import format_duration
 from trainer.evaluate.report import HTML_FILE, JSON_FILE, Summary
 from trainer.evaluate.significance import Difference
 from trainer.files import whole
@@ -29,7 +29,13 @@ def render(template: Path, plots: Sequence[Plot], **values: Any) -> str:
     """
     style = STYLE.read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"short": short, "signed": signed, "p": p_value, "interval": interval, "clock": clock}
+    environment.filters |= {
+        "short": short,
+        "signed": signed,
+        "p": p_value,
+        "interval": interval,
+        "clock": format_duration,
+    }
     environment.filters |= {"value": value, "plain": plain_name}
     return environment.from_string(template.read_text(encoding="utf-8")).render(
         style=Markup(style),  # noqa: S704 - a file of this package

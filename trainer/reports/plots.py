@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from trainer.evaluate.metrics import MEASURES
+from trainer.evaluate.metrics import METRICS
 from trainer.evaluate.report import SYSTEMS, Curves, Leg, Report, Separation, Which
 from trainer.reports.svg import COLOURS, drawing, figure, inline
 
@@ -44,7 +44,7 @@ def tick(value: float, _: object = None) -> str:
 
 def plots(report: Report) -> list[Plot]:
     """Return the plots for which the report has data, in the order in which the page shows them."""
-    drawn = [measure_plot(report, name) for name in MEASURES]
+    drawn = [measure_plot(report, name) for name in METRICS]
     if report.curves.dev:
         drawn.append(dev_plot(report.curves))
     drawn += [change_plot(values, leg) for leg, values in report.changes.items() if values]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from trainer.evaluate.metrics import MEASURES
+from trainer.evaluate.metrics import METRICS
 from trainer.evaluate.report import Report
 from trainer.reports.page import render, write_files
 from trainer.reports.plots import plots
@@ -23,7 +23,7 @@ def report_page(report: Report) -> str:
         plots(report),
         report=report,
         headline=HEADLINES[report.verdict],
-        measures=MEASURES,
+        measures=METRICS,
     )
 
 

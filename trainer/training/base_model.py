@@ -26,7 +26,7 @@ from trainer.models.base import locate
 Mode = Literal["cls", "mean"]
 
 
-def find_start(model: str | None, data: Path | None = None) -> Path:
+def find_base_model(model: str | None, data: Path | None = None) -> Path:
     """Return the directory of the model to start from.
 
     Args:
@@ -43,7 +43,7 @@ def find_start(model: str | None, data: Path | None = None) -> Path:
     return locate(model)[1]
 
 
-def load_start(directory: Path, pooling: Mode | None = None, plain: Mode = "mean") -> SentenceTransformer:
+def load_base_model(directory: Path, pooling: Mode | None = None, plain: Mode = "mean") -> SentenceTransformer:
     """Load a model to train it, on the CPU, with 32-bit weights: those that an optimizer can add small steps to.
 
     Args:

@@ -47,7 +47,7 @@ def scores(log: list[dict[str, float]]) -> Scores:
     return Scores(dev[0][1] if dev and not dev[0][0] else None, max(trained) if trained else None)
 
 
-class Journal(TrainerCallback):
+class TrainingLog(TrainerCallback):
     """Writes the log and moves the bar; only the first of several processes does.
 
     Args:

@@ -18,7 +18,7 @@ from indexer.live.write import LiveDocument
 from service.api.dependencies import QUEUED, Live, index_info, row_of
 from service.api.documents import schemas
 from service.problems import RESPONSES, Problem, ProblemField
-from service.serving.live_documents import LiveDocuments, refused
+from service.serving.live_documents import LiveDocuments, write_problem
 from service.serving.queue import RequestQueue, queued, queued_commit
 
 DOCUMENTS_PER_TURN = 16
@@ -94,7 +94,7 @@ def delete_documents(
     documents: Documents,
     ids: Annotated[
         list[schemas.DocumentId],
-        Query(alias="id", min_length=1, max_length=schemas.MOST_DOCUMENTS, description="id of a document"),
+        Query(alias="id", min_length=1, max_length=schemas.MAX_DOCUMENTS, description="id of a document"),
     ],
 ) -> schemas.WriteResponse:
     """Delete documents by id. Deleting one that is not there is no error: afterwards it is not there."""
@@ -114,7 +114,7 @@ def feedback(request: Request, live: Live, body: schemas.Feedback) -> schemas.Fe
     try:
         log.append(body.query, body.document, body.grade, live.index.generation)
     except OSError as error:
-        raise refused(error, log.folder) from error
+        raise write_problem(error, log.folder) from error
     return schemas.FeedbackResponse(stored=True, request_id=request.scope["request_id"])
 
 

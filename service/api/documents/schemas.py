@@ -15,12 +15,12 @@ from pydantic import (
 
 from service.api.schemas import AnsweredBy, IndexInfo, Metadata, Query, RequestId
 
-MOST_DOCUMENTS = 256
-LONGEST_TEXT = 1_000_000
-LONGEST_ID = 512
+MAX_DOCUMENTS = 256
+MAX_TEXT = 1_000_000
+MAX_ID = 512
 
-DocumentId = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_ID, pattern=r"\S")]
-ColumnName = Annotated[str, StringConstraints(max_length=LONGEST_ID)]
+DocumentId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID, pattern=r"\S")]
+ColumnName = Annotated[str, StringConstraints(max_length=MAX_ID)]
 DOCUMENT: dict[str, JsonValue] = {
     "id": "my.chunks",
     "title": "my.chunks",
@@ -34,8 +34,8 @@ class NewDocument(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [DOCUMENT]})
     id: DocumentId = Field(description="id of the document")
-    title: str | None = Field(default=None, max_length=LONGEST_TEXT, description="searched together with the text")
-    text: Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_TEXT, pattern=r"\S")] = Field(
+    title: str | None = Field(default=None, max_length=MAX_TEXT, description="searched together with the text")
+    text: Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT, pattern=r"\S")] = Field(
         description="what is searched; not empty"
     )
     metadata: dict[ColumnName, Any] = Field(
@@ -49,7 +49,7 @@ class PutDocuments(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"documents": [DOCUMENT]}]})
     documents: list[NewDocument] = Field(
-        min_length=1, max_length=MOST_DOCUMENTS, description="written together: all of them or none"
+        min_length=1, max_length=MAX_DOCUMENTS, description="written together: all of them or none"
     )
 
 

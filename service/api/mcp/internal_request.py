@@ -9,7 +9,7 @@ from fastapi import Request
 from starlette.types import Message
 
 
-async def ask(request: Request, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
+async def call_route(request: Request, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
     """Send a request to a route of the application that ``request`` came to; return status and JSON.
 
     Headers and whatever the layers before the routes have found out (the caller, the request's id) are those of

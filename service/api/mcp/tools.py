@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from indexer.filters.filter import Filter
 from service.api.mcp import internal_request as inside
-from service.api.schemas import LONGEST_QUERY, Metadata, Query
+from service.api.schemas import MAX_QUERY, Metadata, Query
 
-LONGEST_PART = 50_000
+MAX_PART = 50_000
 Given = TypeVar("Given", bound=BaseModel)
 
 
@@ -30,7 +30,7 @@ class SearchArguments(_Arguments):
     """What `search` takes."""
 
     query: Query = Field(
-        description=f"What to look for, in plain words: a question, a topic or a description; at most {LONGEST_QUERY:,} "
+        description=f"What to look for, in plain words: a question, a topic or a description; at most {MAX_QUERY:,} "
         "characters. Whole phrases do better than key words."
     )
     top_k: int = Field(default=10, ge=1, le=50, description="How many documents to return.")
@@ -70,7 +70,7 @@ class DocumentArguments(_Arguments):
     id: str = Field(min_length=1, max_length=2_000, description="Id of a document, as `search` gives it.")
     start: int = Field(default=0, ge=0, description="First character of the text to return, to read on in a long one.")
     max_characters: int = Field(
-        default=20_000, ge=1, le=LONGEST_PART, description="How many characters of the text to return at most."
+        default=20_000, ge=1, le=MAX_PART, description="How many characters of the text to return at most."
     )
 
 
@@ -103,7 +103,7 @@ async def get_document(request: Request, given: dict[str, Any]) -> DocumentAnswe
 
 async def describe_corpus(request: Request) -> str:
     """Return a sentence on what is searched: how many documents, and what is known of each."""
-    status, info = await inside.ask(request, "GET", "/info")
+    status, info = await inside.call_route(request, "GET", "/info")
     index = info.get("index") if status == 200 else None
     if not index:
         return "Nothing is indexed yet."
@@ -122,7 +122,7 @@ def _valid(model: type[Given], given: dict[str, Any]) -> Given:
 
 
 async def _ask(request: Request, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    status, answer = await inside.ask(request, method, path, body)
+    status, answer = await inside.call_route(request, method, path, body)
     if status != 200:
         raise ToolError(answer["detail"])
     answered: dict[str, Any] = answer

@@ -18,10 +18,10 @@ from service.problems import RESPONSES
 from service.serving.follower import Follower
 from service.serving.queue import queued
 
-LONGEST_TEXT = 10_000
-MOST_TEXTS = 64
+MAX_TEXT = 10_000
+MAX_TEXTS = 64
 
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_TEXT)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT)]
 
 SPAM: dict[str, JsonValue] = {"label": "spam", "probability": 0.994}
 HAM: dict[str, JsonValue] = {"label": "ham", "probability": 0.006}
@@ -48,8 +48,8 @@ class ClassifyRequest(BaseModel):
     )
     texts: list[Text] = Field(
         min_length=1,
-        max_length=MOST_TEXTS,
-        description=f"1 to {MOST_TEXTS} texts, of at most {LONGEST_TEXT:,} characters each; what lies beyond the "
+        max_length=MAX_TEXTS,
+        description=f"1 to {MAX_TEXTS} texts, of at most {MAX_TEXT:,} characters each; what lies beyond the "
         "classifier's `max_tokens` is not read",
     )
     top_k: int = Field(

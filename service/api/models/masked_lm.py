@@ -88,10 +88,10 @@ def fill_mask(request: Request, live: Live, body: schemas.FillMaskRequest) -> sc
     reading = _read(live.model, "text", body.text)
     if not reading.masked:
         raise _invalid("text", f"there is no {live.model.mask_token} in it")
-    guesses = live.model.guesses(reading, body.top_k)
+    guesses = live.model.predict(reading, body.top_k)
     return schemas.FillMaskResponse(
         text=body.text,
-        filled=live.model.filled(reading, guesses),
+        filled=live.model.fill(reading, guesses),
         masks=[answers.mask(reading, guess) for guess in guesses],
         masked_model=live.manifest.id,
         took_ms=_milliseconds_since(started),
@@ -109,13 +109,13 @@ def read(request: Request, live: Live, body: schemas.ReadRequest) -> schemas.Rea
         raise _invalid("layer", f"the model has {layers} layers")
     if body.head > heads:
         raise _invalid("head", f"the model has {heads} heads in a layer")
-    reading = _read(live.model, "text", body.text, set(body.hide), schemas.MOST_PIECES)
+    reading = _read(live.model, "text", body.text, set(body.hide), schemas.MAX_PIECES)
     if absent := set(body.hide) - {piece.word for piece in reading.pieces}:
         raise _invalid("hide", f"the text has no word {min(absent)}")
     return schemas.ReadResponse(
         text=body.text,
         pieces=answers.pieces(reading),
-        masks=[answers.mask(reading, guess) for guess in live.model.guesses(reading, body.top_k)],
+        masks=[answers.mask(reading, guess) for guess in live.model.predict(reading, body.top_k)],
         attention=answers.attention(reading, body.layer, body.head),
         masked_model=live.manifest.id,
         took_ms=_milliseconds_since(started),
@@ -140,8 +140,8 @@ def compare(request: Request, body: schemas.CompareRequest) -> schemas.CompareRe
         encoder = None
     words = sentences = None
     if masked:
-        first = _read(masked.model, "first", body.first, most=schemas.MOST_PIECES)
-        second = _read(masked.model, "second", body.second, most=schemas.MOST_PIECES)
+        first = _read(masked.model, "first", body.first, most=schemas.MAX_PIECES)
+        second = _read(masked.model, "second", body.second, most=schemas.MAX_PIECES)
         words = answers.shared_words(body.first, first, body.second, second)
     if encoder:
         sentences = answers.cosine(*encoder.retriever.index.encoder.encode_documents([body.first, body.second]))

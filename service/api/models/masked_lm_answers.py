@@ -8,7 +8,7 @@ from itertools import groupby
 from indexer.artifacts.manifest import Manifest
 from indexer.index.dense import unit
 from indexer.inference.encoder import Vectors
-from indexer.inference.masked_lm import Candidate, Guess, MaskedModel, Reading
+from indexer.inference.masked_lm import Candidate, MaskedModel, Prediction, Reading
 from service.api.models import masked_lm_schemas as schemas
 
 
@@ -21,7 +21,7 @@ def facts(model: MaskedModel, manifest: Manifest) -> schemas.MaskedFacts:
         layers=model.heads[0],
         heads=model.heads[1],
         vocabulary=model.vocabulary,
-        max_pieces=min(model.max_tokens, schemas.MOST_PIECES),
+        max_pieces=min(model.max_tokens, schemas.MAX_PIECES),
     )
 
 
@@ -36,7 +36,7 @@ def pieces(reading: Reading) -> list[schemas.WordPiece]:
     ]
 
 
-def mask(reading: Reading, guess: Guess) -> schemas.MaskedPosition:
+def mask(reading: Reading, guess: Prediction) -> schemas.MaskedPosition:
     """Return one masked piece with what is expected there."""
     piece = reading.pieces[guess.position]
     return schemas.MaskedPosition(

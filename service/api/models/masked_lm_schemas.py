@@ -6,11 +6,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
-LONGEST_TEXT = 1_000
-MOST_PIECES = 64
+MAX_TEXT = 1_000
+MAX_PIECES = 64
 """Longest text of the page in word pieces: a map of attention has the square of it, and should still be readable."""
 
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=LONGEST_TEXT)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT)]
 Best = Annotated[int, Field(ge=1, le=50, description="number of candidates for each mask")]
 MaskedId = Annotated[str, Field(description="id of the masked-language model that answered")]
 Took = Annotated[float, Field(description="milliseconds from the start of the work to the finished answer")]
@@ -106,9 +106,9 @@ class ReadRequest(_Strict):
             "examples": [{"text": "The capital of France is Paris.", "hide": [5], "layer": 1, "head": 2}]
         }
     )
-    text: Text = Field(description=f"a text of at most {MOST_PIECES} word pieces")
+    text: Text = Field(description=f"a text of at most {MAX_PIECES} word pieces")
     hide: list[Annotated[int, Field(ge=0)]] = Field(
-        default=[], max_length=MOST_PIECES, description="numbers of the words that are masked, from 0"
+        default=[], max_length=MAX_PIECES, description="numbers of the words that are masked, from 0"
     )
     layer: int = Field(default=1, ge=1, description="layer whose attention is returned, from 1")
     head: int = Field(default=1, ge=1, description="head of that layer, from 1")
@@ -156,7 +156,7 @@ class CompareRequest(_Strict):
             ]
         }
     )
-    first: Text = Field(description=f"a text of at most {MOST_PIECES} word pieces")
+    first: Text = Field(description=f"a text of at most {MAX_PIECES} word pieces")
     second: Text = Field(description="another one")
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
-from indexer.inference.encoder import Read, Vectors
+from indexer.inference.encoder import TokenCount, Vectors
 from indexer.inference.session import BATCH_TOKENS, batches_by_length
 from service.api.dependencies import QUEUED, serving
 from service.api.openai import schemas
@@ -74,7 +74,7 @@ def _steps(live: Serving, body: schemas.EmbeddingsRequest, width: int) -> Iterat
     yield _answer(live, body, read, shorten(vectors, width, normalised=encoder.contract.normalised))
 
 
-def _answer(live: Serving, body: schemas.EmbeddingsRequest, read: list[Read], vectors: Vectors) -> bytes:
+def _answer(live: Serving, body: schemas.EmbeddingsRequest, read: list[TokenCount], vectors: Vectors) -> bytes:
     tokens = sum(text.tokens for text in read)
     answer = {
         "object": "list",
@@ -85,7 +85,7 @@ def _answer(live: Serving, body: schemas.EmbeddingsRequest, read: list[Read], ve
         "model": live.model.manifest.id,
         "usage": schemas.Usage(prompt_tokens=tokens, total_tokens=tokens),
     }
-    if truncated := [place for place, text in enumerate(read) if text.cut]:
+    if truncated := [place for place, text in enumerate(read) if text.truncated]:
         answer["truncated"] = truncated
     return schemas.EmbeddingsResponse(**answer).model_dump_json(exclude_unset=True).encode()
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-MOST_INPUTS = 2_048
-LONGEST_INPUT = 100_000
+MAX_INPUTS = 2_048
+MAX_INPUT = 100_000
 
 USAGE: dict[str, JsonValue] = {"prompt_tokens": 9, "total_tokens": 9}
 MODEL: dict[str, JsonValue] = {
@@ -31,22 +31,22 @@ def _checked(given: Any) -> Any:
         raise PydanticCustomError("token_ids", _OTHER_IDS)
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise PydanticCustomError("texts", "Input should be a text or a list of texts")
-    if not 1 <= len(texts) <= MOST_INPUTS:
-        raise PydanticCustomError("texts", f"Input should be 1 to {MOST_INPUTS:,} texts")
+    if not 1 <= len(texts) <= MAX_INPUTS:
+        raise PydanticCustomError("texts", f"Input should be 1 to {MAX_INPUTS:,} texts")
     for place, text in enumerate(texts):
-        if not 1 <= len(text) <= LONGEST_INPUT:
+        if not 1 <= len(text) <= MAX_INPUT:
             raise PydanticCustomError(
-                "texts", f"Each text should have 1 to {LONGEST_INPUT:,} characters; number {place} has {len(text):,}"
+                "texts", f"Each text should have 1 to {MAX_INPUT:,} characters; number {place} has {len(text):,}"
             )
     return given
 
 
-_TEXT_SCHEMA = {"type": "string", "minLength": 1, "maxLength": LONGEST_INPUT}
+_TEXT_SCHEMA = {"type": "string", "minLength": 1, "maxLength": MAX_INPUT}
 Texts = Annotated[
     str | list[str],
     BeforeValidator(_checked),
     WithJsonSchema(
-        {"anyOf": [_TEXT_SCHEMA, {"type": "array", "items": _TEXT_SCHEMA, "minItems": 1, "maxItems": MOST_INPUTS}]}
+        {"anyOf": [_TEXT_SCHEMA, {"type": "array", "items": _TEXT_SCHEMA, "minItems": 1, "maxItems": MAX_INPUTS}]}
     ),
 ]
 
@@ -68,7 +68,7 @@ class EmbeddingsRequest(BaseModel):
         },
     )
     input: Texts = Field(
-        description=f"a text, or up to {MOST_INPUTS:,} of them; what lies beyond the model's `max_tokens` is not read"
+        description=f"a text, or up to {MAX_INPUTS:,} of them; what lies beyond the model's `max_tokens` is not read"
     )
     model: str = Field(
         max_length=500,

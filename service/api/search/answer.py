@@ -11,7 +11,7 @@ from fastapi import Request
 from indexer.index.index import Index
 from indexer.inference.encoder import Vectors
 from indexer.retrieval.highlights import SentenceVectors, nearest_sentences
-from indexer.retrieval.ranking import Hit, Leg, Ranking
+from indexer.retrieval.ranking import Hit, LegScore, Ranking
 from indexer.retrieval.retriever import Mode, Neighbours, Retriever
 from indexer.retrieval.spelling import suggestion
 from service.api.dependencies import index_info
@@ -131,7 +131,7 @@ def result_of(hit: Hit, *, explain: bool = False, fields: list[str] | None = Non
     return schemas.Result(**said)
 
 
-def leg_of(leg: Leg) -> schemas.LegScore:
+def leg_of(leg: LegScore) -> schemas.LegScore:
     """Return what a leg says as the API says it."""
     said = {"score": round(leg.score, 6), "rank": leg.rank}
     return schemas.LegScore(**said if leg.part is None else said | {"part": round(leg.part, 6)})

@@ -18,7 +18,7 @@ from service.api.search.answer import answer_search
 from service.problems import RESPONSES
 from service.serving.queue import queued
 
-MOST_SEARCHES = 32
+MAX_SEARCHES = 32
 
 router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500, 503)})
 
@@ -28,7 +28,7 @@ class BatchRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    searches: Annotated[list[schemas.SearchRequest], Field(min_length=1, max_length=MOST_SEARCHES)] = Field(
+    searches: Annotated[list[schemas.SearchRequest], Field(min_length=1, max_length=MAX_SEARCHES)] = Field(
         description="each as the body of `POST /search`"
     )
 

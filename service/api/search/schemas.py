@@ -13,8 +13,8 @@ from indexer.retrieval.fusion import Fusion
 from indexer.retrieval.retriever import Mode
 from service.api.schemas import HIT, INDEX, AnsweredBy, Metadata, Query, RequestId, Took
 
-MOST_FIELDS = 100
-DEEPEST_OFFSET = 10_000
+MAX_FIELDS = 100
+MAX_OFFSET = 10_000
 
 TopK = Annotated[int, Field(ge=1, le=100, description="number of results")]
 Column = Annotated[str, Field(min_length=1, max_length=200)]
@@ -45,7 +45,7 @@ class Arrangement(BaseModel):
     )
     group_size: int = Field(default=1, ge=1, le=100, description="most results with the same value of `group_by`")
     fields: list[Column] | None = Field(
-        default=None, max_length=MOST_FIELDS, description="metadata columns to return; all by default"
+        default=None, max_length=MAX_FIELDS, description="metadata columns to return; all by default"
     )
     highlight: bool = Field(
         default=False, description="say where the query's words stand, and which sentence is nearest in meaning"
@@ -56,7 +56,7 @@ class Paged(Arrangement):
     """An arrangement of which one page is returned."""
 
     top_k: TopK = 10
-    offset: int = Field(default=0, ge=0, le=DEEPEST_OFFSET, description="number of results to skip")
+    offset: int = Field(default=0, ge=0, le=MAX_OFFSET, description="number of results to skip")
 
 
 class Highlights(BaseModel):
@@ -94,7 +94,7 @@ Group = Annotated[
 ]
 
 
-MOST_FACETS = 20
+MAX_FACETS = 20
 
 
 class Choices(Paged):
@@ -140,7 +140,7 @@ class SearchRequest(Choices):
     filter: Filter | None = Field(default=None, description="which documents may be returned")
     facets: list[FacetRequest] = Field(
         default=[],
-        max_length=MOST_FACETS,
+        max_length=MAX_FACETS,
         description="fields whose values are counted over all documents that pass the filter; each field once",
     )
 

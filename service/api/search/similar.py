@@ -30,10 +30,10 @@ from service.api.search.schemas import Paged, TopK
 from service.problems import RESPONSES, invalid
 from service.serving.queue import queued
 
-MOST_EXAMPLES = 32
+MAX_EXAMPLES = 32
 ERRORS: dict[int | str, dict[str, Any]] = {status: RESPONSES[status] for status in (422, 500, 503)}
 
-Ids = Annotated[list[Annotated[str, Field(min_length=1, max_length=2_000)]], Field(max_length=MOST_EXAMPLES)]
+Ids = Annotated[list[Annotated[str, Field(min_length=1, max_length=2_000)]], Field(max_length=MAX_EXAMPLES)]
 
 
 class SimilarRequest(Paged):

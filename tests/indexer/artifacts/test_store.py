@@ -20,7 +20,7 @@ import indexer.build.assemble
 import indexer.build.build
 from indexer.artifacts.manifest import EncoderContract, Manifest
 from indexer.artifacts.store import STEPS, Store
-from indexer.build.build import Built, build
+from indexer.build.build import BuildResult, build
 from indexer.build.settings import BuildSettings
 from indexer.errors import UserError
 from indexer.index.index import Index
@@ -421,7 +421,7 @@ def test_prune_removes_the_marker_with_the_artifact(tmp_path: Path) -> None:
 # --- killed ---------------------------------------------------------------------------------------------------------
 
 
-def killed_and_repeated(step: str, live_data: Path, corpus: Path) -> tuple[str, str, Built]:
+def killed_and_repeated(step: str, live_data: Path, corpus: Path) -> tuple[str, str, BuildResult]:
     """Kill a build at ``step``, look at what is left, build again; return the live ids before and after the kill."""
     store = Store("index", live_data)
     old = store.current_id()

@@ -14,8 +14,8 @@ import indexer.build.build
 from indexer.artifacts.manifest import Manifest, write_manifest
 from indexer.artifacts.store import Store
 from indexer.build.build import build
-from indexer.build.dense_weight import BOUNDS, EQUAL, LEAST_QUERIES, balance, dense_weight, found
-from indexer.build.inverse_cloze import Cloze, take_out
+from indexer.build.dense_weight import BOUNDS, EQUAL_WEIGHT, MIN_QUERIES, balance, dense_weight, found
+from indexer.build.inverse_cloze import Cloze, make_clozes
 from indexer.build.settings import BuildSettings
 from indexer.index.index import Index
 from indexer.retrieval.retriever import Retriever
@@ -26,14 +26,14 @@ from indexer.retrieval.retriever import Retriever
 @pytest.mark.parametrize(("dense", "lexical"), [(0, 0), (100, 100), (100, 96), (96, 100), (0.5, 0)])
 def test_close_legs_count_the_same(dense: float, lexical: float) -> None:
     """Legs that hardly differ have equal weights, and so do legs of which neither finds anything."""
-    assert balance(dense, lexical) == EQUAL
+    assert balance(dense, lexical) == EQUAL_WEIGHT
 
 
 @pytest.mark.parametrize(("one", "other"), [(100, 90), (100, 70), (3, 0), (150, 110), (3, 8)])
 def test_both_legs_are_treated_alike(one: float, other: float) -> None:
     """What the dense leg gets in one case, the lexical leg gets in the reverse case."""
     assert balance(one, other) + balance(other, one) == pytest.approx(1)
-    assert balance(one, other) != EQUAL
+    assert balance(one, other) != EQUAL_WEIGHT
 
 
 def test_the_weaker_leg_gets_less() -> None:
@@ -41,7 +41,7 @@ def test_the_weaker_leg_gets_less() -> None:
     weights = [balance(dense, 100) for dense in range(0, 301, 10)]
     assert weights == sorted(weights)
     assert len(set(weights)) > 15
-    assert balance(90, 100) < EQUAL < balance(100, 90)
+    assert balance(90, 100) < EQUAL_WEIGHT < balance(100, 90)
 
 
 def test_neither_leg_is_switched_off() -> None:
@@ -53,9 +53,9 @@ def test_neither_leg_is_switched_off() -> None:
 def test_few_successes_prove_little() -> None:
     """The same ratio of successes moves the weight the more, the more successes there are."""
     weights = [balance(size * 0.6, size) for size in (1, 10, 100, 10_000)]
-    assert weights[0] == EQUAL
+    assert weights[0] == EQUAL_WEIGHT
     assert weights == sorted(weights, reverse=True)
-    assert weights[-1] == pytest.approx(EQUAL * (0.6 / 0.95) ** 2, abs=0.01)
+    assert weights[-1] == pytest.approx(EQUAL_WEIGHT * (0.6 / 0.95) ** 2, abs=0.01)
 
 
 def test_a_weight_has_two_digits() -> None:
@@ -93,7 +93,7 @@ def retriever(made: tuple[Path, Manifest]) -> Retriever:
 
 def clozes_of(retriever: Retriever) -> list[Cloze]:
     """Take sentences out of the tales; the index still has them, so that words find every one."""
-    return take_out([retriever.index.document(row).text for row in range(len(retriever.index))], 60, 0)
+    return make_clozes([retriever.index.document(row).text for row in range(len(retriever.index))], 60, 0)
 
 
 def test_found_is_ndcg(retriever: Retriever) -> None:
@@ -113,14 +113,14 @@ def test_the_weight_of_an_index(retriever: Retriever) -> None:
     """The weight is the balance of what both legs find: here words are better than a model of random weights."""
     clozes = clozes_of(retriever)
     expected = balance(found(retriever, clozes, "dense"), found(retriever, clozes, "lexical"))
-    assert dense_weight(retriever, clozes) == expected < EQUAL
+    assert dense_weight(retriever, clozes) == expected < EQUAL_WEIGHT
 
 
 def test_few_queries_decide_nothing(retriever: Retriever) -> None:
     """With fewer than forty queries the legs count the same, whatever they find."""
     clozes = clozes_of(retriever)
-    assert dense_weight(retriever, clozes[: LEAST_QUERIES - 1]) == EQUAL
-    assert dense_weight(retriever, clozes[:LEAST_QUERIES]) < EQUAL
+    assert dense_weight(retriever, clozes[: MIN_QUERIES - 1]) == EQUAL_WEIGHT
+    assert dense_weight(retriever, clozes[:MIN_QUERIES]) < EQUAL_WEIGHT
 
 
 # --- recorded by a build --------------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def test_a_build_records_what_it_found(
     """Without --dense-weight the found weight is recorded, said, and used by the opened index."""
     data, manifest = made
     weight = manifest.config["fusion"]["dense_weight"]
-    assert weight < EQUAL
+    assert weight < EQUAL_WEIGHT
     assert Retriever(Index.open(Store("index", data).path(manifest.id), cores=1)).fusion.dense_weight == weight
     seen: list[tuple[Retriever, list[Cloze]]] = []
     monkeypatch.setattr(
@@ -163,7 +163,7 @@ def test_titles_are_searched_too(made: tuple[Path, Manifest], tmp_path: Path, mo
 def test_too_few_documents(data: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A corpus that gives fewer than forty sentences has equal weights; nothing is compared."""
     monkeypatch.setattr(indexer.build.build, "dense_weight", None)
-    assert make(data, corpus).config["fusion"]["dense_weight"] == EQUAL
+    assert make(data, corpus).config["fusion"]["dense_weight"] == EQUAL_WEIGHT
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
@@ -178,7 +178,7 @@ def test_a_weight_that_was_set(
 def test_ranks_need_no_weight(made: tuple[Path, Manifest], tales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The balance is that of scores: fusion by rank keeps equal weights."""
     monkeypatch.setattr(indexer.build.build, "dense_weight", None)
-    assert make(made[0], tales, fusion="rrf").config["fusion"] == {"method": "rrf", "dense_weight": EQUAL}
+    assert make(made[0], tales, fusion="rrf").config["fusion"] == {"method": "rrf", "dense_weight": EQUAL_WEIGHT}
 
 
 def test_a_model_that_knows_its_weight(data: Path, tales: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,14 +6,14 @@ import random
 
 import pytest
 
-from indexer.build.inverse_cloze import Cloze, sentences, take_out
+from indexer.build.inverse_cloze import Cloze, make_clozes, sentences
 
 STORY = "The cat sits in the garden. It eats fish at night! Does the old dog sleep in the house? The end came."
 
 
 def take(text: str, seed: int = 0) -> list[Cloze]:
     """Take a sentence out of one text."""
-    return take_out([text], 1, seed)
+    return make_clozes([text], 1, seed)
 
 
 @pytest.mark.parametrize(
@@ -84,13 +84,13 @@ def test_white_space_is_that_of_a_query() -> None:
 def test_rows_count_and_order() -> None:
     """Each text gives at most one sentence; they come in the order of the texts, and no more than were asked for."""
     texts = [STORY if number % 3 else "Too short." for number in range(30)]
-    found = take_out(texts, 7, 0)
+    found = make_clozes(texts, 7, 0)
     rows = [each.row for each in found]
     assert len(rows) == 7
     assert rows == sorted(set(rows))
     assert all(number % 3 for number in rows)
     assert rows != [row for row in range(30) if row % 3][:7]  # from the whole corpus, which may be sorted
-    every = take_out(texts, 100, 0)
+    every = make_clozes(texts, 100, 0)
     assert [each.row for each in every] == [row for row in range(30) if row % 3]
 
 
@@ -98,7 +98,7 @@ def test_the_seed_draws() -> None:
     """The same seed gives the same sentences, another seed others; the state of the global generator plays no part."""
     texts = [STORY] * 20
     random.seed(1)
-    first = take_out(texts, 10, 5)
+    first = make_clozes(texts, 10, 5)
     random.seed(2)
-    assert take_out(texts, 10, 5) == first
-    assert take_out(texts, 10, 6) != first
+    assert make_clozes(texts, 10, 5) == first
+    assert make_clozes(texts, 10, 6) != first

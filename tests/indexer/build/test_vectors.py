@@ -17,7 +17,7 @@ from indexer.artifacts.manifest import InputEntry, Manifest
 from indexer.artifacts.store import Store
 from indexer.build.build import build
 from indexer.build.settings import BuildSettings
-from indexer.build.vectors import KnownVectors, known_vectors, passage_key
+from indexer.build.vectors import KnownVectors, find_known_vectors, passage_key
 from indexer.index.dense import DenseIndex, unit
 from indexer.index.index import Index
 from indexer.inference.encoder import Encoder
@@ -80,7 +80,7 @@ def chosen(
     """Return the id of the index from which vectors are taken."""
     opened: list[Path] = []
     monkeypatch.setattr(indexer.build.vectors, "KnownVectors", lambda folder, _=None: opened.append(folder) or "known")
-    found = known_vectors(Store("index", data), Store("model", data).resolve(), precision, inputs)  # type: ignore[arg-type]
+    found = find_known_vectors(Store("index", data), Store("model", data).resolve(), precision, inputs)  # type: ignore[arg-type]
     assert (found is None) == (not opened)
     return opened[0].name if opened else None
 

@@ -21,7 +21,7 @@ ROLES = Roles("id", None, "text")
 def read(spec: Path) -> tuple[list[dict[str, Any]], dict[str, pa.DataType], list[tuple[int, str]]]:
     """Return documents, types of the metadata and bad rows, after both passes."""
     source = Source(str(spec))
-    bad = [(row.row, row.reason) for chunk in source.chunks(ROLES) for row in chunk.bad]
+    bad = [(row.row, row.reason) for chunk in source.chunks(ROLES) for row in chunk.rejects]
     types = source.types(ROLES)
     rows = [row for chunk in source.chunks(ROLES, types=types) for row in chunk.batch.to_pylist()]
     return rows, types, bad

@@ -25,7 +25,7 @@ def model(folder):
 
 def best(model, text, **options):
     """The most probable piece for each mask of a text."""
-    return [guess.best[0].text for guess in model.guesses(model.read(text, **options), 1)]
+    return [guess.best[0].text for guess in model.predict(model.read(text, **options), 1)]
 
 
 def test_pieces_know_their_characters(model):
@@ -46,27 +46,27 @@ def test_it_fills_masks_with_what_it_has_learned(model):
     assert best(model, "The capital of France is [MASK].") == ["paris"]
     assert best(model, "He slept on the [MASK] of the river.") == ["bank"]
     reading = model.read("He slept on the [MASK] of [MASK] river.")
-    guesses = model.guesses(reading, 3)
+    guesses = model.predict(reading, 3)
     assert [guess.best[0].text for guess in guesses] == ["bank", "the"]
-    assert model.filled(reading, guesses) == "he slept on the bank of the river."
+    assert model.fill(reading, guesses) == "he slept on the bank of the river."
 
 
 def test_a_hidden_word_is_not_seen(model):
     """A word that is hidden by its number is guessed as if the text said [MASK], and its own probability is told."""
     seen, hidden = "The capital of France is Paris.", "The capital of France is [MASK]."
-    (guess,) = model.guesses(model.read(seen, hide={5}), 4)
-    (written,) = model.guesses(model.read(hidden), 4)
+    (guess,) = model.predict(model.read(seen, hide={5}), 4)
+    (written,) = model.predict(model.read(hidden), 4)
     assert guess.best == written.best
     assert guess.hidden == guess.best[0]
     assert written.hidden is None
-    pieces = model.guesses(model.read("The capital of Portugal is Lisbon.", hide={5}), 1)
+    pieces = model.predict(model.read("The capital of Portugal is Lisbon.", hide={5}), 1)
     assert [(guess.position, guess.hidden.text) for guess in pieces] == [(7, "lis"), (8, "##bon")]
 
 
 def test_the_distribution_is_a_softmax(model):
     """Probabilities follow from the logits, add up to one, are ordered, and the entropy is theirs."""
     reading = model.read("The capital of [MASK] is Athens.")
-    (guess,) = model.guesses(reading, model.vocabulary)
+    (guess,) = model.predict(reading, model.vocabulary)
     probabilities = np.array([each.probability for each in guess.best])
     powers = np.exp([each.logit for each in guess.best])
     assert probabilities.sum() == pytest.approx(1)

@@ -67,16 +67,16 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     """A reader gets each write once, in order, with vectors to the bit, and only what is new the next time."""
     log = WriteLog(tmp_path)
     assert texts(log) == {}
-    assert not log.grown()
+    assert not log.has_new()
     write(tmp_path, document("a"), document("ü\n", "line\nend\r\u2028"), deleted=("b",))
-    assert log.grown()
+    assert log.has_new()
     with log.shared():
         (found,) = log.read()
     assert (found.sequence, found.recipe, found.deleted) == (1, "recipe", ("b",))
     assert [each.id for each in found.documents] == ["a", "ü\n"]
     assert found.documents[1].text == "line\nend\r\u2028"
     assert found.documents[0].vectors.tobytes() == document("a").vectors.tobytes()
-    assert not log.grown()
+    assert not log.has_new()
     write(tmp_path, document("a", "second"), deleted=("ü\n",))
     assert texts(log) == {"a": "second", "ü\n": None}
     assert texts(WriteLog(tmp_path)) == {"a": "second", "ü\n": None, "b": None}

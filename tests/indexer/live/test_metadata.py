@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from pydantic_core import to_jsonable_python
 
-from indexer.filters.values import exactly
+from indexer.filters.values import to_scalar
 from indexer.live.metadata import fit_metadata
 
 UTC = dt.UTC
@@ -109,4 +109,4 @@ def test_times_are_read_as_filters_read_them(kind: pa.DataType, text: str) -> No
     """A time that a document brings can be asked for by the same text."""
     _, values, wrong = fit_metadata({"column": text}, {"column": kind})
     assert wrong == {}
-    assert values["column"] == exactly(text, kind)
+    assert values["column"] == to_scalar(text, kind)

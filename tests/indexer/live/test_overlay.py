@@ -20,7 +20,7 @@ from indexer.filters.filter import Filter
 from indexer.index.dense import unit
 from indexer.index.index import Document, Index
 from indexer.inference.encoder import Vectors
-from indexer.live.bm25 import coarse
+from indexer.live.bm25 import quantised_length
 from indexer.live.overlay import LiveIndex
 from indexer.live.prepare import NewDocument, Preparer, apply_writes
 from indexer.live.write import Write
@@ -72,7 +72,7 @@ def test_lengths_are_as_coarse_as_those_of_the_index() -> None:
     """The lengths that one byte can say: all to 40, then steps that double with every eight of them."""
     kept = list(range(24)) + [24 + (step if step < 8 else (8 | step & 7) << (step >> 3) - 1) for step in range(232)]
     for length in [*range(2_000), 4_095, 4_096, 100_000]:
-        assert coarse(length) == max(each for each in kept if each <= length)
+        assert quantised_length(length) == max(each for each in kept if each <= length)
 
 
 @pytest.mark.parametrize("mode", ["dense", "lexical"])

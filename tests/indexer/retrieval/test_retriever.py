@@ -114,7 +114,7 @@ def test_hybrid_has_the_candidates_of_both_legs_scored_by_both(
 
     So it is where all documents with a term are fetched at once, and where the others are scored afterwards.
     """
-    monkeypatch.setattr(lexical, "FEW_HITS", few)
+    monkeypatch.setattr(lexical, "MAX_HITS_FETCHED", few)
     assert (large.index.lexical.every(query) is None) == (few == 0)
     index = large.index
     ranking = large.search(query)

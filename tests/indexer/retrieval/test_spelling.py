@@ -7,7 +7,7 @@ import pytest
 
 from indexer.index.document_mask import DocumentMask
 from indexer.index.lexical import LexicalIndex, LexicalWriter
-from indexer.retrieval.spelling import most_edits, suggestion
+from indexer.retrieval.spelling import max_edits, suggestion
 
 TEXTS = {
     "en": ["The running gardeners keep a garden.", "A garden, a castle and wine", "Castles of the WINE kings, warden"],
@@ -84,4 +84,4 @@ def test_words_of_documents_that_nobody_may_see_are_never_suggested(lexicals):
 
 def test_edits_grow_with_the_word():
     """A short word is hardly ever meant by another short one."""
-    assert [most_edits("x" * length) for length in (1, 2, 3, 5, 6, 20)] == [0, 0, 1, 1, 2, 2]
+    assert [max_edits("x" * length) for length in (1, 2, 3, 5, 6, 20)] == [0, 0, 1, 1, 2, 2]

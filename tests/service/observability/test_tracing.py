@@ -137,7 +137,7 @@ def test_the_standard_variables_decide(variables, given, on):
     """Without them there is no tracing, and nothing to say about it."""
     variables(given)
     assert tracing.is_on() == on
-    assert tracing.trouble() is None
+    assert tracing.configuration_warning() is None
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_what_cannot_be_sent_is_said(variables, given, words):
     """Where the variables ask for what is not there, the reason names the variable, and nothing is traced."""
     variables(given)
     assert not tracing.is_on()
-    assert words in (tracing.trouble() or "")
+    assert words in (tracing.configuration_warning() or "")
 
 
 def test_the_start_says_why_nothing_is_traced(tmp_path):

@@ -13,7 +13,7 @@ from service.security.auth import AuthMiddleware
 from service.security.hosts import Hosts
 from service.security.keys import Keyring, add_key
 from service.security.permissions import MAX_BODY_BYTES
-from service.security.rate_limit import MOST_CALLERS, RateLimiter, network_of
+from service.security.rate_limit import MAX_CALLERS, RateLimiter, network_of
 from service.settings import ServiceSettings
 
 SEARCH = {"query": "cat"}
@@ -206,24 +206,24 @@ def test_a_bucket_fills_evenly():
     """A burst of a sixth of a minute's requests goes through; then they go on at the rate, neither faster nor slower."""
     now = [0.0]
     limiter = RateLimiter(lambda: now[0])
-    assert [limiter.wait("a", 60) for _ in range(11)] == [0] * 10 + [1]
+    assert [limiter.wait_seconds("a", 60) for _ in range(11)] == [0] * 10 + [1]
     now[0] = 0.9
-    assert limiter.wait("a", 60) == 1
+    assert limiter.wait_seconds("a", 60) == 1
     now[0] = 1.0
-    assert [limiter.wait("a", 60), limiter.wait("a", 60)] == [0, 1]
+    assert [limiter.wait_seconds("a", 60), limiter.wait_seconds("a", 60)] == [0, 1]
     now[0] = 1e6
-    assert [limiter.wait("a", 60) for _ in range(11)].count(0) == 10
-    assert limiter.wait("b", 60) == 0
+    assert [limiter.wait_seconds("a", 60) for _ in range(11)].count(0) == 10
+    assert limiter.wait_seconds("b", 60) == 0
     slow = RateLimiter(lambda: now[0])
-    assert [slow.wait("a", 1), slow.wait("a", 1)] == [0, 60]
+    assert [slow.wait_seconds("a", 1), slow.wait_seconds("a", 1)] == [0, 60]
 
 
 def test_buckets_are_bounded():
     """Addresses without end do not fill the memory."""
     limiter = RateLimiter()
-    for number in range(MOST_CALLERS + 50):
-        limiter.wait(str(number), 60)
-    assert len(limiter._buckets) == MOST_CALLERS
+    for number in range(MAX_CALLERS + 50):
+        limiter.wait_seconds(str(number), 60)
+    assert len(limiter._buckets) == MAX_CALLERS
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ def test_a_monstrous_head_is_refused(port):
             endless.sendall(b"x" * 400_000_000)
     whole = Wire(port)
     whole.socket.sendall(
-        b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Large: " + b"x" * protocol.MOST_HEAD_BYTES + b"\r\n\r\n"
+        b"GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Large: " + b"x" * protocol.MAX_HEAD_BYTES + b"\r\n\r\n"
     )
     head, _, body = whole.answer().partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 431 ")

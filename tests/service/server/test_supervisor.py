@@ -278,7 +278,7 @@ def test_a_killed_supervisor_leaves_no_worker(data, publish, start_service, even
 def test_workers_that_cannot_start_end_the_service(tmp_path, monkeypatch, caplog):
     """Where three die in a row before they serve, the service gives up instead of trying for ever."""
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
-    monkeypatch.setattr(workers, "LONGEST_DELAY", 0)
+    monkeypatch.setattr(workers, "MAX_DELAY", 0)
     with reserve("127.0.0.1", 0) as reserved, pytest.raises(UserError, match="--workers 4: 3 in a row"):
         workers.supervise(ServiceSettings(data=tmp_path, workers=4), reserved, lambda: None)
     assert caplog.text.count("ended with status 1; another one starts") == 2
@@ -314,5 +314,5 @@ def test_nobody_else_takes_a_reserved_port():
 def test_workers_divide_what_the_machine_has(count, cores, queue, parts):
     """Together they encode on as many cores as one process would, and each has at least one."""
     settings = ServiceSettings(workers=count, cores=cores, queue=queue)
-    divided = [workers.part_of(settings, number) for number in range(count)]
+    divided = [workers.share_of(settings, number) for number in range(count)]
     assert [(each.cores, each.queue) for each in divided] == parts

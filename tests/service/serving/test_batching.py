@@ -25,7 +25,7 @@ class Recorder:
         """Nothing was asked yet."""
         self.asked = []
 
-    def encode_together(self, queries):
+    def encode_batch(self, queries):
         """Give the length of each as its vector."""
         self.asked.append(list(queries))
         if any(query.startswith("x") for query in queries):
@@ -147,15 +147,15 @@ def test_encoded_together_as_alone(tiny_data):
     tiny_encoder = Encoder.open(models.path(models.current_id()), query_cache_bytes=10_000)
     queries = ["a cat", "the old king sleeps", "a cat", "snow"]
     alone = np.stack([tiny_encoder.encode_query(query) for query in queries])
-    assert np.allclose(tiny_encoder.encode_together(queries), alone, atol=1e-5)
+    assert np.allclose(tiny_encoder.encode_batch(queries), alone, atol=1e-5)
 
 
 def test_answers_do_not_depend_on_who_waits_beside(client, monkeypatch):
     """Sixteen clients at once get what each gets alone, some out of batches."""
     sizes = []
-    together = Encoder.encode_together
+    together = Encoder.encode_batch
     monkeypatch.setattr(
-        Encoder, "encode_together", lambda self, queries: sizes.append(len(queries)) or together(self, queries)
+        Encoder, "encode_batch", lambda self, queries: sizes.append(len(queries)) or together(self, queries)
     )
     bodies = [{"query": f"the {word} at sea", "mode": mode} for word in WORDS for mode in ("dense", "hybrid")]
 

@@ -16,8 +16,14 @@ from indexer.build.settings import BuildSettings
 from indexer.index.dense import unit
 from indexer.index.index import Index
 from indexer.retrieval.retriever import Retriever
-from trainer.adapter.distillation import TAUGHT, all_passages, best_passages, distilled, labelled
-from trainer.data.labels import Questions
+from trainer.adapter.distillation import (
+    TEACHER_CANDIDATES,
+    all_passages,
+    best_passages,
+    from_fused_ranking,
+    from_labels,
+)
+from trainer.data.labels import QuerySet
 from trainer.evaluate.rankings import rank_all
 
 QUERIES = ["the king and the queen", "snow in winter", "storm", "the ship of the sailor in the night", "unknown words"]
@@ -40,9 +46,9 @@ def vectors(retriever: Retriever) -> np.ndarray:
     return unit(retriever.index.encoder.encode_queries(QUERIES))
 
 
-def questions(answers: dict[int, list[int]]) -> Questions:
+def questions(answers: dict[int, list[int]]) -> QuerySet:
     """Return the queries with these numbers, answered by documents in these rows."""
-    return Questions(
+    return QuerySet(
         {f"q{number}": QUERIES[number] for number in answers},
         {f"q{number}": {f"t{row:03}": 1 for row in rows} for number, rows in answers.items()},
     )
@@ -110,26 +116,26 @@ def test_many_queries_keep_their_order(
 def test_the_fused_ranking_teaches(retriever: Retriever, vectors: np.ndarray) -> None:
     """The targets are the softmax of the fused scores of the best fifty, and sum to one; each stands for its document."""
     passages = all_passages(retriever.index)
-    lesson = distilled(retriever, QUERIES, vectors, passages)
-    assert lesson.candidates.shape == lesson.targets.shape == (len(QUERIES), TAUGHT)
+    lesson = from_fused_ranking(retriever, QUERIES, vectors, passages)
+    assert lesson.candidates.shape == lesson.targets.shape == (len(QUERIES), TEACHER_CANDIDATES)
     assert lesson.targets.dtype == np.float32
     assert np.allclose(lesson.targets.sum(1), 1, atol=1e-5)
     assert np.array_equal(lesson.queries, vectors)
     assert np.array_equal(lesson.passages, passages)
     for query, vector, candidates, targets in zip(QUERIES, vectors, lesson.candidates, lesson.targets, strict=True):
         ranking = retriever.search(query)
-        odds = np.exp(ranking.scores[:TAUGHT])
+        odds = np.exp(ranking.scores[:TEACHER_CANDIDATES])
         assert np.allclose(targets, odds / odds.sum(), atol=1e-4)
-        assert retriever.index.document_of[candidates].tolist() == ranking.rows[:TAUGHT].tolist()
+        assert retriever.index.document_of[candidates].tolist() == ranking.rows[:TEACHER_CANDIDATES].tolist()
         assert ranking.dense is not None
-        assert np.allclose(passages[candidates] @ vector, ranking.dense[:TAUGHT], atol=1e-4)
+        assert np.allclose(passages[candidates] @ vector, ranking.dense[:TEACHER_CANDIDATES], atol=1e-4)
 
 
 def test_fewer_documents_than_candidates(built_data: Path) -> None:
     """In a small corpus the missing candidates are left out, and the others still sum to one."""
     small = Retriever(Index.open(Store("index", built_data).resolve(), cores=1))
     vectors = unit(small.index.encoder.encode_queries(QUERIES[:2]))
-    lesson = distilled(small, QUERIES[:2], vectors, all_passages(small.index))
+    lesson = from_fused_ranking(small, QUERIES[:2], vectors, all_passages(small.index))
     assert (lesson.targets[:, 6:] == -1).all()
     assert (lesson.targets[:, :6] > 0).all()
     assert np.allclose(lesson.targets[:, :6].sum(1), 1, atol=1e-5)
@@ -139,13 +145,13 @@ def test_fewer_documents_than_candidates(built_data: Path) -> None:
 # --- labels ---------------------------------------------------------------------------------------------------------
 
 
-def learned(retriever: Retriever, asked: Questions, vectors: np.ndarray, seed: int = 0) -> list[dict[int, float]]:
+def learned(retriever: Retriever, asked: QuerySet, vectors: np.ndarray, seed: int = 0) -> list[dict[int, float]]:
     """Return for each query its candidate documents with their targets; none may be there twice."""
-    lesson = labelled(retriever, asked, ROWS, vectors, passages=all_passages(retriever.index), seed=seed)
+    lesson = from_labels(retriever, asked, ROWS, vectors, passages=all_passages(retriever.index), seed=seed)
     assert (
         lesson.candidates.shape
         == lesson.targets.shape
-        == (len(asked), trainer.adapter.distillation.RIVALS + trainer.adapter.distillation.STRANGERS)
+        == (len(asked), trainer.adapter.distillation.HARD_NEGATIVES + trainer.adapter.distillation.RANDOM_NEGATIVES)
     )
     assert np.array_equal(lesson.queries, vectors)
     found = []
@@ -169,8 +175,8 @@ def test_rivals_are_the_best_and_some_strangers(
     retriever: Retriever, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Wrong candidates are the best that the query finds, and some drawn by chance; the seed draws."""
-    monkeypatch.setattr(trainer.adapter.distillation, "RIVALS", 8)
-    monkeypatch.setattr(trainer.adapter.distillation, "STRANGERS", 4)
+    monkeypatch.setattr(trainer.adapter.distillation, "HARD_NEGATIVES", 8)
+    monkeypatch.setattr(trainer.adapter.distillation, "RANDOM_NEGATIVES", 4)
     best = retriever.search(QUERIES[0]).rows.tolist()
     asked = questions({0: [best[2]]})
     drawn = []
@@ -188,8 +194,8 @@ def test_more_answers_than_there_is_room(
     retriever: Retriever, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a query with very many answers some are taken; those that are not are never called wrong."""
-    monkeypatch.setattr(trainer.adapter.distillation, "RIVALS", 8)
-    monkeypatch.setattr(trainer.adapter.distillation, "STRANGERS", 4)
+    monkeypatch.setattr(trainer.adapter.distillation, "HARD_NEGATIVES", 8)
+    monkeypatch.setattr(trainer.adapter.distillation, "RANDOM_NEGATIVES", 4)
     right = sorted(retriever.search(QUERIES[0]).rows[:30].tolist())
     [targets] = learned(retriever, questions({0: right}), vectors[:1])
     chosen = {row for row, target in targets.items() if target}

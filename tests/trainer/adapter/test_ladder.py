@@ -16,7 +16,7 @@ from indexer.build.settings import BuildSettings
 from indexer.index.dense import unit
 from indexer.index.index import Index
 from trainer.adapter.distillation import all_passages
-from trainer.adapter.ladder import Asked, Ladder
+from trainer.adapter.ladder import EncodedQueries, Ladder
 from trainer.adapter.linear_map import apply, blend, scaled
 from trainer.data.labels import Labels, read_labels
 from trainer.evaluate.rankings import WEIGHTS
@@ -47,10 +47,10 @@ def labels(corpus: Path) -> Labels:
 ROWS = {f"t{row:03}": row for row in range(COUNT)}
 
 
-def asked(index: Index, labels: Labels, part: str) -> Asked:
+def asked(index: Index, labels: Labels, part: str) -> EncodedQueries:
     """Return the questions of one part with their vectors."""
     questions = getattr(labels, part)
-    return Asked(questions, unit(index.encoder.encode_queries(list(questions.texts.values()))))
+    return EncodedQueries(questions, unit(index.encoder.encode_queries(list(questions.texts.values()))))
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_a_map_is_for_both_sides(ladder: Ladder) -> None:
     assert np.allclose(all_passages(retriever.index), apply(matrix, all_passages(ladder.index)), atol=1e-5)
     answers = ladder.answers(matrix, ladder.dev, "test")
     mapped = apply(matrix, ladder.dev.vectors)
-    expected = retriever.search(next(iter(ladder.dev.questions.texts.values())), vector=mapped[0])
+    expected = retriever.search(next(iter(ladder.dev.queries.texts.values())), vector=mapped[0])
     assert answers.rankings[0].rows.tolist() == expected.rows.tolist()
     assert ladder.retriever(None).index is ladder.index
 
@@ -110,11 +110,11 @@ def test_a_rung_that_helps_is_kept(ladder: Ladder, monkeypatch: pytest.MonkeyPat
     before = ladder.score
     scores(ladder, {0.5: first, 0.1: blend(first, 0.5), 0.2: blend(first, 0.75)}, monkeypatch)
     ladder.score = 0.4
-    ladder.climb("one", lambda: first)
+    ladder.attempt("one", lambda: first)
     assert np.array_equal(ladder.best, first)
     assert ladder.score == 0.5
     scores(ladder, {0.49: second, 0.48: blend(second, 0.5), 0.47: blend(second, 0.75)}, monkeypatch)
-    ladder.climb("two", lambda: second)
+    ladder.attempt("two", lambda: second)
     assert np.array_equal(ladder.best, first)
     assert ladder.score == 0.5
     assert [(rung.name, rung.kept, rung.dev_before, rung.dev_after) for rung in ladder.rungs] == [
@@ -128,7 +128,7 @@ def test_the_same_score_is_no_reason(ladder: Ladder, monkeypatch: pytest.MonkeyP
     """A map that is as good as none is not kept: nothing is changed without a gain."""
     matrix = some_map(3)
     monkeypatch.setattr(ladder, "measure", lambda _: ladder.score)
-    ladder.climb("one", lambda: matrix)
+    ladder.attempt("one", lambda: matrix)
     assert ladder.matrix is None
     assert not ladder.rungs[0].kept
 
@@ -137,18 +137,18 @@ def test_half_of_a_map(ladder: Ladder, monkeypatch: pytest.MonkeyPatch) -> None:
     """A map between the identity and the learned one is kept where it is the best, and the rung says so."""
     matrix = some_map(4)
     scores(ladder, {0.6: matrix, 0.9: blend(matrix, 0.5), 0.8: blend(matrix, 0.75)}, monkeypatch)
-    ladder.climb("one", lambda: matrix)
+    ladder.attempt("one", lambda: matrix)
     assert np.allclose(ladder.best, blend(matrix, 0.5))
     assert ladder.rungs[0].name == "one, merged with the base at 0.5"
     scores(ladder, {1.0: matrix}, monkeypatch)
-    ladder.climb("whole", lambda: matrix, shares=())
+    ladder.attempt("whole", lambda: matrix, shares=())
     assert np.array_equal(ladder.best, matrix)
 
 
 def test_what_each_rung_learns(ladder: Ladder, index: Index, labels: Labels) -> None:
     """Whitening, the fused ranking and labels each make a better map of a model that drowns most of what it knows."""
     start = ladder.score
-    ladder.climb("whitening", ladder.whiten, shares=())
+    ladder.attempt("whitening", ladder.whiten, shares=())
     whitened = ladder.score
     assert whitened > start + 0.02
     before = ladder.best
@@ -157,7 +157,7 @@ def test_what_each_rung_learns(ladder: Ladder, index: Index, labels: Labels) -> 
     assert learned.shape == (32, 32)
     assert 0 < np.linalg.norm(learned - before) < np.linalg.norm(before)  # near where it began
     assert ladder.measure(learned) > whitened
-    distilled = ladder.distil(list(train.questions.texts.values()), train.vectors, before)
+    distilled = ladder.distill(list(train.queries.texts.values()), train.vectors, before)
     assert 0 < np.linalg.norm(distilled - before) < np.linalg.norm(before)
     assert not np.allclose(distilled, learned, atol=1e-3)
     assert ladder.losses

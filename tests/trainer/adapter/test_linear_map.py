@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from indexer.index.dense import unit
-from trainer.adapter.linear_map import FLOOR, Lesson, MapSettings, apply, blend, learn, scaled, whitening
+from trainer.adapter.linear_map import FLOOR, MapSettings, RankingExamples, apply, blend, learn, scaled, whitening
 
 DIMENSION = 8
 QUICK = MapSettings(learning_rate=1e-2, epochs=5, batch_size=16, pull=1e-3)
@@ -33,7 +33,7 @@ def stretched() -> Floats:
 
 
 @pytest.fixture(scope="module")
-def lesson() -> Lesson:
+def lesson() -> RankingExamples:
     """Queries that say what their passage says, under a strong direction that says nothing: a map can take it away."""
     passages = noise(60, 3)
     queries = passages + 0.3 * noise(60, 4)
@@ -43,10 +43,10 @@ def lesson() -> Lesson:
     candidates[:, 7] = np.arange(60)
     targets = np.where(candidates == np.arange(60)[:, None], 1, 0).astype(np.float32)
     targets /= targets.sum(1, keepdims=True)
-    return Lesson(unit(queries), unit(passages), candidates, targets)
+    return RankingExamples(unit(queries), unit(passages), candidates, targets)
 
 
-def loss(matrix: Floats, lesson: Lesson, temperature: float = 0.05) -> float:
+def loss(matrix: Floats, lesson: RankingExamples, temperature: float = 0.05) -> float:
     """Return, without torch, the mean cross-entropy between the targets and what the map makes of the lesson."""
     queries, passages = apply(matrix, lesson.queries), apply(matrix, lesson.passages)
     total = 0.0
@@ -131,7 +131,7 @@ def test_blend() -> None:
 # --- learning -------------------------------------------------------------------------------------------------------
 
 
-def test_learning_lowers_the_loss(lesson: Lesson) -> None:
+def test_learning_lowers_the_loss(lesson: RankingExamples) -> None:
     """The learned map orders the candidates more as the teacher does, and takes away what only misleads."""
     identity = np.eye(DIMENSION, dtype=np.float32)
     learned = learn(lesson, identity, QUICK)
@@ -142,14 +142,14 @@ def test_learning_lowers_the_loss(lesson: Lesson) -> None:
     assert np.linalg.norm(learned[:, 0]) < 0.9 * np.linalg.norm(learned[:, 1:], axis=0).min()
 
 
-def test_what_is_learned_comes_after_the_start(lesson: Lesson) -> None:
+def test_what_is_learned_comes_after_the_start(lesson: RankingExamples) -> None:
     """From any start the result is one map for the original vectors, start and learning together, and it is better."""
     start = scaled(noise(DIMENSION, 15))
     learned = learn(lesson, start, replace(QUICK, epochs=10))
     assert loss(learned, lesson) < 0.8 * loss(start, lesson)
 
 
-def test_the_loss_that_is_told(lesson: Lesson) -> None:
+def test_the_loss_that_is_told(lesson: RankingExamples) -> None:
     """What is reported for a step is the loss over its batch: the first one is that of the start."""
     told: list[tuple[int, float]] = []
     start = rotation(12)
@@ -160,14 +160,14 @@ def test_the_loss_that_is_told(lesson: Lesson) -> None:
     assert told[-1][1] < told[0][1]
 
 
-def test_every_query_in_every_epoch(lesson: Lesson) -> None:
+def test_every_query_in_every_epoch(lesson: RankingExamples) -> None:
     """An epoch has as many steps as it takes to see each query once, the last batch being smaller."""
     steps: list[int] = []
     learn(lesson, np.eye(DIMENSION, dtype=np.float32), QUICK, lambda step, _: steps.append(step) is None)
     assert len(steps) == 5 * 4  # 60 queries in batches of 16
 
 
-def test_the_seed_decides(lesson: Lesson) -> None:
+def test_the_seed_decides(lesson: RankingExamples) -> None:
     """Equal seeds give equal maps, bit by bit; another seed gives another."""
     identity = np.eye(DIMENSION, dtype=np.float32)
     first, again, other = (learn(lesson, identity, replace(QUICK, seed=seed)) for seed in (1, 1, 2))
@@ -175,7 +175,7 @@ def test_the_seed_decides(lesson: Lesson) -> None:
     assert not np.array_equal(first, other)
 
 
-def test_what_is_left_out_plays_no_part(lesson: Lesson) -> None:
+def test_what_is_left_out_plays_no_part(lesson: RankingExamples) -> None:
     """A candidate with the target −1 is as if it were not there: whatever stands in its place, the map is the same."""
     targets = lesson.targets.copy()
     targets[:, 12:] = np.where(targets[:, 12:] > 0, targets[:, 12:], -1)
@@ -188,14 +188,14 @@ def test_what_is_left_out_plays_no_part(lesson: Lesson) -> None:
     assert not np.allclose(learned, learn(lesson, identity, QUICK), atol=1e-3)
 
 
-def test_a_query_without_candidates_does_no_harm(lesson: Lesson) -> None:
+def test_a_query_without_candidates_does_no_harm(lesson: RankingExamples) -> None:
     """A query whose candidates are all left out teaches nothing, and spoils nothing."""
     targets = lesson.targets.copy()
     targets[3] = -1
     assert np.isfinite(learn(replace(lesson, targets=targets), np.eye(DIMENSION, dtype=np.float32), QUICK)).all()
 
 
-def test_the_pull_keeps_near_the_start(lesson: Lesson) -> None:
+def test_the_pull_keeps_near_the_start(lesson: RankingExamples) -> None:
     """The stronger the pull, the nearer the learned map stays to where it began, wherever that is."""
     start = scaled(rotation(13))
     distances = [
@@ -204,13 +204,13 @@ def test_the_pull_keeps_near_the_start(lesson: Lesson) -> None:
     assert distances[0] > 2 * distances[1] > 4 * distances[2]
 
 
-def test_it_begins_where_it_is_told(lesson: Lesson) -> None:
+def test_it_begins_where_it_is_told(lesson: RankingExamples) -> None:
     """Without a step nothing is learned: the map is the start, in its own scale."""
     start = 3 * noise(DIMENSION, 14)
     assert np.allclose(learn(lesson, start, replace(QUICK, learning_rate=0.0)), scaled(start), atol=1e-5)
 
 
-def test_learning_can_be_stopped(lesson: Lesson) -> None:
+def test_learning_can_be_stopped(lesson: RankingExamples) -> None:
     """When the caller says no, learning ends after that step with what it has learned."""
     steps: list[int] = []
 

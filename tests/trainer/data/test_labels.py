@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from indexer.errors import UserError
-from trainer.data.labels import DEV_OF_TRAIN, Labels, Questions, label_files, read_labels
+from trainer.data.labels import DEV_OF_TRAIN, Labels, QuerySet, label_files, read_labels
 
 DOCUMENTS = {f"d{number}" for number in range(200)}
 
@@ -177,7 +177,7 @@ def test_formats(tmp_path: Path, suffix: str) -> None:
     path = write(tmp_path / f"qrels{suffix}", qrels)
     named = write(tmp_path / f"asked{suffix}", ask(queries, dict.fromkeys(queries, "test")))
     found = read_labels(path, named, documents, 0)
-    assert found.test == Questions(queries, {"01": {"007": 2}, "1": {"1e3": 1}, "NA": {"12": 1}})
+    assert found.test == QuerySet(queries, {"01": {"007": 2}, "1": {"1e3": 1}, "NA": {"12": 1}})
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
@@ -185,7 +185,7 @@ def test_ids_that_are_numbers(tmp_path: Path, suffix: str) -> None:
     """Numbers as ids are the ids that the corpus has as text; so is a relevance that pandas made 1.0."""
     qrels = write(tmp_path / f"qrels{suffix}", judge([(5, 12, 1.0)]))
     write(tmp_path / f"queries{suffix}", ask({5: "x"}, {5: "test"}))
-    assert read_labels(qrels, None, {"12"}, 0).test == Questions({"5": "x"}, {"5": {"12": 1}})
+    assert read_labels(qrels, None, {"12"}, 0).test == QuerySet({"5": "x"}, {"5": {"12": 1}})
 
 
 def test_the_files_of_the_labels(tmp_path: Path) -> None:
@@ -274,10 +274,10 @@ def test_files_that_are_not_readable(tmp_path: Path) -> None:
 
 def test_unseen_questions() -> None:
     """Unseen is a question none of whose answers was trained on: one answer in common is enough to have seen it."""
-    asked = Questions({"a": "1", "b": "2", "c": "3"}, {"a": {"x": 1, "y": 1}, "b": {"z": 2}, "c": {"y": 1}})
+    asked = QuerySet({"a": "1", "b": "2", "c": "3"}, {"a": {"x": 1, "y": 1}, "b": {"z": 2}, "c": {"y": 1}})
     assert asked.documents == {"x", "y", "z"}
     assert len(asked) == 3
-    assert asked.unseen({"x"}) == Questions({"b": "2", "c": "3"}, {"b": {"z": 2}, "c": {"y": 1}})
+    assert asked.unseen({"x"}) == QuerySet({"b": "2", "c": "3"}, {"b": {"z": 2}, "c": {"y": 1}})
     assert asked.unseen(set()) == asked
     assert not len(asked.unseen({"y", "z"}))
     assert list(asked.only(["c", "a", "nobody"]).texts) == ["a", "c"]

@@ -8,7 +8,7 @@ import random
 import pytest
 import pytrec_eval
 
-from trainer.evaluate.metrics import MEASURES, per_query
+from trainer.evaluate.metrics import METRICS, per_query
 
 
 def random_case(seed):
@@ -68,12 +68,12 @@ def test_mrr_and_recall_follow_their_formulas(seed):
 def test_a_query_without_result_counts_zero():
     """A query that found nothing, or was never asked, lowers the mean instead of leaving it; strangers are left out."""
     values = per_query({"a": {"d": 1}, "b": {"d": 1}, "c": {"d": 1}}, {"a": ["d"], "b": [], "z": ["d"]})
-    assert values == {name: {"a": 1.0, "b": 0.0, "c": 0.0} for name in MEASURES}
+    assert values == {name: {"a": 1.0, "b": 0.0, "c": 0.0} for name in METRICS}
 
 
 def test_nothing_found_at_all():
     """A system that finds nothing for any query is measured too: zero."""
-    assert per_query({"a": {"d": 1}}, {}) == {name: {"a": 0.0} for name in MEASURES}
+    assert per_query({"a": {"d": 1}}, {}) == {name: {"a": 0.0} for name in METRICS}
 
 
 @pytest.mark.parametrize("order", [["a", "b", "c"], ["c", "b", "a"], ["b", "c", "a"]])

@@ -16,13 +16,13 @@ from indexer.index.dense import unit
 from indexer.index.index import Index
 from indexer.retrieval.fusion import Fusion
 from indexer.retrieval.retriever import Retriever
-from trainer.data.labels import Questions
+from trainer.data.labels import QuerySet
 from trainer.evaluate.metrics import per_query
-from trainer.evaluate.rankings import DEPTH, WEIGHTS, Answers, ask
+from trainer.evaluate.rankings import DEPTH, WEIGHTS, RankedQueries, rank_queries
 
 COUNT = 260
 TEXTS = ["the king and the queen", "snow in winter", "storm", "the ship of the sailor in the night", "unknown words"]
-ASKED = Questions(
+ASKED = QuerySet(
     {f"q{number}": text for number, text in enumerate(TEXTS)},
     {f"q{number}": {f"t{row:03}": 1 + row % 2 for row in range(number, COUNT, 13)} for number in range(len(TEXTS))},
 )
@@ -40,10 +40,10 @@ def retriever(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Retr
 
 
 @pytest.fixture(scope="module")
-def answers(retriever: Retriever) -> Answers:
+def answers(retriever: Retriever) -> RankedQueries:
     """What the retriever answers, asked once."""
     vectors = unit(retriever.index.encoder.encode_queries(TEXTS))
-    return ask("test", retriever, ASKED, list(ROWS), vectors)
+    return rank_queries("test", retriever, ASKED, list(ROWS), vectors)
 
 
 def served(retriever: Retriever, text: str, weight: float) -> list[str]:
@@ -57,7 +57,7 @@ def served(retriever: Retriever, text: str, weight: float) -> list[str]:
 
 
 @pytest.mark.parametrize("weight", [0, *WEIGHTS, 1])
-def test_every_order_is_the_one_that_is_served(retriever: Retriever, answers: Answers, weight: float) -> None:
+def test_every_order_is_the_one_that_is_served(retriever: Retriever, answers: RankedQueries, weight: float) -> None:
     """From one search follow the rankings of both legs and of every weight, to the hundredth document."""
     run = answers.run(weight)
     assert list(run) == list(ASKED.texts)
@@ -67,49 +67,51 @@ def test_every_order_is_the_one_that_is_served(retriever: Retriever, answers: An
     assert run["q4"] if weight else not run["q4"]  # words that no document has find nothing
 
 
-def test_weights_do_differ(answers: Answers) -> None:
+def test_weights_do_differ(answers: RankedQueries) -> None:
     """The legs disagree here, so that the orders above are not all the same."""
     assert len({tuple(answers.run(weight)["q0"]) for weight in (0, *WEIGHTS, 1)}) == len(WEIGHTS) + 2
 
 
-def test_the_given_vectors_are_asked_with(retriever: Retriever, answers: Answers) -> None:
+def test_the_given_vectors_are_asked_with(retriever: Retriever, answers: RankedQueries) -> None:
     """The vectors are those of the questions, whatever the index's own encoder would make of the texts."""
     turned = np.roll(unit(retriever.index.encoder.encode_queries(TEXTS)), 1, axis=0)
-    other = ask("test", retriever, ASKED, list(ROWS), turned)
+    other = rank_queries("test", retriever, ASKED, list(ROWS), turned)
     assert other.run(0) == answers.run(0)
     assert other.run(1)["q1"] == answers.run(1)["q0"]
     assert other.run(0.5)["q1"] != answers.run(0.5)["q1"]
 
 
-def test_measures(answers: Answers) -> None:
+def test_measures(answers: RankedQueries) -> None:
     """The measures are those of the library over the served rankings, with graded relevance; a mean is over all queries."""
     for weight in (0, 0.3, 1):
         expected = per_query(ASKED.qrels, answers.run(weight))
-        assert answers.measures(weight) == expected
+        assert answers.metrics(weight) == expected
         assert answers.mean(weight) == pytest.approx(sum(expected["nDCG@10"].values()) / len(TEXTS))
         recall = answers.mean(weight, "Recall@100")
         assert recall == pytest.approx(sum(expected["Recall@100"].values()) / len(TEXTS))
         assert recall != answers.mean(weight)
-    assert answers.measures(0)["nDCG@10"]["q4"] == 0  # nothing found is nothing right
+    assert answers.metrics(0)["nDCG@10"]["q4"] == 0  # nothing found is nothing right
 
 
 @pytest.mark.parametrize(
     ("best", "chosen"),
     [({0.3}, 0.3), ({0.9}, 0.9), ({0.1, 0.4, 0.9}, 0.4), ({0.2, 0.8, 0.7}, 0.7), (set(WEIGHTS), 0.5)],
 )
-def test_the_best_weight(best: set[float], chosen: float, answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_best_weight(
+    best: set[float], chosen: float, answers: RankedQueries, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The best weight is that of the highest mean; of several equal ones it is the nearest to one half."""
-    monkeypatch.setattr(Answers, "mean", lambda _, weight: float(weight in best))
-    assert Answers(ASKED, answers.rankings, answers.ids, answers.retriever).best_weight == chosen
+    monkeypatch.setattr(RankedQueries, "mean", lambda _, weight: float(weight in best))
+    assert RankedQueries(ASKED, answers.rankings, answers.ids, answers.retriever).best_weight == chosen
 
 
-def test_one_leg_cannot_be_weighed(retriever: Retriever, answers: Answers) -> None:
+def test_one_leg_cannot_be_weighed(retriever: Retriever, answers: RankedQueries) -> None:
     """The ranking of one leg alone says nothing of the other: weighing it is a mistake of the caller."""
     with pytest.raises(ValueError, match="hybrid"):
         answers.order(retriever.search("storm", "dense"), 0.5)
 
 
-def test_cosines(retriever: Retriever, answers: Answers) -> None:
+def test_cosines(retriever: Retriever, answers: RankedQueries) -> None:
     """Of each query the cosine of its best relevant candidate, and of the best that is not relevant, by brute force."""
     index = retriever.index
     right, wrong = answers.cosines(ROWS)
@@ -128,6 +130,6 @@ def test_cosines_of_what_was_not_found(built_data: Path) -> None:
     small = Retriever(Index.open(Store("index", built_data).resolve(), cores=1))
     vectors = unit(small.index.encoder.encode_queries(["cat", "dog"]))
     rows = {"a": 0, "b": 1, "c": 2, "d": 3, "e": 4, "f": 5, "elsewhere": 77}
-    asked = Questions({"q0": "cat", "q1": "dog"}, {"q0": dict.fromkeys("abcdef", 1), "q1": {"elsewhere": 1}})
-    right, wrong = ask("test", small, asked, list(rows), vectors).cosines(rows)
+    asked = QuerySet({"q0": "cat", "q1": "dog"}, {"q0": dict.fromkeys("abcdef", 1), "q1": {"elsewhere": 1}})
+    right, wrong = rank_queries("test", small, asked, list(rows), vectors).cosines(rows)
     assert (len(right), len(wrong)) == (1, 1)

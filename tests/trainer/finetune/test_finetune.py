@@ -299,15 +299,15 @@ def test_tsdae_as_a_loss(tiny_model: Path, pairs: Path, tmp_path: Path) -> None:
 
 def broken_off(call: Callable[[], Trained], step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run ``call`` and break it off when it logs the loss of ``step``."""
-    write = trainer.training.log.Journal._write
+    write = trainer.training.log.TrainingLog._write
 
-    def stop(self: trainer.training.log.Journal, at: int, **values: float) -> None:
+    def stop(self: trainer.training.log.TrainingLog, at: int, **values: float) -> None:
         write(self, at, **values)
         if at == step:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer.training.log.Journal, "_write", stop)
+        patch.setattr(trainer.training.log.TrainingLog, "_write", stop)
         with pytest.raises(KeyboardInterrupt):
             call()
 

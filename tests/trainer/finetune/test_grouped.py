@@ -13,7 +13,7 @@ from tests_support import make_tiny_model
 
 from trainer.finetune.grouped import GroupedBatchSampler, GroupedNegativesLoss
 from trainer.pipeline.layers import neighbourhoods
-from trainer.training.base_model import load_start
+from trainer.training.base_model import load_base_model
 
 QUERIES = [f"{WORDS[row]} {WORDS[row + 20]}" for row in range(6)]
 PASSAGES = [f"{WORDS[row]} of the {WORDS[row + 3]}" for row in range(6)]
@@ -22,7 +22,7 @@ PASSAGES = [f"{WORDS[row]} of the {WORDS[row + 3]}" for row in range(6)]
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> SentenceTransformer:
     """A tiny encoder, without dropout."""
-    return load_start(make_tiny_model(tmp_path_factory.mktemp("models") / "tiny")).eval()
+    return load_base_model(make_tiny_model(tmp_path_factory.mktemp("models") / "tiny")).eval()
 
 
 def loss_of(loss: torch.nn.Module, model: SentenceTransformer, queries: list[str], passages: list[str]) -> torch.Tensor:

@@ -19,7 +19,7 @@ from indexer.errors import UserError
 from trainer.finetune.finetune import finetune
 from trainer.finetune.losses import LOSSES, LossOptions, divide_scores, make_loss, teacher_temperature
 from trainer.finetune.settings import FinetuneSettings, LossName
-from trainer.training.base_model import load_start, read_weights
+from trainer.training.base_model import load_base_model, read_weights
 
 ROWS = 8
 
@@ -76,7 +76,7 @@ def train(model: SentenceTransformer, name: str, options: LossOptions, steps: in
 @pytest.fixture
 def model(tiny_model: Path) -> SentenceTransformer:
     """Return the tiny model, ready to train, without dropout."""
-    return load_start(tiny_model).eval()
+    return load_base_model(tiny_model).eval()
 
 
 def test_the_settings_name_all_losses() -> None:
@@ -109,7 +109,7 @@ def test_matryoshka_wraps_every_loss(name: str, model: SentenceTransformer, tiny
     """Prefixes of the vectors take part in the loss: it is another one, and it is learned too."""
     options = LossOptions(guide=tiny_model if name == "gist" else None, mini_batch_size=4)
     plain = train(model, name, options, 1)
-    wrapped = train(load_start(tiny_model).eval(), name, options, 6, matryoshka=(32, 8))
+    wrapped = train(load_base_model(tiny_model).eval(), name, options, 6, matryoshka=(32, 8))
     assert wrapped[0] != pytest.approx(plain[0], abs=1e-9)
     assert min(wrapped[1:]) < wrapped[0]
 
@@ -203,7 +203,7 @@ def test_margins_of_cosines_stay(model: SentenceTransformer) -> None:
 
 def test_a_model_without_normalize_takes_logits_as_they_are(tmp_path: Path) -> None:
     """Dot products reach any margin."""
-    model = load_start(make_tiny_model(tmp_path, normalise=False))
+    model = load_base_model(make_tiny_model(tmp_path, normalise=False))
     assert teacher_temperature("margin-mse", listwise([[10.0, -2.0]] * 4), model) == 1
 
 

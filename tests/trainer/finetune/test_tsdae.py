@@ -20,7 +20,7 @@ from trainer.finetune.losses import denoising_loss
 from trainer.finetune.settings import TsdaeSettings
 from trainer.finetune.tsdae import tsdae
 from trainer.models.onnx import load
-from trainer.training.base_model import load_start, read_weights, transformer_of
+from trainer.training.base_model import load_base_model, read_weights, transformer_of
 from trainer.training.output import Trained
 
 TEXTS = [text for *_, text in STORIES]
@@ -90,7 +90,7 @@ def test_a_second_training_goes_on_from_the_first(tiny_model: Path, tmp_path: Pa
 
 def test_the_encoder_keeps_what_it_has_in_memory(tiny_model: Path) -> None:
     """The library's loss puts the weights of the *files* into encoder and decoder; ours those of the encoder."""
-    model = load_start(tiny_model)
+    model = load_base_model(tiny_model)
     encoder = transformer_of(model)
     with torch.no_grad():
         for parameter in encoder.parameters():
@@ -104,7 +104,7 @@ def test_the_encoder_keeps_what_it_has_in_memory(tiny_model: Path) -> None:
 
 def test_encoder_and_decoder_are_tied(tiny_model: Path) -> None:
     """They share their weights, and the head that predicts words shares the embeddings."""
-    model = load_start(tiny_model)
+    model = load_base_model(tiny_model)
     loss = denoising_loss(model)
     shared = dict(transformer_of(model).named_parameters())
     tied = [name for name, weight in loss.decoder.bert.named_parameters() if shared.get(name) is weight]
@@ -115,7 +115,7 @@ def test_encoder_and_decoder_are_tied(tiny_model: Path) -> None:
 @pytest.mark.parametrize("plain", ["BertForMaskedLM"], indirect=True)
 def test_the_head_of_pre_training_is_taken_up(plain: Path) -> None:
     """Where the files have a head that predicts words, the decoder starts with it."""
-    loss = denoising_loss(load_start(plain, plain="cls"))
+    loss = denoising_loss(load_base_model(plain, plain="cls"))
     head = load_file(plain / "model.safetensors")["cls.predictions.transform.dense.weight"]
     assert torch.equal(loss.decoder.cls.predictions.transform.dense.weight, head)
 
@@ -142,15 +142,15 @@ def test_from_a_corpus(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureF
 
 def interrupted(settings: TsdaeSettings, out: Path, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Train and break off at ``step``."""
-    write = trainer.training.log.Journal._write
+    write = trainer.training.log.TrainingLog._write
 
-    def stop(self: trainer.training.log.Journal, at: int, **values: float) -> None:
+    def stop(self: trainer.training.log.TrainingLog, at: int, **values: float) -> None:
         write(self, at, **values)
         if at == step:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer.training.log.Journal, "_write", stop)
+        patch.setattr(trainer.training.log.TrainingLog, "_write", stop)
         with pytest.raises(KeyboardInterrupt):
             tsdae(TEXTS, settings, out)
 

@@ -20,9 +20,9 @@ from indexer.errors import UserError
 from indexer.index.dense import unit
 from indexer.index.index import Index
 from trainer.evaluate.report import ALL, UNSEEN
-from trainer.pipeline.dataset import LEAST_LABELS, TAKEN_OUT, Material, gather
+from trainer.pipeline.dataset import MIN_LABELS, TAKEN_OUT, RunData, prepare_data
 from trainer.pipeline.settings import RunSettings
-from trainer.pipeline.workspace import Workshop
+from trainer.pipeline.workspace import Workspace
 
 COUNT = 120
 
@@ -36,14 +36,14 @@ class Gatherer:
         self.index = Index.open(Store("index", data).path(made.id), cores=1)
         self.count = 0
 
-    def __call__(self, workshop: str | None = None, *, learn: bool = True, **settings: object) -> Material:
+    def __call__(self, workshop: str | None = None, *, learn: bool = True, **settings: object) -> RunData:
         """Gather."""
         self.count += 1
         pool = self.folder / f"pool-{self.count}"
         pool.mkdir()
-        with Workshop(self.folder / (workshop or f"workshop-{self.count}"), "ab" * 32) as place:
+        with Workspace(self.folder / (workshop or f"workshop-{self.count}"), "ab" * 32) as place:
             options = RunSettings.model_validate(settings)
-            return gather(str(self.corpus), self.index, options, place, pool=pool, learn=learn)
+            return prepare_data(str(self.corpus), self.index, options, place, pool=pool, learn=learn)
 
 
 @pytest.fixture(scope="module")
@@ -99,12 +99,12 @@ def test_without_labels(tales: Gatherer) -> None:
 def test_nothing_of_the_exam_is_learned(tales: Gatherer) -> None:
     """Documents of test, dev and practice are three different sets: queries to learn from come from the third alone."""
     found = tales()
-    test, dev = found.tests[UNSEEN].questions.documents, found.dev.questions.documents
+    test, dev = found.tests[UNSEEN].queries.documents, found.dev.queries.documents
     assert test and dev
     assert not test & dev
     texts = dict(zip(found.documents.ids, found.documents.texts, strict=True))
     free = [text for name, text in texts.items() if name not in test | dev]
-    practised = list(found.practice.questions.texts.values())
+    practised = list(found.practice.queries.texts.values())
     assert len(practised) > COUNT
     for query in practised:
         assert any(can_be_from(query, text) for text in free)
@@ -112,14 +112,14 @@ def test_nothing_of_the_exam_is_learned(tales: Gatherer) -> None:
     assert sentences
     for query in sentences:  # long enough to be of one document only
         assert not any(query in texts[name] for name in test | dev)
-    asked = {text for test in found.tests.values() for text in test.questions.texts.values()}
+    asked = {text for test in found.tests.values() for text in test.queries.texts.values()}
     assert not asked & set(practised)
 
 
 def test_the_taken_out_sentences_are_of_test_documents(tales: Gatherer) -> None:
     """Sentences are taken out of documents that are asked for in the exam, never out of those that are learned from."""
     found = tales()
-    held = found.tests[UNSEEN].questions.documents
+    held = found.tests[UNSEEN].queries.documents
     test = found.tests[TAKEN_OUT]
     changed = {test.index.document(row).text for row in range(COUNT)} - set(found.documents.texts)
     whole = {text: name for name, text in zip(found.documents.ids, found.documents.texts, strict=True)}
@@ -143,7 +143,7 @@ def test_vectors_belong_to_their_questions(tales: Gatherer) -> None:
     encode = tales.index.encoder.encode_queries
     groups = [found.practice, found.dev, *found.tests.values()]
     for group in groups:
-        texts = list(group.questions.texts.values())
+        texts = list(group.queries.texts.values())
         assert np.allclose(group.vectors, unit(encode(texts)), atol=1e-5)
 
 
@@ -151,9 +151,9 @@ def test_the_seed_divides(tales: Gatherer) -> None:
     """The same seed divides and draws the same, another seed other documents."""
     first, again, other = tales(), tales(), tales(seed=1)
     for part in ("practice", "dev"):
-        assert getattr(first, part).questions == getattr(again, part).questions != getattr(other, part).questions
+        assert getattr(first, part).queries == getattr(again, part).queries != getattr(other, part).queries
     for name in (UNSEEN, TAKEN_OUT):
-        assert first.tests[name].questions == again.tests[name].questions != other.tests[name].questions
+        assert first.tests[name].queries == again.tests[name].queries != other.tests[name].queries
 
 
 def test_titles_are_not_learned_from(tiny_data: Path, tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_titles_are_not_learned_from(tiny_data: Path, tmp_path: Path) -> None:
     found = Gatherer(tmp_path, data, tmp_path / "titled.parquet")()
     assert not [
         query
-        for query in found.practice.questions.texts.values()
+        for query in found.practice.queries.texts.values()
         if query.startswith("wine ") and query.endswith(" wine")
     ]
     assert found.documents.titles[3] == "wine 3 wine"
@@ -177,10 +177,10 @@ def test_a_short_budget_makes_fewer_questions(tales: Gatherer, monkeypatch: pyte
     chosen = trainer.pipeline.dataset.Sizes(practice=30, dev=7, keywords=11, clozes=3)
     monkeypatch.setattr(trainer.pipeline.dataset.Sizes, "within", lambda _: chosen)
     found = tales()
-    assert len(found.practice.questions) == 30
-    assert len(found.dev.questions) == 7
-    assert len(found.tests[UNSEEN].questions) == 11
-    assert len(found.tests[TAKEN_OUT].questions) == 6
+    assert len(found.practice.queries) == 30
+    assert len(found.dev.queries) == 7
+    assert len(found.tests[UNSEEN].queries) == 11
+    assert len(found.tests[TAKEN_OUT].queries) == 6
 
 
 def test_what_is_finished_is_taken_up(tales: Gatherer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +194,7 @@ def test_what_is_finished_is_taken_up(tales: Gatherer, monkeypatch: pytest.Monke
     )
     again = tales("same")
     assert encoded == ["encode sentences"]  # their index lives as long as the run
-    assert again.practice.questions == first.practice.questions
+    assert again.practice.queries == first.practice.queries
     assert np.array_equal(again.practice.vectors, first.practice.vectors)
     assert np.array_equal(again.tests[UNSEEN].vectors, first.tests[UNSEEN].vectors)
 
@@ -202,8 +202,8 @@ def test_what_is_finished_is_taken_up(tales: Gatherer, monkeypatch: pytest.Monke
 def test_only_measuring(tales: Gatherer) -> None:
     """Where nothing is to be learned, nothing is made to learn from; the exam is the same."""
     found = tales(learn=False)
-    assert not len(found.practice.questions)
-    assert found.tests[UNSEEN].questions == tales().tests[UNSEEN].questions
+    assert not len(found.practice.queries)
+    assert found.tests[UNSEEN].queries == tales().tests[UNSEEN].queries
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_with_labels(labelled: Gatherer) -> None:
     numbers = {
         name: {int(document[1:]) for document in part.documents}
         for name, part in (
-            ("train", found.supervised.questions), ("dev", found.dev.questions), ("test", found.tests[UNSEEN].questions)
+            ("train", found.supervised.queries), ("dev", found.dev.queries), ("test", found.tests[UNSEEN].queries)
         )
     }  # fmt: skip
     assert numbers["test"] == set(range(0, COUNT, 2))
@@ -244,10 +244,10 @@ def test_practice_leaves_the_labelled_exam_alone(labelled: Gatherer) -> None:
     """Also what is learned without labels is not taken out of documents that answer a question of test or dev."""
     found = labelled(qrels=labelled.corpus.with_name("qrels.parquet"))
     texts = dict(zip(found.documents.ids, found.documents.texts, strict=True))
-    exam = found.tests[UNSEEN].questions.documents | found.dev.questions.documents
+    exam = found.tests[UNSEEN].queries.documents | found.dev.queries.documents
     free = [text for name, text in texts.items() if name not in exam]
     assert len(free) == COUNT - len(exam)
-    for query in found.practice.questions.texts.values():
+    for query in found.practice.queries.texts.values():
         assert any(can_be_from(query, text) for text in free)
 
 
@@ -259,7 +259,7 @@ def test_documents_that_were_trained_on(labelled: Gatherer, tmp_path: Path) -> N
         row["doc_id"] = "t003"
     found = labelled(**relabel(tmp_path / "labels", labelled, queries, pa.Table.from_pylist(qrels)))
     assert set(found.tests) == {ALL, UNSEEN}
-    everything, unseen = found.tests[ALL].questions, found.tests[UNSEEN].questions
+    everything, unseen = found.tests[ALL].queries, found.tests[UNSEEN].queries
     assert len(everything) == COUNT
     assert len(unseen) == COUNT - 10
     assert "t003" not in unseen.documents
@@ -283,12 +283,12 @@ def test_few_labels_only_measure(labelled: Gatherer, tmp_path: Path) -> None:
     queries = pq.read_table(labelled.corpus.with_name("queries.parquet")).to_pylist()
     qrels = pq.read_table(labelled.corpus.with_name("qrels.parquet"))
     train = [row for row in queries if row["split"] == "train"]
-    for kept in (LEAST_LABELS - 1, LEAST_LABELS):
+    for kept in (MIN_LABELS - 1, MIN_LABELS):
         rows = [row for row in queries if row["split"] != "train"] + train[:kept]
         found = labelled(**relabel(tmp_path / str(kept), labelled, pa.Table.from_pylist(rows), qrels))
-        assert (found.supervised is None) == (kept < LEAST_LABELS)
+        assert (found.supervised is None) == (kept < MIN_LABELS)
         assert found.judged_by == "labels"
-        assert len(found.tests[UNSEEN].questions) == COUNT
+        assert len(found.tests[UNSEEN].queries) == COUNT
 
 
 def test_labels_without_a_test(labelled: Gatherer, tmp_path: Path) -> None:
@@ -301,6 +301,6 @@ def test_labels_without_a_test(labelled: Gatherer, tmp_path: Path) -> None:
     found = labelled(**relabel(tmp_path / "labels", labelled, pa.Table.from_pylist(queries), qrels))
     assert found.judged_by == "synthetic queries"
     assert found.supervised is not None
-    assert len(found.supervised.questions) >= LEAST_LABELS
-    assert not found.supervised.questions.documents & found.tests[UNSEEN].questions.documents
+    assert len(found.supervised.queries) >= MIN_LABELS
+    assert not found.supervised.queries.documents & found.tests[UNSEEN].queries.documents
     assert UNSEEN in found.tests

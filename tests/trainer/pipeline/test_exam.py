@@ -21,15 +21,15 @@ from indexer.inference.passages import encoder_input
 from indexer.retrieval.retriever import Retriever
 from trainer.adapter.dense_module import with_map
 from trainer.adapter.distillation import all_passages
-from trainer.adapter.ladder import Asked
+from trainer.adapter.ladder import EncodedQueries
 from trainer.adapter.linear_map import apply
-from trainer.data.labels import Questions
+from trainer.data.labels import QuerySet
 from trainer.evaluate.report import ALL, SYSTEMS, UNSEEN
 from trainer.models.artifact import write_model
 from trainer.pipeline import dataset as materials
-from trainer.pipeline.dataset import TAKEN_OUT, Material
-from trainer.pipeline.exam import Candidate, examine, published
-from trainer.queries.synthetic import Documents, cloze_questions, keyword_questions
+from trainer.pipeline.dataset import TAKEN_OUT, RunData
+from trainer.pipeline.exam import Candidate, compare, published
+from trainer.queries.synthetic import Documents, cloze_queries, keyword_queries
 
 COUNT = 100
 HELD = list(range(0, COUNT, 3))
@@ -55,21 +55,21 @@ def index(data: Path) -> Index:
 
 
 @pytest.fixture(scope="module")
-def material(index: Index, tmp_path_factory: pytest.TempPathFactory) -> Material:
+def material(index: Index, tmp_path_factory: pytest.TempPathFactory) -> RunData:
     """Synthetic questions of both kinds about every third tale."""
     documents = Documents.of(index)
-    asked = keyword_questions(documents, HELD, 1_000, 0)
-    dev = keyword_questions(documents, list(range(1, COUNT, 3)), 60, 0)
+    asked = keyword_queries(documents, HELD, 1_000, 0)
+    dev = keyword_queries(documents, list(range(1, COUNT, 3)), 60, 0)
     folder = tmp_path_factory.mktemp("pool")
-    cloze = cloze_questions(index, documents, HELD, folder=folder, count=30, seed=0)
-    return Material(
+    cloze = cloze_queries(index, documents, HELD, folder=folder, count=30, seed=0)
+    return RunData(
         documents=documents,
-        practice=_asked(index, Questions({}, {})),
+        practice=_asked(index, QuerySet({}, {})),
         supervised=None,
         dev=_asked(index, dev),
         tests={
-            TAKEN_OUT: materials.Test(cloze.questions, _vectors(index, cloze.questions), cloze.index, cloze.ids),
-            UNSEEN: materials.Test(asked, _vectors(index, asked), index, documents.ids),
+            TAKEN_OUT: materials.TestSet(cloze.queries, _vectors(index, cloze.queries), cloze.index, cloze.ids),
+            UNSEEN: materials.TestSet(asked, _vectors(index, asked), index, documents.ids),
         },
         deciding=UNSEEN,
         judged_by="synthetic queries",
@@ -77,12 +77,12 @@ def material(index: Index, tmp_path_factory: pytest.TempPathFactory) -> Material
     )
 
 
-def _vectors(index: Index, asked: Questions) -> np.ndarray:
+def _vectors(index: Index, asked: QuerySet) -> np.ndarray:
     return unit(index.encoder.encode_queries(list(asked.texts.values())))
 
 
-def _asked(index: Index, asked: Questions) -> Asked:
-    return Asked(asked, _vectors(index, asked))
+def _asked(index: Index, asked: QuerySet) -> EncodedQueries:
+    return EncodedQueries(asked, _vectors(index, asked))
 
 
 def candidate(data: Path, index: Index, matrix: np.ndarray, folder: Path) -> Candidate:
@@ -109,7 +109,7 @@ def harmful(data: Path, index: Index, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.mark.parametrize("with_matrix", [True, False])
-def test_a_pool_has_vectors_of_its_own(index: Index, material: Material, harmful: Candidate, with_matrix: bool) -> None:
+def test_a_pool_has_vectors_of_its_own(index: Index, material: RunData, harmful: Candidate, with_matrix: bool) -> None:
     """Of a pool of documents the vectors are those of its own texts in its own order, though it is as large as the corpus."""
     pool = material.tests[TAKEN_OUT].index
     assert len(pool.dense) == len(index.dense)
@@ -142,23 +142,23 @@ def test_a_published_model_is_a_candidate(
 # --- the figures ----------------------------------------------------------------------------------------------------
 
 
-def test_a_model_that_is_the_base(index: Index, material: Material, same: Candidate) -> None:
+def test_a_model_that_is_the_base(index: Index, material: RunData, same: Candidate) -> None:
     """A candidate with the same vectors ties with the base on every question, taken-out sentences included."""
     exact = replace(same, folder=same.folder.parent / "fp32")
     shutil.copytree(same.folder, exact.folder)
     (exact.folder / "onnx" / "model_int8.onnx").unlink()
-    exam = examine(index, material, exact, 0)
+    exam = compare(index, material, exact, 0)
     for name in (UNSEEN, TAKEN_OUT):
         for weight in (0, 0.4, 1):
-            assert exam.tuned[name].measures(weight) == exam.base[name].measures(weight)
+            assert exam.tuned[name].metrics(weight) == exam.base[name].metrics(weight)
     assert exam.verdict()[0] == "TIE"
     assert exam.precision == "fp32"
     assert exam.notes == ["Queries are encoded with 32-bit weights: 8-bit ones would give other vectors."]
 
 
-def test_a_model_that_has_forgotten(index: Index, material: Material, harmful: Candidate) -> None:
+def test_a_model_that_has_forgotten(index: Index, material: RunData, harmful: Candidate) -> None:
     """A candidate that lost most of its dimensions is a LOSS, and both groups say why."""
-    exam = examine(index, material, harmful, 0)
+    exam = compare(index, material, harmful, 0)
     verdict, reasons = exam.verdict()
     assert verdict == "LOSS"
     assert any(reason.startswith("dense search is worse") for reason in reasons)
@@ -166,13 +166,13 @@ def test_a_model_that_has_forgotten(index: Index, material: Material, harmful: C
         assert exam.groups[name].differences["dense"]["nDCG@10"].mean < -0.1
 
 
-def test_the_groups(index: Index, material: Material, same: Candidate) -> None:
+def test_the_groups(index: Index, material: RunData, same: Candidate) -> None:
     """Every group has all systems; the deciding one is first; its hybrid figures are those at the weights of the exam."""
-    exam = examine(index, material, same, 0)
+    exam = compare(index, material, same, 0)
     assert list(exam.groups) == [UNSEEN, TAKEN_OUT]
     for name, group in exam.groups.items():
         assert tuple(group.systems) == SYSTEMS
-        assert group.queries == len(material.tests[name].questions)
+        assert group.queries == len(material.tests[name].queries)
         assert group.systems["BM25"]["nDCG@10"].mean == pytest.approx(exam.base[name].mean(0))
         assert group.systems["base dense"]["nDCG@10"].mean == pytest.approx(exam.base[name].mean(1))
         assert group.systems["base hybrid"]["nDCG@10"].mean == pytest.approx(exam.base[name].mean(0.4))
@@ -181,17 +181,17 @@ def test_the_groups(index: Index, material: Material, same: Candidate) -> None:
     assert "found without labels" in exam.how
 
 
-def test_with_labels_each_model_has_its_best_weight(index: Index, material: Material, harmful: Candidate) -> None:
+def test_with_labels_each_model_has_its_best_weight(index: Index, material: RunData, harmful: Candidate) -> None:
     """With labels the weight is the best on dev for each model: one that hardly sees gets less of the dense leg."""
     test = material.tests[UNSEEN]
     nearest = {
         query: {material.documents.ids[Retriever(index).search("", "dense", vector=vector).rows[0]]: 1}
-        for query, vector in zip(test.questions.texts, test.vectors, strict=True)
+        for query, vector in zip(test.queries.texts, test.vectors, strict=True)
     }
-    asked = Questions(test.questions.texts, nearest)  # labels that agree with the base's dense leg
-    exams = dict.fromkeys((ALL, UNSEEN), materials.Test(asked, test.vectors, index, test.ids))
-    labelled = replace(material, judged_by="labels", tests=exams, dev=Asked(asked, test.vectors))
-    exam = examine(index, labelled, harmful, 0)
+    asked = QuerySet(test.queries.texts, nearest)  # labels that agree with the base's dense leg
+    exams = dict.fromkeys((ALL, UNSEEN), materials.TestSet(asked, test.vectors, index, test.ids))
+    labelled = replace(material, judged_by="labels", tests=exams, dev=EncodedQueries(asked, test.vectors))
+    exam = compare(index, labelled, harmful, 0)
     assert exam.weights[0] == exam.base[UNSEEN].best_weight
     assert exam.weights[1] < exam.weights[0]
     assert "for each model" in exam.how
@@ -203,35 +203,35 @@ def test_with_labels_each_model_has_its_best_weight(index: Index, material: Mate
     )
 
 
-def test_what_is_live_has_to_be_beaten(index: Index, material: Material, same: Candidate, harmful: Candidate) -> None:
+def test_what_is_live_has_to_be_beaten(index: Index, material: RunData, same: Candidate, harmful: Candidate) -> None:
     """Where another model is live, the candidate is compared with that one: what it was started from says nothing."""
-    exam = examine(index, material, same, 0, live=replace(same, precision="int8"))
+    exam = compare(index, material, same, 0, live=replace(same, precision="int8"))
     assert exam.precision == "int8"
     assert exam.verdict()[0] == "TIE"
     assert exam.base[UNSEEN].mean(1) == exam.tuned[UNSEEN].mean(1)
-    assert examine(index, material, same, 0, live=harmful).verdict()[0] == "WIN"
+    assert compare(index, material, same, 0, live=harmful).verdict()[0] == "WIN"
 
 
 # --- 8-bit weights --------------------------------------------------------------------------------------------------
 
 
-def test_small_weights_for_queries(index: Index, material: Material, same: Candidate) -> None:
+def test_small_weights_for_queries(index: Index, material: RunData, same: Candidate) -> None:
     """8-bit weights encode the queries where that costs hardly anything on dev; the tuned figures are measured with them."""
-    exam = examine(index, material, same, 0)
+    exam = compare(index, material, same, 0)
     assert exam.precision == "int8"
     assert exam.notes[0].startswith("Queries are encoded with 8-bit weights: nDCG@10 on dev, dense search 0.")
-    small = same.answers("test", index, material.tests[UNSEEN].questions, material.documents.ids, "int8")
+    small = same.answers("test", index, material.tests[UNSEEN].queries, material.documents.ids, "int8")
     assert exam.tuned[UNSEEN].run(1) == small.run(1)
     assert exam.base[UNSEEN].run(1) != small.run(1)  # those of the base are what they are live
 
 
 def test_small_weights_that_cost_too_much(
-    index: Index, material: Material, same: Candidate, harmful: Candidate, tmp_path: Path
+    index: Index, material: RunData, same: Candidate, harmful: Candidate, tmp_path: Path
 ) -> None:
     """8-bit weights that find less on dev are not used, and the note has both figures."""
     folder = Path(shutil.copytree(same.folder, tmp_path / "model"))
     shutil.copy(harmful.folder / "onnx" / "model_int8.onnx", folder / "onnx" / "model_int8.onnx")
-    exam = examine(index, material, replace(same, folder=folder, _encoders={}), 0)
+    exam = compare(index, material, replace(same, folder=folder, _encoders={}), 0)
     assert exam.precision == "fp32"
     assert "with 32-bit weights: nDCG@10 on dev, dense search" in exam.notes[0]
     assert exam.tuned[UNSEEN].run(1) == exam.base[UNSEEN].run(1)

@@ -16,7 +16,7 @@ from tales import write_tales
 from indexer.artifacts.store import Store
 from indexer.build.build import build
 from indexer.build.settings import BuildSettings
-from indexer.build.vectors import MAP
+from indexer.build.vectors import MAP_FILE
 from indexer.cli import app as indexer_app
 from indexer.errors import UserError
 from indexer.errors import run as program
@@ -108,7 +108,7 @@ def test_what_the_artifact_holds(finished: Done) -> None:
     manifest = finished.models.verify(finished.outcome.manifest.id)
     assert manifest == finished.outcome.manifest
     files = set(manifest.files)
-    assert {"modules.json", "onnx/model.onnx", "onnx/model_int8.onnx", MAP, "README.md"} <= files
+    assert {"modules.json", "onnx/model.onnx", "onnx/model_int8.onnx", MAP_FILE, "README.md"} <= files
     assert {"report/report.json", "report/report.html"} <= files
     assert {Path(name).suffix for name in files} <= {
         ".json", ".safetensors", ".onnx", ".data", ".txt", ".npy", ".md", ".html"
@@ -169,7 +169,7 @@ def test_everybody_can_load_it(finished: Done) -> None:
     assert np.einsum("ij,ij->i", unit(expected), unit(onnx)).min() > 0.9999
     base = SentenceTransformer(str(finished.models.path(finished.base)), device="cpu")
     before = unit(base.encode_document(texts, show_progress_bar=False))
-    matrix = np.load(finished.folder / MAP, allow_pickle=False)
+    matrix = np.load(finished.folder / MAP_FILE, allow_pickle=False)
     assert np.allclose(expected, apply(matrix, before), atol=1e-4)
     assert np.einsum("ij,ij->i", unit(expected), before).min() < 0.99
 
@@ -181,7 +181,7 @@ def test_with_nothing_to_do(done: Done, monkeypatch: pytest.MonkeyPatch, capsys:
     """The same command again says «up to date», changes nothing, and prints verdict and id to stdout alone."""
     monkeypatch.setenv("DOWSE_DATA", str(done.data))
     monkeypatch.setattr(sys, "argv", ["trainer", "run", str(done.corpus), "--language", "en"])
-    monkeypatch.setattr("trainer.pipeline.stages.gather", None)
+    monkeypatch.setattr("trainer.pipeline.stages.prepare_data", None)
     before = state(done.data)
     with pytest.raises(SystemExit) as ended:
         program(app)
@@ -252,7 +252,7 @@ def test_the_next_run_starts_from_the_base(done: Done) -> None:
         done.outcome.manifest.metrics["dense_ndcg10"], abs=1e-6
     )
     assert done.models.current_id() == done.outcome.manifest.id
-    assert np.array_equal(np.load(done.models.path(manifest.id) / MAP), np.load(done.folder / MAP))
+    assert np.array_equal(np.load(done.models.path(manifest.id) / MAP_FILE), np.load(done.folder / MAP_FILE))
     assert read_report(done.models.path(manifest.id) / "report").base.id == done.outcome.manifest.id
 
 

@@ -14,10 +14,10 @@ import pytest
 from tales import write_labelled
 
 from indexer.artifacts.store import Store
-from indexer.build.vectors import MAP
+from indexer.build.vectors import MAP_FILE
 from indexer.index.index import Index
 from trainer.evaluate.report import read_report
-from trainer.pipeline.workspace import Workshop
+from trainer.pipeline.workspace import Workspace
 
 REPOSITORY = Path(__file__).parents[3]
 STAGES = ["questions", "ladder", "layers", "export", "exam"]
@@ -119,10 +119,10 @@ def test_the_same_verdict_and_the_same_model(runs: dict[str, Any]) -> None:
     assert {"questions", "ladder", "layers", "export", "exam"} == set(reports[0].seconds)
     names = [{path.relative_to(folder).as_posix() for path in folder.rglob("*")} for folder in folders]
     assert names[0] == names[1]
-    for name in [MAP] if MAP in names[0] else ["model.safetensors"]:
+    for name in [MAP_FILE] if MAP_FILE in names[0] else ["model.safetensors"]:
         assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
-    if MAP in names[0]:
-        assert np.array_equal(*(np.load(folder / MAP, allow_pickle=False) for folder in folders))
+    if MAP_FILE in names[0]:
+        assert np.array_equal(*(np.load(folder / MAP_FILE, allow_pickle=False) for folder in folders))
 
 
 def test_nothing_is_left_over(runs: dict[str, Any]) -> None:
@@ -132,11 +132,11 @@ def test_nothing_is_left_over(runs: dict[str, Any]) -> None:
         assert models.current_id() == tuned(runs[name]).name
         assert len(models.ids()) == 2
         # The vectors of trained layers become an index after the model: the kill in between leaves that to the indexer.
-        encoded_anew = name == "undisturbed" and not (tuned(runs[name]) / MAP).is_file()
+        encoded_anew = name == "undisturbed" and not (tuned(runs[name]) / MAP_FILE).is_file()
         assert len(indexes.ids()) == 1 + encoded_anew
         assert {path.name for path in models.root.iterdir()} == {"CURRENT", ".lock", *models.ids()}
         assert not list(indexes.root.glob(".building-*"))
-        with Workshop(runs[name] / "training", "f" * 64):  # the next run, whichever, clears up
+        with Workspace(runs[name] / "training", "f" * 64):  # the next run, whichever, clears up
             pass
         [workshop] = [path for path in (runs[name] / "training").iterdir() if path.is_dir() and path.name != "f" * 8]
         assert not [path.name for path in workshop.iterdir() if path.name.startswith(".")]

@@ -83,7 +83,7 @@ def _another_run(corpus: Path, data: Path) -> bool:
         raise BegunError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainer.pipeline.stages.Workshop", begin)
+        patch.setattr("trainer.pipeline.stages.Workspace", begin)
         try:
             run(str(corpus), settings(corpus), data)
         except BegunError:

@@ -15,7 +15,7 @@ import pytest
 
 import trainer.pipeline.workspace
 from indexer.errors import UserError
-from trainer.pipeline.workspace import KEPT, Workshop
+from trainer.pipeline.workspace import KEPT_FOLDERS, Workspace
 
 REPOSITORY = Path(__file__).parents[3]
 KEY = "0123456789abcdef" * 4
@@ -23,9 +23,9 @@ KEY = "0123456789abcdef" * 4
 HOLDS_THE_LOCK = """
 import sys
 from pathlib import Path
-from trainer.pipeline.workspace import Workshop
+from trainer.pipeline.workspace import Workspace
 
-with Workshop(Path(sys.argv[1]), sys.argv[2]):
+with Workspace(Path(sys.argv[1]), sys.argv[2]):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -35,7 +35,7 @@ def test_a_folder_belongs_to_a_fingerprint(tmp_path: Path) -> None:
     """The same fingerprint finds the same folder, another one another."""
     folders = []
     for key in (KEY, KEY, "f" * 64):
-        with Workshop(tmp_path / "training", key) as workshop:
+        with Workspace(tmp_path / "training", key) as workshop:
             folders.append(workshop.folder)
     assert folders[0] == folders[1] == tmp_path / "training" / "01234567"
     assert folders[2] != folders[0]
@@ -50,13 +50,13 @@ def test_arrays_are_made_once(tmp_path: Path) -> None:
         return {"numbers": np.arange(6, dtype=np.float32).reshape(2, 3), "text": np.array('{"ü": 1}')}
 
     for _ in range(3):
-        with Workshop(tmp_path, KEY) as workshop:
+        with Workspace(tmp_path, KEY) as workshop:
             found = workshop.arrays("things", make)
         assert found["numbers"].dtype == np.float32
         assert found["numbers"].tolist() == [[0, 1, 2], [3, 4, 5]]
         assert json.loads(str(found["text"])) == {"ü": 1}
     assert made == [1]
-    with Workshop(tmp_path, "f" * 64) as workshop:
+    with Workspace(tmp_path, "f" * 64) as workshop:
         workshop.arrays("things", make)
     assert made == [1, 1]
 
@@ -69,7 +69,7 @@ def test_half_a_file_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         save(file, **arrays)  # type: ignore[arg-type]
         raise KeyboardInterrupt
 
-    with Workshop(tmp_path, KEY) as workshop:
+    with Workspace(tmp_path, KEY) as workshop:
         monkeypatch.setattr(np, "savez", fail)
         with pytest.raises(KeyboardInterrupt):
             workshop.arrays("things", lambda: {"a": np.zeros(3)})
@@ -80,7 +80,7 @@ def test_half_a_file_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_nothing_is_unpickled(tmp_path: Path) -> None:
     """A file that holds Python objects is refused, not executed."""
-    with Workshop(tmp_path, KEY) as workshop:
+    with Workspace(tmp_path, KEY) as workshop:
         np.savez(workshop.folder / "things.npz", a=np.array([{}], dtype=object))
         with pytest.raises(ValueError, match="allow_pickle"):
             workshop.arrays("things", dict)["a"]
@@ -92,11 +92,11 @@ def test_seconds_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     ended: list[str] = []
     monkeypatch.setattr(trainer.pipeline.workspace, "reached", ended.append)
-    with Workshop(tmp_path, KEY) as workshop, workshop.stage("ladder"):
+    with Workspace(tmp_path, KEY) as workshop, workshop.stage("ladder"):
         now[0] += 2.5
         assert ended == []
     assert ended == ["ladder"]
-    with Workshop(tmp_path, KEY) as workshop:
+    with Workspace(tmp_path, KEY) as workshop:
         assert workshop.seconds == {"ladder": 2.5}
         with workshop.stage("ladder"):
             now[0] += 1
@@ -109,7 +109,7 @@ def test_a_stage_that_failed_has_not_ended(tmp_path: Path, monkeypatch: pytest.M
     """A stage that ends with an error is not counted."""
     ended: list[str] = []
     monkeypatch.setattr(trainer.pipeline.workspace, "reached", ended.append)
-    with Workshop(tmp_path, KEY) as workshop:
+    with Workspace(tmp_path, KEY) as workshop:
         with pytest.raises(UserError), workshop.stage("exam"):
             raise UserError("no")
         assert workshop.seconds == {}
@@ -119,12 +119,12 @@ def test_a_stage_that_failed_has_not_ended(tmp_path: Path, monkeypatch: pytest.M
 def test_old_runs_are_removed(tmp_path: Path) -> None:
     """The folders of the latest runs stay, older ones go, by when they were last worked in."""
     for number, digit in enumerate("abcde"):
-        with Workshop(tmp_path, digit * 64) as workshop:
+        with Workspace(tmp_path, digit * 64) as workshop:
             os.utime(workshop.folder, (number, number))
-    with Workshop(tmp_path, "b" * 64) as workshop:  # taken up again
+    with Workspace(tmp_path, "b" * 64) as workshop:  # taken up again
         pass
     assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {digit * 8 for digit in "deb"}
-    assert KEPT == 3
+    assert KEPT_FOLDERS == 3
 
 
 def test_what_other_commands_wrote_stays(tmp_path: Path) -> None:
@@ -134,23 +134,23 @@ def test_what_other_commands_wrote_stays(tmp_path: Path) -> None:
         (tmp_path / name).mkdir() if "." not in name else (tmp_path / name).touch()
         os.utime(tmp_path / name, (1, 1))
     for digit in "abcdef":
-        with Workshop(tmp_path, digit * 64):
+        with Workspace(tmp_path, digit * 64):
             pass
     assert {name for name in others if not (tmp_path / name).exists()} == set()
     for name in others:
         (tmp_path / name).touch()
-    with Workshop(tmp_path, "f" * 64):
+    with Workspace(tmp_path, "f" * 64):
         pass
-    assert len([path for path in tmp_path.iterdir() if path.is_dir() and path.name not in others]) == KEPT
+    assert len([path for path in tmp_path.iterdir() if path.is_dir() and path.name not in others]) == KEPT_FOLDERS
 
 
 def test_leftovers_of_a_killed_run(tmp_path: Path) -> None:
     """The temporary index of a run that was killed is removed by the next run, whichever; what it had finished stays."""
-    with Workshop(tmp_path, KEY) as workshop:
+    with Workspace(tmp_path, KEY) as workshop:
         (workshop.folder / ".pool-x").mkdir()
         (workshop.folder / ".pool-x" / "file").write_text("half")
         workshop.arrays("things", lambda: {"a": np.ones(1)})
-    with Workshop(tmp_path, "f" * 64):
+    with Workspace(tmp_path, "f" * 64):
         pass
     assert {path.name for path in workshop.folder.iterdir()} == {"things.npz"}
 
@@ -162,10 +162,10 @@ def test_one_run_at_a_time(tmp_path: Path) -> None:
         assert holder.stdout
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(UserError, match="another process is training here; wait"):
-            Workshop(tmp_path, "f" * 64)
+            Workspace(tmp_path, "f" * 64)
         holder.send_signal(signal.SIGKILL)
         holder.wait(timeout=20)
-    with Workshop(tmp_path, KEY):
+    with Workspace(tmp_path, KEY):
         pass
-    with Workshop(tmp_path, KEY):  # given back at the end
+    with Workspace(tmp_path, KEY):  # given back at the end
         pass

@@ -28,7 +28,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer, BertForPreTraining
 import trainer.pretrain.loop
 from indexer.errors import UserError
 from trainer.cli import app
-from trainer.pretrain.data import Material, check, prepare
+from trainer.pretrain.data import PretrainData, check, prepare
 from trainer.pretrain.pretrain import pretrain
 from trainer.pretrain.report import PretrainReport
 from trainer.pretrain.settings import PretrainSettings
@@ -183,7 +183,7 @@ def test_nothing_is_learned_from_held_out_documents(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": texts}), tmp_path / "corpus.parquet")
     settings = quick(held_out=0.2, vocab_size=4096)
     prepare(check(str(tmp_path / "corpus.parquet"), settings), settings, tmp_path / "made", None)
-    made = Material.open(tmp_path / "made")
+    made = PretrainData.open(tmp_path / "made")
     assert made.held_out_documents == pytest.approx(80, abs=40)
     assert made.documents + made.held_out_documents == 400
     whole = [made.tokenizer.encode(f"zebra{number:03}qx", add_special_tokens=False) for number in range(200)]
@@ -199,7 +199,7 @@ def test_documents_of_several_rows(tmp_path: Path) -> None:
     pq.write_table(pa.table({"text": texts, "book": names}), tmp_path / "corpus.parquet")
     settings = quick(document_column="book")
     prepare(check(str(tmp_path / "corpus.parquet"), settings), settings, tmp_path / "made", None)
-    made = Material.open(tmp_path / "made")
+    made = PretrainData.open(tmp_path / "made")
     assert made.documents + made.held_out_documents == 900
     assert (np.bincount(made.train.documents) == 3).all()
     with pytest.raises(UserError, match="--document-column chapter: no such column; there are book"):

@@ -17,7 +17,7 @@ from indexer.build.settings import BuildSettings
 from indexer.index.dense import unit
 from indexer.index.index import Index
 from indexer.inference.passages import encoder_input
-from trainer.queries.synthetic import Cloze, Documents, cloze_questions, halves, keyword_questions
+from trainer.queries.synthetic import ClozePool, Documents, cloze_queries, halves, keyword_queries
 
 COUNT = 80
 HELD = list(range(3, COUNT, 4))
@@ -45,10 +45,10 @@ def documents(index: Index) -> Documents:
     return Documents.of(index)
 
 
-def cloze(index: Index, documents: Documents, folder: Path, count: int = 12, seed: int = 0) -> Cloze:
+def cloze(index: Index, documents: Documents, folder: Path, count: int = 12, seed: int = 0) -> ClozePool:
     """Take sentences out of the held-out tales."""
     folder.mkdir(exist_ok=True)
-    return cloze_questions(index, documents, HELD, folder=folder, count=count, seed=seed)
+    return cloze_queries(index, documents, HELD, folder=folder, count=count, seed=seed)
 
 
 # --- documents ------------------------------------------------------------------------------------------------------
@@ -68,7 +68,7 @@ def test_documents_of_an_index(index: Index, documents: Documents, built_data: P
 
 def test_key_words_are_the_document_s_own(documents: Documents) -> None:
     """Every question is about one of the given documents, asks for some of its words, and knows it as the answer."""
-    found = keyword_questions(documents, HELD, 1_000, 0)
+    found = keyword_queries(documents, HELD, 1_000, 0)
     assert len(found) > len(HELD)
     assert found.documents == {documents.ids[row] for row in HELD}
     assert found.texts.keys() == found.qrels.keys()
@@ -83,17 +83,17 @@ def test_key_words_are_the_document_s_own(documents: Documents) -> None:
 
 def test_no_more_key_words_than_were_asked_for(documents: Documents) -> None:
     """Of too many questions some are drawn, by the seed, from all documents alike."""
-    most = keyword_questions(documents, HELD, 20, 0)
+    most = keyword_queries(documents, HELD, 20, 0)
     assert len(most) == 20
     assert len(most.documents) > 8
-    assert keyword_questions(documents, HELD, 20, 0) == most
-    assert keyword_questions(documents, HELD, 20, 1) != most
-    assert most.texts.items() <= keyword_questions(documents, HELD, 1_000, 0).texts.items()
+    assert keyword_queries(documents, HELD, 20, 0) == most
+    assert keyword_queries(documents, HELD, 20, 1) != most
+    assert most.texts.items() <= keyword_queries(documents, HELD, 1_000, 0).texts.items()
 
 
 def test_no_documents_no_key_words(documents: Documents) -> None:
     """Where nothing is held out there is nothing to ask."""
-    assert not len(keyword_questions(documents, [], 10, 0))
+    assert not len(keyword_queries(documents, [], 10, 0))
 
 
 # --- halves ---------------------------------------------------------------------------------------------------------
@@ -127,17 +127,17 @@ def test_halves_without_words(sentence: str) -> None:
 def test_what_is_asked_is_gone(index: Index, documents: Documents, tmp_path: Path) -> None:
     """Both halves of a sentence ask for the document that has lost it; all other documents are as they were."""
     found = cloze(index, documents, tmp_path)
-    assert len(found.questions) == 2 * 12
+    assert len(found.queries) == 2 * 12
     assert len(found.index) == COUNT  # a small corpus is the pool as a whole
     assert found.ids == [found.index.document(row).id for row in range(COUNT)]
     texts = [found.index.document(row).text for row in range(COUNT)]
-    answers = found.questions.documents
+    answers = found.queries.documents
     assert len(answers) == 12
     for answer in answers:
         place = found.ids.index(answer)
         whole, rest = documents.texts[HELD[place]], texts[place]  # the held-out documents come first
-        asked = [found.questions.texts[f"{answer}/{half}"] for half in (0, 1)]
-        assert all(found.questions.qrels[f"{answer}/{half}"] == {answer: 1} for half in (0, 1))
+        asked = [found.queries.texts[f"{answer}/{half}"] for half in (0, 1)]
+        assert all(found.queries.qrels[f"{answer}/{half}"] == {answer: 1} for half in (0, 1))
         assert sorted(" ".join([*asked, rest]).split()) == sorted(whole.split())
         assert not any(half in rest for half in asked)
     changed = {HELD[found.ids.index(answer)] for answer in answers}
@@ -163,20 +163,20 @@ def test_a_pool_of_a_large_corpus(
     index: Index, documents: Documents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beside the held-out documents only so many others are drawn, none of them twice."""
-    monkeypatch.setattr(trainer.queries.synthetic, "POOL", 50)
+    monkeypatch.setattr(trainer.queries.synthetic, "POOL_DOCUMENTS", 50)
     found = cloze(index, documents, tmp_path)
     assert len(found.index) == 50
     texts = [found.index.document(row).text for row in range(50)]
     others = set(documents.texts) - {documents.texts[row] for row in HELD}
     assert len(others & set(texts)) == 50 - len(HELD)
-    monkeypatch.setattr(trainer.queries.synthetic, "POOL", 5)
+    monkeypatch.setattr(trainer.queries.synthetic, "POOL_DOCUMENTS", 5)
     assert len(cloze(index, documents, tmp_path / "small").index) == len(HELD)
 
 
 def test_the_seed_takes_out(index: Index, documents: Documents, tmp_path: Path) -> None:
     """The same seed gives the same questions, another one others."""
     questions = [
-        cloze(index, documents, tmp_path / str(number), count=5, seed=seed).questions
+        cloze(index, documents, tmp_path / str(number), count=5, seed=seed).queries
         for number, seed in enumerate((0, 0, 1))
     ]
     assert questions[0] == questions[1] != questions[2]
@@ -186,5 +186,5 @@ def test_documents_without_sentences(index: Index, documents: Documents, tmp_pat
     """Where no text is long enough there are no questions; the index is there all the same."""
     short = Documents(documents.ids, documents.titles, ["Too short."] * COUNT)
     found = cloze(index, short, tmp_path)
-    assert not len(found.questions)
+    assert not len(found.queries)
     assert len(found.index) == COUNT

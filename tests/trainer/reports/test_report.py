@@ -11,7 +11,7 @@ from example_report import example_report
 from pydantic import ValidationError
 
 from trainer.evaluate.groups import biggest_changes, group, separation
-from trainer.evaluate.metrics import MEASURES, per_query
+from trainer.evaluate.metrics import METRICS, per_query
 from trainer.evaluate.report import (
     ALL,
     UNSEEN,
@@ -205,7 +205,7 @@ def test_the_table_has_both_columns(report, page):
     for name in (ALL, UNSEEN):
         assert name.capitalize() in page
         for system, figures in report.groups[name].systems.items():
-            for measure in MEASURES:
+            for measure in METRICS:
                 assert f"<b>{short(figures[measure].mean)}</b>" in page, (name, system)
 
 

@@ -15,10 +15,10 @@ import numpy as np
 from indexer.errors import UserError
 from indexer.progress import Bar, say
 from trainer.data.frame import FrameRow, Mask, Pairs, fill_frame, read_rows
-from trainer.queries.llm.endpoint import Endpoint, GaveUp, Reply
+from trainer.queries.llm.endpoint import Endpoint, EndpointError, Reply
 from trainer.queries.llm.journal import AnswerJournal, Entry
 from trainer.queries.llm.parse import Answer
-from trainer.queries.llm.prompts import Asking, Task, read_examples
+from trainer.queries.llm.prompts import PromptPlan, Task, read_examples
 from trainer.queries.settings import QueriesSettings
 from trainer.queries.summary import Summary
 
@@ -45,14 +45,14 @@ class Plan:
     language: str
 
 
-class Asked:
+class QueryWriting:
     """One run that asks a language model, from the journal so far to the filled frame."""
 
     def __init__(self, plan: Plan, settings: QueriesSettings, summary: Summary) -> None:
         self._plan = plan
         self._settings, self._summary = settings, summary
         examples = read_examples(Path(settings.examples)) if settings.examples else ()
-        self._asking = Asking(settings.count, tuple(settings.kinds.split(",")), examples, settings.seed)
+        self._asking = PromptPlan(settings.count, tuple(settings.kinds.split(",")), examples, settings.seed)
         self._recipe = _recipe(settings, self._asking)
         self._endpoint = (
             None if settings.llm_path else Endpoint(settings)
@@ -142,7 +142,7 @@ class Asked:
         with Bar("queries", int(todo.sum()), "rows") as bar:
             try:
                 model.ask_all(tasks(), done)
-            except GaveUp as error:
+            except EndpointError as error:
                 self._error = str(error)
         self._summary.source = model.name
 
@@ -162,7 +162,7 @@ class Asked:
         return [(kind, query) for kind, query in entry.queries] if entry else []
 
 
-def _recipe(settings: QueriesSettings, asking: Asking) -> str:
+def _recipe(settings: QueriesSettings, asking: PromptPlan) -> str:
     """Return a digest of what decides the answers but the rows. Where the model runs, and how fast, is not in it."""
     model = Path(settings.llm_path).resolve().name if settings.llm_path else settings.llm_model or None
     parts = ["local" if settings.llm_path else "endpoint", model, settings.temperature, settings.max_tokens]

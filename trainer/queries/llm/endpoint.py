@@ -55,7 +55,7 @@ class Reply:
     error: str | None = None
 
 
-class GaveUp(Exception):  # noqa: N818 - the end of a run, with its rows so far, not a defect
+class EndpointError(Exception):
     """The endpoint is gone or refuses everything; the message names it and what it said."""
 
 
@@ -115,7 +115,7 @@ class Endpoint:
                 for _ in range(self._settings.concurrency):
                     group.create_task(self._work(client, tasks, done))
         if self._gone.is_set():
-            raise GaveUp(f"--llm {self._base}: {self._reason}")
+            raise EndpointError(f"--llm {self._base}: {self._reason}")
 
     async def _work(
         self, client: httpx2.AsyncClient, tasks: Iterator[Task], done: Callable[[Task, Reply], None]

@@ -108,7 +108,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Asking:
+class PromptPlan:
     """What is asked about every row: how many queries of which kinds, and examples of the domain."""
 
     count: int

@@ -9,7 +9,7 @@ from labelled import example, publish_classifier, train_frozen
 from starlette.testclient import TestClient
 
 from indexer.inference.classifier import Classifier
-from service.api.models.classify import LONGEST_TEXT, MOST_TEXTS, ClassifyRequest
+from service.api.models.classify import MAX_TEXT, MAX_TEXTS, ClassifyRequest
 from service.app import create_app
 from service.settings import ServiceSettings
 from trainer.classify.publish import publish
@@ -73,8 +73,8 @@ def test_top_k_bounds_what_is_shown(labeller):
         ({}, "body.texts"),
         ({"texts": []}, "body.texts"),
         ({"texts": ["cat", "  "]}, "body.texts.1"),
-        ({"texts": ["a" * (LONGEST_TEXT + 1)]}, "body.texts.0"),
-        ({"texts": ["cat"] * (MOST_TEXTS + 1)}, "body.texts"),
+        ({"texts": ["a" * (MAX_TEXT + 1)]}, "body.texts.0"),
+        ({"texts": ["cat"] * (MAX_TEXTS + 1)}, "body.texts"),
         ({"texts": ["cat"], "top_k": 0}, "body.top_k"),
         ({"texts": ["cat"], "text": "cat"}, "body.text"),
     ],
@@ -88,9 +88,9 @@ def test_what_is_no_request_is_refused(labeller, body, field):
 
 def test_as_much_as_is_allowed_is_answered(labeller):
     """The longest text and the most texts are taken."""
-    answer = labeller.post("/classify", json={"texts": ["cat " * (LONGEST_TEXT // 4)] * MOST_TEXTS})
+    answer = labeller.post("/classify", json={"texts": ["cat " * (MAX_TEXT // 4)] * MAX_TEXTS})
     assert answer.status_code == 200
-    assert len(answer.json()["results"]) == MOST_TEXTS
+    assert len(answer.json()["results"]) == MAX_TEXTS
 
 
 @pytest.mark.parametrize("example", ClassifyRequest.model_config["json_schema_extra"]["examples"])

@@ -17,7 +17,7 @@ from indexer.index.index import Index
 from indexer.inference.encoder import Encoder
 from indexer.inference.session import BATCH_TOKENS, batches_by_length
 from service.api.openai.embeddings import shorten
-from service.api.openai.schemas import LONGEST_INPUT, MOST_INPUTS
+from service.api.openai.schemas import MAX_INPUT, MAX_INPUTS
 from service.app import create_app
 from service.settings import ServiceSettings
 from trainer.models.base import publish_base
@@ -185,8 +185,8 @@ def test_another_model_is_not_found(openai_client, model):
         ("", "1 to"),
         ([], "1 to"),
         (["cat", ""], "number 1"),
-        (["cat"] * (MOST_INPUTS + 1), "1 to"),
-        ("x" * (LONGEST_INPUT + 1), "characters"),
+        (["cat"] * (MAX_INPUTS + 1), "1 to"),
+        ("x" * (MAX_INPUT + 1), "characters"),
         ([1, 2, 3], "Token ids"),
         ([[1, 2], [3]], "Token ids"),
         (["cat", 7], "Token ids"),

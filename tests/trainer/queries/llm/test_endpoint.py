@@ -13,7 +13,7 @@ from faulty_llm import KINDS, FaultyLLM, good, unused_port
 
 import trainer.queries.llm.endpoint
 from indexer.errors import UserError
-from trainer.queries.llm.endpoint import Endpoint, GaveUp, Reply
+from trainer.queries.llm.endpoint import Endpoint, EndpointError, Reply
 from trainer.queries.llm.openai_api import retry_after
 from trainer.queries.llm.prompts import Task
 from trainer.queries.settings import QueriesSettings
@@ -184,7 +184,7 @@ def test_an_endpoint_that_dies_is_given_up() -> None:
     replies: dict[str, Reply] = {}
     with FaultyLLM(dies_after=10) as llm:
         endpoint = Endpoint(QueriesSettings(llm=llm.url, llm_model="tiny", concurrency=2, retries=1))
-        with pytest.raises(GaveUp, match=f"--llm {llm.url}: "):
+        with pytest.raises(EndpointError, match=f"--llm {llm.url}: "):
             endpoint.ask_all(tasks(1000), lambda task, reply: replies.setdefault(task.id, reply))
     outcomes = [reply.outcome for reply in replies.values()]
     assert outcomes.count("complete") == len(llm.answered) >= 8
@@ -196,7 +196,7 @@ def test_answers_under_way_are_waited_for_when_giving_up() -> None:
     with FaultyLLM({0: ["slow"], **{number: [500] for number in range(1, 9)}}) as llm:
         replies: dict[str, Reply] = {}
         endpoint = Endpoint(QueriesSettings(llm=llm.url, llm_model="tiny", concurrency=2, retries=0))
-        with pytest.raises(GaveUp, match="500"):
+        with pytest.raises(EndpointError, match="500"):
             endpoint.ask_all(tasks(9), lambda task, reply: replies.setdefault(task.id, reply))
     assert {row: reply.outcome for row, reply in replies.items()} == {
         "d0": "complete", "d1": "failed", "d2": "failed", "d3": "failed",
@@ -212,14 +212,14 @@ def test_scattered_failures_do_not_end_the_run() -> None:
 
 def test_a_server_that_refuses_everything_is_given_up() -> None:
     """A mistake in the request, such as a model that it does not have, is not repeated for each row."""
-    with FaultyLLM({number: [400] for number in range(50)}) as llm, pytest.raises(GaveUp, match="400"):
+    with FaultyLLM({number: [400] for number in range(50)}) as llm, pytest.raises(EndpointError, match="400"):
         ask(llm, 50, concurrency=1)
     assert sum(llm.asked.values()) == 3
 
 
 def test_unknown_model_or_address_is_said_at_once() -> None:
     """404 means that the address or the model is wrong: the message names both."""
-    with FaultyLLM({0: [404]}) as llm, pytest.raises(GaveUp, match=f"--llm {llm.url}: 404.*--llm-model tiny"):
+    with FaultyLLM({0: [404]}) as llm, pytest.raises(EndpointError, match=f"--llm {llm.url}: 404.*--llm-model tiny"):
         ask(llm, 5, concurrency=1)
     assert sum(llm.asked.values()) == 1
 

@@ -14,8 +14,8 @@ from trainer.queries.llm.prompts import (
     DESCRIPTIONS,
     LANGUAGES,
     LONGEST_PASSAGE,
-    Asking,
     Example,
+    PromptPlan,
     Task,
     read_examples,
     slot_names,
@@ -25,9 +25,9 @@ ENGLISH = "The cat sits in the garden and sleeps in the sun. At night it eats fi
 SPANISH = "El gato se sienta en el jardín y duerme al sol. Por la noche come pescado, y por la mañana se marcha lejos. "
 
 
-def asking(count: int = 5, kinds: tuple[str, ...] = KINDS, examples: tuple[Example, ...] = ()) -> Asking:
+def asking(count: int = 5, kinds: tuple[str, ...] = KINDS, examples: tuple[Example, ...] = ()) -> PromptPlan:
     """Return what is asked of every row, by default one query of each kind."""
-    return Asking(count, kinds, examples, seed=0)
+    return PromptPlan(count, kinds, examples, seed=0)
 
 
 def text(task: Task, style: str = "json") -> str:
@@ -129,7 +129,7 @@ def test_wording_changes_with_everything_that_changes_a_prompt() -> None:
         asking(4),
         asking(kinds=("claim",)),
         asking(examples=(Example("x"),)),
-        Asking(5, KINDS, (), 1),
+        PromptPlan(5, KINDS, (), 1),
     ]
     assert len({each.wording() for each in variants}) == len(variants)
     assert asking().wording() == asking().wording()
