@@ -134,7 +134,7 @@ def dense_leg(folder: Path, vectors: int, chance: np.random.Generator) -> None:
         allowed = DocumentMask(chance.random(vectors) < share, np.arange(vectors + 1))
         count = min(DEPTH, allowed.count)
         selector = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(allowed.passage_bits))
-        one = median(lambda a=allowed, c=count: index._among(query, c, a.passages))  # noqa: SLF001 - what is compared
+        one = median(lambda a=allowed, c=count: index._brute_force(query, c, a.passages))  # noqa: SLF001 - what is compared
         many = median(lambda s=selector, c=count: index._index.search(dense.unit(query)[None], c, params=s))  # noqa: SLF001
         print(f"| {share:.2%} | {one:.2f} | {many:.2f} |")
 

@@ -26,12 +26,12 @@ from accelerate import Accelerator
 from transformers import BertForPreTraining, DataCollatorForLanguageModeling
 
 from indexer.progress import say
-from trainer.pretrain.data import PretrainData, check, prepare
-from trainer.pretrain.examples import examples, generator
-from trainer.pretrain.loop import Job, optimizer
+from trainer.pretrain.data import PretrainData, check_corpus, prepare
+from trainer.pretrain.examples import make_examples, make_generator
+from trainer.pretrain.loop import Job, make_optimizer
 from trainer.pretrain.objective import Objective
 from trainer.pretrain.settings import PretrainSettings
-from trainer.pretrain.setup import Setup, processes, set_up
+from trainer.pretrain.setup import Setup, make_accelerator, set_up
 
 POSITIONS = 100_000
 
@@ -40,9 +40,9 @@ def ours(setup: Setup, settings: PretrainSettings, accelerator: Accelerator) -> 
     """Return a function that trains for some seconds and says how many tokens it saw, and how long it took."""
     job = setup.job
     objective = Objective(job.model, nsp=job.nsp).to(accelerator.device).train()
-    steps = optimizer(objective, settings, job.learning_rate)
+    steps = make_optimizer(objective, settings, job.learning_rate)
     wrapped = accelerator.prepare_model(objective)
-    stream = job.batcher.stream(job.recipe, job.room, None)
+    stream = job.batcher.stream(job.recipe, job.batch_tokens, None)
 
     def work(seconds: float) -> tuple[int, float]:
         started, tokens = time.perf_counter(), 0
@@ -63,7 +63,7 @@ def plain(setup: Setup, settings: PretrainSettings, accelerator: Accelerator) ->
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = settings.dropout
-    steps = optimizer(model, settings, job.learning_rate)
+    steps = make_optimizer(model, settings, job.learning_rate)
     wrapped = accelerator.prepare_model(model)
     batches = padded(setup, settings)
 
@@ -87,9 +87,9 @@ def padded(setup: Setup, settings: PretrainSettings) -> Iterator[dict[str, torch
     collate = DataCollatorForLanguageModeling(setup.tokenizer, mlm_probability=settings.mask)
     epoch = 0
     while True:
-        spans = examples(corpus, job.recipe, epoch, 0)
-        rows = max(round(job.room / float((spans.tokens + job.recipe.special).mean())), 1)
-        order = generator(0, epoch).permutation(len(spans.a))
+        spans = make_examples(corpus, job.recipe, epoch, 0)
+        rows = max(round(job.batch_tokens / float((spans.tokens + job.recipe.special).mean())), 1)
+        order = make_generator(0, epoch).permutation(len(spans.a))
         for start in range(0, len(order) - rows + 1, rows):
             chosen = spans.take(order[start : start + rows])
             features = []
@@ -120,7 +120,7 @@ def statistics(job: Job) -> dict[str, float]:
     """Return the shares of the masking over `POSITIONS` positions of real batches, and how many are padding."""
     chosen = hidden = kept = special = ordinary = real = laid_out = follows = rows = 0
     mask, specials = job.batcher.masker.mask, set(job.batcher.special)
-    for _, batch in job.batcher.stream(job.recipe, job.room, None):
+    for _, batch in job.batcher.stream(job.recipe, job.batch_tokens, None):
         read = batch.input_ids.view(-1)[batch.positions]
         chosen += len(read)
         hidden += int((read == mask).sum())
@@ -158,9 +158,9 @@ def main() -> None:
         name: getattr(arguments, name) for name in ("layers", "hidden", "max_length", "vocab_size", "batch_tokens")
     }
     settings = PretrainSettings(**sizes)
-    accelerator = processes(settings)
+    accelerator = make_accelerator(settings)
     with tempfile.TemporaryDirectory() as folder:
-        prepare(check(arguments.corpus, settings), settings, Path(folder), None)
+        prepare(check_corpus(arguments.corpus, settings), settings, Path(folder), None)
         setup = set_up(settings, PretrainData.open(Path(folder)), None, accelerator)
         shares = statistics(setup.job)
         loops = {make.__name__: make(setup, settings, accelerator) for make in (plain, ours)}

@@ -33,16 +33,16 @@ from indexer.index.index import Index
 from indexer.inference.encoder import Vectors
 from indexer.retrieval.retriever import Retriever
 from trainer.adapter.distillation import all_passages, from_fused_ranking
-from trainer.adapter.ladder import EXPONENT, UNLABELLED
+from trainer.adapter.ladder import DISTILLATION, WHITENING_EXPONENT
 from trainer.adapter.linear_map import RankingExamples, apply, learn, scaled, whitening
 from trainer.evaluate.encode import encode_queries
 from trainer.evaluate.groups import group
 from trainer.evaluate.rankings import RankedQueries, rank_queries
 from trainer.evaluate.report import Group
-from trainer.evaluate.verdict import METRIC, better, decide, worse
+from trainer.evaluate.verdict import METRIC, decide, is_better, is_worse
 from trainer.models.base import publish_base
 from trainer.models.settings import BaseSettings
-from trainer.pipeline.dataset import TAKEN_OUT, RunData, TestSet, prepare_data
+from trainer.pipeline.dataset import CLOZE, RunData, TestSet, prepare_data
 from trainer.pipeline.settings import RunSettings
 from trainer.pipeline.workspace import Workspace
 
@@ -52,7 +52,7 @@ MOST = 1_500
 
 def maps(index: Index, material: RunData, seed: int) -> Iterator[tuple[str, Callable[[], Vectors]]]:
     """Yield names and makers of maps: the recipe, its parts, and recipes that do harm."""
-    passages, asked = all_passages(index), material.practice
+    passages, asked = all_passages(index), material.unlabelled
     texts = list(asked.queries.texts.values())
     chance = np.random.default_rng(seed)
     identity = np.eye(passages.shape[1], dtype=np.float32)
@@ -66,8 +66,8 @@ def maps(index: Index, material: RunData, seed: int) -> Iterator[tuple[str, Call
         order = chance.permutation(len(texts))
         return replace(made, candidates=made.candidates[order], targets=made.targets[order])
 
-    settings = replace(UNLABELLED, seed=seed)
-    white = whitening(passages, EXPONENT)
+    settings = replace(DISTILLATION, seed=seed)
+    white = whitening(passages, WHITENING_EXPONENT)
     yield "the recipe", lambda: learn(lesson(white, shuffled=False), white, settings)
     yield "whitening", lambda: white
     yield "distillation alone", lambda: learn(lesson(identity, shuffled=False), identity, settings)
@@ -126,10 +126,10 @@ def judge(folder: Path, seed: int, data: Path) -> tuple[int, int]:
         for name, make in maps(index, material, seed):
             matrix = make()
             groups = {key: compared(base[key], answers(test, matrix), weight) for key, test in tests.items()}
-            verdict, _ = decide("synthetic queries", groups[material.deciding], groups.get(TAKEN_OUT))
+            verdict, _ = decide("synthetic queries", groups[material.deciding], groups.get(CLOZE))
             real = {leg: found[METRIC] for leg, found in groups["people"].differences.items()}
-            harmed = any(worse(each) for each in real.values())
-            gained = any(better(each) for each in real.values()) and not harmed
+            harmed = any(is_worse(each) for each in real.values())
+            gained = any(is_better(each) for each in real.values()) and not harmed
             mistaken = (verdict == "WIN" and harmed) or (verdict != "WIN" and gained)
             wrong, count = wrong + mistaken, count + 1
             cells = "  ".join(f"{leg} {each.mean:+.4f} ± {each.standard_error:.4f}" for leg, each in real.items())

@@ -1,4 +1,4 @@
-"""Build and look after search indexes.
+"""Build search indexes and manage their artifacts.
 
 python -m indexer sample --out data/corpus.parquet
 python -m indexer build data/corpus.parquet

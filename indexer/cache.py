@@ -13,11 +13,11 @@ Value = TypeVar("Value")
 
 
 class Cache(Generic[Key, Value]):
-    """Values by their key; the one that was not used for the longest time is dropped first.
+    """Values by key; where the capacity is exceeded, the least recently used entries are dropped.
 
     Args:
-        capacity: how much is kept, in units of ``size_of``; 0 keeps nothing.
-        size_of: size of an entry; by default each counts 1.
+        capacity: maximum total size, in units of ``size_of``; 0 keeps nothing.
+        size_of: size of an entry; by default each entry counts 1.
     """
 
     def __init__(self, capacity: float, size_of: Callable[[Key, Value], float] = lambda _key, _value: 1) -> None:
@@ -30,20 +30,20 @@ class Cache(Generic[Key, Value]):
         return len(self._entries)
 
     def get(self, key: Key) -> Value | None:
-        """Return the value that is kept under ``key``, or None."""
+        """Return the cached value of ``key``, or None."""
         with self._lock:
             entry = self._entries.get(key)
         return None if entry is None else entry[1]
 
     def put(self, key: Key, value: Value) -> None:
-        """Keep a value, unless it alone is larger than the capacity."""
+        """Add a value, unless it alone is larger than the capacity."""
         size = self._size_of(key, value)
         if size <= self._capacity:
             with self._lock:
                 self._entries[key] = (size, value)
 
     def get_or_compute(self, key: Key, compute: Callable[[], Value]) -> Value:
-        """Return the value that is kept, or compute and keep it; two threads that ask at once may both compute it."""
+        """Return the cached value, or compute and add it; two threads that ask at once may both compute it."""
         with self._lock:
             entry = self._entries.get(key)
         if entry is not None:

@@ -1,4 +1,4 @@
-"""The commands of `python -m indexer`. Each imports what it needs when it runs, so that `--help` is instant."""
+"""Commands of `python -m indexer`. Each imports what it needs when it runs, to keep `--help` instant."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from indexer.build.settings import BuildSettings
 from indexer.options import options
 
 app = typer.Typer(
-    help="Build a search index from a corpus and look after the artifacts in $DOWSE_DATA (default: ./data).",
+    help="Build a search index from a corpus and manage the artifacts in $DOWSE_DATA (default: ./data).",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -25,7 +25,7 @@ Kind = Annotated[
 
 @app.command()
 def sample(out: Annotated[Path, typer.Option(help="File to write")] = Path("data/corpus.parquet")) -> None:
-    """Make the sample corpus: the documentation of Python's own standard library, about 4,200 documents."""
+    """Write the sample corpus: the documentation of Python's standard library, about 4,200 documents."""
     from indexer.corpus.sample import write_sample
     from indexer.progress import say
 
@@ -45,44 +45,46 @@ def build(
 ) -> None:
     """Build an index of CORPUS with the live model and make it the live one. Prints its id.
 
-    Columns other than id, text and title are kept as metadata with their types. What has been embedded before is not
-    embedded again; with nothing to do it says so and exits.
+    Columns other than id, text and title are kept as metadata with their types. Passages that were embedded before are
+    not embedded again. Where the index is up to date, nothing is built.
     """
     from indexer.build.build import build as build_index
     from indexer.progress import say
 
-    built = build_index(corpus, settings)
-    if not built.fresh:
+    result = build_index(corpus, settings)
+    if not result.fresh:
         say("up to date")
-    typer.echo(built.manifest.id)
+    typer.echo(result.manifest.id)
 
 
 @app.command()
 def compact() -> None:
-    """Fold what was written to the service into a new index and make it the live one. Prints its id.
+    """Fold live writes into a new index and make it the live one. Prints its id.
 
-    Only texts without a vector are encoded. What is written meanwhile stays in the log, and over the new index.
+    Only texts without a vector are encoded. Writes that come meanwhile stay in the log and apply to the new index.
     """
     from indexer.build.compact import compact as fold
     from indexer.progress import say
 
-    built = fold()
-    if not built.fresh:
+    result = fold()
+    if not result.fresh:
         say("nothing was written since")
-    typer.echo(built.manifest.id)
+    typer.echo(result.manifest.id)
 
 
 @app.command()
 def forget(
     before: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Documents whose last write is older, such as 2026-11-21T02:00:00Z"),
+        typer.Option(metavar="TIME", help="Documents last written before this time, such as 2026-11-21T02:00:00Z"),
     ] = None,
-    ids: Annotated[list[str] | None, typer.Option("--id", metavar="ID", help="A document; may be repeated")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All documents that were written")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many it would be")] = False,
+    ids: Annotated[
+        list[str] | None, typer.Option("--id", metavar="ID", help="Id of a document; may be repeated")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All documents that were written to the service")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many documents it would be")] = False,
 ) -> None:
-    """Let go of what was written to the service, so that what the index says of these documents is seen again.
+    """Drop live writes: searches show the index's own version of these documents again.
 
     Takes exactly one of --before, --id and --all. A running service follows within a second.
     """
@@ -90,31 +92,33 @@ def forget(
     from indexer.live.forget import parse_time
     from indexer.progress import say
 
-    done = retract(
+    result = retract(
         before=None if before is None else parse_time(before),
         ids=ids or (),
         everything=everything,
         dry_run=dry_run,
     )
     typer.echo(
-        f"{'would forget' if dry_run else 'forgotten'}: puts of {done.puts:,} documents, deletes of {done.deletes:,}"
+        f"{'would forget' if dry_run else 'forgotten'}: puts of {result.puts:,} documents, deletes of {result.deletes:,}"
     )
-    if done.folded:
+    if result.folded:
         say(
-            f"{done.folded:,} of them are in the live index, which was compacted, and stay there until an index that is "
-            "built from the corpus goes live: `python -m indexer build CORPUS`"
+            f"{result.folded:,} of them are part of the live index, which was compacted, and stay there until an index "
+            "built from the corpus goes live: run `python -m indexer build CORPUS`"
         )
 
 
 @app.command()
 def search(
-    query: Annotated[str, typer.Argument(help="What to look for")],
+    query: Annotated[str, typer.Argument(help="Query")],
     top_k: Annotated[int, typer.Option("--top-k", min=1, max=100, help="Number of results")] = 10,
-    mode: Annotated[Literal["hybrid", "dense", "lexical"], typer.Option(help="Both legs, or one alone")] = "hybrid",
+    mode: Annotated[
+        Literal["hybrid", "dense", "lexical"], typer.Option(help="Both legs, or only the dense or the lexical one")
+    ] = "hybrid",
     index: Annotated[str | None, typer.Option(help="Id of an index (default: indexes/CURRENT)")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per result")] = False,
 ) -> None:
-    """Search an index without a service."""
+    """Search an index without the service."""
     from indexer.artifacts.store import Store
     from indexer.index.index import Index
     from indexer.retrieval.retriever import Retriever
@@ -131,7 +135,7 @@ def search(
 
 @app.command("list")
 def list_artifacts(kind: Kind = "index") -> None:
-    """List the artifacts, oldest first; the live one is marked with a star."""
+    """List the artifacts, oldest first; a star marks the live one."""
     from indexer.artifacts.store import Store
 
     store = Store(kind)
@@ -151,13 +155,13 @@ def verify(
 ) -> None:
     """Check every file of an artifact against its manifest.
 
-    An index is checked together with the model that it pins, and with the log of what was written to the service.
+    An index is checked together with the model that it pins; without an id, also the log of live writes.
     """
     from indexer.artifacts.store import Store, data_dir
 
     store, models = Store(kind), Store("model")
     if live := store.current_id():
-        store.path(live)  # CURRENT must name an artifact that is there
+        store.path(live)  # CURRENT must name an existing artifact
     for name in [artifact] if artifact else store.ids():
         manifest = store.verify(name)
         for parent in manifest.parents.values():
@@ -175,7 +179,7 @@ def verify(
 
 @app.command()
 def activate(artifact: Annotated[str, typer.Argument(help="Id of an artifact")], kind: Kind = "index") -> None:
-    """Make an artifact the live one: the way back to an earlier index. It is verified first."""
+    """Make an artifact the live one, for instance to roll back to an earlier index. It is verified first."""
     from indexer.artifacts.store import Store
 
     store = Store(kind)
@@ -187,12 +191,12 @@ def activate(artifact: Annotated[str, typer.Argument(help="Id of an artifact")],
 
 @app.command()
 def prune(
-    keep: Annotated[int, typer.Option(min=0, help="How many of the newest artifacts of each kind stay")] = 3,
+    keep: Annotated[int, typer.Option(min=0, help="Number of the newest artifacts of each kind that stay")] = 3,
 ) -> None:
-    """Remove old artifacts and what killed builds have left.
+    """Remove old artifacts and the leftovers of killed builds.
 
-    The live index, the live model, the model that it was tuned from, and every model that a remaining index pins stay
-    whatever their age.
+    Some artifacts stay whatever their age: the live index, the live model, the model that it was tuned from, and every
+    model that a remaining index pins.
     """
     from indexer.artifacts.store import Store
 

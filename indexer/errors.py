@@ -1,4 +1,4 @@
-"""The one exception an operator can fix, and how a program reports it."""
+"""Errors: `UserError`, which the operator can fix, and how a program reports it and exits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DISK_REMEDIES = {
     errno.EROFS: "mount it writable, or name another directory in DOWSE_DATA",
     errno.EACCES: "start it as a user who may, or change the owner with chown",
 }
-"""What to do about a disk that does not take what is written, by the system's error number."""
+"""Remedy for a failed write, by the system's error number."""
 
 
 class UserError(Exception):
@@ -31,7 +31,7 @@ class UserError(Exception):
 
 
 def first_line(error: BaseException, length: int = 200) -> str:
-    """Return the first line of an exception's text, or its type where it has none."""
+    """Return the first line of an exception's text, at most ``length`` characters, or its type where it has no text."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:length]
 
 
@@ -51,19 +51,19 @@ def run(program: Callable[..., object]) -> None:
             sys.exit(EXIT_USER_ERROR)
         _fail(f"{error.format_message().rstrip('.')}; see --help", EXIT_USER_ERROR)
     except Exception as error:
-        if trouble := disk_trouble(error):
-            _fail(trouble, EXIT_USER_ERROR)
+        if message := describe_disk_error(error):
+            _fail(message, EXIT_USER_ERROR)
         raise
-    if status == EXIT_INTERRUPTED:  # what typer makes of Ctrl-C
+    if status == EXIT_INTERRUPTED:  # typer returns it after Ctrl-C
         _fail("interrupted", EXIT_INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def disk_trouble(error: Exception) -> str | None:
-    """Return the line that tells of a full or unwritable disk, with the remedy, or None where it is something else.
+def describe_disk_error(error: Exception) -> str | None:
+    """Return one line about a full or unwritable disk, with the remedy, or None where the error is another one.
 
-    What is written in C++ or Rust (FAISS, tantivy, safetensors) raises exceptions of its own, and the system's words
-    are all that is left of the number in them.
+    Libraries in C++ or Rust (FAISS, tantivy, safetensors) raise exceptions of their own. Of the error number these hold
+    only the system's words.
     """
     for number, remedy in DISK_REMEDIES.items():
         words = os.strerror(number)

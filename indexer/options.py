@@ -1,6 +1,6 @@
-"""The settings of `python -m indexer build`: the only place where a name, a default and a help text stand.
+"""Command-line options of a settings model: each field becomes a flag with its type, default and help text.
 
-`options` turns such a model into command-line options; trainer and service use it for theirs.
+Indexer, trainer and service use it for their commands. The models themselves are in the `settings.py` of each folder.
 """
 
 from __future__ import annotations
@@ -29,15 +29,17 @@ def options(settings: type[Settings]) -> Callable[[Callable[..., None]], Callabl
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(command, eval_str=True)
-        own = [parameter for name, parameter in signature.parameters.items() if name != "settings"]
+        parameters = [parameter for name, parameter in signature.parameters.items() if name != "settings"]
 
         def run(**values: Any) -> None:
-            chosen = {name: values.pop(name) for name in settings.model_fields}
+            fields = {name: values.pop(name) for name in settings.model_fields}
             for name, field in settings.model_fields.items():
-                if field.default is None and chosen[name] == "":  # what docker-compose.yml and scripts did not find set
-                    del chosen[name]
+                if (
+                    field.default is None and fields[name] == ""
+                ):  # a variable that is unset in docker-compose.yml or a script
+                    del fields[name]
             try:
-                validated = settings.model_validate(chosen)
+                validated = settings.model_validate(fields)
             except ValidationError as error:
                 first = error.errors()[0]
                 raise UserError(
@@ -47,7 +49,7 @@ def options(settings: type[Settings]) -> Callable[[Callable[..., None]], Callabl
 
         run.__doc__ = command.__doc__
         run.__name__ = command.__name__
-        run.__signature__ = inspect.Signature([*own, *map(_parameter, settings.model_fields.items())])  # type: ignore[attr-defined]
+        run.__signature__ = inspect.Signature([*parameters, *map(_parameter, settings.model_fields.items())])  # type: ignore[attr-defined]
         run.__annotations__ = {name: parameter.annotation for name, parameter in run.__signature__.parameters.items()}  # type: ignore[attr-defined]
         return run
 
@@ -60,12 +62,12 @@ def _flag(name: str) -> str:
 
 def _parameter(field: tuple[str, Any]) -> inspect.Parameter:
     name, info = field
-    switch = info.annotation is bool
-    # A switch that is off by default needs no `--no-…` twin.
+    is_switch = info.annotation is bool
+    # With its name given, a switch gets no `--no-…` flag; it is off by default and needs none.
     option = typer.Option(
         _flag(name),
         help=info.description,
-        show_default=info.default is not None and not switch,
+        show_default=info.default is not None and not is_switch,
         envvar=(info.json_schema_extra or {}).get("env"),
     )
     return inspect.Parameter(

@@ -1,6 +1,6 @@
-"""Progress with rate and ETA: a live bar on a terminal, a plain line now and then in a log file.
+"""Progress with rate and ETA: a live bar on a terminal, elsewhere a plain line every ten seconds.
 
-Everything goes to stderr, so that the output of a command can be piped.
+Everything goes to stderr: the output of a command can be piped.
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 LOG_EVERY_SECONDS = 10.0
 
-
 _silent = False
 
 
 def say(message: str) -> None:
-    """Print one line of progress to stderr."""
+    """Print one line of progress to stderr, unless within `quiet`."""
     if not _silent:
         sys.stderr.write(message + "\n")
         sys.stderr.flush()
@@ -30,13 +29,13 @@ def say(message: str) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Say nothing of the steps of something that is itself one step."""
+    """Suppress progress, for the steps of work that is itself one step."""
     global _silent  # noqa: PLW0603 - a program has one stderr
-    before, _silent = _silent, True
+    previous, _silent = _silent, True
     try:
         yield
     finally:
-        _silent = before
+        _silent = previous
 
 
 def format_duration(seconds: float) -> str:
@@ -45,15 +44,15 @@ def format_duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     if seconds < 100:
         return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, remainder = divmod(round(seconds), 60)
     if minutes < 100:
-        return f"{minutes}:{rest:02d} min"
+        return f"{minutes}:{remainder:02d} min"
     return f"{minutes // 60}:{minutes % 60:02d} h"
 
 
 @contextmanager
 def stage(name: str) -> Iterator[None]:
-    """Say what starts and, when it has ended, how long it took."""
+    """Print the name of a stage when it starts and its duration when it has succeeded."""
     say(f"{name} …")
     started = time.monotonic()
     yield
@@ -63,7 +62,7 @@ def stage(name: str) -> Iterator[None]:
 class Bar:
     """A progress bar over ``total`` units; ``None`` where the total is not known.
 
-    Use as a context manager and call `advance` with the number of units that were finished.
+    Use as a context manager and call `advance` with the number of finished units.
     """
 
     def __init__(self, name: str, total: int | None, unit: str) -> None:
@@ -104,7 +103,7 @@ class Bar:
             say(f"{self.name}: {self.done:,} {self.unit} in {format_duration(elapsed)} ({self._rate()})")
 
     def advance(self, units: int) -> None:
-        """Record that ``units`` more are done."""
+        """Record that ``units`` more units are done."""
         self.done += units
         if self._live:
             self._live.update(self._task, advance=units, rate=self._rate())
@@ -113,7 +112,7 @@ class Bar:
             say(self._line())
 
     def revise(self, name: str, total: int | None) -> None:
-        """Give the bar another name, such as one with the newest result, and another total where work turns out so."""
+        """Change the name, for instance to one with the newest result, and the total, where the work has another size."""
         self.name, self.total = name, total
         if self._live:
             self._live.update(self._task, description=name, total=total)
@@ -126,9 +125,9 @@ class Bar:
     def _line(self) -> str:
         if not self.total or not self.done:
             return f"{self.name}: {self.done:,} {self.unit}, {self._rate()}"
-        left = (time.monotonic() - self._started) / self.done * (self.total - self.done)
+        remaining = (time.monotonic() - self._started) / self.done * (self.total - self.done)
         share = self.done / self.total
         return (
             f"{self.name}: {self.done:,} of {self.total:,} {self.unit} ({share:.0%}), "
-            f"{self._rate()}, {format_duration(left)} left"
+            f"{self._rate()}, {format_duration(remaining)} left"
         )

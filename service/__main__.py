@@ -1,8 +1,8 @@
-"""Serve the live index.
+"""Command line of the service: serve the live index, check the configuration, manage API keys.
 
 python -m service                      http://127.0.0.1:8000, and /docs
 python -m service --port 9000
-python -m service check                what would keep it from starting
+python -m service check                problems that would keep it from starting
 python -m service keys add NAME        a key; from then on requests need one
 DOWSE_DATA=/srv/dowse python -m service --host 0.0.0.0
 """
@@ -32,7 +32,7 @@ app.add_typer(keys_cli.app, name="keys")
 def serve(context: typer.Context, settings: ServiceSettings) -> None:
     """Serve the live index of the data directory: a JSON API, its documentation at /docs, and a page at /.
 
-    A newly published index is taken up while the service runs. Ctrl-C ends it once open requests are answered.
+    A newly published index goes live without a restart. Ctrl-C ends the service once open requests are answered.
     """
     if context.invoked_subcommand:
         return
@@ -45,7 +45,7 @@ def serve(context: typer.Context, settings: ServiceSettings) -> None:
         from service.server.supervisor import supervise
 
         reserved = reserve(settings.host, settings.port)
-        supervise(settings, reserved, lambda: announce(settings.host, reserved, f"{settings.workers} workers, "))
+        supervise(settings, reserved, lambda: announce(settings.host, reserved, settings.workers))
         return
     from service.app import create_app
     from service.server.server import Server
@@ -53,7 +53,7 @@ def serve(context: typer.Context, settings: ServiceSettings) -> None:
     application = create_app(settings)
     listener = listen(settings.host, settings.port)
     announce(settings.host, listener)
-    # On Ctrl-C uvicorn first shuts down and then raises what it has caught.
+    # On Ctrl-C uvicorn first shuts down and then raises the KeyboardInterrupt that it has caught.
     with contextlib.suppress(KeyboardInterrupt):
         Server(application, settings.drain_seconds).run(sockets=[listener])
 
@@ -61,22 +61,23 @@ def serve(context: typer.Context, settings: ServiceSettings) -> None:
 @app.command()
 @options(ServiceSettings)
 def check(settings: ServiceSettings) -> None:
-    """Say what would keep the service from starting or from serving well; it takes the service's flags.
+    """Check the configuration: report what would keep the service from starting or from serving well.
 
-    It ends with status 1 if there is a problem. Warnings are to be thought about, and no problem.
+    It takes the service's flags. The exit status is 1 if there is a problem; warnings do not change it.
     """
-    from service.check import findings
+    from service.check import run_checks
 
-    found = list(findings(settings))
-    for finding in found:
+    findings = list(run_checks(settings))
+    for finding in findings:
         typer.echo(f"{finding.level:8} {finding.text}")
-    raise typer.Exit(int(any(finding.level == "problem" for finding in found)))
+    raise typer.Exit(int(any(finding.level == "problem" for finding in findings)))
 
 
-def announce(host: str, listener: socket.socket, who: str = "") -> None:
-    """Say where the service listens, and, in between, ``who`` answers."""
+def announce(host: str, listener: socket.socket, workers: int = 1) -> None:
+    """Print the service's URL, and the number of workers if there are several."""
     address = f"[{host}]" if ":" in host else host
-    say(f"http://{address}:{listener.getsockname()[1]}  (API at /docs, {who}Ctrl-C ends)")
+    processes = f"{workers} workers, " if workers > 1 else ""
+    say(f"http://{address}:{listener.getsockname()[1]}  (API at /docs, {processes}Ctrl-C ends)")
 
 
 if __name__ == "__main__":

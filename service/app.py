@@ -1,4 +1,4 @@
-"""The application: a function of its settings. What lives long is opened and closed in the lifespan."""
+"""FastAPI application, built from its settings: routes, middleware, and a lifespan for long-lived objects."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from service.api.search import routes as search
 from service.observability import metrics, tracing
 from service.security import cors
 from service.security.auth import AuthMiddleware
-from service.security.hosts import Hosts
+from service.security.hosts import AllowedHosts
 from service.security.keys import Keyring
 from service.serving.follower import Follower
 from service.serving.queue import RequestQueue
@@ -34,7 +34,7 @@ from service.serving.searcher import Searcher
 from service.settings import ServiceSettings
 
 ROUTERS = (
-    similar.of_document,  # before the route of a whole document, which takes any path below /documents/
+    similar.document_router,  # before the route of one document, which matches every path below /documents/
     search.router,
     documents.router,
     operations.router,
@@ -49,17 +49,17 @@ ROUTERS = (
 
 
 class Component(Protocol):
-    """Something that runs as long as the service does."""
+    """A long-lived part of the service, such as a follower."""
 
     def start(self) -> None:
-        """Start it; called in a thread."""
+        """Start; called in a thread."""
 
     def stop(self) -> None:
-        """Stop it, in the opposite order of starting; called in a thread."""
+        """Stop; called in a thread, in the opposite order of starting."""
 
 
 def create_app(settings: ServiceSettings) -> FastAPI:
-    """Return the service for ``settings``. The index is opened when the application starts, not before."""
+    """Return the application for ``settings``. The index is opened when the application starts, not before."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -84,7 +84,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
             stack.push_async_callback(run_in_threadpool, state.queue.stop)
             yield
 
-    # Its documentation pages need no CDN.
+    # FastAPIOffline: the documentation pages need no CDN.
     app = FastAPIOffline(
         title="Dowse",
         version=__version__,
@@ -96,18 +96,18 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     )
     app.state.draining = threading.Event()
     app.state.closed = threading.Event()
-    app.state.metrics_folder = None  # that of the workers, where there are several
+    app.state.metrics_folder = None  # set where there are several workers, see `worker_metrics`
     pages.install_docs(app)
     for router in ROUTERS:
         app.include_router(router)
-    app.router.routes.append(mcp.route(frozenset(cors.origins(settings.cors or ""))))
+    app.router.routes.append(mcp.route(frozenset(cors.parse_origins(settings.cors or ""))))
     app.include_router(metrics_route.router)
-    # The last one added is the outermost.
+    # The middleware that is added last is the outermost.
     app.add_middleware(
         AuthMiddleware,
         keyring=Keyring(settings.key_file, settings.poll_seconds),
         settings=settings,
-        hosts=Hosts(settings),
+        hosts=AllowedHosts(settings),
         closed=app.state.closed,
     )
     app.add_middleware(errors.ErrorMiddleware)

@@ -1,4 +1,4 @@
-"""`python -m service check`: what would keep the service from starting or from serving well, in plain words."""
+"""`python -m service check`: checks of Python, data directory, index, memory, keys and port before the service starts."""
 
 from __future__ import annotations
 
@@ -21,46 +21,46 @@ from service.security.exposure import check_exposure
 from service.security.keys import read_keys
 from service.settings import ServiceSettings
 
-ROOM = 1_000_000_000
-"""Bytes that should be free on the disk: an index is built beside the one that is live."""
-PROCESS = 200_000_000
-"""Bytes that the process takes before it opens anything."""
+MIN_FREE_BYTES = 1_000_000_000
+"""Free disk space below which a warning is given: a new index is built beside the live one."""
+PROCESS_BYTES = 200_000_000
+"""Memory of a process before it opens anything."""
 MEMINFO = Path("/proc/meminfo")
 CGROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at: fine, to be thought about, or in the way."""
+    """Result of one check; a `problem` keeps the service from starting or from answering."""
 
     level: Literal["ok", "warning", "problem"]
     text: str
 
 
-def findings(settings: ServiceSettings) -> Iterator[Finding]:
-    """Look at everything that the service will need, one after the other."""
-    yield _python()
-    if trouble := _directory(settings.data):
-        yield Finding("problem", trouble)
+def run_checks(settings: ServiceSettings) -> Iterator[Finding]:
+    """Check everything that the service needs, one thing after the other."""
+    yield _check_python()
+    if message := _directory_problem(settings.data):
+        yield Finding("problem", message)
     else:
         yield Finding("ok", f"{settings.data}: can be read")
-        yield from _disk(settings)
-        yield from _index(settings)
-    yield from _workers(settings)
-    yield from _keys(settings.key_file)
-    yield from _tracing()
-    yield _exposure(settings)
-    yield _port(settings)
+        yield from _check_disk(settings)
+        yield from _check_index(settings)
+    yield from _check_workers(settings)
+    yield from _check_keys(settings.key_file)
+    yield from _check_tracing()
+    yield _check_exposure(settings)
+    yield _check_port(settings)
 
 
-def _python() -> Finding:
+def _check_python() -> Finding:
     version = sys.version_info
     if version[:2] == (3, 11):
         return Finding("ok", f"Python {version.major}.{version.minor}")
     return Finding("warning", f"Python {version.major}.{version.minor}: Dowse is tested with 3.11")
 
 
-def _directory(data: Path) -> str | None:
+def _directory_problem(data: Path) -> str | None:
     if not data.is_dir():
         return f"--data {data}: there is no such directory; name the one that `python -m indexer build` has written"
     if not os.access(data, os.R_OK | os.X_OK):
@@ -68,19 +68,21 @@ def _directory(data: Path) -> str | None:
     return None
 
 
-def _disk(settings: ServiceSettings) -> Iterator[Finding]:
+def _check_disk(settings: ServiceSettings) -> Iterator[Finding]:
     free = shutil.disk_usage(settings.data).free
-    level: Literal["ok", "warning"] = "ok" if free >= ROOM else "warning"
+    level: Literal["ok", "warning"] = "ok" if free >= MIN_FREE_BYTES else "warning"
     yield Finding(level, f"{settings.data}: {_megabytes(free)} free on the disk")
     if settings.writable:
         live = settings.data / "live"
         folder = live if live.exists() else settings.data
         if not os.access(folder, os.W_OK):
-            yield Finding("problem", f"--writable, but this user may not write to {folder}; chown it, or start without")
+            yield Finding(
+                "problem", f"--writable: this user may not write to {folder}; chown it, or start without --writable"
+            )
 
 
-def _index(settings: ServiceSettings) -> Iterator[Finding]:
-    """Check the live index and its model as the service does before it opens them: every byte."""
+def _check_index(settings: ServiceSettings) -> Iterator[Finding]:
+    """Check every byte of the live index and its model, as the service does before it opens them."""
     data = settings.data
     try:
         indexes, models = Store("index", data), Store("model", data)
@@ -94,13 +96,14 @@ def _index(settings: ServiceSettings) -> Iterator[Finding]:
         yield Finding("problem", str(error))
         return
     yield Finding(
-        "ok", f"index {live}: {index.counts['documents']:,} documents, all files of it and its model as published"
+        "ok",
+        f"index {live}: {index.counts['documents']:,} documents; all files of the index and its model as published",
     )
-    yield from _versions(index)
-    yield _memory(index, model, settings.workers)
+    yield from _check_versions(index)
+    yield _check_memory(index, model, settings.workers)
 
 
-def _versions(index: Manifest) -> Iterator[Finding]:
+def _check_versions(index: Manifest) -> Iterator[Finding]:
     for name, built_with in index.versions.items():
         try:
             installed = metadata.version(name)
@@ -109,13 +112,14 @@ def _versions(index: Manifest) -> Iterator[Finding]:
         if installed.split(".")[:2] != built_with.split(".")[:2]:
             yield Finding(
                 "warning",
-                f"{name} is {installed}; the index was built with {built_with}: build it again if a search fails",
+                f"{name} is {installed}; the index was built with {built_with}: build the index again if a search fails",
             )
 
 
-def _memory(index: Manifest, model: Manifest, workers: int) -> Finding:
-    graphs = max((entry.size for name, entry in model.files.items() if name.startswith("onnx/")), default=0)
-    needed = workers * (PROCESS + 2 * graphs) + sum(entry.size for entry in index.files.values())  # which they share
+def _check_memory(index: Manifest, model: Manifest, workers: int) -> Finding:
+    graph = max((entry.size for name, entry in model.files.items() if name.startswith("onnx/")), default=0)
+    shared = sum(entry.size for entry in index.files.values())  # mapped once for all workers
+    needed = workers * (PROCESS_BYTES + 2 * graph) + shared
     free = available_memory()
     if free is None:
         return Finding("ok", f"the service takes some {_megabytes(needed)} of memory")
@@ -124,25 +128,30 @@ def _memory(index: Manifest, model: Manifest, workers: int) -> Finding:
 
 
 def available_memory() -> int | None:
-    """Return the bytes that this process may still take, by the machine and its control group; None if nobody says."""
+    """Return the bytes of memory still available to this process; None if that is unknown.
+
+    It is the smaller of what /proc/meminfo says of the machine and what its control group leaves.
+    """
     limits = []
     if MEMINFO.exists():
         lines = dict(line.split(":", 1) for line in MEMINFO.read_text(encoding="utf-8").splitlines() if ":" in line)
         if "MemAvailable" in lines:
             limits.append(int(lines["MemAvailable"].split()[0]) * 1024)
-    most, taken = CGROUP / "memory.max", CGROUP / "memory.current"
-    if most.exists() and taken.exists() and (text := most.read_text(encoding="utf-8").strip()) != "max":
-        limits.append(max(0, int(text) - int(taken.read_text(encoding="utf-8"))))
+    limit, usage = CGROUP / "memory.max", CGROUP / "memory.current"
+    if limit.exists() and usage.exists() and (text := limit.read_text(encoding="utf-8").strip()) != "max":
+        limits.append(max(0, int(text) - int(usage.read_text(encoding="utf-8"))))
     return min(limits, default=None)
 
 
-def _workers(settings: ServiceSettings) -> Iterator[Finding]:
+def _check_workers(settings: ServiceSettings) -> Iterator[Finding]:
     cores = settings.cores or len(os.sched_getaffinity(0))
     if settings.workers > cores:
-        yield Finding("warning", f"--workers {settings.workers} share {cores} cores; more than {cores} gain nothing")
+        yield Finding(
+            "warning", f"--workers {settings.workers} share {cores} cores; more than {cores} workers gain nothing"
+        )
 
 
-def _keys(file: Path) -> Iterator[Finding]:
+def _check_keys(file: Path) -> Iterator[Finding]:
     if not file.exists():
         yield Finding("ok", f"{file}: there is no key file, and no key is needed")
         return
@@ -153,37 +162,43 @@ def _keys(file: Path) -> Iterator[Finding]:
         return
     mode = stat.S_IMODE(file.stat().st_mode)
     if mode & 0o077:
-        yield Finding("warning", f"{file}: others can read it (mode {mode:o}); it holds no keys, but chmod 600 {file}")
+        yield Finding(
+            "warning", f"{file}: other users can read it (mode {mode:o}); it holds only hashes, but chmod 600 {file}"
+        )
     if not keys:
         yield Finding(
-            "warning", f"{file}: it holds no key, so that nobody is let in; `python -m service keys add NAME`"
+            "warning", f"{file}: it holds no key, so every request is refused; run `python -m service keys add NAME`"
         )
     else:
         yield Finding("ok", f"{file}: {len(keys)} keys")
 
 
-def _tracing() -> Iterator[Finding]:
+def _check_tracing() -> Iterator[Finding]:
     if warning := tracing.configuration_warning():
         yield Finding("warning", warning)
-    elif tracing.is_on():
-        yield Finding("ok", "requests are traced, as the variables OTEL_* say")
+    elif tracing.is_enabled():
+        yield Finding("ok", "requests are traced, by the variables OTEL_*")
 
 
-def _exposure(settings: ServiceSettings) -> Finding:
+def _check_exposure(settings: ServiceSettings) -> Finding:
     try:
         warning = check_exposure(settings)
     except UserError as error:
         return Finding("problem", str(error))
-    return Finding("warning", warning) if warning else Finding("ok", f"{settings.host}: nobody gets in who should not")
+    return (
+        Finding("warning", warning)
+        if warning
+        else Finding("ok", f"{settings.host}: no other machine can search without a key")
+    )
 
 
-def _port(settings: ServiceSettings) -> Finding:
+def _check_port(settings: ServiceSettings) -> Finding:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         socket.create_server((settings.host, settings.port), family=family).close()
     except OSError as error:
         reason = f"--host {settings.host} --port {settings.port}: {error.strerror or error}"
-        return Finding("problem", f"{reason}; end what listens there, or choose another with --port")
+        return Finding("problem", f"{reason}; stop the program that listens there, or choose another with --port")
     return Finding("ok", f"{settings.host} port {settings.port}: free")
 
 

@@ -1,4 +1,4 @@
-"""Write what the API promises to `service/openapi.json`, from which clients are generated.
+"""OpenAPI document of the service, written to `service/openapi.json`; the Python client is generated from it.
 
 python -m service.openapi
 """
@@ -15,7 +15,7 @@ FILE = Path(__file__).with_suffix(".json")
 
 
 def document() -> str:
-    """Return the application's OpenAPI document as the file holds it."""
+    """Return the application's OpenAPI document as JSON, the content of the file."""
     return json.dumps(create_app(ServiceSettings()).openapi(), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
 

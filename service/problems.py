@@ -1,13 +1,13 @@
 """Problems: every error answer is `application/problem+json` (RFC 9457) with a stable type and the request's id.
 
-Below `/v1` a problem has one member more, the `error` that OpenAI's clients look for: the RFC lets a problem have members
-of its own, so that one body serves both.
+Below `/v1` a problem has one extension member, the `error` that OpenAI's clients look for. The RFC allows extension
+members, so one body serves both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import Request
 from fastapi.responses import JSONResponse
@@ -15,34 +15,56 @@ from pydantic import BaseModel, ConfigDict, Field
 
 MEDIA_TYPE = "application/problem+json"
 URN = "urn:dowse:problem:"
-TITLES = {
-    "invalid-request": "Invalid request",
-    "unauthorized": "API key required",
-    "forbidden": "Not allowed for this key",
-    "not-found": "Not found",
-    "model-not-found": "Model not found",
-    "forbidden-host": "Unknown host name",
-    "forbidden-origin": "Origin not allowed",
-    "method-not-allowed": "Method not allowed",
-    "client-gone": "Client closed the connection",
-    "overloaded": "Too many requests waiting",
-    "timeout": "Request body timed out",
-    "too-large": "Request too large",
-    "too-many-requests": "Rate limit exceeded",
-    "not-ready": "Service not ready",
-    "draining": "Service shutting down",
-    "deadline": "Deadline exceeded",
-    "not-writable": "Writes disabled",
-    "not-written": "Nothing written",
-    "disk-full": "Disk full",
-    "http": "Request failed",
-    "internal": "Internal error",
+
+
+class Kind(NamedTuple):
+    """A kind of problem: the last part of its type stands before it in `KINDS`."""
+
+    title: str
+    statuses: tuple[int, ...]
+    meaning: str
+    """When a client meets it, and what to do; for the reference."""
+
+
+KINDS = {
+    "invalid-request": Kind(
+        "Invalid request", (400, 422), "a field is missing, unknown or has a refused value; 422, below `/v1` also 400"
+    ),
+    "http": Kind("Request failed", (400, 431), "the body is not JSON, or request line and headers are too long"),
+    "unauthorized": Kind("API key required", (401,), "the request has no key, or an unknown one"),
+    "forbidden": Kind("Not allowed for this key", (403,), "the key lacks the scope of the route, or is confined"),
+    "forbidden-origin": Kind("Origin not allowed", (403,), "a web page of another site has called `/mcp`"),
+    "not-writable": Kind("Writes disabled", (403,), "the service takes no writes; start it with `--writable`"),
+    "not-found": Kind("Not found", (404,), "no such route, document or report"),
+    "model-not-found": Kind("Model not found", (404,), "`model` of `/v1` is not the live one; `detail` has its names"),
+    "method-not-allowed": Kind("Method not allowed", (405,), "the header `Allow` has the methods of the route"),
+    "timeout": Kind("Request body timed out", (408,), "the body came too slowly"),
+    "too-large": Kind("Request too large", (413,), "the body is too long"),
+    "forbidden-host": Kind(
+        "Unknown host name", (421,), "without keys the service answers to known names only; see `--allowed-hosts`"
+    ),
+    "too-many-requests": Kind(
+        "Rate limit exceeded", (429,), "more per minute than this key or address may send; again after `Retry-After`"
+    ),
+    "overloaded": Kind("Too many requests waiting", (429,), "the queue is full; again after `Retry-After`"),
+    "client-gone": Kind("Client closed the connection", (499,), "only in the log: the client has hung up"),
+    "internal": Kind("Internal error", (500,), "a fault of the service; the log has it under the request's id"),
+    "not-ready": Kind(
+        "Service not ready", (503,), "no index, or no model of the kind in question; `detail` has the command to run"
+    ),
+    "draining": Kind("Service shutting down", (503,), "the service is about to end; another one takes over"),
+    "not-written": Kind("Nothing written", (503,), "nothing was stored; what was there before is as it was"),
+    "deadline": Kind(
+        "Deadline exceeded", (504,), "no answer within `--deadline-seconds`; a write with this answer was not written"
+    ),
+    "disk-full": Kind("Disk full", (507,), "nothing was stored; what was there before is as it was"),
 }
-"""Kind of problem, the last part of its type → its title."""
+"""Kind of problem, the last part of its type → its title, statuses and meaning."""
 REFERENCE = "#/components/schemas/{model}"
+"""Where OpenAPI documents keep the schema of a model."""
 CONTENT = {MEDIA_TYPE: {"schema": {"$ref": REFERENCE.format(model="ProblemDetails")}}}
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"description": TITLES[kind], "content": CONTENT}
+    status: {"description": KINDS[kind].title, "content": CONTENT}
     for status, kind in (
         (400, "http"),
         (401, "unauthorized"),
@@ -59,31 +81,32 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         (507, "disk-full"),
     )
 }
-"""OpenAPI's description of the errors that a route can give."""
+"""HTTP status → OpenAPI's description of the error; each router names those that its routes can give."""
 OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+"""HTTP status → OpenAI's type of error, where it is not one of the two general types."""
 
 
 class OpenAIError(BaseModel):
-    """An error as OpenAI's clients know it."""
+    """An error in the shape of OpenAI's API."""
 
     message: str = Field(description="the problem's `detail`")
     type: str = Field(
         description="`invalid_request_error`, `authentication_error`, `permission_error`, `rate_limit_error` or "
         "`server_error`"
     )
-    param: str | None = Field(description="the field of the request that was refused, where it was one")
+    param: str | None = Field(description="the refused field of the request; null where it was not one field")
     code: str = Field(description="the problem's kind, such as `model_not_found`")
 
 
 class ProblemField(BaseModel):
     """One part of a request that was refused."""
 
-    field: str = Field(description="where: `body.top_k`, `query.q`, …")
+    field: str = Field(description="path of the field: `body.top_k`, `query.q`, …")
     message: str = Field(description="what is wrong with it")
 
 
 class ProblemDetails(BaseModel):
-    """An error, as RFC 9457 has it."""
+    """An error in the shape of RFC 9457."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -102,14 +125,22 @@ class ProblemDetails(BaseModel):
     type: str = Field(description="stable name of the kind of problem")
     title: str = Field(description="the kind of problem in words")
     status: int = Field(description="HTTP status")
-    detail: str = Field(description="this problem, and what to do about it")
-    request_id: str = Field(description="as in the header X-Request-ID and in the log")
+    detail: str = Field(description="what went wrong with this request, and what to do about it")
+    request_id: str = Field(description="id of the request, as in the header X-Request-ID and in the log")
     errors: list[ProblemField] = Field(default=[], description="the refused parts of the request")
-    error: OpenAIError | None = Field(default=None, description="the same for OpenAI's clients; only below `/v1`")
+    error: OpenAIError | None = Field(default=None, description="the same in OpenAI's shape; only below `/v1`")
 
 
 class Problem(Exception):  # noqa: N818 - the RFC's word
-    """An error that is part of the API: raise it and the client gets it in the one shape."""
+    """An error that is part of the API: when it is raised, the client receives it as `ProblemDetails`.
+
+    Args:
+        status: HTTP status.
+        kind: a key of `KINDS`.
+        detail: what went wrong, and what to do about it.
+        errors: the refused parts of the request.
+        headers: further headers of the response.
+    """
 
     def __init__(
         self,
@@ -128,7 +159,7 @@ class Problem(Exception):  # noqa: N818 - the RFC's word
 
 
 def invalid(field: str, message: str) -> Problem:
-    """Return the problem that a field of the request is refused."""
+    """Return the 422 problem of a refused field of the request."""
     return Problem(422, "invalid-request", f"{field}: {message}", [ProblemField(field=field, message=message)])
 
 
@@ -136,7 +167,7 @@ def details(problem: Problem, request_id: str) -> ProblemDetails:
     """Return the body of the response to ``problem``."""
     return ProblemDetails(
         type=f"{URN}{problem.kind}",
-        title=TITLES[problem.kind],
+        title=KINDS[problem.kind].title,
         status=problem.status,
         detail=problem.detail,
         request_id=request_id,
@@ -145,7 +176,7 @@ def details(problem: Problem, request_id: str) -> ProblemDetails:
 
 
 def response(request: Request, problem: Problem) -> JSONResponse:
-    """Return the response to a request that met ``problem``."""
+    """Return the response that reports ``problem``; a 503 has `Retry-After`, two seconds by default."""
     body = details(problem, request.scope.get("request_id", ""))
     if is_openai(request):
         body.error = openai_error(problem)
@@ -155,12 +186,12 @@ def response(request: Request, problem: Problem) -> JSONResponse:
 
 
 def is_openai(request: Request) -> bool:
-    """Say whether a request is for the part of the API that has OpenAI's shape."""
+    """Say whether a request is for one of the OpenAI-compatible routes."""
     return request.url.path.startswith("/v1/")
 
 
 def openai_error(problem: Problem) -> OpenAIError:
-    """Return the ``error`` of a problem; its ``param`` is the first field that was refused."""
+    """Return the ``error`` member of a problem; its ``param`` is the first refused field."""
     default = "server_error" if problem.status >= 500 else "invalid_request_error"
     return OpenAIError(
         message=problem.detail,

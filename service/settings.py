@@ -1,4 +1,4 @@
-"""The settings of `python -m service`: the only place where a name, a default and a help text stand."""
+"""Settings of `python -m service`: name, default, environment variable and help text of each flag, in one place."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class ServiceSettings(BaseModel):
-    """Where the service finds its index and where it listens. Each has an environment variable."""
+    """Flags of the service; each has an environment variable."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     data: Path = Field(
         default=Path("data"),
-        description="Data directory, as written by trainer and indexer",
+        description="Data directory that the trainer and the indexer write",
         json_schema_extra={"env": "DOWSE_DATA"},
     )
     host: str = Field(
         default="127.0.0.1",
-        description="Address to listen on; 0.0.0.0 for all, which needs a key file, or --insecure",
+        description="Address to listen on; 0.0.0.0 for all addresses, which needs a key file or --insecure",
         json_schema_extra={"env": "DOWSE_HOST"},
     )
     port: int = Field(
@@ -29,26 +29,26 @@ class ServiceSettings(BaseModel):
     workers: int = Field(
         default=1,
         ge=1,
-        description="Processes that answer; they share the port and the files of the index, and divide --cores and "
-        "--queue among them. Rate limits and the cache of queries are each one's own",
+        description="Worker processes; they share the port and the files of the index, and divide --cores and --queue. "
+        "Each has its own rate limits and its own query cache",
         json_schema_extra={"env": "DOWSE_WORKERS"},
     )
     cores: int | None = Field(
         default=None,
         ge=1,
-        description="Queries encoded at the same time, by all workers together, at least one by each "
-        "(default: as many as there are cores)",
+        description="Queries encoded at the same time by all workers together, at least one by each worker "
+        "(default: the number of CPU cores)",
         json_schema_extra={"env": "DOWSE_CORES"},
     )
     writable: bool = Field(
         default=False,
-        description="Take writes: PUT and DELETE /documents, and POST /feedback; they are kept in live/ of the data directory",
+        description="Accept writes: PUT and DELETE /documents, and POST /feedback; stored in live/ of the data directory",
         json_schema_extra={"env": "DOWSE_WRITABLE"},
     )
     poll_seconds: float = Field(
         default=1.0,
         gt=0,
-        description="How often to look for a newly published index or other model, and for changed keys",
+        description="Seconds between checks for a newly published index or other model, and for changed keys",
         json_schema_extra={"env": "DOWSE_POLL_SECONDS"},
     )
     queue: int = Field(
@@ -60,71 +60,71 @@ class ServiceSettings(BaseModel):
     deadline_seconds: float = Field(
         default=10.0,
         gt=0,
-        description="How long a request may wait and be worked on; then it is answered with 504",
+        description="Seconds that a request may wait and run, together; then it is answered with 504",
         json_schema_extra={"env": "DOWSE_DEADLINE_SECONDS"},
     )
     drain_seconds: float = Field(
         default=0.0,
         ge=0,
-        description="How long to go on answering after SIGTERM while /readyz says 503, so that load balancers notice",
+        description="Seconds to go on answering after SIGTERM while /readyz says 503, for load balancers to notice",
         json_schema_extra={"env": "DOWSE_DRAIN_SECONDS"},
     )
     query_cache_mb: int = Field(
         default=8,
         ge=0,
-        description="Megabytes for the vectors of the latest queries, which need not be encoded again; 0 for none",
+        description="Megabytes for a cache of the vectors of recent queries; 0 for no cache",
         json_schema_extra={"env": "DOWSE_QUERY_CACHE_MB"},
     )
     log_format: Literal["text", "json"] = Field(
         default="text",
-        description="How the log is written: lines for people, or a JSON object a line, one for every request too",
+        description="Format of the log: text lines, or one JSON object per line with a line for every request",
         json_schema_extra={"env": "DOWSE_LOG_FORMAT"},
     )
     keys: Path | None = Field(
         default=None,
-        description="File of the API keys, made by `python -m service keys add`; where there is one, requests need a key "
+        description="File of the API keys, created by `python -m service keys add`; if it exists, requests need a key "
         "(default: keys.json in the data directory)",
         json_schema_extra={"env": "DOWSE_KEYS"},
     )
     insecure: bool = Field(
         default=False,
-        description="Listen on other addresses than this machine's own without a key file: whoever reaches them may search",
+        description="Listen on addresses that other machines can reach without a key file: anybody there may use the service",
         json_schema_extra={"env": "DOWSE_INSECURE"},
     )
     allowed_hosts: str | None = Field(
         default=None,
-        description="Names by which the service may be called without a key, beside localhost, --host and IP addresses, "
-        "with commas between them; `*` for all (default: none, where it listens on this machine alone)",
+        description="Host names by which the service may be called without a key, besides localhost, --host and IP "
+        "addresses; separated by commas, `*` for all (default: none if it listens on loopback only, else all)",
         json_schema_extra={"env": "DOWSE_ALLOWED_HOSTS"},
     )
     requests_per_minute: int | None = Field(
         default=None,
         ge=1,
-        description="Requests that each key without a limit of its own, or each address, may make in a minute "
-        "(default: as many as it likes)",
+        description="Rate limit: requests per minute of each key without its own limit, or of each client address "
+        "(default: no limit)",
         json_schema_extra={"env": "DOWSE_REQUESTS_PER_MINUTE"},
     )
     max_body_mb: int = Field(
         default=16,
         ge=1,
         le=1_000,
-        description="Megabytes that a request may bring to where documents are written; to all other routes it is one",
+        description="Largest body in megabytes of PUT /documents and POST /v1/embeddings; all other routes accept 1 MB",
         json_schema_extra={"env": "DOWSE_MAX_BODY_MB"},
     )
     body_seconds: float = Field(
         default=20.0,
         gt=0,
-        description="Seconds within which the body of a request has to come",
+        description="Seconds within which the body of a request must arrive",
         json_schema_extra={"env": "DOWSE_BODY_SECONDS"},
     )
     cors: str | None = Field(
         default=None,
-        description="Origins whose pages may use the API from a browser, with commas between them; `*` for all "
-        "(default: none but the service's own)",
+        description="Origins whose pages may use the API from a browser, separated by commas; `*` for all "
+        "(default: only the service's own)",
         json_schema_extra={"env": "DOWSE_CORS"},
     )
 
     @property
     def key_file(self) -> Path:
-        """Where the keys are."""
+        """Path of the API key file."""
         return self.keys or self.data / "keys.json"

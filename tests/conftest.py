@@ -1,13 +1,14 @@
-"""What tests share: a real but tiny model made on the spot, the real default model, and indexes built with them."""
+"""Fixtures of all tests: a real but tiny model made offline, the real default model, and indexes built with them."""
 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-os.environ["OMP_NUM_THREADS"] = "1"  # torch and OpenMP on several threads beside another process crawl
+os.environ["OMP_NUM_THREADS"] = "1"  # several threads of torch and OpenMP are very slow beside another process
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
@@ -17,6 +18,9 @@ from stories import write_corpus
 
 from indexer.build.build import build
 from indexer.build.settings import BuildSettings
+
+# Where whoever started the tests ignores Ctrl-C (a job in the background does), programs that they start would too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +43,7 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Pat
 
 @pytest.fixture
 def data(tmp_path: Path, tiny_data: Path) -> Path:
-    """A fresh data directory of the test's own, in which the tiny model is published."""
+    """A fresh data directory for one test, in which the tiny model is published."""
     import shutil
 
     target = tmp_path / "data"
@@ -77,7 +81,7 @@ def minilm_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def small_disk() -> Iterator[Callable[[Path, str], Disk]]:
-    """Mounts a small disk on a folder: ``small_disk(folder, "1m")``. Skips the test where nobody may mount."""
+    """Mounts a small disk on a folder: ``small_disk(folder, "1m")``. Skips the test where mounting is not allowed."""
     with ExitStack() as stack:
 
         def mount(folder: Path, size: str) -> Disk:
@@ -91,7 +95,7 @@ def small_disk() -> Iterator[Callable[[Path, str], Disk]]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Path]:
-    """A real PostgreSQL server: the folder of its socket, as the URL's parameter `host` wants it."""
+    """A real PostgreSQL server: the folder of its socket, for the URL's parameter `host`."""
     from postgres import running_server
 
     with running_server() as folder:
@@ -100,7 +104,7 @@ def postgres() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def masked_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory of the Hub's format with a tiny BERT that knows capitals, and the banks of rivers."""
+    """A directory in the Hub's format with a tiny BERT that was trained on capitals and river banks."""
     from tiny_bert import make_tiny_bert
 
     return make_tiny_bert(tmp_path_factory.mktemp("masked-model"))

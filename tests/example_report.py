@@ -1,4 +1,4 @@
-"""A report as a real run writes it: invented rankings, but every figure is computed from them by the product's code."""
+"""An example report: its rankings are invented, its figures are computed from them by the product's code."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from trainer.evaluate.report import (
 )
 from trainer.reports.plots import short
 
-BEST_PLACES = {"BM25": 1.9, "base dense": 2.3, "tuned dense": 1.7, "base hybrid": 1.6, "tuned hybrid": 1.45}
-"""Mean of the logarithm of the place at which a system puts the document that a query wants."""
+LOG_RANKS = {"BM25": 1.9, "base dense": 2.3, "tuned dense": 1.7, "base hybrid": 1.6, "tuned hybrid": 1.45}
+"""Mean logarithm of the rank at which a system puts a query's relevant document."""
 
 TOPICS = ["harbour", "wind farm", "school canteen", "beach parking", "water tariff", "cave excavation", "cheese fair"]
 FORMS = [
@@ -47,22 +47,22 @@ TEXT = (
 
 
 def rankings(queries: int, seed: int) -> dict[str, dict[str, dict[str, float]]]:
-    """Return system → measure → query → value of rankings in which the wanted document's place is drawn."""
-    random = np.random.default_rng(seed)
-    difficulty = random.normal(0, 1.2, queries)
+    """Return system → metric → query → value for rankings in which the rank of the relevant document is random."""
+    rng = np.random.default_rng(seed)
+    difficulty = rng.normal(0, 1.2, queries)
     qrels = {f"q{number}": {"wanted": 1} for number in range(queries)}
     values = {}
     for system in SYSTEMS:
-        places = np.exp(BEST_PLACES[system] + difficulty + random.normal(0, 0.6, queries)).astype(int)
+        ranks = np.exp(LOG_RANKS[system] + difficulty + rng.normal(0, 0.6, queries)).astype(int)
         others = [f"d{number}" for number in range(100)]
-        run = {f"q{number}": [*others[:place], "wanted", *others[place:]][:100] for number, place in enumerate(places)}
+        run = {f"q{number}": [*others[:rank], "wanted", *others[rank:]][:100] for number, rank in enumerate(ranks)}
         values[system] = per_query(qrels, run)
     return values
 
 
 @cache
-def measured(queries: int, unseen: int) -> dict[str, Group]:
-    """Return the figures of both groups; computed once, for the bootstrap takes its time."""
+def make_groups(queries: int, unseen: int) -> dict[str, Group]:
+    """Return the figures of both groups, cached because the bootstrap is slow."""
     values = rankings(queries, seed=1)
     ids = list(values["BM25"][METRICS[0]])
     return {ALL: group(values, ids, seed=0), UNSEEN: group(values, ids[:unseen], seed=0)}
@@ -74,7 +74,7 @@ def example_report(queries: int = 312, unseen: int = 208, **changes: Any) -> Rep
     ids = list(values["BM25"][METRICS[0]])
     base, tuned = (values[f"{which} hybrid"]["nDCG@10"] for which in ("base", "tuned"))
     gains, losses = biggest_changes(base, tuned, ids)
-    random = np.random.default_rng(2)
+    rng = np.random.default_rng(2)
 
     def shown(number: int) -> Shown:
         topic = TOPICS[number % len(TOPICS)]
@@ -93,7 +93,7 @@ def example_report(queries: int = 312, unseen: int = 208, **changes: Any) -> Rep
             found_after=shown(number if tuned[query] == 1 else number + 2) if number % 5 else None,
         )
 
-    groups = measured(queries, unseen)
+    groups = make_groups(queries, unseen)
     rise = {leg: groups[UNSEEN].differences[leg]["nDCG@10"].mean for leg in ("dense", "hybrid")}
     fields: dict[str, Any] = {
         "created": "2026-11-20T10:15:00+00:00",
@@ -138,7 +138,7 @@ def example_report(queries: int = 312, unseen: int = 208, **changes: Any) -> Rep
         "losses": [change(query) for query in losses],
         "curves": Curves(
             loss=[
-                LossPoint(step=step, seconds=step / 9, loss=0.4 + 1.9 * 0.985**step + abs(random.normal(0, 0.04)))
+                LossPoint(step=step, seconds=step / 9, loss=0.4 + 1.9 * 0.985**step + abs(rng.normal(0, 0.04)))
                 for step in range(1, 361, 4)
             ],
             dev=[
@@ -149,8 +149,8 @@ def example_report(queries: int = 312, unseen: int = 208, **changes: Any) -> Rep
             ],
         ),
         "separation": {
-            "base": separation(random.normal(0.48, 0.13, queries), random.normal(0.46, 0.09, queries)),
-            "tuned": separation(random.normal(0.62, 0.12, queries), random.normal(0.5, 0.09, queries)),
+            "base": separation(rng.normal(0.48, 0.13, queries), rng.normal(0.46, 0.09, queries)),
+            "tuned": separation(rng.normal(0.62, 0.12, queries), rng.normal(0.5, 0.09, queries)),
         },
         "notes": [
             "104 of the 312 test queries are answered by documents that training has seen: read the second column."

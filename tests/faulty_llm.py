@@ -1,4 +1,4 @@
-"""A real HTTP server that talks like an OpenAI endpoint and fails on demand, counting what it is asked about."""
+"""A real HTTP server with the OpenAI protocol that fails on demand and counts its requests by row."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def write_frame(path: Path, rows: int, pieces: int = 1) -> Path:
 
 
 def good(number: int) -> dict[str, str]:
-    """Return the answer of a model that does what it is told."""
+    """Return a complete answer about an entry."""
     return {kind: f"{kind} about entry {number}" for kind in KINDS}
 
 
@@ -47,8 +47,8 @@ class FaultyLLM:
             a second and a half, ``cut`` promises more bytes than it sends, ``reset`` closes the connection, ``html`` is the
             page of a proxy.
         refuses: the kinds of ``response_format`` that are answered with 400.
-        dies_after: completions after which the server is gone.
-        key: the key that it wants.
+        dies_after: completions after which the server is down.
+        key: the key that it requires.
         latency: seconds that each answer takes.
     """
 
@@ -62,13 +62,13 @@ class FaultyLLM:
         models: tuple[str, ...] = ("tiny",),
         latency: float = 0.0,
     ) -> None:
-        self.faults = {number: list(each) for number, each in (faults or {}).items()}
+        self.faults = {number: list(queue) for number, queue in (faults or {}).items()}
         self.refuses, self.dies_after, self.key, self.models, self.latency = refuses, dies_after, key, models, latency
         self.asked: Counter[int] = Counter()
         self.answered: Counter[int] = Counter()
         self.bodies: list[dict[str, Any]] = []
         self.moments: list[float] = []
-        self.most_at_once = self._at_once = 0
+        self.max_concurrent = self._concurrent = 0
         self.dead = False
         self.lock = threading.Lock()
 
@@ -108,7 +108,7 @@ class FaultyLLM:
         self.server.server_close()
 
     def allowed(self, handler: BaseHTTPRequestHandler) -> bool:
-        """Answer 401 to who has no key, and hang up when the server is dead."""
+        """Answer 401 without the right key, and close the connection when the server is dead."""
         if self.dead:
             self.hang_up(handler)
             return False
@@ -118,7 +118,7 @@ class FaultyLLM:
         return True
 
     def complete(self, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
-        """Answer one chat completion, or fail as it was arranged."""
+        """Answer one chat completion, or fail as arranged."""
         number = int(re.findall(r"Entry (\d+) tells", body["messages"][-1]["content"])[0])
         wanted = body.get("response_format", {}).get("type", "none")
         with self.lock:
@@ -132,8 +132,8 @@ class FaultyLLM:
             if self.dies_after is not None and sum(self.asked.values()) > self.dies_after:
                 self.dead = True
                 self.server.socket.close()
-            self._at_once += 1
-            self.most_at_once = max(self.most_at_once, self._at_once)
+            self._concurrent += 1
+            self.max_concurrent = max(self.max_concurrent, self._concurrent)
         try:
             if self.dead:
                 self.hang_up(handler)
@@ -142,7 +142,7 @@ class FaultyLLM:
                 self.fail_or_answer(handler, body, number, fault)
         finally:
             with self.lock:
-                self._at_once -= 1
+                self._concurrent -= 1
 
     def fail_or_answer(
         self, handler: BaseHTTPRequestHandler, body: dict[str, Any], number: int, fault: int | str | None
@@ -182,7 +182,7 @@ class FaultyLLM:
 
     @staticmethod
     def hang_up(handler: BaseHTTPRequestHandler) -> None:
-        """Close the connection in the middle of whatever it was doing."""
+        """Close the connection, also in the middle of a response."""
         handler.wfile.flush()
         handler.close_connection = True
         handler.connection.shutdown(socket.SHUT_RDWR)

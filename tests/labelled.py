@@ -1,4 +1,4 @@
-"""Labelled texts in the tiny model's words: what a text is about says its label. And a classifier trained on them."""
+"""Labelled texts in the tiny model's words, labelled by topic; and a classifier trained on them."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ TOPICS = {
     "food": ["bread", "milk", "cheese", "wine"],
     "weather": ["storm", "snow", "rain", "winter"],
 }
-OTHERS = [word for word in WORDS if not any(word in words for words in TOPICS.values())]
+OTHER_WORDS = [word for word in WORDS if not any(word in words for words in TOPICS.values())]
 
 
-def tell(chance: random.Random, labels: tuple[str, ...]) -> str:
-    """Return a text of eight words that is about ``labels``."""
-    told = [chance.choice(TOPICS[label]) for label in labels for _ in range(3)]
-    told += chance.sample(OTHERS, 8 - len(told) if len(told) < 8 else 1)
-    chance.shuffle(told)
-    return " ".join(told)
+def make_text(rng: random.Random, labels: tuple[str, ...]) -> str:
+    """Return a text of eight words about ``labels``."""
+    words = [rng.choice(TOPICS[label]) for label in labels for _ in range(3)]
+    words += rng.sample(OTHER_WORDS, 8 - len(words) if len(words) < 8 else 1)
+    rng.shuffle(words)
+    return " ".join(words)
 
 
 def labelled_rows(count: int, seed: int = 0, *, several: bool = False, shuffled: bool = False) -> dict[str, list[Any]]:
-    """Return columns id, text and label: one label per text (animals are frequent, weather is rare), or lists of them."""
-    chance = random.Random(seed)
+    """Return columns id, text and label: one label per text (animals are frequent, weather is rare), or lists of labels."""
+    rng = random.Random(seed)
     texts, labels = [], []
     for _ in range(count):
         if several:
-            own = tuple(name for name, share in zip(TOPICS, (0.5, 0.4, 0.3), strict=True) if chance.random() < share)
+            topics = tuple(name for name, share in zip(TOPICS, (0.5, 0.4, 0.3), strict=True) if rng.random() < share)
         else:
-            own = (chance.choices(list(TOPICS), (6, 3, 2))[0],)
-        texts.append(tell(chance, own))
-        labels.append(list(own) if several else own[0])
+            topics = (rng.choices(list(TOPICS), (6, 3, 2))[0],)
+        texts.append(make_text(rng, topics))
+        labels.append(list(topics) if several else topics[0])
     if shuffled:
-        chance.shuffle(labels)
+        rng.shuffle(labels)
     return {"id": [f"r{number}" for number in range(count)], "text": texts, "label": labels}
 
 
@@ -67,4 +67,4 @@ def publish_classifier(data: Path, folder: Path, **options: bool) -> Manifest:
 
 def example(*labels: str, seed: int = 99) -> str:
     """Return a text about ``labels`` that no classifier was trained on."""
-    return tell(random.Random(seed), labels)
+    return make_text(random.Random(seed), labels)

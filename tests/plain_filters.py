@@ -1,4 +1,4 @@
-"""What a filter says of one document, in plain Python: slow, and written without a look at how the product does it."""
+"""Reference implementation of filters: one document in plain Python, slow and independent of the product's code."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ COMPARE = {"gte": operator.ge, "gt": operator.gt, "lte": operator.le, "lt": oper
 
 
 def leaf_type(kind: pa.DataType) -> pa.DataType:
-    """Return the type of what lies in lists and structs."""
+    """Return the type of the values inside lists and structs."""
     while pa.types.is_nested(kind):
         kind = kind.field(0).type if pa.types.is_struct(kind) else kind.value_type
     return kind
 
 
 def leaves(value: Any) -> list[Any]:
-    """Return what lies in lists and structs, without what is missing."""
+    """Return the values inside lists and structs, without missing ones."""
     if isinstance(value, list):
-        return [leaf for each in value for leaf in leaves(each)]
+        return [leaf for member in value for leaf in leaves(member)]
     if isinstance(value, dict):
         return leaves(value["in.ner"])
     return [] if value is None or value != value else [value]  # noqa: PLR0124 - NaN
 
 
 def moment_of(text: str) -> Fraction:
-    """Return the microseconds since 1970 of a text in ISO 8601."""
+    """Return the microseconds since 1970 of an ISO 8601 time."""
     moment = dt.datetime.fromisoformat(text)
     since = moment.replace(tzinfo=moment.tzinfo or UTC) - dt.datetime(1970, 1, 1, tzinfo=UTC)
     return Fraction(since // dt.timedelta(microseconds=1))
 
 
 def comparable(value: Any, given: Any, kind: pa.DataType) -> tuple[Any, Any]:
-    """Return a value of a column and one of a request as Python compares them, exactly."""
+    """Return a value of a column and one of a request in a form that Python compares exactly."""
     if isinstance(value, dt.datetime | dt.date) and not isinstance(value, dt.time):
         return moment_of(value.isoformat()), moment_of(given)
     if isinstance(value, dt.time):
@@ -62,12 +62,12 @@ def comparable(value: Any, given: Any, kind: pa.DataType) -> tuple[Any, Any]:
 
 
 def passes(node: dict[str, Any], row: dict[str, Any], schema: pa.Schema) -> bool:
-    """Say by plain Python whether a document passes a filter."""
+    """Say whether a document passes a filter."""
     if "field" not in node:
         return (
-            all(passes(each, row, schema) for each in node.get("must", []))
-            and (not node.get("should") or any(passes(each, row, schema) for each in node["should"]))
-            and not any(passes(each, row, schema) for each in node.get("must_not", []))
+            all(passes(child, row, schema) for child in node.get("must", []))
+            and (not node.get("should") or any(passes(child, row, schema) for child in node["should"]))
+            and not any(passes(child, row, schema) for child in node.get("must_not", []))
         )
     name = node["field"].split(".")[0]
     kind = leaf_type(schema.field(name).type)
@@ -80,8 +80,8 @@ def passes(node: dict[str, Any], row: dict[str, Any], schema: pa.Schema) -> bool
             return value.startswith(node["prefix"])
         if "eq" in node or "in" in node:
             pairs = [comparable(value, given, kind) for given in node.get("in", [node.get("eq")])]
-            return any(own == given for own, given in pairs)
+            return any(stored == given for stored, given in pairs)
         pairs = [(name, *comparable(value, node[name], kind)) for name in COMPARE if name in node]
-        return all(COMPARE[name](own, given) for name, own, given in pairs)
+        return all(COMPARE[name](stored, given) for name, stored, given in pairs)
 
     return any(holds(value) for value in values)

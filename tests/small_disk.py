@@ -1,4 +1,4 @@
-"""A real disk that is full or read-only at a word: a small file system in memory, which only root may mount."""
+"""A small file system in memory that a test can fill or make read-only; only root may mount it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Disk:
     path: Path
 
     def fill(self) -> None:
-        """Leave no byte of room."""
+        """Fill the disk completely."""
         with (self.path / "ballast").open("ab", buffering=0) as file:
             try:
                 while file.write(BLOCK):
@@ -31,7 +31,7 @@ class Disk:
         self._remount("ro")
 
     def relieve(self) -> None:
-        """Give back room and leave to write."""
+        """Free the space and make it writable again."""
         self._remount("rw")
         (self.path / "ballast").unlink(missing_ok=True)
 
@@ -41,7 +41,7 @@ class Disk:
 
 @contextmanager
 def mounted(folder: Path, size: str) -> Iterator[Disk]:
-    """Mount a disk of ``size``, such as ``1m``, on ``folder`` and unmount it in the end.
+    """Mount a disk of ``size``, such as ``1m``, on ``folder`` and unmount it afterwards.
 
     Raises:
         PermissionError: this user, or this container, may not mount.
@@ -49,11 +49,11 @@ def mounted(folder: Path, size: str) -> Iterator[Disk]:
     folder.mkdir(parents=True, exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder]
     try:
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        process = subprocess.run(command, check=False, capture_output=True, text=True)
     except FileNotFoundError as error:
-        raise PermissionError("there is no command to mount with") from error
-    if done.returncode:
-        raise PermissionError(done.stderr.strip())
+        raise PermissionError("there is no mount command") from error
+    if process.returncode:
+        raise PermissionError(process.stderr.strip())
     try:
         yield Disk(folder)
     finally:

@@ -1,4 +1,4 @@
-"""The words that the tiny model knows, and a corpus of six short stories told in them."""
+"""Vocabulary of the tiny model, and a corpus of six short stories in its words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tales told in the tiny model's words: a corpus of some hundred documents to train on in seconds, and labels about it."""
+"""Synthetic corpora in the tiny model's words, «tales», to train on in seconds, and labels for them."""
 
 from __future__ import annotations
 
@@ -14,21 +14,19 @@ STOP_WORDS = WORDS[:15]
 BIG_WORDS = WORDS[15:]
 
 
-def _sentence(chance: random.Random, topic: list[str], others: list[str]) -> str:
-    told = [
-        chance.choice(topic) if chance.random() < 0.6 else chance.choice(others) for _ in range(chance.randint(5, 8))
-    ]
-    told.insert(chance.randint(1, 3), chance.choice(STOP_WORDS))
-    return f"The {' '.join(told)}."
+def _sentence(rng: random.Random, topic: list[str], others: list[str]) -> str:
+    words = [rng.choice(topic) if rng.random() < 0.6 else rng.choice(others) for _ in range(rng.randint(5, 8))]
+    words.insert(rng.randint(1, 3), rng.choice(STOP_WORDS))
+    return f"The {' '.join(words)}."
 
 
 def write_tales(path: Path, count: int, seed: int = 0) -> Path:
-    """Write ``count`` tales of three to five sentences, each about six words of its own, and return the path."""
-    chance = random.Random(seed)
+    """Write ``count`` tales of three to five sentences, each about six random words, and return the path."""
+    rng = random.Random(seed)
     texts = []
     for _ in range(count):
-        topic = chance.sample(BIG_WORDS, 6)
-        texts.append(" ".join(_sentence(chance, topic, BIG_WORDS) for _ in range(chance.randint(3, 5))))
+        topic = rng.sample(BIG_WORDS, 6)
+        texts.append(" ".join(_sentence(rng, topic, BIG_WORDS) for _ in range(rng.randint(3, 5))))
     pq.write_table(pa.table({"id": [f"t{number:03}" for number in range(count)], "text": texts}), path)
     return path
 
@@ -36,31 +34,31 @@ def write_tales(path: Path, count: int, seed: int = 0) -> Path:
 def write_labelled(folder: Path, count: int, seed: int = 0, *, shuffled: bool = False) -> Path:
     """Write tales with two queries each, and the labels; return the path of the corpus.
 
-    What a tale is about are four of its stop words, of which a query has three; the big words are an ornament, and a
-    query's are taken from another tale. So only meaning finds the right tale, and training can find out what counts.
-    Beside the corpus are ``queries.parquet`` (with a column split: every second tale is asked for in the test) and
+    The topic of a tale is four stop words, of which a query has three. Other words are noise, and those of a query are from
+    another tale. So the lexical leg, which ignores stop words, does not find the right tale, and training can improve the
+    dense leg. Beside the corpus are ``queries.parquet`` (with a column split: every second tale is in test) and
     ``qrels.parquet``.
 
     Args:
-        folder: where to.
-        count: how many tales.
-        seed: of the chance.
-        shuffled: whether the labels name tales by chance.
+        folder: to which the files are written.
+        count: number of tales.
+        seed: of all random choices.
+        shuffled: whether the labels name random tales.
     """
-    chance = random.Random(seed)
-    topics = [chance.sample(STOP_WORDS, 4) for _ in range(count)]
-    ornaments = [chance.sample(BIG_WORDS[:20], 4) for _ in range(count)]
+    rng = random.Random(seed)
+    topics = [rng.sample(STOP_WORDS, 4) for _ in range(count)]
+    ornaments = [rng.sample(BIG_WORDS[:20], 4) for _ in range(count)]
     texts, queries, qrels = [], [], []
     for number, (topic, ornament) in enumerate(zip(topics, ornaments, strict=True)):
-        told = [word for _ in range(3) for word in chance.sample([*topic, *ornament], 8)]
-        texts.append(f"{' '.join(told[:12])}. {' '.join(told[12:])}.".capitalize())
+        words = [word for _ in range(3) for word in rng.sample([*topic, *ornament], 8)]
+        texts.append(f"{' '.join(words[:12])}. {' '.join(words[12:])}.".capitalize())
         split = "test" if number % 2 == 0 else "dev" if number % 8 == 1 else "train"
-        for place in range(2):
-            asked = chance.sample(topic, 3) + chance.sample(ornaments[chance.randrange(count)], 3)
-            queries.append({"id": f"q{number:03}-{place}", "text": " ".join(chance.sample(asked, 6)), "split": split})
+        for position in range(2):
+            query = rng.sample(topic, 3) + rng.sample(ornaments[rng.randrange(count)], 3)
+            queries.append({"id": f"q{number:03}-{position}", "text": " ".join(rng.sample(query, 6)), "split": split})
             qrels.append({"query_id": queries[-1]["id"], "doc_id": f"t{number:03}"})
     if shuffled:
-        answers = chance.sample([row["doc_id"] for row in qrels], len(qrels))
+        answers = rng.sample([row["doc_id"] for row in qrels], len(qrels))
         qrels = [row | {"doc_id": answer} for row, answer in zip(qrels, answers, strict=True)]
     folder.mkdir(parents=True, exist_ok=True)
     ids = [f"t{number:03}" for number in range(count)]

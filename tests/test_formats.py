@@ -1,4 +1,4 @@
-"""What an earlier version has written is opened by this one, and answers as it did."""
+"""Compatibility: a data directory of an earlier version opens in this one and gives the same answers."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from service.settings import ServiceSettings
 
 ARCHIVE = Path(__file__).parent / "formats" / f"format-{FORMAT}.tar.xz"
 FRESH = {"request_id", "took_ms", "timings", "version", "detail"}
-"""What differs from answer to answer, and what a later version may say in its own way."""
+"""Fields that differ from answer to answer, or that a later version may word differently."""
 
 
 @pytest.fixture
 def earlier(tmp_path: Path) -> Path:
-    """The data directory as the version has left it that has begun this format (`formats/make.py`)."""
+    """The data directory that the first version of this format has written (`formats/make.py`)."""
     assert ARCHIVE.is_file(), (
         "FORMAT was raised: write its archive with `PYTHONPATH=.:tests python tests/formats/make.py`"
     )
@@ -34,41 +34,41 @@ def earlier(tmp_path: Path) -> Path:
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield each single value of an answer with the way to it."""
+    """Yield every single value of an answer with its path."""
     if isinstance(value, dict):
         for name in value.keys() - FRESH:
             yield from leaves(value[name], f"{path}.{name}")
     elif isinstance(value, list):
         yield f"{path} has", len(value)
-        for place, each in enumerate(value):
-            yield from leaves(each, f"{path}.{place}")
+        for position, member in enumerate(value):
+            yield from leaves(member, f"{path}.{position}")
     else:
         yield path, value
 
 
 def test_what_was_written_answers_as_it_did(earlier: Path) -> None:
-    """Index, live documents, classifier, masked-language model and re-ranker: every field has its value, or nearly.
+    """Index, live documents, classifier, masked-language model and re-ranker: every field has its value, to 0.001.
 
-    All but the title of a problem, which is a text for people and may be worded anew.
+    An exception is the title of a problem, a text for people that may be reworded.
     """
     expected = json.loads((earlier / "answers.json").read_text(encoding="utf-8"))
     assert len(expected) >= 10
     with TestClient(create_app(ServiceSettings(data=earlier, writable=True, deadline_seconds=600))) as client:
-        for each in expected:
-            method, path, body = each["request"]
+        for record in expected:
+            method, path, body = record["request"]
             answer = client.request(method, path, json=body)
-            assert answer.status_code == each["status"], answer.text
-            then, now = dict(leaves(each["body"])), dict(leaves(answer.json()))
-            if each["status"] >= 400:
+            assert answer.status_code == record["status"], answer.text
+            then, now = dict(leaves(record["body"])), dict(leaves(answer.json()))
+            if record["status"] >= 400:
                 assert now.pop(".title")
                 del then[".title"]
-            assert {name: now.get(name) for name in then} == pytest.approx(then, abs=1e-3), each["request"]
+            assert {name: now.get(name) for name in then} == pytest.approx(then, abs=1e-3), record["request"]
         again = client.put("/documents", json={"documents": [{"id": "new", "text": "The snow in winter."}]})
         assert again.status_code == 200, again.text
 
 
 def test_what_was_written_is_sound_and_goes_on(earlier: Path) -> None:
-    """Every file has its checksum, one artifact of each kind is live, and the writes become a part of a new index."""
+    """Every file has its checksum, one artifact of each kind is live, and the writes can be folded into a new index."""
     for kind in FOLDERS:
         store = Store(kind, earlier)
         assert store.verify(store.current_id() or "").format == FORMAT

@@ -1,4 +1,4 @@
-"""Makes tiny but real models: two layers with random weights and a word-level tokenizer, no download."""
+"""Tiny but real models, made without a download: two layers with random weights and a word-level tokenizer."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def make_tiny_model(
     """Write a sentence-transformers directory into ``folder`` and return it.
 
     Args:
-        folder: where to.
+        folder: where the directory is written.
         pooling: mean, cls or max.
         normalise: whether the model ends with a Normalize module.
-        dense: width of a Dense module after the pooling, or none.
+        dense: width of a Dense module after the pooling; None for no such module.
         max_tokens: the longest input.
         prompts: the model's prompts by name.
-        architecture: transformers' name of another one.
+        architecture: name of the architecture in transformers.
     """
     torch.manual_seed(7)
     bert = folder / "bert"
@@ -60,7 +60,7 @@ def make_tiny_model(
         intermediate_size=64, max_position_embeddings=66, pad_token_id=0,
     )  # fmt: skip
     network = AutoModel.from_config(config)
-    with torch.no_grad():  # words must matter more than what all vectors have in common
+    with torch.no_grad():  # the words must weigh more than what all vectors have in common
         network.get_input_embeddings().weight.mul_(20)
     network.save_pretrained(bert)
     parts = [modules.Transformer(str(bert), max_seq_length=max_tokens), modules.Pooling(32, pooling_mode=pooling)]
@@ -80,7 +80,7 @@ def publish(model: Path, data: Path) -> Manifest:
 
 
 def publish_mapped(data: Path, matrix: np.ndarray) -> Manifest:
-    """Publish the live model with a linear map behind it, as a training run does, make it live, return its manifest."""
+    """Publish the live model with a linear map behind it, as a training run does, and return its manifest; it goes live."""
     models = Store("model", data)
     base = models.resolve()
     with models.building():

@@ -1,4 +1,4 @@
-"""A LLaMA of two layers with random weights and a tokenizer made on the spot: a real model that talks nonsense."""
+"""A LLaMA of two layers with random weights and a tokenizer of the test words: a real model with meaningless answers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def make_tiny_llama(folder: Path, *, template: str | None = TEMPLATE, context: i
         LlamaConfig(
             vocab_size=len(fast), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
             num_key_value_heads=1, max_position_embeddings=context, bos_token_id=0, eos_token_id=1, pad_token_id=1,
-            initializer_range=0.5,  # what is answered must depend on what is asked
+            initializer_range=0.5,  # answers must depend on the prompt
         )
     )  # fmt: skip
     model.generation_config.do_sample = True

@@ -1,4 +1,4 @@
-"""The commands of `python -m trainer`. Each imports what it needs when it runs, so that `--help` is instant."""
+"""Command line of the trainer. Each command imports its modules when it runs, which keeps `--help` fast."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trainer.pretrain.settings import PretrainSettings
 from trainer.queries.settings import QueriesSettings
 
 app = typer.Typer(
-    help="Publish encoders as model artifacts in $DOWSE_DATA (default: ./data).",
+    help="Train, evaluate and publish models in $DOWSE_DATA (default: ./data).",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -29,7 +29,7 @@ app.add_typer(classify_app, name="classify")
 
 @app.callback()
 def main() -> None:
-    """Publish encoders as model artifacts in $DOWSE_DATA (default: ./data)."""
+    """Train, evaluate and publish models in $DOWSE_DATA (default: ./data)."""
 
 
 @app.command()
@@ -42,10 +42,10 @@ def base(
     *,
     settings: BaseSettings,
 ) -> None:
-    """Publish an untouched model with its ONNX files and make it the live one. Prints its id.
+    """Publish a model without training, with its ONNX files, and make it the live one. Prints its id.
 
     The ONNX encoder is compared with sentence-transformers on texts of the corpus; a model that differs is not
-    published. With nothing to do it says so and exits.
+    published. A model that is published already is «up to date».
     """
     from indexer.progress import say
     from trainer.models.base import publish_base
@@ -67,9 +67,9 @@ def prepare(
     ],
     settings: PrepareSettings,
 ) -> None:
-    """Turn documents into the training frame: id, document, title, text and room for five queries. Prints its path.
+    """Turn documents into the training frame: id, document, title, text and columns for five queries. Prints its path.
 
-    Long texts become several rows, which keep the document's id. With nothing to do it says so and exits.
+    Long texts become several rows with the document's id. An existing frame of the same inputs is «up to date».
     """
     from indexer.progress import say
     from trainer.data.prepare import prepare as prepare_frame
@@ -91,10 +91,10 @@ def queries(
     ] = None,
     settings: QueriesSettings,
 ) -> None:
-    """Write up to five queries for each row of the frame, by a language model or taken from the texts. Prints a path.
+    """Write up to five queries per row of the frame, by a language model or extracted from the texts. Prints a path.
 
-    Answers are journalled row by row, so that a second start goes on where the first one ended. A summary that
-    accounts for every row is written beside the frame.
+    Answers are journalled row by row: a second start continues where the first one ended. A summary that accounts for
+    every row is written beside the frame.
     """
     from trainer.files import training_dir
     from trainer.queries.generate import generate
@@ -119,7 +119,7 @@ def pretrain(
         str | None,
         typer.Option(
             "--from",
-            help="Model to go on from: a directory of transformers or sentence-transformers, or a name on the Hub "
+            help="Model to continue from: a directory of transformers or sentence-transformers, or a name on the Hub "
             "(default: a new one)",
         ),
     ] = None,
@@ -128,7 +128,7 @@ def pretrain(
 ) -> None:
     """Pre-train a BERT on the texts of CORPUS: masked words and next sentence, with a tokenizer of its own. Prints a path.
 
-    What is written is a directory of the Hub's format, the start of `tsdae`, `finetune` and `base`. On several GPUs:
+    The result is a directory in the Hub's format, an input of `tsdae`, `finetune` and `base`. On several GPUs:
     `accelerate launch -m trainer pretrain …`.
     """
     from trainer.files import training_dir
@@ -145,10 +145,10 @@ def tsdae(
     out: Annotated[Path | None, typer.Option(help="Directory to write (default: $DOWSE_DATA/training/tsdae)")] = None,
     settings: TsdaeSettings,
 ) -> None:
-    """Pre-train an encoder on the texts alone: rebuild each text from the vector of a damaged copy. Prints a path.
+    """Pre-train an encoder on texts alone by TSDAE: reconstruct each text from the vector of a noisy copy. Prints a path.
 
-    What is written is a sentence-transformers directory: the start of `finetune`, or of `base`. Pre-train before
-    supervised training, not after it.
+    The result is a sentence-transformers directory, an input of `finetune` or `base`. Pre-train before supervised
+    training, not after it.
     """
     from trainer.files import training_dir
     from trainer.finetune.tsdae import tsdae as train
@@ -162,14 +162,14 @@ def finetune(
     examples: Annotated[list[Path], typer.Argument(help="Training examples: Parquet or CSV files")],
     *,
     dev: Annotated[
-        list[Path] | None, typer.Option(help="Examples that decide which weights are kept; may be given again")
+        list[Path] | None, typer.Option(help="Examples by which the best weights are kept; may be given again")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Directory to write (default: $DOWSE_DATA/training/tuned)")] = None,
     settings: FinetuneSettings,
 ) -> None:
     """Fine-tune an encoder on pairs, triplets, scored or labelled sentences. Prints a path.
 
-    What is written is a sentence-transformers directory, which `base` publishes. On several GPUs:
+    The result is a sentence-transformers directory, which `base` publishes. On several GPUs:
     `accelerate launch -m trainer finetune …`.
     """
     from trainer.files import training_dir
@@ -193,10 +193,10 @@ def split(
     ] = None,
     settings: SplitSettings,
 ) -> None:
-    """Decide which documents are trained on and which are only asked about. Prints a path.
+    """Split the documents into train, dev and test. Prints a path.
 
-    Near-duplicates go to one side. A document stays where it is when the corpus grows. Freeze the split before any
-    query is written.
+    Near-duplicates go to one side. A document keeps its side when the corpus grows. Freeze the split before any query
+    is written.
     """
     from trainer.data.split import split_source
     from trainer.files import training_dir
@@ -217,9 +217,9 @@ def filter_queries(
     out: Annotated[Path | None, typer.Option(help="File to write (default: pairs.parquet beside the queries)")] = None,
     settings: FilterSettings,
 ) -> None:
-    """Keep the queries whose document the fused retriever finds among its best. Prints a path.
+    """Keep the queries whose document is among the best of the fused ranking. Prints a path.
 
-    What is written are pairs of query and document, with the document's rank; how many stay is said for each kind.
+    The results are pairs of query and document, with the document's rank. Messages tell how many of each kind are kept.
     """
     from trainer.files import training_dir
     from trainer.mining.roundtrip import filter_file
@@ -241,10 +241,10 @@ def negatives(
     out: Annotated[Path | None, typer.Option(help="File to write (default: examples.parquet beside the pairs)")] = None,
     settings: NegativesSettings,
 ) -> None:
-    """Find texts that are nearly the answer to each query, and what a teacher says of them. Prints a path.
+    """Mine hard negatives for each query, with the scores of a teacher. Prints a path.
 
-    What is written are training examples for `finetune`. How often the teacher puts a query's own document first is
-    compared with the dense leg: a teacher that is no better has nothing to teach.
+    The results are training examples for `finetune`. Messages compare how often teacher and dense leg rank the query's
+    own document first: distillation from a teacher that is no better gains little.
     """
     from trainer.files import training_dir
     from trainer.mining.negatives import mine_file
@@ -261,22 +261,23 @@ def embed(
     texts: Annotated[list[str] | None, typer.Argument(help="Texts (default: --file, else the lines on stdin)")] = None,
     *,
     side: Annotated[
-        Literal["query", "document"], typer.Option("--as", help="Whose prompt the model is given, where it has prompts")
+        Literal["query", "document"], typer.Option("--as", help="Which prompt of the model to use, if it has prompts")
     ] = "document",
     settings: EmbedSettings,
 ) -> None:
-    """Write the vectors of texts to a file. Prints its path, or with --similar each text and those nearest to it."""
+    """Write the vectors of texts to a file. Prints its path, or with --similar each text with the nearest others."""
     from trainer.models.embed import embed as write
     from trainer.models.embed import read_texts
 
-    found, total = read_texts(settings, texts or [])
-    write(found, settings, side, total, show=typer.echo)
+    inputs, total = read_texts(settings, texts or [])
+    write(inputs, settings, side, total, show=typer.echo)
     if not settings.similar:
         typer.echo(settings.out)
 
 
 def _print_path(path: Path) -> None:
-    if os.environ.get("RANK", "0") == "0":  # of several processes the first speaks
+    """Print a path once, also when several processes train."""
+    if os.environ.get("RANK", "0") == "0":  # of several processes only the first prints
         typer.echo(path)
 
 
@@ -291,11 +292,10 @@ def run(
     ],
     settings: RunSettings,
 ) -> None:
-    """Tune the encoder on CORPUS, measure it, and make it live if it is better. Prints verdict and id.
+    """Tune the encoder on CORPUS, evaluate it, and make it live if it is better. Prints verdict and id.
 
-    Learns from the texts alone, and from labels where there are any. Held-out questions are answered by the model as it
-    was and as it is now, through the code that serves; only a WIN goes live. With nothing to do it says so and exits;
-    killed and started again, it continues.
+    Trains on the texts, and on labels if there are any. Base and tuned model are compared on held-out queries, by the
+    code that serves; only a WIN goes live. A finished run of the same inputs is «up to date»; a killed one resumes.
     """
     from indexer.progress import say
     from trainer.pipeline.run import run as run_all
@@ -317,10 +317,10 @@ def evaluate(
     ],
     settings: EvaluateSettings,
 ) -> None:
-    """Measure a published model against another one and against BM25. Prints the verdict and the report's directory.
+    """Compare a published model with another one and with BM25. Prints the verdict and the report's directory.
 
-    Queries with labels are asked where there are any, else questions about held-out documents, through the code that
-    serves. Nothing is learned, and nothing goes live.
+    The queries are those of the labels, if there are any, else synthetic ones about held-out documents. They are ranked
+    by the code that serves. Nothing is trained, and nothing goes live.
     """
     from indexer.progress import say
     from trainer.pipeline.compare_models import evaluate as measure
@@ -342,8 +342,8 @@ def publish_mlm(
 ) -> None:
     """Publish a masked-language model for `fill-mask` and for the page /model, and make it the live one. Prints its id.
 
-    Its graph, with contextual vectors and attentions, is compared with torch; one that differs is not published. With
-    nothing to do it says so and exits.
+    Its ONNX graph, with contextual vectors and attentions, is compared with torch; one that differs is not published. A
+    model that is published already is «up to date».
     """
     from indexer.progress import say
     from trainer.models.masked_lm import publish_mlm as publish
@@ -364,10 +364,9 @@ def fill_mask(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per text")] = False,
     settings: FillMaskSettings,
 ) -> None:
-    """Show the words that a masked-language model expects behind [MASK], with their probabilities.
+    """Show the words that a masked-language model predicts for [MASK], with their probabilities.
 
-    The model is the published one, or with --model any directory. Several masks are filled independently of one
-    another.
+    The model is the published one, or with --model any directory. Several masks are filled independently.
     """
     import sys
 
@@ -386,8 +385,8 @@ def reranker(
 ) -> None:
     """Publish a cross-encoder for the `rerank` of a search, and make it the live one. Prints its id.
 
-    Its graph is compared with torch on pairs of many lengths; one that scores differently is not published. With nothing
-    to do it says so and exits.
+    Its ONNX graph is compared with torch on pairs of many lengths; one with other scores is not published. A model that
+    is published already is «up to date».
     """
     from indexer.progress import say
     from trainer.models.reranker import publish_reranker

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Atomic writes: files and folders that appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from indexer.errors import UserError
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Yield a name beside ``path`` to write to; the file takes its own name when the block has ended well.
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path`` to write to; it is renamed to ``path`` when the block ends without an error.
 
     Raises:
         UserError: the file cannot be written.
@@ -26,22 +26,22 @@ def whole(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error}); choose another --out") from error
     finally:
-        with suppress(OSError):  # there is nothing to remove where the folder could not be made
+        with suppress(OSError):  # no file to remove where the folder could not be created
             part.unlink(missing_ok=True)
 
 
 def move_into(source: Path, target: Path, last: Collection[str]) -> None:
-    """Move what is in ``source`` into the folder ``target``, entry by entry, replacing what an earlier try has left.
+    """Move the entries of ``source`` into the folder ``target``, one by one, replacing those of an interrupted move.
 
-    The entries named in ``last`` come last: they are what makes the folder complete.
+    The entries named in ``last`` are moved last: their presence marks the folder as complete.
     """
     for path in sorted(source.iterdir(), key=lambda path: (path.name in last, path.name)):
-        place = target / path.name
-        if place.is_dir():
-            shutil.rmtree(place)
-        path.replace(place)
+        destination = target / path.name
+        if destination.is_dir():
+            shutil.rmtree(destination)
+        path.replace(destination)
 
 
 def training_dir(data: Path | None = None) -> Path:
-    """Return the folder in the data directory where commands of the trainer write when no other one is named."""
+    """Return the folder in the data directory to which commands of the trainer write by default."""
     return (data or data_dir()) / "training"

@@ -51,7 +51,7 @@ class Dowse(Transport):
         return self._call("GET", f"/documents/{quote(document_id)}", models.DocumentResponse)
 
     def similar_documents(self, document_id: str, *, top_k: int | None = None) -> models.SimilarResponse:
-        """Return the documents nearest to this one by cosine, the document itself left out.
+        """Return the documents nearest to a document by cosine; the document itself is left out.
 
         Args:
             document_id: document id
@@ -216,10 +216,10 @@ class Dowse(Transport):
     def search_many(
         self, searches: Sequence[models.SearchRequest] | Sequence[Mapping[str, Any]]
     ) -> models.BatchResponse:
-        """Rank the documents of the index for several queries, which costs less than one request for each.
+        """Rank the documents of the index for several queries; this costs less than a request for each.
 
         Args:
-            searches: each as the body of `POST /search`
+            searches: the searches, each like the body of `POST /search`
         """
         return self._call("POST", "/search/batch", models.BatchResponse, body={"searches": searches})
 
@@ -240,9 +240,10 @@ class Dowse(Transport):
         text: str | None = None,
         top_k: int | None = None,
     ) -> models.ExamplesResponse:
-        """Rank documents by nearness to what is meant: the text, plus the documents like it, less those unlike it.
+        """Rank documents by similarity to examples: a text and positive documents, minus negative ones.
 
-        The vectors are added as Rocchio has it, with the weights 1, 0.75 and -0.5; a document's is the mean of its passages.
+        The vectors are combined by Rocchio's formula, with the weights 1 (text), 0.75 (positive) and -0.5 (negative). The
+        vector of a document is the mean of its passages' vectors.
 
         Args:
             diversity: how much results that resemble one before them are put back (maximal marginal relevance): 0 not at all, 1 regardless of relevance. Scores stay, and no longer descend (default: 0.0)
@@ -251,12 +252,12 @@ class Dowse(Transport):
             group_by: metadata column of which each value gets at most `group_size` results; documents without a value are not grouped
             group_size: most results with the same value of `group_by` (default: 1)
             highlight: say where the query's words stand, and which sentence is nearest in meaning (default: false)
-            ids: documents that are like it; they are not among the results
+            ids: ids of documents to resemble; they are not among the results
             min_score: leave out results below this. Of `dense` and `hybrid` it is the cosine of the dense leg (fused scores mean nothing outside their response), of `lexical` the BM25 score
-            negative_ids: documents that are not like it; nor are they among the results
-            negative_text: what is not meant, in words
+            negative_ids: ids of documents not to resemble; they are not among the results either
+            negative_text: what not to look for, in plain words
             offset: number of results to skip (default: 0)
-            text: what is meant, in words
+            text: what to look for, in plain words
             top_k: number of results (default: 10)
         """
         return self._call(
@@ -369,7 +370,7 @@ class AsyncDowse(AsyncTransport):
         return await self._call("GET", f"/documents/{quote(document_id)}", models.DocumentResponse)
 
     async def similar_documents(self, document_id: str, *, top_k: int | None = None) -> models.SimilarResponse:
-        """Return the documents nearest to this one by cosine, the document itself left out.
+        """Return the documents nearest to a document by cosine; the document itself is left out.
 
         Args:
             document_id: document id
@@ -536,10 +537,10 @@ class AsyncDowse(AsyncTransport):
     async def search_many(
         self, searches: Sequence[models.SearchRequest] | Sequence[Mapping[str, Any]]
     ) -> models.BatchResponse:
-        """Rank the documents of the index for several queries, which costs less than one request for each.
+        """Rank the documents of the index for several queries; this costs less than a request for each.
 
         Args:
-            searches: each as the body of `POST /search`
+            searches: the searches, each like the body of `POST /search`
         """
         return await self._call("POST", "/search/batch", models.BatchResponse, body={"searches": searches})
 
@@ -560,9 +561,10 @@ class AsyncDowse(AsyncTransport):
         text: str | None = None,
         top_k: int | None = None,
     ) -> models.ExamplesResponse:
-        """Rank documents by nearness to what is meant: the text, plus the documents like it, less those unlike it.
+        """Rank documents by similarity to examples: a text and positive documents, minus negative ones.
 
-        The vectors are added as Rocchio has it, with the weights 1, 0.75 and -0.5; a document's is the mean of its passages.
+        The vectors are combined by Rocchio's formula, with the weights 1 (text), 0.75 (positive) and -0.5 (negative). The
+        vector of a document is the mean of its passages' vectors.
 
         Args:
             diversity: how much results that resemble one before them are put back (maximal marginal relevance): 0 not at all, 1 regardless of relevance. Scores stay, and no longer descend (default: 0.0)
@@ -571,12 +573,12 @@ class AsyncDowse(AsyncTransport):
             group_by: metadata column of which each value gets at most `group_size` results; documents without a value are not grouped
             group_size: most results with the same value of `group_by` (default: 1)
             highlight: say where the query's words stand, and which sentence is nearest in meaning (default: false)
-            ids: documents that are like it; they are not among the results
+            ids: ids of documents to resemble; they are not among the results
             min_score: leave out results below this. Of `dense` and `hybrid` it is the cosine of the dense leg (fused scores mean nothing outside their response), of `lexical` the BM25 score
-            negative_ids: documents that are not like it; nor are they among the results
-            negative_text: what is not meant, in words
+            negative_ids: ids of documents not to resemble; they are not among the results either
+            negative_text: what not to look for, in plain words
             offset: number of results to skip (default: 0)
-            text: what is meant, in words
+            text: what to look for, in plain words
             top_k: number of results (default: 10)
         """
         return await self._call(

@@ -30,20 +30,20 @@ class BatchRequest(DowseModel):
     """Body of `POST /search/batch`."""
 
     searches: list[SearchRequest]
-    """each as the body of `POST /search`"""
+    """the searches, each like the body of `POST /search`"""
 
 
 class BatchResponse(DowseModel):
     """Answer of `/search/batch`."""
 
     request_id: str
-    """as in the header X-Request-ID and in the log"""
+    """id of the request, as in the header X-Request-ID and in the log"""
 
     responses: list[SearchResponse]
     """one for each search, in their order, from one index"""
 
     took_ms: float
-    """milliseconds for all of them; encoding counts here and in no single response"""
+    """milliseconds for all searches; encoding counts here and in no single response"""
 
 
 class Between(DowseModel):
@@ -191,7 +191,7 @@ class DocumentResponse(DowseModel):
     """the index that answered"""
 
     metadata: dict[str, Any]
-    """all other columns of the corpus, with their types: dates and times in ISO 8601, binary in URL-safe base64, a number that is none (NaN) or infinite as null"""
+    """all other columns of the corpus, with their types: dates and times in ISO 8601, binary values in URL-safe base64, NaN and infinite numbers as null"""
 
     request_id: str
     """as in the header X-Request-ID and in the log"""
@@ -278,7 +278,7 @@ class Equals(DowseModel):
 
 
 class ExamplesResponse(DowseModel):
-    """Answer of `POST /similar`; scores are cosines to what is meant."""
+    """Answer of `POST /similar`; scores are cosines to the vector of the examples."""
 
     count: int
     """number of results in this response"""
@@ -290,7 +290,7 @@ class ExamplesResponse(DowseModel):
     """number of results that were skipped"""
 
     request_id: str
-    """as in the header X-Request-ID and in the log"""
+    """id of the request, as in the header X-Request-ID and in the log"""
 
     results: list[Result]
     """best first; equal scores in the order of their ids"""
@@ -303,7 +303,7 @@ class ExamplesResponse(DowseModel):
 
 
 class Exists(DowseModel):
-    """The field has a value, or has none: null, NaN and a list without elements are none."""
+    """The field has a value, or has none: null, NaN and empty lists are no values."""
 
     exists: bool
     """true: it has one; false: it has none"""
@@ -313,7 +313,7 @@ class Exists(DowseModel):
 
 
 class Facet(DowseModel):
-    """How documents are spread over a field. A document counts once for each of its values."""
+    """Counts of the values of a field. A document counts once for each of its values."""
 
     max: str | bool | int | float | None = None
     """greatest value of a number, date or time"""
@@ -325,24 +325,24 @@ class Facet(DowseModel):
     """number of documents without a value"""
 
     ranges: list[RangeCount]
-    """the ranges that were asked for, in their order"""
+    """the ranges of the request, in their order"""
 
     values: list[ValueCount]
     """the most frequent values; equally frequent ones in their order"""
 
 
 class FacetRange(DowseModel):
-    """From a lower bound on, up to an upper one."""
+    """A range of values: the lower bound is in it, the upper bound is not."""
 
     gte: int | float | str | None = None
-    """at least; from the smallest value on where it is left out"""
+    """at least; without it, the range begins at the smallest value"""
 
     lt: int | float | str | None = None
-    """less than; to the greatest value where it is left out"""
+    """less than; without it, the range ends at the greatest value"""
 
 
 class FacetRequest(DowseModel):
-    """What to count."""
+    """A field, and which of its values and ranges to count."""
 
     field: str
     """a metadata column, `id`, or a field of a struct column as `column.field`"""
@@ -374,7 +374,7 @@ class FeedbackResponse(DowseModel):
     """Answer to feedback: it is on the disk."""
 
     request_id: str
-    """as in the header X-Request-ID and in the log"""
+    """id of the request, as in the header X-Request-ID and in the log"""
 
     stored: Literal[True]
     """the next `python -m trainer run --feedback` learns from it"""
@@ -413,7 +413,7 @@ class FillMaskResponse(DowseModel):
 
 
 class Filter(DowseModel):
-    """A tree of conditions. A document passes when all that is given agrees; an empty tree lets every document pass."""
+    """A tree of conditions. A document passes if all three parts agree; an empty tree lets every document pass."""
 
     must: list[Equals | OneOf | Between | Exists | Prefix | Within | Filter] = Field(default_factory=list)
     """all of these hold"""
@@ -484,7 +484,7 @@ class IndexDetails(DowseModel):
     """how a text becomes a vector"""
 
     generation: str
-    """the same with the number of the last write that is visible"""
+    """id of the index and number of the last visible write"""
 
     id: str
     """id of the index"""
@@ -506,7 +506,7 @@ class IndexInfo(DowseModel):
     """number of documents"""
 
     generation: str
-    """the same with the number of the last write that is visible"""
+    """id of the index and number of the last visible write"""
 
     id: str
     """id of the index"""
@@ -694,11 +694,11 @@ class OneOf(DowseModel):
     """a metadata column, `id`, or a field of a struct column as `column.field`"""
 
     in_: list[bool | int | float | str] = Field(alias="in")
-    """the values; none of them: no document"""
+    """the values; an empty list lets no document pass"""
 
 
 class OpenAIError(DowseModel):
-    """An error as OpenAI's clients know it."""
+    """An error in the shape of OpenAI's API."""
 
     code: str
     """the problem's kind, such as `model_not_found`"""
@@ -707,14 +707,14 @@ class OpenAIError(DowseModel):
     """the problem's `detail`"""
 
     param: str | None
-    """the field of the request that was refused, where it was one"""
+    """the refused field of the request; null where it was not one field"""
 
     type: str
     """`invalid_request_error`, `authentication_error`, `permission_error`, `rate_limit_error` or `server_error`"""
 
 
 class Prefix(DowseModel):
-    """The field is a text that begins like this, letter by letter."""
+    """The field is a text that begins with exactly these characters."""
 
     field: str
     """a metadata column, `id`, or a field of a struct column as `column.field`"""
@@ -724,19 +724,19 @@ class Prefix(DowseModel):
 
 
 class ProblemDetails(DowseModel):
-    """An error, as RFC 9457 has it."""
+    """An error in the shape of RFC 9457."""
 
     detail: str
-    """this problem, and what to do about it"""
+    """what went wrong with this request, and what to do about it"""
 
     error: OpenAIError | None = None
-    """the same for OpenAI's clients; only below `/v1`"""
+    """the same in OpenAI's shape; only below `/v1`"""
 
     errors: list[ProblemField] = Field(default_factory=list)
     """the refused parts of the request"""
 
     request_id: str
-    """as in the header X-Request-ID and in the log"""
+    """id of the request, as in the header X-Request-ID and in the log"""
 
     status: int
     """HTTP status"""
@@ -752,7 +752,7 @@ class ProblemField(DowseModel):
     """One part of a request that was refused."""
 
     field: str
-    """where: `body.top_k`, `query.q`, …"""
+    """path of the field: `body.top_k`, `query.q`, …"""
 
     message: str
     """what is wrong with it"""
@@ -766,7 +766,7 @@ class PutDocuments(DowseModel):
 
 
 class RangeCount(DowseModel):
-    """A range and its documents."""
+    """A range and how many documents have a value in it."""
 
     count: int
     """number of documents with a value in it"""
@@ -861,7 +861,7 @@ class Result(DowseModel):
     """id of the document"""
 
     metadata: dict[str, Any]
-    """all other columns of the corpus, with their types: dates and times in ISO 8601, binary in URL-safe base64, a number that is none (NaN) or infinite as null"""
+    """all other columns of the corpus, with their types: dates and times in ISO 8601, binary values in URL-safe base64, NaN and infinite numbers as null"""
 
     rank: int
     """place in the ranking, from 1; counts on over pages"""
@@ -963,7 +963,7 @@ class SearchResponse(DowseModel):
     """the query as it was searched"""
 
     request_id: str
-    """as in the header X-Request-ID and in the log"""
+    """id of the request, as in the header X-Request-ID and in the log"""
 
     rerank: Rerank | None = None
     """what became of the re-ranking, where `rerank` was set"""
@@ -1019,22 +1019,22 @@ class SimilarRequest(DowseModel):
     """say where the query's words stand, and which sentence is nearest in meaning"""
 
     ids: list[str] = Field(default_factory=list)
-    """documents that are like it; they are not among the results"""
+    """ids of documents to resemble; they are not among the results"""
 
     min_score: float | None = None
     """leave out results below this. Of `dense` and `hybrid` it is the cosine of the dense leg (fused scores mean nothing outside their response), of `lexical` the BM25 score"""
 
     negative_ids: list[str] = Field(default_factory=list)
-    """documents that are not like it; nor are they among the results"""
+    """ids of documents not to resemble; they are not among the results either"""
 
     negative_text: str | None = None
-    """what is not meant, in words"""
+    """what not to look for, in plain words"""
 
     offset: int = 0
     """number of results to skip"""
 
     text: str | None = None
-    """what is meant, in words"""
+    """what to look for, in plain words"""
 
     top_k: int = 10
     """number of results"""
@@ -1053,7 +1053,7 @@ class SimilarResponse(DowseModel):
     """the index that answered"""
 
     request_id: str
-    """as in the header X-Request-ID and in the log"""
+    """id of the request, as in the header X-Request-ID and in the log"""
 
     results: list[Result]
     """best first; equal scores in the order of their ids"""
@@ -1101,7 +1101,7 @@ class Usage(DowseModel):
 
 
 class ValueCount(DowseModel):
-    """A value and its documents."""
+    """A value and how many documents have it."""
 
     count: int
     """number of documents that have it"""
@@ -1161,7 +1161,7 @@ class WriteResponse(DowseModel):
     """how many of them took the place of one with the same id"""
 
     request_id: str
-    """as in the header X-Request-ID and in the log"""
+    """id of the request, as in the header X-Request-ID and in the log"""
 
     took_ms: float
     """milliseconds until it was on the disk and visible"""

@@ -1,5 +1,6 @@
 """Artifacts: immutable directories with a manifest, published whole or not at all.
 
 store.py     publish, activate, list, verify and prune artifacts; CURRENT
+contents.py  files, configuration, counts and metrics of each kind, for the reference
 manifest.py  what an artifact is made of, and a checksum of every file
 """

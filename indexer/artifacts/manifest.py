@@ -1,7 +1,7 @@
-"""The manifest: what an artifact is, what it was made from, and the checksum of every file in it.
+"""Manifest of an artifact: its kind, its inputs and configuration, and the checksum of every file.
 
-`manifest.json` is written last. Its ``checksum`` covers the manifest's own text, so that one flipped byte anywhere in
-the directory is noticed.
+`manifest.json` is written last. Its ``checksum`` covers the manifest's own text: one flipped byte anywhere in the
+directory is noticed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from indexer.errors import UserError
 
 FORMAT = 1
 UNSET = "0" * 64
+"""Stands in place of the manifest's checksum while that is computed."""
 Kind = Literal["model", "index", "masked", "classifier", "reranker"]
 
 
@@ -43,7 +44,7 @@ class InputEntry(BaseModel):
 
 
 class EncoderContract(BaseModel):
-    """What has to be done to a text so that its vector is the one that the model's authors meant."""
+    """How a text becomes a vector as the model's authors intended: prompts, length, pooling, normalisation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -81,7 +82,7 @@ class Manifest(BaseModel):
 
     @property
     def contract(self) -> EncoderContract:
-        """How a text becomes a vector; raise `UserError` where the artifact has no sentence encoder."""
+        """The encoder contract; raise `UserError` where the artifact has no sentence encoder."""
         if self.encoder is None:
             raise UserError(f"{self.id}: a {self.kind} has no sentence encoder; give the id of a model")
         return self.encoder
@@ -105,13 +106,13 @@ def fingerprint(kind: Kind, parents: dict[str, str], inputs: list[InputEntry], c
 
 def library_versions(*packages: str) -> dict[str, str]:
     """Return the installed versions of ``packages``, and of Dowse."""
-    found = {"dowse": __version__}
+    versions = {"dowse": __version__}
     for package in packages:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "absent"
-    return found
+            versions[package] = "absent"
+    return versions
 
 
 def file_sha256(path: Path) -> str:
@@ -129,7 +130,7 @@ def describe_files(directory: Path, *, follow_links: bool = False) -> dict[str, 
     """Describe every file below ``directory``; keys are POSIX paths relative to it.
 
     Raises:
-        UserError: there is a symbolic link, which an artifact must not hold; inputs may, with ``follow_links``.
+        UserError: there is a symbolic link, and ``follow_links`` is off. Artifacts must not hold links; inputs may.
     """
     files = {}
     for path in sorted(directory.rglob("*")):
@@ -153,7 +154,7 @@ def read_manifest(directory: Path) -> Manifest:
     """Read and check ``manifest.json``; raise `UserError` where it is absent, altered or of another format."""
     path = directory / "manifest.json"
     try:
-        text = path.read_bytes().decode()  # `read_text` would take one line end for another
+        text = path.read_bytes().decode()  # `read_text` would translate line ends
         number = json.loads(text).get("format")
         if number != FORMAT:
             raise UserError(f"{path}: format {number}, this Dowse reads format {FORMAT}; build the artifact again")
@@ -172,7 +173,7 @@ def verify_files(directory: Path) -> Manifest:
     """Check size and SHA-256 of every file of an artifact and return its manifest.
 
     Raises:
-        UserError: a file is missing, was altered, or does not belong there.
+        UserError: a file is missing, was altered, or was not published with the artifact.
     """
     manifest = read_manifest(directory)
     published = {"manifest.json", *manifest.files}

@@ -1,4 +1,4 @@
-"""Artifacts: immutable directories that appear whole or not at all.
+"""Store of artifacts: immutable directories that are published whole or not at all.
 
     $DOWSE_DATA/indexes/
         CURRENT                           one line: the id that is live
@@ -6,8 +6,8 @@
         .building-1f2e3d4c/               what an unfinished or killed build has left
 
 Publishing renames a complete hidden sibling and then replaces ``CURRENT``. Wherever the process dies, either the old
-artifact is live or the new one is, and at most one hidden directory is left over, which the next build takes up or
-`prune` removes.
+artifact is live or the new one is. At most one hidden directory is left over: the next build resumes it or `prune`
+removes it.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ FOLDERS: dict[Kind, str] = {
     "classifier": "classifiers",
     "reranker": "rerankers",
 }
-MAKERS: dict[Kind, str] = {
+CREATE_COMMANDS: dict[Kind, str] = {
     "model": "python -m trainer base",
     "index": "python -m indexer build CORPUS",
     "masked": "python -m trainer publish-mlm DIR",
     "classifier": "python -m trainer classify publish DIR",
     "reranker": "python -m trainer reranker MODEL",
 }
-"""The command that makes the first artifact of a kind."""
-NAMES: dict[Kind, str] = {
+"""Command that creates the first artifact of a kind."""
+KIND_NAMES: dict[Kind, str] = {
     "model": "model",
     "index": "index",
     "masked": "masked-language model",
@@ -50,16 +50,16 @@ NAMES: dict[Kind, str] = {
 }
 CURRENT = "CURRENT"
 PUBLISHING = ".publishing"
-"""Names the artifact that is being published: what a kill after the rename leaves for the next build to finish."""
-QUIET = ".quiet-"
-"""Begins the name of the marker of an artifact that has never been live."""
+"""File with the id of the artifact that is being published: after a kill the next build finishes its publishing."""
+NEVER_LIVE_PREFIX = ".quiet-"
+"""Prefix of the marker file of an artifact that has never been live; its id follows."""
 
 STEPS = ("files", "synced", "manifest", "renamed", "current-written", "current-replaced")
-"""The named points of publishing, in order. Tests kill the process at each of them."""
+"""Named points of publishing, in order. Tests kill the process at each of them."""
 
 
 def reached(step: str) -> None:
-    """Mark a named point of publishing; a seam for the crash tests, which replace this function."""
+    """Mark a named point of publishing; the crash tests replace this function."""
     if step not in STEPS:
         raise ValueError(step)
 
@@ -96,7 +96,7 @@ class Store:
             raise UserError(f"{self.root / CURRENT}: {name!r} is no artifact id; run `{self.command('activate')} ID`")
         return name
 
-    def activated(self) -> int:
+    def activation_time(self) -> int:
         """Return when the live artifact was made live, in nanoseconds; 0 while there is none."""
         try:
             return (self.root / CURRENT).stat().st_mtime_ns
@@ -108,7 +108,7 @@ class Store:
         if not ID_PATTERN.fullmatch(artifact) or artifact not in self.ids():
             known = ", ".join(self.ids()[-5:]) or "none"
             raise UserError(
-                f"{self.root}: no {NAMES[self.kind]} {artifact!r} (there is: {known}); see `{self.command('list')}`"
+                f"{self.root}: no {KIND_NAMES[self.kind]} {artifact!r} (there is: {known}); see `{self.command('list')}`"
             )
         return self.root / artifact
 
@@ -116,7 +116,7 @@ class Store:
         """Return the directory of ``artifact``, or of the live one where no id is given."""
         artifact = artifact or self.current_id()
         if artifact is None:
-            raise UserError(f"{self.root}: there is no {NAMES[self.kind]} yet; run `{MAKERS[self.kind]}`")
+            raise UserError(f"{self.root}: there is no {KIND_NAMES[self.kind]} yet; run `{CREATE_COMMANDS[self.kind]}`")
         return self.path(artifact)
 
     def manifest(self, artifact: str) -> Manifest:
@@ -127,8 +127,8 @@ class Store:
         """Return the newest sound artifact with this fingerprint, or None where one has to be built.
 
         With ``live`` it becomes live again if a *newer* one is live. If an *older* one is, somebody has rolled back,
-        and it stays. An artifact that never was live (it was published with ``live`` off) goes live the first time
-        that it is asked for.
+        and the older one stays live. An artifact that was published without going live goes live at the first call
+        with ``live``.
         """
         for artifact in reversed(self.ids()):
             if not artifact.endswith(fingerprint[:8]):
@@ -145,17 +145,17 @@ class Store:
         return None
 
     def _make_live_again(self, artifact: str) -> None:
-        live, quiet = self.current_id(), self._quiet(artifact)
-        if live and live in self.ids() and live < artifact and not quiet.exists():
+        live, never_live = self.current_id(), self._never_live_marker(artifact).exists()
+        if live and live in self.ids() and live < artifact and not never_live:
             say(f"live is the older {live}, by choice; `{self.command('activate')} {artifact}` puts the newest live")
         elif live != artifact:
-            again = "" if quiet.exists() else " again"
+            again = "" if never_live else " again"
             self.activate(artifact)
             say(f"live{again}: {artifact}")
 
-    def _quiet(self, artifact: str) -> Path:
-        """Return the marker of an artifact that was published without going live, and has not been live since."""
-        return self.root / f"{QUIET}{artifact}"
+    def _never_live_marker(self, artifact: str) -> Path:
+        """Return the marker of an artifact that was published without going live and has not been live since."""
+        return self.root / f"{NEVER_LIVE_PREFIX}{artifact}"
 
     def verify(self, artifact: str) -> Manifest:
         """Check every file of ``artifact`` against its manifest; raise `UserError` at the first that differs."""
@@ -174,7 +174,7 @@ class Store:
             yield
 
     def _finish_publishing(self) -> None:
-        """Make the artifact live that a killed process had renamed and not yet put into ``CURRENT``."""
+        """Make an artifact live that a killed process had renamed but not yet written into ``CURRENT``."""
         marker = self.root / PUBLISHING
         if marker.is_file() and (artifact := marker.read_text(encoding="utf-8").strip()) in self.ids():
             self.activate(artifact)
@@ -183,7 +183,7 @@ class Store:
     def staging(self, fingerprint: str) -> Path:
         """Return the hidden directory in which an artifact of this fingerprint is built.
 
-        What a killed build of the same fingerprint has left in it is still there.
+        It still holds what a killed build of the same fingerprint has left.
         """
         path = self.root / f".building-{fingerprint[:8]}"
         path.mkdir(parents=True, exist_ok=True)
@@ -195,7 +195,10 @@ class Store:
         ``draft`` carries everything but the id, the time and the files. Call inside `building`.
         """
         reached("files")
-        for path in (staging, *staging.rglob("*")):  # whoever serves need not be who built, whatever a library chose
+        for path in (
+            staging,
+            *staging.rglob("*"),
+        ):  # another user may serve it: override the modes that libraries chose
             path.chmod(0o755 if path.is_dir() else 0o644)
         files = describe_files(staging)
         for name in files:
@@ -203,7 +206,7 @@ class Store:
         reached("synced")
         created = datetime.now(UTC)
         newest = max(self.ids(), default="")
-        # Ids sort by time, also within a second and after the clock was set back.
+        # Ids must sort by time, also within a second and after the clock was set back.
         while (artifact := f"{created:%Y%m%dT%H%M%SZ}-{draft.fingerprint[:8]}") <= newest:
             created += timedelta(seconds=1)
         manifest = draft.model_copy(
@@ -214,7 +217,7 @@ class Store:
         for folder in {(staging / name).parent for name in files} | {staging}:
             sync(folder)
         reached("manifest")
-        marker = self.root / PUBLISHING if live else self._quiet(artifact)
+        marker = self.root / PUBLISHING if live else self._never_live_marker(artifact)
         marker.write_text(artifact + "\n", encoding="utf-8")
         sync(marker)
         staging.rename(self.root / artifact)
@@ -233,35 +236,36 @@ class Store:
         reached("current-written")
         temporary.replace(self.root / CURRENT)
         (self.root / PUBLISHING).unlink(missing_ok=True)
-        self._quiet(artifact).unlink(missing_ok=True)
+        self._never_live_marker(artifact).unlink(missing_ok=True)
         sync(self.root)
         reached("current-replaced")
 
     def prune(self, keep: int, pinned: set[str]) -> list[str]:
-        """Remove all but the newest ``keep`` artifacts, and what killed builds left; return the removed names.
+        """Remove all but the newest ``keep`` artifacts, and leftovers of killed builds; return the removed names.
 
         The live artifact and those in ``pinned`` stay whatever their age.
         """
-        spared = {self.current_id(), *pinned, *(self.ids()[-keep:] if keep else [])}
-        removed = [artifact for artifact in self.ids() if artifact not in spared]
+        kept = {self.current_id(), *pinned, *(self.ids()[-keep:] if keep else [])}
+        removed = [artifact for artifact in self.ids() if artifact not in kept]
         if self.root.is_dir():
             leftovers = (".building-", ".removing-", f".{CURRENT}.")
-            markers = {self._quiet(artifact).name for artifact in self.ids()}  # those of no artifact are left over
+            # Markers without an artifact are leftovers too.
+            markers = {self._never_live_marker(artifact).name for artifact in self.ids()}
             removed += sorted(
                 name
                 for name in (path.name for path in self.root.iterdir())
-                if name.startswith(leftovers) or (name.startswith(QUIET) and name not in markers)
+                if name.startswith(leftovers) or (name.startswith(NEVER_LIVE_PREFIX) and name not in markers)
             )
         for name in removed:
             self._remove(name)
         return removed
 
     def _remove(self, name: str) -> None:
-        """Hide a directory before it is deleted, so that a kill midway leaves no half artifact under its id."""
+        """Hide a directory before its files are deleted: a kill midway leaves no incomplete artifact under its id."""
         path = self.root / name
         if ID_PATTERN.fullmatch(name):
             path = path.rename(self.root / f".removing-{name}")
-            self._quiet(name).unlink(missing_ok=True)
+            self._never_live_marker(name).unlink(missing_ok=True)
         if path.is_dir():
             shutil.rmtree(path)
         else:

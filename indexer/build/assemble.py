@@ -1,6 +1,6 @@
-"""The parts of an index: documents, passages, vectors and words, written into a folder.
+"""Assembly of an index: documents, ids, passages, vectors and the lexical index, written into a folder.
 
-What `build` publishes is made here, and also what is only measured: an index of some documents that nobody else sees.
+`build` and `compact` publish the folder. `build_private_index` writes an index that is only measured, never published.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ from indexer.progress import Bar
 REJECTS = "rejects.jsonl"
 DOCUMENTS_PER_PART = 256
 """Documents whose passages are embedded together: enough to sort by length, few enough to lose little in a kill."""
+TABLE_ROWS_PER_BATCH = 65_536
 PRIVATE_SCHEMA = pa.schema([("title", pa.string()), ("text", pa.string())])
 
 
 class Documents(Protocol):
-    """What is indexed: a corpus, or the documents of another index with what was written since."""
+    """Documents to index: a corpus, or the documents of another index with the live writes since."""
 
     inputs: list[InputEntry]
     rows: int
@@ -55,15 +56,15 @@ class Documents(Protocol):
 
 @dataclass(frozen=True)
 class Assembly:
-    """What an index is made of.
+    """The inputs of an index, and the writing of its files.
 
     Attributes:
         corpus: the documents.
-        settings: how they are indexed; the language is decided.
+        settings: how they are indexed; the language is not `auto`.
         encoder: of a model artifact.
-        known: vectors that need not be made again.
+        known: vectors that need not be computed again.
         folder: where the files are written.
-        labeller: what adds labels to the metadata; None for nothing.
+        labeller: adds labels to the metadata; None for no labels.
     """
 
     corpus: Documents
@@ -75,11 +76,11 @@ class Assembly:
 
     @cached_property
     def passage_maker(self) -> PassageMaker:
-        """What cuts texts into passages that the encoder takes whole."""
+        """Splits texts into passages that fit into the encoder."""
         return PassageMaker.of_config(self.encoder, self.settings.recipe())
 
     def write(self) -> dict[str, int]:
-        """Write all files but the manifest, and return what it counts."""
+        """Write all files but the manifest, and return the counts for it."""
         with VectorJournal(self.folder, self.encoder, self.known) as journal:
             passages = self._write_parts(journal)
         dense.write_dense(
@@ -98,7 +99,7 @@ class Assembly:
         }
 
     def config(self, dense_weight: float) -> dict[str, Any]:
-        """Return the configuration of the index, for its manifest; hybrid search weighs the dense leg as is given."""
+        """Return the configuration of the index for its manifest, with this weight of the dense leg in hybrid search."""
         config = self.settings.recipe() | {"ids": self.corpus.id_from}
         if self.labeller:
             config["labels"] = self.labeller.facts()
@@ -109,8 +110,8 @@ class Assembly:
         )
         return config
 
-    def manifest(self, fingerprint: str, counts: dict[str, int], config: dict[str, Any]) -> Manifest:
-        """Return the manifest as far as it is known before the index is published."""
+    def draft_manifest(self, fingerprint: str, counts: dict[str, int], config: dict[str, Any]) -> Manifest:
+        """Return the manifest without what is only known when the index is published."""
         return Manifest(
             kind="index",
             fingerprint=fingerprint,
@@ -124,10 +125,10 @@ class Assembly:
         )
 
     def _write_parts(self, journal: VectorJournal) -> int:
-        """Write documents, ids, passages and words, and embed the passages; return the number of passages."""
-        words = LexicalWriter(self.folder / lexical.FOLDER, self.settings.language)
+        """Write documents, ids, passages and the lexical index, and embed the passages; return the number of passages."""
+        lexical_writer = LexicalWriter(self.folder / lexical.FOLDER, self.settings.language)
         ids: list[pa.Array] = []
-        table = PassageTable()
+        passage_table = PassageTable()
         schema = self.labeller.schema(self.corpus.schema) if self.labeller else self.corpus.schema
         with (
             pa.OSFile(str(self.folder / DOCUMENTS), "wb") as file,
@@ -138,48 +139,45 @@ class Assembly:
                 documents.write_batch(self.labeller.add(batch) if self.labeller else batch)
                 ids.append(batch.column("id"))
                 titles, texts = batch.column("title").to_pylist(), batch.column("text").to_pylist()
-                words.add(f"{title or ''}\n{text}" for title, text in zip(titles, texts, strict=True))
-                for part in _parts(self.passage_maker.make(titles, texts)):
+                lexical_writer.add(f"{title or ''}\n{text}" for title, text in zip(titles, texts, strict=True))
+                for part in _split_parts(self.passage_maker.make(titles, texts)):
                     inputs = [text for passages in part for _, text in passages]
                     keys = [passage_key(text) for text in inputs]
-                    table.add([[passage for passage, _ in passages] for passages in part], keys)
+                    passage_table.add([[passage for passage, _ in passages] for passages in part], keys)
                     journal.append(inputs, keys)
                     bar.advance(len(part))
-        words.close()
-        table.write(self.folder / PASSAGES)
+        lexical_writer.close()
+        passage_table.write(self.folder / PASSAGES)
         write_ids(self.folder / IDS, pa.chunked_array(ids))
-        return len(table)
+        return len(passage_table)
 
 
-def _parts(documents: list[DocumentPassages]) -> Iterator[list[DocumentPassages]]:
+def _split_parts(documents: list[DocumentPassages]) -> Iterator[list[DocumentPassages]]:
     for start in range(0, len(documents), DOCUMENTS_PER_PART):
         yield documents[start : start + DOCUMENTS_PER_PART]
 
 
-def private_index(
+def build_private_index(
     documents: list[dict[str, Any]],
     settings: BuildSettings,
     encoder: Encoder,
     known: KnownVectors | None,
     folder: Path,
 ) -> Index:
-    """Build an index that is measured and never published; its legs have equal weights.
+    """Build an index that is only measured, never published; its legs have equal weights.
 
     Args:
         documents: with the keys title and text; a document's row is its position in the list.
-        settings: as of the index that it stands for, the language decided.
+        settings: those of the index that it represents; the language is not `auto`.
         encoder: of a model artifact.
-        known: vectors that need not be made again.
-        folder: where the files are written; they are used as long as the index is.
+        known: vectors that need not be computed again.
+        folder: where the files are written; the index uses them as long as it is open.
     """
     source = folder / "documents.parquet"
     pq.write_table(pa.Table.from_pylist(documents, PRIVATE_SCHEMA), source)
     corpus = Corpus.check(str(source), title_column="title")
     assembly = Assembly(corpus, settings, encoder, known, folder)
-    return Index.load(folder, assembly.manifest(UNSET, assembly.write(), assembly.config(EQUAL_WEIGHT)), encoder)
-
-
-TABLE_ROWS_PER_BATCH = 65_536
+    return Index.load(folder, assembly.draft_manifest(UNSET, assembly.write(), assembly.config(EQUAL_WEIGHT)), encoder)
 
 
 class PassageTable:
@@ -196,8 +194,8 @@ class PassageTable:
     def add(self, documents: list[list[Passage]], keys: list[bytes]) -> None:
         """Add the passages of the next documents, each with its key."""
         rows = [
-            (self._documents + place, passage.start, passage.end)
-            for place, passages in enumerate(documents)
+            (self._documents + row, passage.start, passage.end)
+            for row, passages in enumerate(documents)
             for passage in passages
         ]
         self._numbers.append(np.array(rows, dtype=np.int32))
@@ -207,7 +205,7 @@ class PassageTable:
     def write(self, path: Path) -> None:
         """Write the Arrow file."""
         numbers = np.concatenate(self._numbers)
-        columns = {name: numbers[:, place] for place, name in enumerate(("document", "start", "end"))}
+        columns = {name: numbers[:, column] for column, name in enumerate(("document", "start", "end"))}
         keys = pa.FixedSizeBinaryArray.from_buffers(
             pa.binary(KEY_BYTES), len(self), [None, pa.py_buffer(bytes(self._keys))]
         )
@@ -215,7 +213,7 @@ class PassageTable:
 
 
 def write_ids(path: Path, ids: pa.ChunkedArray) -> None:
-    """Write the ids in the order of their UTF-8 bytes with their rows: the way from an id to its document."""
+    """Write the ids in the order of their UTF-8 bytes, each with its row: the lookup from an id to its document."""
     order = pc.array_sort_indices(ids)
     _write_table(path, pa.table({"id": ids.take(order).combine_chunks(), "row": order.cast(pa.int32())}))
 

@@ -1,4 +1,4 @@
-"""Build an index: corpus → documents, passages, vectors, words → one artifact, published when it is whole."""
+"""Build of an index: corpus → documents, passages, vectors, lexical index → one artifact, published when complete."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy as np
 
 from indexer.artifacts.manifest import Manifest, fingerprint, read_manifest
 from indexer.artifacts.store import Store
-from indexer.build.assemble import Assembly, private_index
-from indexer.build.dense_weight import EQUAL_WEIGHT, MAX_QUERIES, MIN_QUERIES, POOL_DOCUMENTS, dense_weight
+from indexer.build.assemble import Assembly, build_private_index
+from indexer.build.dense_weight import EQUAL_WEIGHT, MAX_QUERIES, MIN_QUERIES, POOL_DOCUMENTS, estimate_dense_weight
 from indexer.build.inverse_cloze import make_clozes
 from indexer.build.labels import Labeller
 from indexer.build.settings import BuildSettings
@@ -31,13 +31,13 @@ from indexer.live.forget import retracted_since
 from indexer.progress import format_duration, quiet, say, stage
 from indexer.retrieval.retriever import Retriever
 
-LANGUAGE_SAMPLE = 200
-SELF_CHECKS = 50
+LANGUAGE_SAMPLE_DOCUMENTS = 200
+SELF_CHECK_DOCUMENTS = 50
 
 
 @dataclass(frozen=True)
 class BuildResult:
-    """What a build came to: the manifest of the index, and whether anything had to be done."""
+    """Result of a build: the manifest of the index, and whether it was built (``fresh``) or there already."""
 
     manifest: Manifest
     fresh: bool
@@ -61,9 +61,9 @@ def build(
         source: a Parquet, CSV or JSON lines file, a folder of them, a glob, or the URL of a database.
         settings: what is indexed, and how.
         data: the data directory; by default ``$DOWSE_DATA``.
-        cores: how many cores embed; by default all.
-        live: whether the index goes live; if not, it does as soon as it is asked for again with ``live``.
-        known: vectors of the model that need not be made again; by default an index is looked for that has them.
+        cores: number of cores for embedding; by default all.
+        live: whether the index goes live; if not, a later build of the same index with ``live`` makes it live.
+        known: vectors of the model that need not be computed again; by default those of an earlier index, if any.
 
     Raises:
         UserError: the corpus, the model or a setting is refused. Nothing is published then.
@@ -74,18 +74,18 @@ def build(
     labeller = Labeller.find(settings.label_with, settings.label_column, data, cores) if settings.label_with else None
     recipe = settings.recipe()
     if labeller:
-        labeller.schema(corpus.schema)  # a name that is taken is reported before any work
+        labeller.schema(corpus.schema)  # a conflict of column names is reported before any work
         recipe["labels"] = labeller.recipe()
     key = fingerprint("index", {"model": model.name}, corpus.inputs, recipe)
     with indexes.building():
-        if not settings.force and (compacted := _compacted(indexes, key)):
+        if not settings.force and (compacted := _find_compacted(indexes, key)):
             return BuildResult(compacted, fresh=False)
         if not settings.force and (existing := indexes.reuse(key, live=live)):
             return BuildResult(existing, fresh=False)
         models.verify(model.name)
         assembly = Assembly(
             corpus,
-            settings.model_copy(update={"language": _language(corpus, settings)}),
+            settings.model_copy(update={"language": _choose_language(corpus, settings)}),
             Encoder.open(model, settings.precision, cores),
             known or find_known_vectors(indexes, model, settings.precision, corpus.inputs),
             indexes.staging(key),
@@ -100,17 +100,17 @@ def publish(
     """Write an index, check it, publish it, and return its manifest. Call inside `Store.building`.
 
     Args:
-        indexes: where to.
-        assembly: the parts.
+        indexes: where the index is published.
+        assembly: the inputs of the index.
         key: the fingerprint.
-        live: whether it goes live.
-        config: of the manifest; by default the assembly's, with the dense weight that is found here.
+        live: whether the index goes live.
+        config: of the manifest; by default the assembly's, with the dense weight as set, tuned or estimated.
     """
     started = time.monotonic()
     counts = assembly.write()
-    config = config or assembly.config(_dense_weight(assembly, indexes.root))
-    draft = assembly.manifest(key, counts, config)
-    share = self_retrieval(Index.load(assembly.folder, draft, assembly.encoder))
+    config = config or assembly.config(_choose_dense_weight(assembly, indexes.root))
+    draft = assembly.draft_manifest(key, counts, config)
+    share = measure_self_retrieval(Index.load(assembly.folder, draft, assembly.encoder))
     seconds = time.monotonic() - started
     metrics = {"seconds": round(seconds, 1), "self_retrieval": share}
     manifest = indexes.publish(assembly.folder, draft.model_copy(update={"metrics": metrics}), live=live)
@@ -121,8 +121,8 @@ def publish(
     return manifest
 
 
-def _compacted(indexes: Store, key: str) -> Manifest | None:
-    """Return the live index where it is what would be built with the writes since folded into it."""
+def _find_compacted(indexes: Store, key: str) -> Manifest | None:
+    """Return the live index where it is the index of this fingerprint with the live writes since folded in."""
     live = indexes.current_id()
     if live is None or live not in indexes.ids():
         return None
@@ -133,27 +133,27 @@ def _compacted(indexes: Store, key: str) -> Manifest | None:
     return manifest
 
 
-def _language(corpus: Corpus, settings: BuildSettings) -> str:
+def _choose_language(corpus: Corpus, settings: BuildSettings) -> str:
     if settings.language != "auto":
         return settings.language
-    language = detect_language(next(corpus.batches(LANGUAGE_SAMPLE)).column("text").to_pylist())
+    language = detect_language(next(corpus.batches(LANGUAGE_SAMPLE_DOCUMENTS)).column("text").to_pylist())
     say(f"language: {language} (--language sets another)")
     return language
 
 
-def _dense_weight(assembly: Assembly, scratch: Path) -> float:
-    """Return the weight of the dense leg: as set, as the model was tuned with, or as is found here."""
+def _choose_dense_weight(assembly: Assembly, scratch: Path) -> float:
+    """Return the weight of the dense leg: as set, as the model was tuned with, or estimated."""
     settings = assembly.settings
     if settings.dense_weight is not None:
         return settings.dense_weight
     if settings.fusion != "convex":
         return EQUAL_WEIGHT
     tuned: float | None = read_manifest(assembly.encoder.folder).config.get("dense_weight")
-    return _find_dense_weight(assembly, scratch) if tuned is None else tuned
+    return _estimate_dense_weight(assembly, scratch) if tuned is None else tuned
 
 
-def _find_dense_weight(assembly: Assembly, scratch: Path) -> float:
-    """Find the weight of the dense leg in a small index, in which some documents lack a sentence."""
+def _estimate_dense_weight(assembly: Assembly, scratch: Path) -> float:
+    """Estimate the weight of the dense leg on a small index in which some documents lack a sentence."""
     documents = list(islice(ArrowTable.open(assembly.folder / DOCUMENTS).rows(["title", "text"]), POOL_DOCUMENTS))
     clozes = make_clozes([document["text"] for document in documents], MAX_QUERIES, seed=0)
     if len(clozes) < MIN_QUERIES:
@@ -161,32 +161,33 @@ def _find_dense_weight(assembly: Assembly, scratch: Path) -> float:
     for cloze in clozes:
         documents[cloze.row]["text"] = cloze.rest
     with (
-        stage("weigh words against meaning"),
+        stage("estimate the dense weight"),
         quiet(),
         TemporaryDirectory(dir=scratch, prefix=".building-") as folder,
     ):
         known = KnownVectors(assembly.folder)
-        index = private_index(documents, assembly.settings, assembly.encoder, known, Path(folder))
-        weight = dense_weight(Retriever(index), clozes)
+        index = build_private_index(documents, assembly.settings, assembly.encoder, known, Path(folder))
+        weight = estimate_dense_weight(Retriever(index), clozes)
     say(f"dense weight: {weight} (--dense-weight sets another)")
     return weight
 
 
-def self_retrieval(index: Index) -> float:
-    """Return the share of sampled documents whose own first passage is found by its vector: 1 in a sound index.
+def measure_self_retrieval(index: Index) -> float:
+    """Return the share of sampled documents whose first passage has its own vector in the index: 1 in a sound index.
 
-    Vectors that belong to other passages than the files say would make it fall.
+    The passages are encoded again and compared with the stored vectors. The share falls where vectors belong to other
+    passages than the files say.
 
     Raises:
-        UserError: more than one in ten is not found.
+        UserError: the share is below 90 %.
     """
-    rows = np.linspace(0, len(index) - 1, min(SELF_CHECKS, len(index))).astype(np.int64)
+    rows = np.linspace(0, len(index) - 1, min(SELF_CHECK_DOCUMENTS, len(index))).astype(np.int64)
     vectors = index.encoder.encode_documents([index.passage_texts(row)[0] for row in rows.tolist()])
-    own = index.dense.vectors(index.first_passage[rows])
-    cosines = np.einsum("ij,ij->i", dense.unit(vectors), own)
+    stored = index.dense.vectors(index.first_passage[rows])
+    cosines = np.einsum("ij,ij->i", dense.unit(vectors), stored)
     share = float((cosines > 0.95).mean())
     if share < 0.9:
         raise UserError(
-            f"the index does not hold the vectors of its passages ({share:.0%} found); build it with --force"
+            f"the index does not hold the vectors of its passages ({share:.0%} of a sample do); build it with --force"
         )
     return share

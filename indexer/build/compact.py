@@ -1,8 +1,8 @@
-"""Fold what was written to the service into a new index: no text is encoded that has a vector already.
+"""Compaction: live writes are folded into a new index, and texts that have a vector are not encoded again.
 
-The index is published first, with the number of the last write that is in it; only then is the log folded. Wherever a
-process dies in between, the writes are in the log, in the index, or in both, and the number says what is still to be
-shown over it.
+The index is published first, with the number of the last write in it; only then is the log folded. Wherever the process
+dies in between, the writes are in the log, in the index, or in both. The number says which writes still apply over the
+index.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from indexer.live.write import Write, last_writes
 
 
 def compact(data: Path | None = None, cores: int | None = None) -> BuildResult:
-    """Build an index of the live index's documents and of what was written since, and make it the live one.
+    """Build an index of the live index's documents with the writes since, and make it the live one.
 
     Args:
         data: the data directory; by default ``$DOWSE_DATA``.
-        cores: how many cores embed; by default all.
+        cores: number of cores for embedding; by default all.
 
     Raises:
         UserError: the index or the log is damaged, or no document is left. Nothing is changed then.
@@ -63,33 +63,33 @@ def _publish(indexes: Store, base: Index, writes: list[Write], cores: int | None
     documents = LiveDocuments.of(apply_writes(base, writes), writes)
     config = base.manifest.config
     model = Store("model", indexes.root.parent).path(base.manifest.parents["model"])
-    settings = _settings(config)
-    # The index that was built first: whoever builds it again finds that it is there, and more.
-    first = config.get("folded_into", base.manifest.fingerprint)
-    if any(write.retraction for write in writes):  # what was retracted may be folded in: a build would not have it
-        first = base.manifest.fingerprint
-    facts = {"folded": writes[-1].sequence, "folded_into": first}
-    key = fingerprint("index", base.manifest.parents, documents.inputs, config | facts)
+    settings = _settings_of(config)
+    # The fingerprint of the index that was built from the corpus: a build of the same corpus is then up to date.
+    origin = config.get("folded_into", base.manifest.fingerprint)
+    if any(write.retraction for write in writes):  # retracted writes may be folded in, which a build would not have
+        origin = base.manifest.fingerprint
+    folding = {"folded": writes[-1].sequence, "folded_into": origin}
+    key = fingerprint("index", base.manifest.parents, documents.inputs, config | folding)
     assembly = Assembly(
         documents,
         settings,
         Encoder.open(model, settings.precision, cores),
-        KnownAndLive(base.folder, documents.index),
+        KnownAndLiveVectors(base.folder, documents.index),
         indexes.staging(key),
     )
-    return publish(indexes, assembly, key, config=config | facts)
+    return publish(indexes, assembly, key, config=config | folding)
 
 
-def _settings(config: dict[str, Any]) -> BuildSettings:
+def _settings_of(config: dict[str, Any]) -> BuildSettings:
     """Return the settings with which an index was built."""
-    given = {name: config[name] for name in BuildSettings.model_fields if name in config}
+    fields = {name: config[name] for name in BuildSettings.model_fields if name in config}
     fusion = config["fusion"]
-    return BuildSettings(**given | {"fusion": fusion["method"], "dense_weight": fusion["dense_weight"]})
+    return BuildSettings(**fields | {"fusion": fusion["method"], "dense_weight": fusion["dense_weight"]})
 
 
 @dataclass
 class LiveDocuments:
-    """The documents of an index with live ones over it, as an assembly takes a corpus."""
+    """The documents of an index with the live ones over it, in the form of a corpus (see `Documents`)."""
 
     index: Index
     inputs: list[InputEntry]
@@ -101,9 +101,9 @@ class LiveDocuments:
 
     @classmethod
     def of(cls, index: Index, writes: list[Write]) -> LiveDocuments:
-        """Take what is visible; raise `UserError` where nothing is."""
+        """Take the visible documents of ``index``; raise `UserError` where there are none."""
         if not len(index):
-            raise UserError("every document was deleted, and an index needs one; put a document and compact then")
+            raise UserError("every document was deleted, and an index needs one; put a document, then compact again")
         first, last = writes[0].sequence, writes[-1].sequence
         lines = [write.line() for write in writes]
         digest = hashlib.sha256(b"".join(lines)).hexdigest()
@@ -127,7 +127,7 @@ class LiveDocuments:
         return rebatch(self.index.batches(), rows)
 
 
-class KnownAndLive(KnownVectors):
+class KnownAndLiveVectors(KnownVectors):
     """The vectors of an index and of live documents over it, found by passage key."""
 
     def __init__(self, folder: Path, index: Index) -> None:
@@ -141,10 +141,10 @@ class KnownAndLive(KnownVectors):
 
     def find(self, keys: list[bytes]) -> tuple[npt.NDArray[np.bool_], Vectors]:
         """Return which of ``keys`` are known, shape (len(keys),), and the vectors of those that are."""
-        known, found = super().find(keys)
-        vectors = np.empty((len(keys), found.shape[1]), dtype=np.float32)
-        vectors[known] = found
-        for place in np.flatnonzero(~known).tolist():
-            if (vector := self._live.get(keys[place])) is not None:
-                vectors[place], known[place] = vector, True
+        known, stored = super().find(keys)
+        vectors = np.empty((len(keys), stored.shape[1]), dtype=np.float32)
+        vectors[known] = stored
+        for position in np.flatnonzero(~known).tolist():
+            if (vector := self._live.get(keys[position])) is not None:
+                vectors[position], known[position] = vector, True
         return known, vectors[known]

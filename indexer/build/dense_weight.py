@@ -1,8 +1,8 @@
-"""How much the dense leg counts in hybrid search, found without labels.
+"""Dense weight: the weight of the dense leg in hybrid search, estimated without labels.
 
-Equal weights are good where both legs are. Where the encoder does not understand the corpus (another language, a jargon)
-they make hybrid search worse than words alone. So both legs are asked for documents by sentences that were taken out of
-them (see `cloze`), through the code that serves, and the weaker leg gets less.
+Equal weights are good where both legs are. Where the encoder does not fit the corpus (another language, jargon), they
+make hybrid search worse than lexical search alone. So both legs search for documents by sentences that were taken out of
+them (see `inverse_cloze`), through the code that serves, and the weaker leg gets less weight.
 """
 
 from __future__ import annotations
@@ -13,45 +13,46 @@ from indexer.build.inverse_cloze import Cloze
 from indexer.retrieval.retriever import Mode, Retriever
 
 POOL_DOCUMENTS = 4_000
-"""Documents among which the sentences' documents are looked for."""
+"""Maximum number of documents that are searched."""
 MAX_QUERIES = 200
 MIN_QUERIES = 40
-"""With fewer the legs are not compared, and count the same."""
+"""With fewer queries the legs are not compared and have equal weights."""
 EQUAL_WEIGHT = 0.5
 PRIOR = 13.0
-"""Successes that both legs are granted beforehand: where hardly any document is found, nothing is concluded."""
+"""Pseudo-count of successes that is added to both legs: few successes hardly move the weight."""
 TIE_RATIO = 0.95
-"""Legs whose results differ by less than this ratio count the same."""
+"""Legs whose ratio of successes is closer to 1 than this have equal weights."""
 BOUNDS = (0.1, 0.8)
+"""Minimum and maximum of the weight."""
 
 
-def dense_weight(retriever: Retriever, clozes: list[Cloze]) -> float:
+def estimate_dense_weight(retriever: Retriever, clozes: list[Cloze]) -> float:
     """Return the weight of the dense leg, rounded to two digits.
 
     Args:
-        retriever: answers from an index in which each cloze's document lacks its sentence, in the cloze's row.
+        retriever: over an index in which the document in each cloze's row lacks the cloze's sentence.
         clozes: the queries.
     """
     if len(clozes) < MIN_QUERIES:
         return EQUAL_WEIGHT
-    return balance(found(retriever, clozes, "dense"), found(retriever, clozes, "lexical"))
+    return balance(sum_ndcg(retriever, clozes, "dense"), sum_ndcg(retriever, clozes, "lexical"))
 
 
-def found(retriever: Retriever, clozes: list[Cloze], mode: Mode) -> float:
-    """Return the sum over the queries of nDCG@10, the query's own document being the only relevant one."""
+def sum_ndcg(retriever: Retriever, clozes: list[Cloze], mode: Mode) -> float:
+    """Return the sum of nDCG@10 over the queries, where a query's only relevant document is its own."""
     total = 0.0
     for cloze in clozes:
-        place = np.flatnonzero(retriever.search(cloze.sentence, mode, candidates=10).rows[:10] == cloze.row)
-        total += float((1 / np.log2(place + 2)).sum())
+        position = np.flatnonzero(retriever.search(cloze.sentence, mode, candidates=10).rows[:10] == cloze.row)
+        total += float((1 / np.log2(position + 2)).sum())
     return total
 
 
 def balance(dense: float, lexical: float) -> float:
-    """Return the weight of the dense leg from the successes of both.
+    """Return the weight of the dense leg from the successes (sums of nDCG@10) of both legs.
 
-    One half while the legs are close; it falls with the square of the dense leg's share of the lexical leg's success,
-    and rises in the same way. On four corpora whose best weight is known from labels this stays within .001 of the
-    nDCG@10 at the best weight on three, and within .002 on the fourth (see DECISIONS.md).
+    The weight is one half while the legs are close. It falls with the square of the ratio of dense to lexical successes,
+    and rises in the same way with the inverse ratio. On four corpora whose best weight is known from labels, this is
+    within .001 of the nDCG@10 at the best weight on three, and within .002 on the fourth (docs/decisions/retrieval.md).
     """
     ratio = (dense + PRIOR) / (lexical + PRIOR)
     weight = (

@@ -1,8 +1,8 @@
-"""Queries without labels: sentences taken out of their documents.
+"""Inverse cloze task: queries without labels, which are sentences taken out of their documents.
 
-The inverse cloze task (Lee, Chang, Toutanova, «Latent Retrieval for Weakly Supervised Open Domain Question Answering»,
-2019): a sentence is the query, the rest of its document the answer. Because the sentence itself is gone, a search does
-not find the document by its very words, as it would with any query that was copied from a text.
+A sentence is the query, the rest of its document the answer (Lee, Chang, Toutanova, «Latent Retrieval for Weakly
+Supervised Open Domain Question Answering», 2019). The document no longer has the sentence: a search cannot find it by
+an exact copy of the query.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from indexer.inference.passages import SENTENCE_END
 
 MIN_SENTENCES = 3
 QUERY_WORDS = range(5, 41)
-"""Words of a sentence that can be a query."""
+"""Number of words of a sentence that can be a query."""
 QUERY_CHARACTERS = range(12, 121)
-"""The same in scripts that put no spaces between words."""
+"""Number of characters instead, in scripts without spaces between words."""
 
 
 @dataclass(frozen=True)
 class Cloze:
-    """A document (its ``row``) without one sentence, and that sentence."""
+    """A sentence that was taken out of the document in ``row``, and the ``rest`` of the document's text."""
 
     row: int
     sentence: str
     rest: str
 
 
-def sentences(text: str) -> list[tuple[int, int]]:
-    """Return the sentences of a text as offsets that together cover it."""
+def split_sentences(text: str) -> list[tuple[int, int]]:
+    """Return start and end offsets of the sentences of a text; together they cover it, but for parts that are blank."""
     ends = [end.end() for end in SENTENCE_END.finditer(text)]
     starts = [0, *ends]
     return [(start, end) for start, end in zip(starts, [*ends, len(text)], strict=True) if text[start:end].strip()]
@@ -39,24 +39,24 @@ def sentences(text: str) -> list[tuple[int, int]]:
 def make_clozes(texts: Sequence[str], count: int, seed: int) -> list[Cloze]:
     """Take one sentence out of each of ``count`` texts, in the order of the texts.
 
-    Texts of fewer than three sentences, and those without a sentence of a query's length, are passed over; so there
-    may be fewer.
+    Texts of fewer than three sentences and those without a sentence of a query's length are skipped: the result may be
+    shorter.
     """
-    chance = random.Random(seed)  # noqa: S311 - a sample, no secret
+    rng = random.Random(seed)  # noqa: S311 - a sample, no secret
     order = list(range(len(texts)))
-    chance.shuffle(order)
-    found: list[Cloze] = []
+    rng.shuffle(order)
+    clozes: list[Cloze] = []
     for row in order:
-        if len(found) == count:
+        if len(clozes) == count:
             break
         text = texts[row]
-        pieces = sentences(text)
-        fitting = [piece for piece in pieces if _is_query(text[slice(*piece)])]
-        if len(pieces) < MIN_SENTENCES or not fitting:
+        sentences = split_sentences(text)
+        candidates = [span for span in sentences if _is_query(text[slice(*span)])]
+        if len(sentences) < MIN_SENTENCES or not candidates:
             continue
-        start, end = chance.choice(fitting)
-        found.append(Cloze(row, " ".join(text[start:end].split()), (text[:start] + text[end:]).strip()))
-    return sorted(found, key=lambda cloze: cloze.row)
+        start, end = rng.choice(candidates)
+        clozes.append(Cloze(row, " ".join(text[start:end].split()), (text[:start] + text[end:]).strip()))
+    return sorted(clozes, key=lambda cloze: cloze.row)
 
 
 def _is_query(sentence: str) -> bool:

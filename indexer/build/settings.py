@@ -1,4 +1,4 @@
-"""Settings of `indexer build`: the only place where a name, a default and a help text stand."""
+"""Settings of `indexer build`: name, default and help text of every flag are defined here only."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class BuildSettings(CorpusSettings):
         ge=0,
         le=1,
         description="Weight of the dense leg in hybrid search; the lexical leg has the rest "
-        "(default: as the model was tuned with, else found from sentences taken out of their documents)",
+        "(default: as the model was tuned with, else estimated from sentences taken out of their documents)",
     )
     candidates: int = Field(default=200, ge=1, le=10_000, description="Documents of each leg that hybrid search fuses")
     label_with: str | None = Field(
@@ -43,8 +43,8 @@ class BuildSettings(CorpusSettings):
         min_length=1,
         description="Column that --label-with fills; the probabilities go into the column of this name and `_probability`",
     )
-    force: bool = Field(default=False, description="Build even if an index of the same inputs and settings is there")
+    force: bool = Field(default=False, description="Build even if an index of the same inputs and settings exists")
 
     def recipe(self) -> dict[str, Any]:
-        """Return what decides the content of an index beside its corpus, its model and its labels."""
+        """Return the settings that decide the content of an index besides its corpus, its model and its labels."""
         return self.model_dump(exclude={"force", "model", "label_with", "label_column"})

@@ -1,4 +1,4 @@
-"""The vectors of a build: appended to disk block by block, taken up after a kill, reused from the index before."""
+"""Vectors of a build: appended to a journal on disk, resumed after a kill, reused from earlier indexes."""
 
 from __future__ import annotations
 
@@ -24,56 +24,54 @@ from indexer.progress import say
 KEY_BYTES = 16
 JOURNAL = "vectors.f32"
 BLOCK_ROWS = 65_536
+MAP_FILE = "map.npy"
+"""Linear map that turns the unit vectors of one model into those of another: float32, shape (new, old)."""
 Keys = npt.NDArray[np.void]
 
 
 def passage_key(text: str) -> bytes:
-    """Return what identifies the text of a passage: equal texts get equal vectors from the same model."""
+    """Return the digest that identifies a passage's text: equal texts have equal vectors with the same model."""
     return hashlib.blake2b(text.encode(), digest_size=KEY_BYTES).digest()
-
-
-MAP_FILE = "map.npy"
-"""A linear map that makes the unit vectors of one model out of those of another: float32, shape (new, old)."""
 
 
 def find_known_vectors(
     indexes: Store, model: Path, precision: Precision, inputs: list[InputEntry]
 ) -> KnownVectors | None:
-    """Return the vectors of an index from which those of ``model`` are had without the encoder, or None.
+    """Return the vectors of an index from which those of ``model`` follow without the encoder, or None.
 
-    That is an index of the same model or, where the model is another one with a linear map behind it, an index of that
-    other model. An index of the same corpus is preferred, then the live one, then the newest.
+    That is an index of the same model. Where the model is a base model with a linear map behind it, it can also be an
+    index of the base model. An index of the same corpus is preferred, then the live one, then the newest.
 
     Args:
         indexes: where to look.
         model: directory of a model artifact.
-        precision: of the weights that have made the vectors.
+        precision: of the encoder's weights that computed the vectors.
         inputs: the files of the corpus.
     """
     hashes = [entry.sha256 for entry in inputs]
-    origin = read_manifest(model).config.get("map_of")
+    base = read_manifest(model).config.get("map_of")
     live = indexes.current_id()
-    usable: list[Manifest] = []
+    candidates: list[Manifest] = []
     for artifact in indexes.ids():
         try:
             manifest = indexes.manifest(artifact)
         except UserError as error:
             say(f"nothing is reused from the index {artifact}: {error}")
             continue
-        if manifest.config["precision"] == precision and manifest.parents["model"] in {model.name, origin}:
-            usable.append(manifest)
+        if manifest.config["precision"] == precision and manifest.parents["model"] in {model.name, base}:
+            candidates.append(manifest)
 
-    def likely(manifest: Manifest) -> tuple[bool, bool, str]:
+    def preference(manifest: Manifest) -> tuple[bool, bool, str]:
         return [entry.sha256 for entry in manifest.inputs] == hashes, manifest.id == live, manifest.id
 
-    for manifest in sorted(usable, key=likely, reverse=True):
+    for manifest in sorted(candidates, key=preference, reverse=True):
         try:
             indexes.verify(manifest.id)
         except UserError as error:
             say(f"nothing is reused from the index {manifest.id}: {error}")
             continue
-        step = None if manifest.parents["model"] == model.name else np.load(model / MAP_FILE, allow_pickle=False)
-        return KnownVectors(indexes.path(manifest.id), step)
+        linear_map = None if manifest.parents["model"] == model.name else np.load(model / MAP_FILE, allow_pickle=False)
+        return KnownVectors(indexes.path(manifest.id), linear_map)
     return None
 
 
@@ -82,12 +80,14 @@ class KnownVectors:
 
     Args:
         folder: of the index, or of one that is being built.
-        step: a linear map that makes the wanted vectors out of those of the index, shape (wanted, dimension).
-        vectors: other vectors of the same passages, in place of those of the index.
+        linear_map: turns the index's vectors into the requested ones, shape (new, old dimension); None for no change.
+        vectors: other vectors of the same passages, in place of the index's.
     """
 
-    def __init__(self, folder: Path, step: Vectors | None = None, vectors: dense.DenseIndex | None = None) -> None:
-        self._step = step
+    def __init__(
+        self, folder: Path, linear_map: Vectors | None = None, vectors: dense.DenseIndex | None = None
+    ) -> None:
+        self._linear_map = linear_map
         passages = ArrowTable.open(folder / PASSAGES)
         keys = b"".join(b"".join(batch.column("key").to_pylist()) for batch in passages.batches)
         self._keys: Keys = np.frombuffer(keys, dtype=f"S{KEY_BYTES}")
@@ -96,23 +96,23 @@ class KnownVectors:
 
     def find(self, keys: list[bytes]) -> tuple[npt.NDArray[np.bool_], Vectors]:
         """Return which of ``keys`` are known, shape (len(keys),), and the vectors of those that are."""
-        wanted = np.array(keys, dtype=f"S{KEY_BYTES}")
-        places = np.searchsorted(self._keys, wanted, sorter=self._order).clip(max=len(self._keys) - 1)
-        rows = self._order[places]
-        known = self._keys[rows] == wanted
+        requested = np.array(keys, dtype=f"S{KEY_BYTES}")
+        positions = np.searchsorted(self._keys, requested, sorter=self._order).clip(max=len(self._keys) - 1)
+        rows = self._order[positions]
+        known = self._keys[rows] == requested
         vectors = self._dense.vectors(rows[known])
-        return known, vectors if self._step is None else dense.unit(vectors @ self._step.T)
+        return known, vectors if self._linear_map is None else dense.unit(vectors @ self._linear_map.T)
 
 
 class VectorJournal:
-    """Embeds passages in order and appends their vectors to a file.
+    """Append-only file of the passages' vectors, which also embeds the passages.
 
     Rows that a killed build of the same fingerprint has written are not embedded again: equal inputs and settings give
     equal passages in equal order.
 
     Attributes:
-        embedded: how many passages went through the encoder.
-        reused: how many vectors came from the index before, or from an interrupted build.
+        embedded: number of passages that were encoded.
+        reused: number of vectors from an earlier index or from an interrupted build.
     """
 
     def __init__(self, folder: Path, encoder: Encoder, known: KnownVectors | None) -> None:
@@ -138,21 +138,21 @@ class VectorJournal:
         self._file.close()
 
     def append(self, texts: list[str], keys: list[bytes]) -> None:
-        """Add the vectors of the next passages; they are on the disk when this returns."""
-        ready = min(max(self._resumed - self._rows, 0), len(texts))
+        """Add the vectors of the next passages; they are on disk when this returns."""
+        resumed = min(max(self._resumed - self._rows, 0), len(texts))
         self._rows += len(texts)
-        self.reused += ready
-        texts, keys = texts[ready:], keys[ready:]
+        self.reused += resumed
+        texts, keys = texts[resumed:], keys[resumed:]
         if not texts:
             return
         vectors = np.empty((len(texts), self._dimension), dtype=np.float32)
         unknown = np.ones(len(texts), dtype=bool)
         if self._known:
-            known, found = self._known.find(keys)
-            vectors[known] = found
+            known, known_vectors = self._known.find(keys)
+            vectors[known] = known_vectors
             unknown = ~known
         vectors[unknown] = self._encoder.encode_documents(
-            [text for text, new in zip(texts, unknown, strict=True) if new]
+            [text for text, is_new in zip(texts, unknown, strict=True) if is_new]
         )
         self.embedded += int(unknown.sum())
         self.reused += int((~unknown).sum())
@@ -165,10 +165,10 @@ class VectorJournal:
         vectors = np.memmap(self._path, dtype=np.float32, mode="r", shape=(self._rows, self._dimension))
         for start in range(0, self._rows, BLOCK_ROWS):
             block = vectors[start : start + BLOCK_ROWS]
-            if not block.any(axis=1).all():  # a file that grew but was not written before the power failed
+            if not block.any(axis=1).all():  # the power failed after the file had grown, before its content was written
                 raise UserError(f"{self._path}: holds empty rows; delete {self._path.parent} and build again")
             yield block
 
     def remove(self) -> None:
-        """Delete the file: its content is in the index."""
+        """Delete the file, once its content is in the index."""
         self._path.unlink()

@@ -1,4 +1,4 @@
-"""From the rows of one file to chunks of bounded size: rows that can be read, and rejects for those that cannot."""
+"""Chunks: the rows of one corpus file in pieces of bounded size, with a reject for each row that cannot be read."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from indexer.corpus import parquet as parquetfiles
 
 CHUNK_ROWS = 1024
 Types = dict[str, pa.DataType]
-_KINDS = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
+"""Arrow types by column name."""
+_JSON_TYPES = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
 
 
 @dataclass(frozen=True)
 class Reject:
-    """One row that cannot be a document, and why."""
+    """A row that cannot be a document, and the reason."""
 
     file: str
     row: int
@@ -59,77 +60,81 @@ class Chunk(NamedTuple):
 
 
 class TextReader(Protocol):
-    """What the readers of CSV and JSON lines have in common."""
+    """Interface of the readers of CSV and of JSON lines."""
 
-    def columns(self, path: Path) -> Types:
+    def read_columns(self, path: Path) -> Types:
         """Return the columns of a file with their types, as far as they are known before all rows are read."""
 
-    def records(self, path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
-        """Yield number and values of each row; a string says why a row is not readable."""
+    def read_records(self, path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
+        """Yield number and values of each row; a string in place of the values says why the row is not readable."""
 
     def observe(self, name: str, values: Sequence[Any]) -> None:
-        """Learn the type of column ``name`` from some of its values."""
+        """Infer the type of column ``name`` from some of its values, together with those observed before."""
 
-    def types(self) -> Types:
-        """Return the types that hold all values observed."""
+    def column_types(self) -> Types:
+        """Return the types that hold all observed values."""
 
-    def array(self, values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    def to_array(self, values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         """Convert some values of one column."""
 
 
 def parquet_chunks(
-    file: SourceFile, roles: Roles, types: Types | None, *, before: int, limit: int | None
+    file: SourceFile, roles: Roles, types: Types | None, *, offset: int, limit: int | None
 ) -> Iterator[Chunk]:
     """Yield the first ``limit`` rows of a Parquet file.
 
     Without ``types`` only the columns of ``roles`` are read; with them all others become ``metadata``. Where there is
-    no id column, the id is the number of the row in the corpus, ``before`` rows of which come before this file.
+    no id column, the id is the number of the row in the corpus; ``offset`` rows of the corpus come before this file.
     """
-    present = parquetfiles.columns(file.path)
-    needed = [name for name in dict.fromkeys(roles) if name in present] if types is None else None
-    row = 0
-    for read in parquetfiles.batches(file.path, needed, CHUNK_ROWS):
-        batch = read if limit is None else read.slice(0, limit - row)
+    present = parquetfiles.read_columns(file.path)
+    names = [name for name in dict.fromkeys(roles) if name in present] if types is None else None
+    rows_read = 0
+    for full_batch in parquetfiles.read_batches(file.path, names, CHUNK_ROWS):
+        batch = full_batch if limit is None else full_batch.slice(0, limit - rows_read)
         if not batch.num_rows:
             return
 
         def column(name: str | None, kind: pa.DataType, batch: pa.RecordBatch = batch) -> pa.Array:
             return batch.column(name).cast(kind) if name in present else pa.nulls(batch.num_rows, kind)
 
-        numbers = np.arange(row + 1, row + 1 + batch.num_rows)
-        ids = column(roles.id, pa.string()) if roles.id else pa.array(numbers + before).cast(pa.string())
+        numbers = np.arange(rows_read + 1, rows_read + 1 + batch.num_rows)
+        ids = column(roles.id, pa.string()) if roles.id else pa.array(numbers + offset).cast(pa.string())
         arrays = [ids, column(roles.title, pa.string()), column(roles.text, pa.string())]
-        wrong = {at: name for array, name in zip(arrays, roles, strict=True) for at in _not_utf8(array)}
+        not_utf8 = {row: name for array, name in zip(arrays, roles, strict=True) for row in _find_not_utf8(array)}
         if types:
-            arrays.append(_struct({name: column(name, kind) for name, kind in types.items()}))
-        good = np.setdiff1d(np.arange(batch.num_rows), list(wrong))
-        bad = [Reject(file.name, int(numbers[at]), None, f"invalid UTF-8 in column {wrong[at]!r}") for at in wrong]
-        yield Chunk(file, numbers[good], _batch(arrays).take(pa.array(good)) if bad else _batch(arrays), bad)
-        row += batch.num_rows
+            arrays.append(_make_struct({name: column(name, kind) for name, kind in types.items()}))
+        good = np.setdiff1d(np.arange(batch.num_rows), list(not_utf8))
+        rejects = [
+            Reject(file.name, int(numbers[row]), None, f"invalid UTF-8 in column {name!r}")
+            for row, name in not_utf8.items()
+        ]
+        result = _make_batch(arrays)
+        yield Chunk(file, numbers[good], result.take(pa.array(good)) if rejects else result, rejects)
+        rows_read += batch.num_rows
 
 
 def text_chunks(
-    reader: TextReader, file: SourceFile, roles: Roles, types: Types | None, *, before: int, limit: int | None
+    reader: TextReader, file: SourceFile, roles: Roles, types: Types | None, *, offset: int, limit: int | None
 ) -> Iterator[Chunk]:
     """Yield the first ``limit`` rows of a CSV or JSON-lines file; arguments as for `parquet_chunks`.
 
-    Without ``types`` the reader observes every metadata column and so learns its type.
+    Without ``types`` the reader observes every metadata column to infer its type.
     """
-    records = enumerate(islice(reader.records(file.path), limit), before + 1)
-    while some := list(islice(records, CHUNK_ROWS)):
+    records = enumerate(islice(reader.read_records(file.path), limit), offset + 1)
+    while chunk := list(islice(records, CHUNK_ROWS)):
         rows: list[dict[str, Any]] = []
-        ids, numbers, bad = [], [], []
-        for ordinal, (number, record) in some:
+        ids, numbers, rejects = [], [], []
+        for corpus_row, (number, record) in chunk:
             if isinstance(record, str):
-                bad.append(Reject(file.name, number, None, record))
+                rejects.append(Reject(file.name, number, None, record))
                 continue
-            key = record.get(roles.id) if roles.id else ordinal
-            key = str(key) if type(key) in (int, str) else None
-            if wrong := _wrong_type(record, roles):
-                bad.append(Reject(file.name, number, key, wrong))
+            value = record.get(roles.id) if roles.id else corpus_row
+            document_id = str(value) if type(value) in (int, str) else None
+            if reason := _describe_wrong_type(record, roles):
+                rejects.append(Reject(file.name, number, document_id, reason))
                 continue
             rows.append(record)
-            ids.append(key)
+            ids.append(document_id)
             numbers.append(number)
         title, text = ([row.get(name) if name else None for row in rows] for name in (roles.title, roles.text))
         arrays = [pa.array(values, pa.string()) for values in (ids, title, text)]
@@ -137,40 +142,41 @@ def text_chunks(
             for name in dict.fromkeys(name for row in rows for name in row if name not in roles):
                 reader.observe(name, [row.get(name) for row in rows])
         elif types:
-            columns = {name: reader.array([row.get(name) for row in rows], kind) for name, kind in types.items()}
-            arrays.append(_struct(columns))
-        yield Chunk(file, np.array(numbers, np.int64), _batch(arrays), bad)
+            columns = {name: reader.to_array([row.get(name) for row in rows], kind) for name, kind in types.items()}
+            arrays.append(_make_struct(columns))
+        yield Chunk(file, np.array(numbers, np.int64), _make_batch(arrays), rejects)
 
 
-def _batch(arrays: list[pa.Array]) -> pa.RecordBatch:
+def _make_batch(arrays: list[pa.Array]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, names=["id", "title", "text", "metadata"][: len(arrays)])
 
 
-def _struct(columns: dict[str, pa.Array]) -> pa.StructArray:
+def _make_struct(columns: dict[str, pa.Array]) -> pa.StructArray:
     fields = [pa.field(name, column.type) for name, column in columns.items()]
     return pa.StructArray.from_arrays(list(columns.values()), fields=fields)
 
 
-def _wrong_type(record: dict[str, Any], roles: Roles) -> str | None:
+def _describe_wrong_type(record: dict[str, Any], roles: Roles) -> str | None:
+    """Return which of the columns id, title and text has a value of a wrong type, or None."""
     for column in roles:
         value = record.get(column) if column else None
         if value is None or isinstance(value, str) or (column == roles.id and type(value) is int):
             continue
-        wanted = "text or a whole number" if column == roles.id else "text"
-        return f"column {column!r} holds {_KINDS[type(value)]}, not {wanted}"
+        expected = "text or a whole number" if column == roles.id else "text"
+        return f"column {column!r} holds {_JSON_TYPES[type(value)]}, not {expected}"
     return None
 
 
-def _not_utf8(texts: pa.StringArray) -> list[int]:
+def _find_not_utf8(texts: pa.StringArray) -> list[int]:
     """Return the positions of values that are not UTF-8: Parquet writers may put any bytes into a text column."""
     try:
         texts.validate(full=True)
     except pa.ArrowInvalid:
-        return [at for at, raw in enumerate(texts.cast(pa.binary()).to_pylist()) if not _decodes(raw or b"")]
+        return [row for row, raw in enumerate(texts.cast(pa.binary()).to_pylist()) if not _is_utf8(raw or b"")]
     return []
 
 
-def _decodes(raw: bytes) -> bool:
+def _is_utf8(raw: bytes) -> bool:
     try:
         raw.decode()
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""Which columns of a corpus are id, title and text: decided, or refused, before any row is read."""
+"""Choice of the columns that hold id, title and text: made, or refused, before any row of the corpus is read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def choose_roles(
     """Return the columns that hold id, title and text in all ``files`` (name → columns), and notes on the choice.
 
     Raises:
-        UserError: a column is missing or has a type that cannot play its role.
+        UserError: a column is missing, or its type does not fit its role.
     """
     files = {file: columns for file, columns in files.items() if columns}  # JSON lines may be empty
     notes = []
@@ -43,14 +43,17 @@ def choose_roles(
     return Roles(id_role, title_role, text_column), notes
 
 
-def _require(files: dict[str, Types], column: str, flag: str, wanted: str, fits: Callable[[pa.DataType], bool]) -> None:
+def _require(
+    files: dict[str, Types], column: str, flag: str, expected: str, fits: Callable[[pa.DataType], bool]
+) -> None:
+    """Raise `UserError` where ``column`` is missing in one of ``files`` or its type does not fit."""
     for file, columns in files.items():
         existing = ", ".join(map(repr, columns))
         if column not in columns:
             raise UserError(f"{file}: no column {column!r} among {existing}; name the right one with {flag}")
         if not fits(columns[column]):
             raise UserError(
-                f"{file}: column {column!r} holds {columns[column]}, not {wanted}; "
+                f"{file}: column {column!r} holds {columns[column]}, not {expected}; "
                 f"name another of {existing} with {flag}"
             )
 

@@ -1,6 +1,6 @@
-"""The corpus: checked before any work is done with it, then streamed as documents.
+"""The corpus: every row is checked before any work is done, then the documents are streamed.
 
-Every row becomes a document or a reject that names the row and the reason; none vanishes and none is passed on broken.
+Every row becomes a document or a reject that names the row and the reason; no row is lost silently.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ from indexer.progress import Bar
 __all__ = ["Corpus", "Reject", "rebatch", "write_rejects"]
 
 REJECTS_SHOWN = 5
-ID_SHOWN = 60  # characters
+ID_CHARACTERS_SHOWN = 60
 
 
 @dataclass
 class Corpus:
     """A corpus that passed its check.
 
-    ``rows`` were read, ``documents`` of them accepted, the others are ``rejects`` in corpus order. ``schema`` has the
-    fields id, title, text (strings) and, where there are other columns, metadata (a struct of them with their types).
+    ``rows`` counts all rows that were read, ``documents`` those that were accepted; ``rejects`` are the others in corpus
+    order. ``id_from`` says where the ids come from. ``schema`` has the fields id, title, text (strings) and, where there
+    are other columns, metadata (a struct of them with their types).
     """
 
     inputs: list[InputEntry]
@@ -64,30 +65,30 @@ class Corpus:
     ) -> Corpus:
         """Read the file, folder or glob ``spec`` once and return it as a corpus.
 
-        ``spec`` can be the URL of a database: then the corpus is what ``query`` returns, and it lies in a file below
-        ``data`` (default: ``$DOWSE_DATA``) as long as the corpus is used.
+        ``spec`` can be the URL of a database: then the corpus is what ``query`` returns. Its rows are kept in a file
+        below ``data`` (default: ``$DOWSE_DATA``) as long as the corpus is used.
 
         Without ``id_column`` the ids come from the column "id" or, where there is none, from the number of the row in
         the corpus. Without ``title_column`` the titles come from the column "title" where it holds text; the empty
         string and "none" mean no titles. ``limit`` takes the first rows only.
 
         Raises:
-            UserError: a file or a database is not readable, a column is missing or of the wrong type, no row is a document, or a row
-                is no document and ``skip_bad_rows`` is false.
+            UserError: a file or a database is not readable; a column is missing or of the wrong type; no row is a
+                document; or a row is no document and ``skip_bad_rows`` is false.
         """
         if limit is not None and limit < 1:
             raise UserError(f"--limit {limit}: the number of rows must be at least 1")
         source = Source(spec, query, limit, data)
-        stamps = {file: _stamp(file) for file in source.files}
+        stamps = {file: _read_stamp(file) for file in source.files}
         roles, notes = choose_roles(source.columns, id_column, text_column, title_column)
         source.types(roles)  # a conflict between Parquet files is reported before any row is read
         rows, rejects = _check_rows(source, roles, limit)
         if not rows:
             raise UserError(f"{spec}: holds no rows; give a corpus with at least one document")
         if rejects and not skip_bad_rows:
-            raise UserError(f"{_summary(rejects)}; correct the rows or leave them out with --skip-bad-rows")
+            raise UserError(f"{_summarise(rejects)}; correct the rows or leave them out with --skip-bad-rows")
         if len(rejects) == rows:
-            raise UserError(f"{spec}: no row is a document: {_summary(rejects)}; correct the rows")
+            raise UserError(f"{spec}: no row is a document: {_summarise(rejects)}; correct the rows")
         types = source.types(roles)
         schema = pa.schema([("id", pa.string()), ("title", pa.string()), ("text", pa.string())])
         if types:
@@ -120,32 +121,32 @@ class Corpus:
         for reject in self.rejects:
             rejected[reject.file].append(reject.row)
 
-        def accepted() -> Iterator[pa.RecordBatch]:
+        def accepted_batches() -> Iterator[pa.RecordBatch]:
             for chunk in self._source.chunks(self._roles, self._limit, self._types):
                 self._refuse_changes([chunk.file])
                 good = ~np.isin(chunk.numbers, rejected[chunk.file.name])
                 yield chunk.batch.filter(pa.array(good)).cast(self.schema)
 
-        yield from rebatch(accepted(), rows)
+        yield from rebatch(accepted_batches(), rows)
 
     def _refuse_changes(self, files: Iterable[SourceFile]) -> None:
         for file in files:
-            if _stamp(file) != self._stamps[file]:
+            if _read_stamp(file) != self._stamps[file]:
                 raise UserError(f"{file.name}: changed while it was read; run the command again")
 
 
 def rebatch(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
     """Yield the same rows in batches of exactly ``rows`` rows but for the last."""
-    waiting: list[pa.RecordBatch] = []
+    buffer: list[pa.RecordBatch] = []
     for batch in batches:
-        waiting.append(batch)
-        if sum(each.num_rows for each in waiting) >= rows:
-            merged = pa.concat_batches(waiting)
-            whole = merged.num_rows // rows * rows
-            yield from (merged.slice(at, rows) for at in range(0, whole, rows))
-            waiting = [merged.slice(whole)]
-    if last := [each for each in waiting if each.num_rows]:
-        yield pa.concat_batches(last)
+        buffer.append(batch)
+        if sum(part.num_rows for part in buffer) >= rows:
+            merged = pa.concat_batches(buffer)
+            end = merged.num_rows // rows * rows
+            yield from (merged.slice(start, rows) for start in range(0, end, rows))
+            buffer = [merged.slice(end)]
+    if remainder := [part for part in buffer if part.num_rows]:
+        yield pa.concat_batches(remainder)
 
 
 def write_rejects(path: Path, rejects: Iterable[Reject]) -> None:
@@ -154,7 +155,8 @@ def write_rejects(path: Path, rejects: Iterable[Reject]) -> None:
         file.writelines(json.dumps(asdict(reject), ensure_ascii=False) + "\n" for reject in rejects)
 
 
-def _stamp(file: SourceFile) -> tuple[int, int]:
+def _read_stamp(file: SourceFile) -> tuple[int, int]:
+    """Return size and modification time of a file, by which a change is noticed."""
     try:
         status = file.path.stat()
     except OSError as error:
@@ -163,56 +165,56 @@ def _stamp(file: SourceFile) -> tuple[int, int]:
 
 
 def _check_rows(source: Source, roles: Roles, limit: int | None) -> tuple[int, list[Reject]]:
-    """Read all rows and return how many there are and which are no documents, in corpus order."""
-    position = {file.name: at for at, file in enumerate(source.files)}
+    """Read all rows; return their number, and the rejects in corpus order."""
+    position = {file.name: number for number, file in enumerate(source.files)}
     total = min(source.total, limit) if source.total is not None and limit else source.total or limit
     rows = 0
     rejects: list[Reject] = []
-    seen = IdDigests()
+    digests = IdDigests()
     with Bar("check", total, "rows") as bar:
         for chunk in source.chunks(roles, limit):
             rows += len(chunk.numbers) + len(chunk.rejects)
             bar.advance(len(chunk.numbers) + len(chunk.rejects))
             rejects += chunk.rejects
-            unnamed, empty = _blank(chunk.batch.column("id")), _blank(chunk.batch.column("text"))
-            for at in np.flatnonzero(unnamed | empty):
-                reason = "missing id" if unnamed[at] else "empty text"
-                name = None if unnamed[at] else chunk.batch.column("id")[at].as_py()
-                rejects.append(Reject(chunk.file.name, int(chunk.numbers[at]), name, reason))
+            no_id, no_text = _is_blank(chunk.batch.column("id")), _is_blank(chunk.batch.column("text"))
+            for row in np.flatnonzero(no_id | no_text):
+                reason = "missing id" if no_id[row] else "empty text"
+                document_id = None if no_id[row] else chunk.batch.column("id")[row].as_py()
+                rejects.append(Reject(chunk.file.name, int(chunk.numbers[row]), document_id, reason))
             if roles.id:
-                good = ~(unnamed | empty)
+                good = ~(no_id | no_text)
                 ids = chunk.batch.column("id").filter(pa.array(good))
-                seen.add(position[chunk.file.name], chunk.numbers[good], ids)
-    rejects += _duplicates(source, roles, limit, seen)
+                digests.add(position[chunk.file.name], chunk.numbers[good], ids)
+    rejects += _duplicate_rejects(source, roles, limit, digests)
     return rows, sorted(rejects, key=lambda reject: (position[reject.file], reject.row))
 
 
-def _blank(texts: pa.StringArray) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Say of each text whether it is null or nothing but white space."""
+def _is_blank(texts: pa.StringArray) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Return for each text whether it is null or only white space."""
     filled = pc.not_equal(pc.utf8_trim_whitespace(texts), "").fill_null(False)
     blank: np.ndarray[tuple[int], np.dtype[np.bool_]] = ~filled.to_numpy(zero_copy_only=False)
     return blank
 
 
-def _duplicates(source: Source, roles: Roles, limit: int | None, seen: IdDigests) -> Iterator[Reject]:
-    """Yield a reject for every row whose id an earlier row has; only then are the ids read again, to be named."""
-    firsts: dict[tuple[str, int], str] = {}
-    for found in seen.duplicates():
-        file, first_file = source.files[found.file].name, source.files[found.first_file].name
-        where = f"row {found.first_row}" if file == first_file else f"{first_file} row {found.first_row}"
-        firsts[file, found.row] = where
-    chunks: Iterable[Chunk] = source.chunks(roles, limit) if firsts else ()
+def _duplicate_rejects(source: Source, roles: Roles, limit: int | None, digests: IdDigests) -> Iterator[Reject]:
+    """Yield a reject for every row whose id an earlier row has; where there are any, the rows are read again for the ids."""
+    first_locations: dict[tuple[str, int], str] = {}
+    for duplicate in digests.duplicates():
+        file, first_file = source.files[duplicate.file].name, source.files[duplicate.first_file].name
+        location = f"row {duplicate.first_row}" if file == first_file else f"{first_file} row {duplicate.first_row}"
+        first_locations[file, duplicate.row] = location
+    chunks: Iterable[Chunk] = source.chunks(roles, limit) if first_locations else ()
     for chunk in chunks:
-        for at, number in enumerate(chunk.numbers.tolist()):
-            if where := firsts.get((chunk.file.name, number), ""):
-                name = chunk.batch.column("id")[at].as_py()
-                yield Reject(chunk.file.name, number, name, f"duplicate id (first in {where})")
+        for row, number in enumerate(chunk.numbers.tolist()):
+            if location := first_locations.get((chunk.file.name, number), ""):
+                document_id = chunk.batch.column("id")[row].as_py()
+                yield Reject(chunk.file.name, number, document_id, f"duplicate id (first in {location})")
 
 
-def _summary(rejects: list[Reject]) -> str:
-    shown = []
+def _summarise(rejects: list[Reject]) -> str:
+    lines = []
     for reject in rejects[:REJECTS_SHOWN]:
-        name = f" (id {reject.id[:ID_SHOWN]!r})" if reject.id is not None else ""
-        shown.append(f"{reject.file} row {reject.row}{name}: {reject.reason}")
-    more = len(rejects) - len(shown)
-    return "; ".join(shown) + (f"; and {more:,} more" if more else "")
+        document_id = f" (id {reject.id[:ID_CHARACTERS_SHOWN]!r})" if reject.id is not None else ""
+        lines.append(f"{reject.file} row {reject.row}{document_id}: {reject.reason}")
+    more = len(rejects) - len(lines)
+    return "; ".join(lines) + (f"; and {more:,} more" if more else "")

@@ -1,4 +1,4 @@
-"""CSV and TSV files: records with their exact numbers, and column types that hold for every row."""
+"""CSV and TSV files: records with their exact row numbers, and column types that hold for every row."""
 
 from __future__ import annotations
 
@@ -14,45 +14,45 @@ import pyarrow.compute as pc
 from indexer.errors import UserError
 
 DELIMITERS = (",", ";", "\t", "|")
-LONGEST_FIELD = 1 << 27  # characters; the module's own limit of 128 Ki is shorter than many documents
+MAX_FIELD_CHARACTERS = 1 << 27  # the default of the csv module, 128 Ki, is shorter than many documents
 
 # From the narrowest type to the widest; a value must match the pattern and survive the cast. Numbers with leading zeros
-# ("007") and whole numbers beyond 64 bits are names rather than quantities, so that they stay text.
-_INSTANT = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?"
+# ("007") and whole numbers beyond 64 bits are names rather than quantities: they stay text.
+_TIMESTAMP = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?"
 _PATTERNS: dict[pa.DataType, str] = {
     pa.int64(): r"0|-?[1-9]\d{0,18}",
     pa.float64(): r"-?(0|[1-9]\d{0,17})(\.\d+)?([eE][+-]?\d+)?|nan|NaN|-?inf",
     pa.bool_(): r"true|false|True|False|TRUE|FALSE",
     pa.date32(): r"\d{4}-\d\d-\d\d",
-    pa.timestamp("us"): _INSTANT + r"|\d{4}-\d\d-\d\d",
-    pa.timestamp("us", "UTC"): _INSTANT + r"(Z|[+-]\d\d:?\d\d)",
+    pa.timestamp("us"): _TIMESTAMP + r"|\d{4}-\d\d-\d\d",
+    pa.timestamp("us", "UTC"): _TIMESTAMP + r"(Z|[+-]\d\d:?\d\d)",
 }
 
 
 class CsvReader:
-    """Reads the CSV files of one corpus and learns the types of its columns on the way."""
+    """Reader of the CSV files of one corpus, which infers the column types from all rows."""
 
     def __init__(self) -> None:
-        self._possible: dict[str, list[pa.DataType]] = {}
-        self._filled: set[str] = set()
+        self._candidate_types: dict[str, list[pa.DataType]] = {}
+        self._columns_with_values: set[str] = set()
 
-    def columns(self, path: Path) -> dict[str, pa.DataType]:
-        """Return the columns that the header names; each is text until all rows were observed."""
+    def read_columns(self, path: Path) -> dict[str, pa.DataType]:
+        """Return the columns that the header names; each is text until all rows have been observed."""
         with _open(path) as file:
-            names = _header(file, path)
+            names = _read_header(file, path)
         for name in names:
-            self._possible.setdefault(name, list(_PATTERNS))
+            self._candidate_types.setdefault(name, list(_PATTERNS))
         return dict.fromkeys(names, pa.string())
 
-    def records(self, path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
-        """Yield number (from 1, header not counted) and fields of each record; a string says why it is not readable.
+    def read_records(self, path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
+        """Yield number and fields of each record; a string in place of the fields says why it is not readable.
 
-        An empty field is null. Blank lines are counted and skipped.
+        Numbers start at 1 and leave out the header. An empty field is null. Blank lines are counted and skipped.
         """
         with _open(path) as file:
-            delimiter = _delimiter(file, path)
-            names = _header(file, path)
-            csv.field_size_limit(LONGEST_FIELD)
+            delimiter = _detect_delimiter(file, path)
+            names = _read_header(file, path)
+            csv.field_size_limit(MAX_FIELD_CHARACTERS)
             rows = csv.reader(file, delimiter=delimiter, strict=True)
             next(rows)
             number = 0
@@ -60,7 +60,7 @@ class CsvReader:
                 number += 1
                 try:
                     fields = next(rows)
-                    "".join(fields).encode()  # bytes that are not UTF-8 were read as lone surrogates
+                    "".join(fields).encode()  # raises where bytes are not UTF-8: they were read as lone surrogates
                 except StopIteration:
                     return
                 except csv.Error as error:
@@ -75,18 +75,19 @@ class CsvReader:
 
     def observe(self, name: str, values: Sequence[str | None]) -> None:
         """Narrow the possible types of column ``name`` to those that ``values`` allow."""
-        filled = pa.array([value for value in values if value is not None], pa.string())
-        if len(filled):
-            self._filled.add(name)
-            self._possible[name] = [kind for kind in self._possible[name] if _fits(filled, kind)]
+        present = pa.array([value for value in values if value is not None], pa.string())
+        if len(present):
+            self._columns_with_values.add(name)
+            self._candidate_types[name] = [kind for kind in self._candidate_types[name] if _fits(present, kind)]
 
-    def types(self) -> dict[str, pa.DataType]:
-        """Return the narrowest type of each column that fits all values observed; text where there was none."""
+    def column_types(self) -> dict[str, pa.DataType]:
+        """Return the narrowest type of each column that fits all observed values; text where there were none."""
         return {
-            name: kinds[0] if kinds and name in self._filled else pa.string() for name, kinds in self._possible.items()
+            name: kinds[0] if kinds and name in self._columns_with_values else pa.string()
+            for name, kinds in self._candidate_types.items()
         }
 
-    def array(self, values: Sequence[str | None], kind: pa.DataType) -> pa.Array:
+    def to_array(self, values: Sequence[str | None], kind: pa.DataType) -> pa.Array:
         """Convert the fields of one column."""
         return pa.array(values, pa.string()).cast(kind)
 
@@ -95,18 +96,18 @@ def _open(path: Path) -> TextIO:
     return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
-def _delimiter(file: TextIO, path: Path) -> str:
-    """Return the delimiter that occurs most often outside quotes in the first line; rewinds ``file``."""
-    line = re.sub(r'"[^"]*"', "", file.readline(LONGEST_FIELD))
+def _detect_delimiter(file: TextIO, path: Path) -> str:
+    """Return the delimiter that occurs most often outside quotes in the first line; rewind ``file``."""
+    line = re.sub(r'"[^"]*"', "", file.readline(MAX_FIELD_CHARACTERS))
     file.seek(0)
     order = ("\t", *DELIMITERS) if path.suffix.lower() == ".tsv" else DELIMITERS
-    return max(order, key=line.count)  # the first of equals, so that a single column falls back to comma
+    return max(order, key=line.count)  # the first of equals: the delimiter of a single column is the comma
 
 
-def _header(file: TextIO, path: Path) -> list[str]:
-    """Return the names in the first record; an unnamed column is called after its position. Rewinds ``file``."""
-    csv.field_size_limit(LONGEST_FIELD)
-    delimiter = _delimiter(file, path)
+def _read_header(file: TextIO, path: Path) -> list[str]:
+    """Return the names in the first record; an unnamed column is called after its position. Rewind ``file``."""
+    csv.field_size_limit(MAX_FIELD_CHARACTERS)
+    delimiter = _detect_delimiter(file, path)
     try:
         fields = next(csv.reader(file, delimiter=delimiter, strict=True))
         "".join(fields).encode()
@@ -123,6 +124,7 @@ def _header(file: TextIO, path: Path) -> list[str]:
 
 
 def _fits(values: pa.Array, kind: pa.DataType) -> bool:
+    """Say whether every text in ``values`` can be read as ``kind`` without loss."""
     if not pc.all(pc.match_substring_regex(values, f"^({_PATTERNS[kind]})$")).as_py():
         return False
     try:

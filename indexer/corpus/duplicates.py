@@ -1,4 +1,4 @@
-"""Which ids occur twice, in about 24 bytes a row: digests are compared, so that no id is kept."""
+"""Duplicate ids of a corpus, found by digests in about 24 bytes a row: no id is kept in memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DIGEST_BYTES = 16  # two of 10^9 different ids share a digest with a probability
 
 
 class Duplicate(NamedTuple):
-    """A row whose id an earlier row has; files by their position in the corpus, rows by their number in the file."""
+    """A row whose id an earlier row has. Files are positions in the corpus, rows are numbers in the file."""
 
     file: int
     row: int
@@ -24,22 +24,22 @@ class Duplicate(NamedTuple):
 
 
 class IdDigests:
-    """The digests of all ids of a corpus, and the rows where they stand."""
+    """Digests of all ids of a corpus, each with its file and row."""
 
     def __init__(self) -> None:
         self._digests = bytearray()
         self._rows = bytearray()  # int64 row numbers
-        self._starts: list[int] = []  # how many ids come before each file
+        self._starts: list[int] = []  # number of ids before each file
 
     def add(self, file: int, rows: npt.NDArray[np.int64], ids: pa.Array) -> None:
-        """Note the ``ids`` in ``rows`` of the file at position ``file``; files come in order."""
+        """Add the ``ids`` of ``rows`` of the file at position ``file``; files must come in order."""
         while len(self._starts) <= file:
             self._starts.append(len(self._rows) // 8)
         self._rows += rows.astype(np.int64).tobytes()
-        self._digests += b"".join(blake2b(each.encode(), digest_size=DIGEST_BYTES).digest() for each in ids.to_pylist())
+        self._digests += b"".join(blake2b(key.encode(), digest_size=DIGEST_BYTES).digest() for key in ids.to_pylist())
 
     def duplicates(self) -> Iterator[Duplicate]:
-        """Yield every row but the first for each id that occurs more than once, in no particular order."""
+        """Yield, for each id that occurs more than once, every row but the first, in no particular order."""
         digests = np.frombuffer(self._digests, np.uint64).reshape(-1, 2)
         rows = np.frombuffer(self._rows, np.int64)
         order = np.lexsort((digests[:, 1], digests[:, 0]))  # stable: equal ids stay in the order of the corpus
@@ -47,10 +47,11 @@ class IdDigests:
         for start in range(1, len(order), 1 << 20):
             stop = min(start + (1 << 20), len(order))
             same = (digests[order[start:stop]] == digests[order[start - 1 : stop - 1]]).all(axis=1)
-            for at in start + np.flatnonzero(same):
-                if digests[first[0]].tolist() != digests[order[at]].tolist():
-                    first = order[at - 1 : at]
-                yield Duplicate(*self._place(rows, order[at]), *self._place(rows, first[0]))
+            for position in start + np.flatnonzero(same):
+                if digests[first[0]].tolist() != digests[order[position]].tolist():
+                    first = order[position - 1 : position]
+                yield Duplicate(*self._locate(rows, order[position]), *self._locate(rows, first[0]))
 
-    def _place(self, rows: npt.NDArray[np.int64], at: int) -> tuple[int, int]:
-        return bisect_right(self._starts, at) - 1, int(rows[at])
+    def _locate(self, rows: npt.NDArray[np.int64], ordinal: int) -> tuple[int, int]:
+        """Return file and row of the id that was added as number ``ordinal``, counted from 0."""
+        return bisect_right(self._starts, ordinal) - 1, int(rows[ordinal])

@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
-PEEK_ROWS = 1000  # rows that decide which columns there are before the corpus is read
-MOST_KEYS = 256  # an object with more keys is a dictionary, and no column wants a field for each of them
+PEEK_ROWS = 1000  # rows that decide which columns there are, before the corpus is read
+MAX_OBJECT_KEYS = 256  # an object with more keys is used as a dictionary: no column gets a field for each of them
 _SCALARS: dict[type, pa.DataType] = {
     type(None): pa.null(),
     bool: pa.bool_(),
@@ -25,21 +25,21 @@ class _ConflictError(Exception):
 
 
 class JsonReader:
-    """Reads the JSON lines of one corpus and learns the types of its columns on the way."""
+    """Reader of the JSON lines of one corpus, which infers the column types from all rows."""
 
     def __init__(self) -> None:
-        self._types: dict[str, pa.DataType | None] = {}  # None: conflicting types, the column becomes text
+        self._types: dict[str, pa.DataType | None] = {}  # None: the types conflict, the column becomes text
 
-    def columns(self, path: Path) -> dict[str, pa.DataType]:
-        """Return the columns of the first `PEEK_ROWS` rows with the types they have there; null is possible."""
+    def read_columns(self, path: Path) -> dict[str, pa.DataType]:
+        """Return the columns of the first `PEEK_ROWS` rows with their types in these rows; the type may be null."""
         peek = JsonReader()
-        rows = [row for _, row in islice(self.records(path), PEEK_ROWS) if isinstance(row, dict)]
+        rows = [row for _, row in islice(self.read_records(path), PEEK_ROWS) if isinstance(row, dict)]
         for name in dict.fromkeys(name for row in rows for name in row):
             peek.observe(name, [row.get(name) for row in rows])
         return {name: kind or pa.string() for name, kind in peek._types.items()}
 
-    def records(self, path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
-        """Yield line number (from 1) and object of each line; a string says why it is not readable.
+    def read_records(self, path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
+        """Yield line number (from 1) and object of each line; a string in place of the object says why it is not readable.
 
         Blank lines are counted and skipped.
         """
@@ -50,19 +50,19 @@ class JsonReader:
                     yield number, _parse(text)
 
     def observe(self, name: str, values: Sequence[Any]) -> None:
-        """Widen the type of column ``name`` so that it holds ``values``."""
-        known = self._types.setdefault(name, pa.null())
-        if known is not None:
+        """Widen the type of column ``name`` to hold ``values``."""
+        current = self._types.setdefault(name, pa.null())
+        if current is not None:
             try:
-                self._types[name] = _merge(known, _common_type(values))
+                self._types[name] = _merge(current, _common_type(values))
             except _ConflictError:
                 self._types[name] = None
 
-    def types(self) -> dict[str, pa.DataType]:
+    def column_types(self) -> dict[str, pa.DataType]:
         """Return the type of each column; text where types conflict or where all values are null."""
         return {name: kind if kind and kind != pa.null() else pa.string() for name, kind in self._types.items()}
 
-    def array(self, values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    def to_array(self, values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         """Convert the values of one column; in a column of text, values of other types become their JSON text."""
         if kind == pa.string():
             values = [value if value is None or isinstance(value, str) else _text(value) for value in values]
@@ -94,9 +94,9 @@ def _text(value: Any) -> str:
 def _common_type(values: Iterable[Any]) -> pa.DataType:
     common = pa.null()
     for value in values:
-        found = _type(value)
-        if found is not common:
-            common = _merge(common, found)
+        kind = _type(value)
+        if kind is not common:
+            common = _merge(common, kind)
     return common
 
 
@@ -109,12 +109,13 @@ def _type(value: Any) -> pa.DataType:
         return pa.int64()
     if isinstance(value, list):
         return pa.list_(_common_type(value))
-    if len(value) > MOST_KEYS:
+    if len(value) > MAX_OBJECT_KEYS:
         raise _ConflictError
     return pa.struct([(name, _type(member)) for name, member in value.items()])
 
 
 def _merge(one: pa.DataType, other: pa.DataType) -> pa.DataType:
+    """Return the narrowest type that holds the values of both; raise `_ConflictError` where there is none."""
     if one == other or pa.types.is_null(other):
         return one
     if pa.types.is_null(one):
@@ -127,6 +128,6 @@ def _merge(one: pa.DataType, other: pa.DataType) -> pa.DataType:
         members = {field.name: field.type for field in one}
         for field in other:
             members[field.name] = _merge(members.get(field.name, pa.null()), field.type)
-        if len(members) <= MOST_KEYS:
+        if len(members) <= MAX_OBJECT_KEYS:
             return pa.struct(list(members.items()))
     raise _ConflictError

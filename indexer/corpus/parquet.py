@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 
 from indexer.errors import UserError
 
-WRITE_BYTES = 16 << 20
-READ_BYTES = 1 << 20  # without a buffer of its own size, Arrow reads a whole column chunk at once
+ROW_GROUP_BYTES = 16 << 20
+READ_BUFFER_BYTES = 1 << 20  # without a buffer size Arrow reads a complete column chunk at once
 
 
-def columns(path: Path) -> dict[str, pa.DataType]:
-    """Return the columns of a file with the types of their values; dictionary encoding is no type of its own."""
+def read_columns(path: Path) -> dict[str, pa.DataType]:
+    """Return the columns of a file with the types of their values, see `plain_type`."""
     schema = pq.read_schema(path)
     for name in schema.names:
         if schema.names.count(name) > 1:
@@ -23,33 +23,33 @@ def columns(path: Path) -> dict[str, pa.DataType]:
     return {field.name: plain_type(field.type) for field in schema}
 
 
-def count(path: Path) -> int:
-    """Return the number of rows, as the file's footer gives it."""
+def count_rows(path: Path) -> int:
+    """Return the number of rows according to the file's footer."""
     return int(pq.read_metadata(path).num_rows)
 
 
-def batches(path: Path, names: list[str] | None, rows: int) -> Iterator[pa.RecordBatch]:
-    """Yield batches of at most ``rows`` rows with the columns ``names``, or with all."""
-    with pq.ParquetFile(path, buffer_size=READ_BYTES) as file:
+def read_batches(path: Path, names: list[str] | None, rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield batches of at most ``rows`` rows with the columns ``names``; None for all."""
+    with pq.ParquetFile(path, buffer_size=READ_BUFFER_BYTES) as file:
         yield from file.iter_batches(batch_size=rows, columns=names)
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
-    """Return the type of the values: that of the dictionary for encoded text, string for a view of strings."""
+    """Return the type of the values: that of the dictionary for dictionary encoding, string for a string view."""
     if pa.types.is_dictionary(kind):
         return plain_type(kind.value_type)
     return pa.string() if pa.types.is_string_view(kind) else kind
 
 
-def common_types(files: dict[str, dict[str, pa.DataType]]) -> dict[str, pa.DataType]:
+def unify_types(files: dict[str, dict[str, pa.DataType]]) -> dict[str, pa.DataType]:
     """Return for every column one type that holds its values in all ``files`` (name → columns).
 
     Raises:
-        UserError: a column has types that have none in common, such as text and numbers.
+        UserError: a column has types without a common one, such as text and numbers.
     """
     common: dict[str, pa.Field] = {}
-    for file, found in files.items():
-        for name, kind in found.items():
+    for file, columns in files.items():
+        for name, kind in columns.items():
             field = pa.field(name, kind)
             try:
                 schemas = [pa.schema([common.get(name, field)]), pa.schema([field])]
@@ -62,18 +62,18 @@ def common_types(files: dict[str, dict[str, pa.DataType]]) -> dict[str, pa.DataT
     return {name: field.type for name, field in common.items()}
 
 
-class GroupWriter:
-    """Writes batches to a Parquet file in row groups of about `WRITE_BYTES`, which is what memory holds of them."""
+class RowGroupWriter:
+    """Writer of a Parquet file in row groups of about `ROW_GROUP_BYTES`; memory holds one row group."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self.schema = schema
         self._file = pq.ParquetWriter(path, schema, compression="zstd", compression_level=1)
-        self._waiting: list[pa.RecordBatch] = []
+        self._buffer: list[pa.RecordBatch] = []
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Append a batch of the file's schema."""
-        self._waiting.append(batch)
-        if sum(each.nbytes for each in self._waiting) >= WRITE_BYTES:
+        self._buffer.append(batch)
+        if sum(part.nbytes for part in self._buffer) >= ROW_GROUP_BYTES:
             self._flush()
 
     def close(self) -> None:
@@ -82,7 +82,7 @@ class GroupWriter:
         self._file.close()
 
     def _flush(self) -> None:
-        if self._waiting:
-            table = pa.Table.from_batches(self._waiting)
+        if self._buffer:
+            table = pa.Table.from_batches(self._buffer)
             self._file.write_table(table, row_group_size=max(len(table), 1))
-        self._waiting = []
+        self._buffer = []

@@ -1,6 +1,6 @@
-"""The sample corpus: the documentation of Python's own standard library, made offline from the docstrings.
+"""Sample corpus: the documentation of Python's standard library, written offline from its docstrings.
 
-One document for each public module, class, function and method that documents itself, under its most public name.
+One document for each public module, class, function and method that has a docstring, under its most public name.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ import pyarrow.parquet as pq
 
 from indexer.progress import Bar
 
-# Importing these opens a window or a browser, prints, or finds something else than the standard library; or they are
-# aliases of a public module for one platform, or hundreds of submodules with the same boilerplate.
-SKIPPED = {
+# Importing these opens a window or a browser, prints, or imports something outside the standard library. Others are
+# aliases of a public module for one platform, or have hundreds of submodules with the same boilerplate.
+SKIPPED_MODULES = {
     "antigravity", "curses", "distutils", "encodings", "ensurepip", "idlelib", "lib2to3", "msilib", "nt", "ntpath",
     "posix", "posixpath", "pydoc_data", "pyexpat", "this", "tkinter", "turtle", "turtledemo", "winreg",
 }  # fmt: skip
 SKIPPED_PARTS = {"test", "tests"}
-SHORTEST = 28  # characters; below it a docstring says no more than the name
-SHORTEST_MEMBER = 56  # the same for a member of a class of a module, which says even less where it stands alone
+MIN_CHARACTERS = 28  # a shorter docstring says no more than the name
+MIN_MEMBER_CHARACTERS = 56  # the same for members of classes other than builtins: without their class they say less
 BOILERPLATE = re.compile(r"Alias for field number|Return self[<>=!]=value|Initialize self|partial\(func")
 SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "title", "text", "module", "kind", "signature")])
 
@@ -53,14 +53,16 @@ def write_sample(out: Path) -> int:
     id. The file appears only when it is complete.
     """
     entries: list[Entry] = []
-    names = [name for name in sorted(sys.stdlib_module_names) if name not in SKIPPED and not name.startswith("_")]
+    names = [
+        name for name in sorted(sys.stdlib_module_names) if name not in SKIPPED_MODULES and not name.startswith("_")
+    ]
     with Bar("sample", len(names), "modules") as bar, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a deprecated module is documentation like any other
+        warnings.simplefilter("ignore")  # deprecated modules belong to the documentation too
         for name in names:
-            for module in _modules(name):
+            for module in _import_modules(name):
                 entries += _module_entries(module)
             bar.advance(1)
-    rows = _rows(entries)
+    rows = _select_rows(entries)
     table = pa.Table.from_pylist(rows, SCHEMA)
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
@@ -72,18 +74,18 @@ def write_sample(out: Path) -> int:
     return len(rows)
 
 
-def _modules(name: str) -> Iterator[types.ModuleType]:
-    """Import ``name`` and its public submodules; what this platform does not have is left out."""
+def _import_modules(name: str) -> Iterator[types.ModuleType]:
+    """Import ``name`` and its public submodules; yield those that this platform has."""
     try:
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             module = importlib.import_module(name)
     except (Exception, SystemExit):  # noqa: BLE001 - a missing library, or a module for another platform
         return
     yield module
-    below = [each.name for each in pkgutil.iter_modules(getattr(module, "__path__", []))]
-    for part in [*sorted(below), *(["path"] if name == "os" else [])]:
+    submodules = [info.name for info in pkgutil.iter_modules(getattr(module, "__path__", []))]
+    for part in [*sorted(submodules), *(["path"] if name == "os" else [])]:
         if not part.startswith("_") and part not in SKIPPED_PARTS:
-            yield from _modules(f"{name}.{part}")
+            yield from _import_modules(f"{name}.{part}")
 
 
 def _module_entries(module: types.ModuleType) -> Iterator[Entry]:
@@ -97,7 +99,7 @@ def _module_entries(module: types.ModuleType) -> Iterator[Entry]:
         member for member, value in vars(module).items() if not prefix or _belongs(value, name)
     ]
     for member in sorted(exported):
-        value = getattr(module, member, None)  # by name, for some packages load a member only when it is asked for
+        value = getattr(module, member, None)  # by name: some packages load a member on its first use
         if member.startswith("_"):
             continue
         if inspect.isclass(value):
@@ -109,14 +111,14 @@ def _module_entries(module: types.ModuleType) -> Iterator[Entry]:
 
 def _belongs(value: Any, module: str) -> bool:
     """Say whether an object was defined in the package of ``module`` rather than imported from elsewhere."""
-    home = getattr(value, "__module__", None)
-    return isinstance(home, str) and home.lstrip("_").partition(".")[0] == module.partition(".")[0]
+    origin = getattr(value, "__module__", None)
+    return isinstance(origin, str) and origin.lstrip("_").partition(".")[0] == module.partition(".")[0]
 
 
 def _class_entries(prefix: str, module: str, owner: type) -> Iterator[Entry]:
-    """Yield the public attributes that a class itself documents; what it repeats from a base class is left out.
+    """Yield the public attributes that a class documents itself, without docstrings repeated from a base class.
 
-    A private base class, such as that of `socket.socket`, is a detail and counts as a part of the class itself.
+    A private base class, such as that of `socket.socket`, counts as a part of the class itself.
     """
     parts = [base for base in owner.__mro__ if base is owner or base.__module__.startswith("_")]
     members = {name: value for part in reversed(parts) for name, value in vars(part).items()}
@@ -140,21 +142,21 @@ def _class_entries(prefix: str, module: str, owner: type) -> Iterator[Entry]:
         yield Entry(f"{prefix}.{name}", module, kind, value)
 
 
-def _rows(entries: list[Entry]) -> list[dict[str, str | None]]:
-    """Return one row per object and per pair of docstring and last name, under the most public name, sorted by id."""
-    found: dict[str, dict[str, str | None]] = {}
-    objects: set[int] = set()
-    texts: set[tuple[str, str]] = set()
-    for entry in sorted(entries, key=lambda each: (each.id.count("."), len(each.id), each.id)):
+def _select_rows(entries: list[Entry]) -> list[dict[str, str | None]]:
+    """Return rows sorted by id: each object once, each pair of docstring and last name once, under the most public name."""
+    rows: dict[str, dict[str, str | None]] = {}
+    seen_objects: set[int] = set()
+    seen_texts: set[tuple[str, str]] = set()
+    for entry in sorted(entries, key=lambda entry: (entry.id.count("."), len(entry.id), entry.id)):
         text = _text(entry.object)
         key = (entry.id.rpartition(".")[2], text)
-        alone = entry.kind in ("module", "class", "function") or entry.module == "builtins"
-        shortest = SHORTEST if alone else SHORTEST_MEMBER
-        if len(text) < shortest or BOILERPLATE.match(text) or id(entry.object) in objects or key in texts:
+        top_level = entry.kind in ("module", "class", "function") or entry.module == "builtins"
+        minimum = MIN_CHARACTERS if top_level else MIN_MEMBER_CHARACTERS
+        if len(text) < minimum or BOILERPLATE.match(text) or id(entry.object) in seen_objects or key in seen_texts:
             continue
-        objects.add(id(entry.object))
-        texts.add(key)
-        found[entry.id] = {
+        seen_objects.add(id(entry.object))
+        seen_texts.add(key)
+        rows[entry.id] = {
             "id": entry.id,
             "title": entry.id,
             "text": text,
@@ -162,7 +164,7 @@ def _rows(entries: list[Entry]) -> list[dict[str, str | None]]:
             "kind": entry.kind,
             "signature": _signature(entry.object),
         }
-    return [found[name] for name in sorted(found)]
+    return [rows[name] for name in sorted(rows)]
 
 
 def _text(value: Any) -> str:
@@ -171,12 +173,14 @@ def _text(value: Any) -> str:
 
 
 class _Elided:
+    """Stands for a default value and is shown as "..."."""
+
     def __repr__(self) -> str:
         return "..."
 
 
 def _signature(value: Any) -> str | None:
-    """Return the signature; a default that is no plain constant, such as the whole environment, is shown as "..."."""
+    """Return the signature; a default that is no plain constant, such as `os.environ`, is shown as "..."."""
     if isinstance(value, classmethod | staticmethod):
         value = value.__func__
     try:
@@ -184,8 +188,10 @@ def _signature(value: Any) -> str | None:
     except (TypeError, ValueError):  # a module, a property, or a function in C that does not state it
         return None
     parameters = [
-        each if each.default is each.empty or _is_plain(each.default) else each.replace(default=_Elided())
-        for each in signature.parameters.values()
+        parameter
+        if parameter.default is parameter.empty or _is_plain(parameter.default)
+        else parameter.replace(default=_Elided())
+        for parameter in signature.parameters.values()
     ]
     return str(signature.replace(parameters=parameters))
 

@@ -1,6 +1,6 @@
-"""Settings that say how a corpus is read: each field once, for every command that takes it.
+"""Settings of reading a corpus: each field is defined once, for every command that has it.
 
-A command inherits the smallest of these models that has what it honours, so that no command shows a flag without effect.
+A command inherits the smallest of these models that has all fields it uses: no command shows a flag without effect.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class SourceSettings(TextSettings):
 
 
 class RowSettings(SourceSettings):
-    """Rows with ids, some of which may be bad."""
+    """Rows with ids, and what happens to bad rows."""
 
     id_column: str | None = Field(
         default=None, description="Column of the document ids (default: id, or the row number where there is none)"
@@ -50,7 +50,7 @@ class DocumentSettings(RowSettings):
 
 
 class CorpusSettings(DocumentSettings):
-    """Documents and their language."""
+    """Documents, their titles and their language."""
 
     language: str = Field(
         default="auto",
@@ -59,5 +59,5 @@ class CorpusSettings(DocumentSettings):
 
 
 def select(settings: BaseModel, model: type[BaseModel]) -> dict[str, Any]:
-    """Return those fields of ``settings`` that ``model`` has too: what one command hands on to another."""
+    """Return the fields of ``settings`` that ``model`` has too, as keyword arguments for another command."""
     return {name: getattr(settings, name) for name in model.model_fields if name in type(settings).model_fields}

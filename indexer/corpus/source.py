@@ -1,6 +1,6 @@
-"""One reader over Parquet, CSV, JSON lines and SQL: a file, a folder, a glob or a statement becomes bounded chunks.
+"""Source of a corpus: one reader over Parquet, CSV, JSON lines and SQL, which yields chunks of bounded size.
 
-A corpus is read twice. The checking pass reads what decides whether a row is a document and learns the column types;
+A corpus is read twice. The checking pass reads what decides whether a row is a document and infers the column types;
 the second pass delivers the rows with all columns.
 """
 
@@ -18,7 +18,7 @@ from indexer.corpus.chunks import Chunk, Roles, SourceFile, TextReader, Types, p
 from indexer.corpus.csv import CsvReader
 from indexer.corpus.jsonl import JsonReader
 from indexer.corpus.sql.source import spool
-from indexer.corpus.sql.url import EXAMPLE, is_url
+from indexer.corpus.sql.url import URL_EXAMPLE, is_url
 from indexer.errors import UserError
 
 FORMATS = {
@@ -32,10 +32,10 @@ FORMATS = {
 
 
 def find_files(spec: str) -> list[SourceFile]:
-    """Return the files that ``spec`` stands for, sorted by name.
+    """Return the files that ``spec`` names: a file, a folder or a glob; sorted by name.
 
     Raises:
-        UserError: there is none, or they are not all of one supported format.
+        UserError: there is no such file, or the files are not all of one supported format.
     """
     path = Path(spec)
     supported = " ".join(FORMATS)
@@ -46,33 +46,35 @@ def find_files(spec: str) -> list[SourceFile]:
     if not path.exists() and not glob.has_magic(spec):
         raise UserError(f"{spec}: no such file or folder; give the path of the corpus")
     matches = glob.iglob(spec, recursive=True)  # noqa: PTH207 - a Path has no glob for an absolute pattern
-    found = path.iterdir() if path.is_dir() else map(Path, matches)
+    candidates = path.iterdir() if path.is_dir() else map(Path, matches)
     paths = sorted(
-        each for each in found if each.is_file() and each.suffix.lower() in FORMATS and not each.name.startswith(".")
+        file
+        for file in candidates
+        if file.is_file() and file.suffix.lower() in FORMATS and not file.name.startswith(".")
     )
     if not paths:
         raise UserError(f"{spec}: holds no corpus file; give files that end in one of {supported}")
-    for each in paths:
-        if _format(each) != _format(paths[0]):
+    for file in paths:
+        if _format(file) != _format(paths[0]):
             raise UserError(
-                f"{spec}: {paths[0].name} is {_format(paths[0])} and {each.name} is {_format(each)}; "
+                f"{spec}: {paths[0].name} is {_format(paths[0])} and {file.name} is {_format(file)}; "
                 "give files of one format, for instance by a glob such as '*.parquet'"
             )
-    return [SourceFile(each, str(each)) for each in paths]
+    return [SourceFile(file, str(file)) for file in paths]
 
 
 class Source:
-    """The files of one corpus; what a database answers to ``query`` is one, kept below ``data`` while this is used.
+    """The files of one corpus; the rows of a database are one file below ``data`` as long as this object is used.
 
-    ``columns`` says by file name which columns a file has, as far as that is known before any row is read; ``total``
-    is the number of rows where the format states it.
+    ``columns`` has by file name the columns of the file, as far as they are known before any row is read. ``total`` is
+    the number of rows where the format states it.
     """
 
     def __init__(self, spec: str, query: str | None = None, limit: int | None = None, data: Path | None = None) -> None:
         if is_url(spec):
             self.files = [spool(spec, query, limit, data, owner=self)]
         elif query is not None:
-            raise UserError(f"--query: {spec} is no database; leave --query out, or give a URL such as {EXAMPLE}")
+            raise UserError(f"--query: {spec} is no database; leave --query out, or give a URL such as {URL_EXAMPLE}")
         else:
             self.files = find_files(spec)
         self.columns: dict[str, Types] = {}
@@ -82,42 +84,42 @@ class Source:
         if kind != "Parquet":
             self._reader = CsvReader() if kind == "CSV" else JsonReader()
         for file in self.files:
-            with _readable(file):
+            with _user_error_if_unreadable(file):
                 if self._reader:
-                    self.columns[file.name] = self._reader.columns(file.path)
+                    self.columns[file.name] = self._reader.read_columns(file.path)
                 else:
-                    self.columns[file.name] = parquetfiles.columns(file.path)
-                    self.total = (self.total or 0) + parquetfiles.count(file.path)
+                    self.columns[file.name] = parquetfiles.read_columns(file.path)
+                    self.total = (self.total or 0) + parquetfiles.count_rows(file.path)
 
     def types(self, roles: Roles) -> Types:
         """Return the types of the metadata columns; those of CSV and JSON lines are known after the checking pass.
 
         Raises:
-            UserError: a column has types in different Parquet files that have none in common.
+            UserError: a column has types without a common one in different Parquet files.
         """
         others = {
-            file: {name: kind for name, kind in found.items() if name not in roles}
-            for file, found in self.columns.items()
+            file: {name: kind for name, kind in columns.items() if name not in roles}
+            for file, columns in self.columns.items()
         }
-        types = self._reader.types() if self._reader else parquetfiles.common_types(others)
+        types = self._reader.column_types() if self._reader else parquetfiles.unify_types(others)
         return {name: kind for name, kind in types.items() if name not in roles}
 
     def chunks(self, roles: Roles, limit: int | None = None, types: Types | None = None) -> Iterator[Chunk]:
-        """Yield the first ``limit`` rows, or all; with metadata where its ``types`` are given.
+        """Yield the first ``limit`` rows, or all; with metadata where the ``types`` of its columns are given.
 
         Raises:
             UserError: a file cannot be read.
         """
-        done = 0
+        rows_read = 0
         for file in self.files:
-            left = None if limit is None else limit - done
-            with _readable(file):
+            remaining = None if limit is None else limit - rows_read
+            with _user_error_if_unreadable(file):
                 if self._reader:
-                    chunks = text_chunks(self._reader, file, roles, types, before=done, limit=left)
+                    chunks = text_chunks(self._reader, file, roles, types, offset=rows_read, limit=remaining)
                 else:
-                    chunks = parquet_chunks(file, roles, types, before=done, limit=left)
+                    chunks = parquet_chunks(file, roles, types, offset=rows_read, limit=remaining)
                 for chunk in chunks:
-                    done += len(chunk.numbers) + len(chunk.rejects)
+                    rows_read += len(chunk.numbers) + len(chunk.rejects)
                     yield chunk
 
 
@@ -126,8 +128,8 @@ def _format(path: Path) -> str:
 
 
 @contextmanager
-def _readable(file: SourceFile) -> Iterator[None]:
-    """Turn every way in which a file can be unreadable into a `UserError` that names it."""
+def _user_error_if_unreadable(file: SourceFile) -> Iterator[None]:
+    """Turn every error of an unreadable file into a `UserError` that names the file."""
     try:
         yield
     except (OSError, pa.ArrowException, UnicodeError) as error:

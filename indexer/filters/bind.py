@@ -14,20 +14,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from indexer.filters.conditions import Between, Circle, Equals, Exists, FieldCondition, OneOf, Prefix, Within
-from indexer.filters.fields import FieldPath, Types, WrongType, find
+from indexer.filters.fields import FieldPath, Types, WrongType, find_field
 from indexer.filters.filter import Filter
-from indexer.filters.values import EXPECTED, Given, bound_scalar, is_comparable, kind_of, to_scalar
+from indexer.filters.values import EXPECTED, JsonValue, bound_scalar, is_comparable, kind_of, to_scalar
 
 Predicate = Callable[[pa.ChunkedArray], pa.ChunkedArray]
-"""From values to whether something is true of each, as an array like theirs: null where it cannot be said."""
+"""From an array of values to an equally long array of truth values; null where the truth is not known."""
 COMPARE = {"gte": pc.greater_equal, "gt": pc.greater, "lte": pc.less_equal, "lt": pc.less}
 COMPARABLE = {pa.float16(): pa.float32(), pa.string_view(): pa.string()}
-"""Types that Arrow does not compare, and those that hold the same values."""
+"""Types that Arrow cannot compare → types that hold the same values."""
 
 
 @dataclass(frozen=True)
 class BoundTree:
-    """A filter whose conditions are bound: all of ``must``, one of ``should`` where there are any, none of ``must_not``."""
+    """A filter with bound conditions: all of ``must``, one of ``should`` where there are any, none of ``must_not``."""
 
     must: tuple[BoundNode, ...]
     should: tuple[BoundNode, ...]
@@ -36,7 +36,7 @@ class BoundTree:
 
 @dataclass(frozen=True)
 class BoundCondition:
-    """A predicate on the values of a field: true of a document where it is of any of its values, or ``negated``."""
+    """A predicate on a field: true of a document if it is true of any of its values; ``negated`` inverts the result."""
 
     field: FieldPath
     predicate: Predicate
@@ -45,7 +45,7 @@ class BoundCondition:
 
 @dataclass(frozen=True)
 class BoundCircle:
-    """A circle on the earth, and the two fields with a document's degrees."""
+    """A circle on the earth, and the two fields with the degrees of a document's place."""
 
     latitude: FieldPath
     longitude: FieldPath
@@ -60,17 +60,17 @@ def bind(node: Filter | FieldCondition | Within, types: Types) -> BoundNode:
 
     Raises:
         UnknownField: the index has no such field.
-        WrongType: a field cannot be compared with that.
+        WrongType: a field cannot be compared with the value that the filter gives.
     """
     if isinstance(node, Filter):
         return BoundTree(
-            tuple(bind(each, types) for each in node.must),
-            tuple(bind(each, types) for each in node.should),
-            tuple(bind(each, types) for each in node.must_not),
+            tuple(bind(child, types) for child in node.must),
+            tuple(bind(child, types) for child in node.should),
+            tuple(bind(child, types) for child in node.must_not),
         )
     if isinstance(node, Within):
         return BoundCircle(_degrees(node.latitude, types), _degrees(node.longitude, types), node.within)
-    field = find(node.field, types)
+    field = find_field(node.field, types)
     if isinstance(node, Exists):
         return BoundCondition(field, _exists, negated=not node.exists)
     return BoundCondition(field, bind_values(node, field, types))
@@ -80,7 +80,7 @@ def bind_values(condition: FieldCondition, field: FieldPath, types: Types) -> Pr
     """Return the predicate of a condition on the values of its ``field``.
 
     Raises:
-        WrongType: the field cannot be compared with that; the message lists the fields of ``types``.
+        WrongType: the field cannot be compared with the value; the message lists the fields of ``types``.
     """
     kind = comparable(field.type)
     if pa.types.is_null(kind):
@@ -108,7 +108,7 @@ def bind_values(condition: FieldCondition, field: FieldPath, types: Types) -> Pr
 
 
 def comparable(kind: pa.DataType) -> pa.DataType:
-    """Return the type that values of a type are compared as."""
+    """Return the type as which values of a type are compared."""
     if pa.types.is_decimal32(kind) or pa.types.is_decimal64(kind):
         return pa.decimal128(kind.precision, kind.scale)
     return COMPARABLE.get(kind, kind)
@@ -119,7 +119,7 @@ def missing(values: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.is_null(values, nan_is_null=True)
 
 
-def _check(name: str, field: FieldPath, values: list[Given], types: Types) -> None:
+def _check(name: str, field: FieldPath, values: list[JsonValue], types: Types) -> None:
     kind = kind_of(comparable(field.type))
     if kind is None:
         hint = ", ask for one of its fields" if pa.types.is_struct(field.type) else ""
@@ -130,7 +130,7 @@ def _check(name: str, field: FieldPath, values: list[Given], types: Types) -> No
 
 
 def _degrees(name: str, types: Types) -> FieldPath:
-    field = find(name, types)
+    field = find_field(name, types)
     if field.in_list or kind_of(comparable(field.type)) != "number":
         raise WrongType(name, field.type, "degrees are a column of numbers", types)
     return field
@@ -145,18 +145,18 @@ def _never(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _is_one_of(values: pa.ChunkedArray, wanted: list[pa.Scalar | None]) -> pa.ChunkedArray:
-    possible = [value for value in wanted if value is not None]
-    if not possible:
+    scalars = [scalar for scalar in wanted if scalar is not None]
+    if not scalars:
         return _never(values)
-    if len(possible) == 1:
-        return pc.equal(values, possible[0])
-    return pc.is_in(values, value_set=pa.array(possible, values.type))
+    if len(scalars) == 1:
+        return pc.equal(values, scalars[0])
+    return pc.is_in(values, value_set=pa.array(scalars, values.type))
 
 
 def _is_between(values: pa.ChunkedArray, limits: dict[str, pa.Scalar | bool]) -> pa.ChunkedArray:
     truth = pc.is_valid(values)
     for name, limit in limits.items():
-        if isinstance(limit, bool):  # below (True) or above all values of the type
+        if isinstance(limit, bool):  # the limit lies below (True) or above (False) all values of the type
             if limit != name.startswith("g"):
                 return _never(values)
         else:

@@ -1,4 +1,4 @@
-"""The conditions of a filter: what a client says of one field. Nothing here knows an index."""
+"""Conditions of a filter: tests of a field or a place, as a request holds them. Nothing here depends on an index."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstrai
 MAX_VALUES = 1_000
 MAX_TEXT = 1_000
 MAX_KILOMETRES = 20_038
-"""Kilometres: no two places are farther apart."""
+"""Half the circumference of the earth in kilometres: no two places are farther apart."""
 
 
 def _type_of(value: Any) -> str | None:
-    if isinstance(value, bool):  # which Python counts among the numbers
+    if isinstance(value, bool):  # a subclass of int in Python
         return "boolean"
     return {int: "number", float: "number", str: "text", type(None): "nothing"}.get(type(value))
 
@@ -42,7 +42,7 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT)]
 
 
 class Condition(BaseModel):
-    """What all conditions have in common."""
+    """Base class of all conditions."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_by_name=True, validate_by_alias=True, serialize_by_alias=True
@@ -50,7 +50,7 @@ class Condition(BaseModel):
 
 
 class FieldCondition(Condition):
-    """A condition on one field; of a list, it is enough that one element fulfils it."""
+    """A condition on one field; a list fulfils it if any of its elements does."""
 
     field: Name = Field(description="a metadata column, `id`, or a field of a struct column as `column.field`")
 
@@ -64,7 +64,9 @@ class Equals(FieldCondition):
 class OneOf(FieldCondition):
     """The field has one of these values."""
 
-    in_: list[Value] = Field(alias="in", max_length=MAX_VALUES, description="the values; none of them: no document")
+    in_: list[Value] = Field(
+        alias="in", max_length=MAX_VALUES, description="the values; an empty list lets no document pass"
+    )
 
 
 class Between(FieldCondition):
@@ -83,19 +85,19 @@ class Between(FieldCondition):
 
     @property
     def bounds(self) -> dict[str, int | float | str]:
-        """The bounds that are given, by name."""
-        given = {name: getattr(self, name) for name in ("gte", "gt", "lte", "lt")}
-        return {name: bound for name, bound in given.items() if bound is not None}
+        """The bounds that are not null, by name."""
+        bounds = {name: getattr(self, name) for name in ("gte", "gt", "lte", "lt")}
+        return {name: bound for name, bound in bounds.items() if bound is not None}
 
 
 class Exists(FieldCondition):
-    """The field has a value, or has none: null, NaN and a list without elements are none."""
+    """The field has a value, or has none: null, NaN and empty lists are no values."""
 
     exists: bool = Field(strict=True, description="true: it has one; false: it has none")
 
 
 class Prefix(FieldCondition):
-    """The field is a text that begins like this, letter by letter."""
+    """The field is a text that begins with exactly these characters."""
 
     prefix: Text = Field(description="the beginning")
 

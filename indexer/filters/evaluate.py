@@ -1,4 +1,4 @@
-"""Evaluation: bound conditions computed over the memory-mapped columns of an index, one truth value for a document."""
+"""Evaluation of bound conditions over the memory-mapped columns of an index: a truth value for each document."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ EARTH_RADIUS = 6371.0088
 """Kilometres: the mean radius of the International Union of Geodesy and Geophysics."""
 MAX_CACHED = 256
 CACHED_BYTES = 64 << 20
-"""What the masks that are kept for repeated filters may take, for each opened index; there are at most MAX_CACHED."""
+"""Memory for cached masks of repeated filters, for each opened index; there are at most `MAX_CACHED`."""
+
+# Beside the indexes and not in them: a view of an index with other documents must not share its masks.
+_caches: WeakKeyDictionary[Index, Cache[str, DocumentMask]] = WeakKeyDictionary()
+_lock = threading.Lock()
 
 
 class Columns(Protocol):
@@ -42,23 +46,23 @@ def compile_filter(condition: Filter, index: Index) -> DocumentMask:
 
     Raises:
         UnknownField: the index has no such field.
-        WrongType: a field cannot be compared with that.
+        WrongType: a field cannot be compared with the value that the filter gives.
     """
     key = condition.model_dump_json(by_alias=True, exclude_defaults=True)
     return _cache(index).get_or_compute(key, lambda: index.allowed(evaluate(bind(condition, index.columns), index)))
 
 
 def evaluate(node: BoundNode, columns: Columns) -> Mask:
-    """Return of which documents a bound filter is true, shape (documents,)."""
+    """Return for each document whether a bound filter is true of it, shape (documents,)."""
     match node:
         case BoundTree(must=must, should=should, must_not=must_not):
             mask = np.ones(columns.rows, dtype=np.bool_)
-            for each in must:
-                mask &= evaluate(each, columns)
+            for child in must:
+                mask &= evaluate(child, columns)
             if should:
-                mask &= np.logical_or.reduce([evaluate(each, columns) for each in should])
-            for each in must_not:
-                mask &= ~evaluate(each, columns)
+                mask &= np.logical_or.reduce([evaluate(child, columns) for child in should])
+            for child in must_not:
+                mask &= ~evaluate(child, columns)
             return mask
         case BoundCondition(field=field, predicate=predicate, negated=negated):
             mask = any_value(columns.column(field.column), field, predicate)
@@ -69,7 +73,7 @@ def evaluate(node: BoundNode, columns: Columns) -> Mask:
 
 def any_value(column: pa.ChunkedArray, field: FieldPath, predicate: Predicate) -> Mask:
     """Return for each document whether a predicate is true of its value or, where it has several, of any of them."""
-    values, owners = leaves(column, field.fields)
+    values, owners = leaf_values(column, field.fields)
     truth = to_mask(predicate(values))
     if owners is None:
         return truth
@@ -78,15 +82,15 @@ def any_value(column: pa.ChunkedArray, field: FieldPath, predicate: Predicate) -
     return mask
 
 
-def leaves(column: pa.ChunkedArray, fields: tuple[str, ...]) -> tuple[pa.ChunkedArray, Rows | None]:
-    """Return the values under struct fields and in lists, as types that Arrow compares, and which documents have them.
+def leaf_values(column: pa.ChunkedArray, fields: tuple[str, ...]) -> tuple[pa.ChunkedArray, Rows | None]:
+    """Return the values in struct fields and lists, as types that Arrow compares, and the rows of their documents.
 
     Args:
         column: a value for each document.
         fields: the names of the struct fields that lead to the values.
 
     Returns:
-        The values, and for each the row of its document, ascending; None where each document has just one.
+        The values, and for each the row of its document, ascending; None where each document has exactly one.
     """
     owners: Rows | None = None
     while fields or is_list(column.type):
@@ -101,7 +105,7 @@ def leaves(column: pa.ChunkedArray, fields: tuple[str, ...]) -> tuple[pa.Chunked
 
 
 def to_mask(truth: pa.ChunkedArray) -> Mask:
-    """Return Arrow's truth values as a mask; what is neither true nor false is false."""
+    """Return Arrow's truth values as a mask; null becomes false."""
     truth = truth.fill_null(False)
     mask: Mask = truth.to_numpy()
     return mask
@@ -109,7 +113,7 @@ def to_mask(truth: pa.ChunkedArray) -> Mask:
 
 def in_circle(latitudes: npt.NDArray[np.float64], longitudes: npt.NDArray[np.float64], circle: Circle) -> Mask:
     """Return which places, in degrees and of shape (documents,), lie in a circle; NaN lies in none."""
-    # A circle spans as many degrees of latitude as its radius is long; most places are outside of that.
+    # Cheap first: a place farther north or south than the radius, in degrees of latitude, is outside; most places are.
     reach = np.degrees(circle.km / EARTH_RADIUS) + 1e-9
     near = np.flatnonzero(np.abs(latitudes - circle.lat) <= reach)
     mask = np.zeros(len(latitudes), dtype=np.bool_)
@@ -128,14 +132,9 @@ def haversine(
 
 
 def _degrees(field: FieldPath, columns: Columns) -> npt.NDArray[np.float64]:
-    values, _ = leaves(columns.column(field.column), field.fields)
+    values, _ = leaf_values(columns.column(field.column), field.fields)
     degrees: npt.NDArray[np.float64] = values.cast(pa.float64()).fill_null(np.nan).to_numpy()
     return degrees
-
-
-# Beside the indexes and not in them: a view of an index with other documents must not share the masks of this one.
-_caches: WeakKeyDictionary[Index, Cache[str, DocumentMask]] = WeakKeyDictionary()
-_lock = threading.Lock()
 
 
 def _cache(index: Index) -> Cache[str, DocumentMask]:

@@ -1,4 +1,4 @@
-"""Facets: how the documents that pass a filter are spread over the values and ranges of a field."""
+"""Facets: counts of the values and ranges of a field over the documents that pass a filter."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pydantic_core import to_jsonable_python
 from indexer.cache import Cache
 from indexer.filters.bind import bind_values, comparable, missing
 from indexer.filters.conditions import Between, Bound, Name
-from indexer.filters.evaluate import leaves, to_mask
-from indexer.filters.fields import FieldPath, WrongType, find
+from indexer.filters.evaluate import leaf_values, to_mask
+from indexer.filters.fields import FieldPath, WrongType, find_field
 from indexer.filters.values import kind_of
 from indexer.index.arrow import to_python
 from indexer.index.document_mask import DocumentMask, Rows
@@ -25,7 +25,7 @@ from indexer.index.index import Index
 MAX_VALUES = 100
 MAX_RANGES = 50
 MAX_CACHED = 50
-# Of a set of documents, as long as it is remembered itself.
+# One for each document mask, as long as the mask itself is cached.
 _caches: WeakKeyDictionary[DocumentMask, Cache[str, Facet]] = WeakKeyDictionary()
 _lock = threading.Lock()
 FacetValue = Annotated[
@@ -35,12 +35,12 @@ FacetValue = Annotated[
 
 
 class FacetRange(BaseModel):
-    """From a lower bound on, up to an upper one."""
+    """A range of values: the lower bound is in it, the upper bound is not."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    gte: Bound = Field(default=None, description="at least; from the smallest value on where it is left out")
-    lt: Bound = Field(default=None, description="less than; to the greatest value where it is left out")
+    gte: Bound = Field(default=None, description="at least; without it, the range begins at the smallest value")
+    lt: Bound = Field(default=None, description="less than; without it, the range ends at the greatest value")
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
@@ -50,7 +50,7 @@ class FacetRange(BaseModel):
 
 
 class FacetRequest(BaseModel):
-    """What to count."""
+    """A field, and which of its values and ranges to count."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -62,14 +62,14 @@ class FacetRequest(BaseModel):
 
 
 class ValueCount(BaseModel):
-    """A value and its documents."""
+    """A value and how many documents have it."""
 
     value: FacetValue
     count: int = Field(description="number of documents that have it")
 
 
 class RangeCount(BaseModel):
-    """A range and its documents."""
+    """A range and how many documents have a value in it."""
 
     gte: FacetValue = Field(default=None, description="at least")
     lt: FacetValue = Field(default=None, description="less than")
@@ -77,68 +77,71 @@ class RangeCount(BaseModel):
 
 
 class Facet(BaseModel):
-    """How documents are spread over a field. A document counts once for each of its values."""
+    """Counts of the values of a field. A document counts once for each of its values."""
 
     values: list[ValueCount] = Field(description="the most frequent values; equally frequent ones in their order")
-    ranges: list[RangeCount] = Field(description="the ranges that were asked for, in their order")
+    ranges: list[RangeCount] = Field(description="the ranges of the request, in their order")
     missing: int = Field(description="number of documents without a value")
     min: FacetValue = Field(default=None, description="smallest value of a number, date or time")
     max: FacetValue = Field(default=None, description="greatest value of a number, date or time")
 
 
-def count_facet(asked: FacetRequest, index: Index, among: DocumentMask) -> Facet:
-    """Count a field of the documents ``among`` which it is asked about, all of them and not a page.
+def count_facet(request: FacetRequest, index: Index, documents: DocumentMask) -> Facet:
+    """Count the values of a field over all ``documents`` that pass a filter, not over one page of them.
 
     Raises:
         UnknownField: the index has no such field.
-        WrongType: it cannot be counted, or not in these ranges.
+        WrongType: the field cannot be counted, or not in these ranges.
     """
     with _lock:
-        cache = _caches.setdefault(among, Cache(MAX_CACHED))
-    return cache.get_or_compute(asked.model_dump_json(), lambda: _count(asked, index, among))
+        cache = _caches.setdefault(documents, Cache(MAX_CACHED))
+    return cache.get_or_compute(request.model_dump_json(), lambda: _count(request, index, documents))
 
 
-def _count(asked: FacetRequest, index: Index, among: DocumentMask) -> Facet:
-    place = find(asked.field, index.columns)
-    kind = kind_of(comparable(place.type))
-    if kind is None and not pa.types.is_null(place.type):
-        raise WrongType(asked.field, place.type, "texts, numbers, dates, times and booleans are counted", index.columns)
-    ranges = [
-        bind_values(Between(field=asked.field, **each.model_dump()), place, index.columns) for each in asked.ranges
+def _count(request: FacetRequest, index: Index, documents: DocumentMask) -> Facet:
+    path = find_field(request.field, index.columns)
+    kind = kind_of(comparable(path.type))
+    if kind is None and not pa.types.is_null(path.type):
+        raise WrongType(
+            request.field, path.type, "texts, numbers, dates, times and booleans are counted", index.columns
+        )
+    predicates = [
+        bind_values(Between(field=request.field, **bounds.model_dump()), path, index.columns)
+        for bounds in request.ranges
     ]
-    values, owners = _values(index.column(place.column), place, among)
+    values, owners = _values(index.column(path.column), path, documents)
     facet = Facet(
-        values=_most_frequent(values, owners, asked.limit),
+        values=_most_frequent(values, owners, request.limit),
         ranges=[
-            RangeCount(**each.model_dump(exclude_unset=True), count=_documents(owners[to_mask(inside(values))]))
-            for each, inside in zip(asked.ranges, ranges, strict=True)
+            RangeCount(**bounds.model_dump(exclude_unset=True), count=_count_distinct(owners[to_mask(inside(values))]))
+            for bounds, inside in zip(request.ranges, predicates, strict=True)
         ],
-        missing=among.count - _documents(owners),
+        missing=documents.count - _count_distinct(owners),
     )
     if kind in {"number", "moment", "time"} and len(values):
-        bounds = pc.min_max(values)
-        facet.min, facet.max = (_plain(bounds[name]) for name in ("min", "max"))
+        extremes = pc.min_max(values)
+        facet.min, facet.max = (_to_json(extremes[name]) for name in ("min", "max"))
     return facet
 
 
-def _values(column: pa.ChunkedArray, place: FieldPath, among: DocumentMask) -> tuple[pa.ChunkedArray, Rows]:
-    """Return all values of the documents that are asked about, and for each the number of its document, ascending."""
-    asked = column if among.count == len(among.mask) else column.filter(pa.array(among.mask))
-    values, owners = leaves(asked, place.fields)
-    owners = np.arange(len(asked)) if owners is None else owners
-    there = ~to_mask(missing(values))
-    return (values, owners) if there.all() else (values.filter(pa.array(there)), owners[there])
+def _values(column: pa.ChunkedArray, path: FieldPath, documents: DocumentMask) -> tuple[pa.ChunkedArray, Rows]:
+    """Return all values of ``documents``, and for each the number of its document among them, ascending."""
+    column = column if documents.count == len(documents.mask) else column.filter(pa.array(documents.mask))
+    values, owners = leaf_values(column, path.fields)
+    owners = np.arange(len(column)) if owners is None else owners
+    present = ~to_mask(missing(values))
+    return (values, owners) if present.all() else (values.filter(pa.array(present)), owners[present])
 
 
-def _documents(owners: Rows) -> int:
-    """Return how many different documents there are among ascending ones."""
+def _count_distinct(owners: Rows) -> int:
+    """Return how many different documents are in an ascending array of them."""
     return int(np.count_nonzero(np.diff(owners, prepend=-1)))
 
 
 def _most_frequent(values: pa.ChunkedArray, owners: Rows, limit: int) -> list[ValueCount]:
     if not limit or not len(values):
         return []
-    if _documents(owners) < len(owners):  # a value that a document has twice is one document
+    if _count_distinct(owners) < len(owners):  # a document counts once for a value that it has twice
         codes = values.dictionary_encode().combine_chunks()
         different = len(codes.dictionary)
         pairs = np.sort(owners * different + codes.indices.to_numpy())
@@ -149,12 +152,12 @@ def _most_frequent(values: pa.ChunkedArray, owners: Rows, limit: int) -> list[Va
         table = pa.table({"value": counted.field("values"), "count": counted.field("counts")})
     order = [("count", "descending"), ("value", "ascending")]
     best = table.take(pc.select_k_unstable(table, min(limit, len(table)), order))
-    return [ValueCount(value=_plain(value), count=count.as_py()) for value, count in zip(*best.columns, strict=True)]
+    return [ValueCount(value=_to_json(value), count=count.as_py()) for value, count in zip(*best.columns, strict=True)]
 
 
-def _plain(value: pa.Scalar) -> FacetValue:
-    """Return a value as JSON has it, so that a filter takes it back."""
+def _to_json(value: pa.Scalar) -> FacetValue:
+    """Return a value for JSON, in the form in which a filter accepts it."""
     if pa.types.is_decimal(value.type):
         return float(value.as_py())
-    plain: FacetValue = to_jsonable_python(to_python(value), inf_nan_mode="null")
-    return plain
+    json_value: FacetValue = to_jsonable_python(to_python(value), inf_nan_mode="null")
+    return json_value

@@ -1,4 +1,4 @@
-"""The fields that a filter may ask of: `id`, the metadata columns, and the fields of struct columns by dotted name."""
+"""Fields that a filter can name: `id`, the metadata columns, and the fields of struct columns by dotted name."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 Types = Mapping[str, pa.DataType]
+"""Names and types of the columns that a filter can name."""
 
 
 class FilterError(ValueError):
     """A filter or a facet does not fit the index; the message names the field, what is wrong, and the remedy.
 
     Attributes:
-        field: the field as it was asked for.
+        field: the field as the request names it.
     """
 
     def __init__(self, field: str, message: str) -> None:
@@ -26,26 +27,26 @@ class UnknownField(FilterError):  # noqa: N818 - the API's word
     """The index has no such field; the message lists those that it has."""
 
     def __init__(self, field: str, types: Types) -> None:
-        there_are = ", ".join(f"{name} ({kind})" for name, kind in field_types(types).items())
-        super().__init__(field, f"There is no field {field!r}. The fields are: {there_are}")
+        known = ", ".join(f"{name} ({kind})" for name, kind in field_types(types).items())
+        super().__init__(field, f"There is no field {field!r}. The fields are: {known}")
 
 
 class WrongType(FilterError):  # noqa: N818 - as above
-    """The field cannot be compared with that; the message says what it can be compared with, and lists the fields."""
+    """The field cannot be compared with this value; the message says with what it can be, and lists the fields."""
 
     def __init__(self, field: str, kind: pa.DataType, remedy: str, types: Types) -> None:
-        there_are = ", ".join(f"{name} ({kind})" for name, kind in field_types(types).items())
-        super().__init__(field, f"The field {field!r} is of type {kind}: {remedy}. The fields are: {there_are}")
+        known = ", ".join(f"{name} ({kind})" for name, kind in field_types(types).items())
+        super().__init__(field, f"The field {field!r} is of type {kind}: {remedy}. The fields are: {known}")
 
 
 @dataclass(frozen=True)
 class FieldPath:
-    """Where the values of a field are.
+    """Where the values of a field are found.
 
     Attributes:
         column: the metadata column, or `id`.
         fields: the names of the struct fields that lead from there to the values.
-        type: of the values, what lists hold in place of the lists.
+        type: of the values; for a list, the type of its elements.
         in_list: whether a document may have several values.
     """
 
@@ -56,24 +57,25 @@ class FieldPath:
 
 
 def field_types(types: Types) -> dict[str, str]:
-    """Return every field that can be asked for with its type as text, the fields of structs under dotted names."""
+    """Return name and type, as text, of every field that a filter can name; fields of structs have dotted names."""
     names: dict[str, str] = {}
     for name, kind in types.items():
         inner, _ = _element(kind)
         if pa.types.is_struct(inner):
-            names |= {f"{name}.{below}": text for below, text in field_types({f.name: f.type for f in inner}).items()}
+            nested = field_types({field.name: field.type for field in inner})
+            names |= {f"{name}.{nested_name}": text for nested_name, text in nested.items()}
         else:
             names[name] = str(kind)
     return names
 
 
-def find(field: str, types: Types) -> FieldPath:
-    """Return where the values of ``field`` are.
+def find_field(field: str, types: Types) -> FieldPath:
+    """Return where the values of ``field`` are found.
 
-    A name that has dots itself goes before a path of the same letters.
+    A column whose own name has dots takes precedence over a path of the same spelling.
 
     Raises:
-        UnknownField: there is none of this name.
+        UnknownField: no field has this name.
     """
     path = _path(field, types)
     if path is None:
@@ -96,9 +98,9 @@ def _path(field: str, types: Types) -> tuple[str, ...] | None:
     for name, kind in types.items():
         inner, _ = _element(kind)
         if field.startswith(f"{name}.") and pa.types.is_struct(inner):
-            below = _path(field[len(name) + 1 :], {each.name: each.type for each in inner})
-            if below:
-                return (name, *below)
+            nested = _path(field[len(name) + 1 :], {child.name: child.type for child in inner})
+            if nested:
+                return (name, *nested)
     return None
 
 

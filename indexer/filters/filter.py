@@ -1,7 +1,7 @@
-"""Filters: a tree of typed conditions on the metadata, as a request holds it. Nothing here knows an index.
+"""Filters: trees of typed conditions on the metadata, as a request holds them. Nothing here depends on an index.
 
-A condition is true or false of every document: of a missing value every comparison is false, so that `must_not` lets
-the document pass.
+A condition is either true or false of a document. Comparisons with a missing value are false, and under `must_not` such
+a document therefore passes.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from indexer.filters.conditions import Between, Equals, Exists, OneOf, Prefix, W
 
 MAX_NODES = 200
 MAX_DEPTH = 20
-"""Trees within trees."""
+"""Of trees within trees."""
 
 
 class Filter(BaseModel):
-    """A tree of conditions. A document passes when all that is given agrees; an empty tree lets every document pass."""
+    """A tree of conditions. A document passes if all three parts agree; an empty tree lets every document pass."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -40,22 +40,22 @@ class Filter(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _is_a_tree(cls, given: Any) -> Any:
-        if isinstance(given, dict) and ("field" in given or "within" in given):
+    def _refuse_condition(cls, value: Any) -> Any:
+        if isinstance(value, dict) and ("field" in value or "within" in value):
             raise ValueError('a condition stands in a list of a tree: {"must": [{"field": …}]}')
-        return given
+        return value
 
     @cached_property
     def nodes(self) -> int:
         """Number of conditions and trees, this one included."""
-        return 1 + sum(node.nodes if isinstance(node, Filter) else 1 for node in self._below())
+        return 1 + sum(node.nodes if isinstance(node, Filter) else 1 for node in self._children())
 
     @cached_property
     def depth(self) -> int:
-        """Number of trees on the longest way down, this one included."""
-        return 1 + max((node.depth for node in self._below() if isinstance(node, Filter)), default=0)
+        """Number of trees that are nested within each other, this one included."""
+        return 1 + max((node.depth for node in self._children() if isinstance(node, Filter)), default=0)
 
-    def _below(self) -> list[Node]:
+    def _children(self) -> list[Node]:
         return [*self.must, *self.should, *self.must_not]
 
     @model_validator(mode="after")
@@ -74,6 +74,7 @@ KINDS = {
     "exists": "Exists", "prefix": "Prefix", "within": "Within", "must": "Filter", "should": "Filter",
     "must_not": "Filter",
 }  # fmt: skip
+"""Key of a node → its class."""
 
 
 def _kind(node: Any) -> str | None:

@@ -1,8 +1,8 @@
-"""Values of a request as values of an Arrow type, without a rounding error.
+"""Conversion of JSON values to Arrow scalars of a column's type, without rounding errors.
 
-JSON knows texts, numbers, true and false; a column has whole numbers of eight widths, decimals, dates and times. Values
-of most of these types lie on a grid: one, a cent, a microsecond apart. A bound between two of them moves to the next
-one that means the same, so that `price < 9.999` of cents is `price <= 9.99` and no column is ever cast.
+JSON has texts, numbers, true and false; a column has whole numbers of eight types, decimals, dates and times. Values of
+most of these types lie on a grid: one, a cent, a microsecond apart. A bound between two of them is moved to the next
+one that means the same: with a column of cents, `price < 9.999` becomes `price < 10.00`. No column is ever cast.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import Literal
 import pyarrow as pa
 
 Kind = Literal["text", "boolean", "number", "moment", "time"]
-Given = bool | int | float | str
+"""What values are compared with; a moment is a date or a date with a time, a time is a time of day."""
+JsonValue = bool | int | float | str
 
 EXPECTED: dict[Kind, str] = {
     "text": "compare it with a text",
@@ -27,7 +28,9 @@ EXPECTED: dict[Kind, str] = {
     "time": "compare it with a time of day such as 18:30",
 }
 NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+"""Nanoseconds in each unit of Arrow's times."""
 DAY = 86_400 * 10**9
+"""Nanoseconds."""
 _CLOCK = r"(?P<clock>\d\d:\d\d(:\d\d)?)((?<=:\d\d:\d\d)[.,](?P<fraction>\d{1,9}))?"
 ISO: dict[Kind, re.Pattern[str]] = {
     "moment": re.compile(rf"(?P<date>\d{{4}}-\d\d-\d\d)([T ]{_CLOCK}(?P<offset>Z|[+-]\d\d:?\d\d)?)?", re.ASCII),
@@ -36,7 +39,7 @@ ISO: dict[Kind, re.Pattern[str]] = {
 
 
 def kind_of(type_: pa.DataType) -> Kind | None:
-    """Return what values of an Arrow type are compared with; None where they can only be asked for existence."""
+    """Return what values of an Arrow type are compared with; None where only their existence can be tested."""
     t = pa.types
     if t.is_string(type_) or t.is_large_string(type_):
         return "text"
@@ -51,17 +54,17 @@ def kind_of(type_: pa.DataType) -> Kind | None:
     return None
 
 
-def is_comparable(value: Given, kind: Kind) -> bool:
+def is_comparable(value: JsonValue, kind: Kind) -> bool:
     """Say whether a value can be compared with values of a kind."""
     if kind in ISO:
         return isinstance(value, str) and nanoseconds(value, kind) is not None
-    if kind == "boolean" or isinstance(value, bool):  # which Python counts among the numbers
+    if kind == "boolean" or isinstance(value, bool):  # a subclass of int in Python
         return kind == "boolean" and isinstance(value, bool)
     return isinstance(value, str) == (kind == "text")
 
 
-def to_scalar(value: Given, type_: pa.DataType) -> pa.Scalar | None:
-    """Return a value as ``type_`` has it; None where no value of the type equals it."""
+def to_scalar(value: JsonValue, type_: pa.DataType) -> pa.Scalar | None:
+    """Return a value as a scalar of ``type_``; None where no value of the type equals it."""
     if pa.types.is_floating(type_):
         return pa.scalar(_double(value), type_)
     if kind_of(type_) in {"text", "boolean"}:
@@ -71,11 +74,11 @@ def to_scalar(value: Given, type_: pa.DataType) -> pa.Scalar | None:
     return _from_steps(int(steps), type_) if steps.denominator == 1 and low <= steps <= high else None
 
 
-def bound_scalar(value: Given, type_: pa.DataType, *, up: bool) -> pa.Scalar | bool:
-    """Return a bound as ``type_`` has it, on the grid: the next value not below (``up``), or not above.
+def bound_scalar(value: JsonValue, type_: pa.DataType, *, up: bool) -> pa.Scalar | bool:
+    """Return a bound as a scalar of ``type_``, moved to the next value of the type: ``up`` or down.
 
     Returns:
-        The value, or where it lies outside the type: False if it is above all values of the type, True if it is below.
+        The scalar; or, for a bound outside the type, True if it is below all values of the type, False if it is above.
     """
     if pa.types.is_floating(type_):
         return pa.scalar(_double(value), type_)
@@ -90,14 +93,14 @@ def bound_scalar(value: Given, type_: pa.DataType, *, up: bool) -> pa.Scalar | b
 
 
 def nanoseconds(text: str, kind: Kind) -> int | None:
-    """Return the nanoseconds since 1970 of a date or a moment, or since midnight of a time of day; None for no such text.
+    """Return the nanoseconds of an ISO 8601 text since 1970 or, of a time of day, since midnight; None for other texts.
 
-    Without an offset a moment is in UTC; a date is its midnight.
+    A moment without an offset is in UTC; a date stands for its midnight.
     """
-    found = ISO[kind].fullmatch(text)
-    if not found:
+    match = ISO[kind].fullmatch(text)
+    if not match:
         return None
-    date, clock, fraction, offset = (found.groupdict().get(name) for name in ("date", "clock", "fraction", "offset"))
+    date, clock, fraction, offset = (match.groupdict().get(name) for name in ("date", "clock", "fraction", "offset"))
     try:
         moment = dt.datetime.fromisoformat(f"{date or '1970-01-01'}T{clock or '00:00'}{offset or 'Z'}")
     except ValueError:
@@ -108,18 +111,18 @@ def nanoseconds(text: str, kind: Kind) -> int | None:
 
 def has_offset(text: str) -> bool:
     """Say whether an ISO 8601 text of a moment states its offset from UTC."""
-    found = ISO["moment"].fullmatch(text)
-    return bool(found and found["offset"])
+    match = ISO["moment"].fullmatch(text)
+    return bool(match and match["offset"])
 
 
-def _double(value: Given) -> float:
+def _double(value: JsonValue) -> float:
     try:
         return float(value)
-    except OverflowError:  # a whole number beyond all doubles
+    except OverflowError:  # a whole number beyond the range of doubles
         return math.inf if Fraction(value) > 0 else -math.inf
 
 
-def _steps(value: Given, type_: pa.DataType) -> Fraction:
+def _steps(value: JsonValue, type_: pa.DataType) -> Fraction:
     """Return a value in steps of the type's grid."""
     kind = kind_of(type_)
     if kind in ISO:

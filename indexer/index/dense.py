@@ -16,14 +16,14 @@ DenseKind = Literal["flat"]
 
 FILE = "vectors.faiss"
 BRUTE_FORCE_SHARE = 0.2
-"""Share of the passages up to which those that a filter allows are compared one by one (see DECISIONS.md)."""
+"""Up to this share of all passages, those that a filter allows are compared one by one (docs/decisions/filters.md)."""
 
 
 def unit(vectors: Vectors) -> Vectors:
     """Scale vectors, shape (…, dimension), to length one; a zero vector stays zero."""
-    if vectors.ndim == 1:  # every query: a third of the time of the general way, and the same to the last bit
-        one: Vectors = vectors / max(np.sqrt(np.add.reduce(vectors * vectors)), np.float32(1e-12))
-        return one
+    if vectors.ndim == 1:  # every query: a third of the time of the general case, and the same to the last bit
+        query: Vectors = vectors / max(np.sqrt(np.add.reduce(vectors * vectors)), np.float32(1e-12))
+        return query
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     scaled: Vectors = vectors / np.maximum(length, np.float32(1e-12))
     return scaled
@@ -44,7 +44,7 @@ def write_dense(path: Path, kind: DenseKind, dimension: int, blocks: Iterable[Ve
     index = {"flat": faiss.IndexFlatIP}[kind](dimension)
     for block in blocks:
         index.add(unit(np.ascontiguousarray(block, dtype=np.float32)))
-    # Through Python's file: by itself FAISS only prints that a full disk has not taken the last block of a file.
+    # Through Python's file: FAISS by itself only prints a message when a full disk refuses the last block.
     with path.open("wb") as file:
         faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))  # type: ignore[attr-defined]
 
@@ -77,20 +77,19 @@ class DenseIndex:
 
     @property
     def _index(self) -> faiss.Index:
-        """The FAISS index, which the calling thread then uses without helpers.
+        """The FAISS index, with OpenMP limited to one thread for the calling thread.
 
-        Queries run side by side, one on each core. OpenMP keeps the number of threads for every thread that asks apart;
-        by default each of them gets a team of its own, which goes on spinning after its part of a search is done and
-        takes the cores from the encoder.
+        Queries run in parallel, one on each core. OpenMP has a separate limit for every calling thread. By default each
+        of them gets helper threads, which go on spinning after a search and take the cores from the encoder.
         """
         faiss.omp_set_num_threads(1)
         return self._faiss
 
     def search(self, vector: Vectors, count: int, allowed: DocumentMask | None = None) -> tuple[Vectors, Rows]:
-        """Return cosine and row of the ``count`` nearest passages, best first; fewer where there are fewer.
+        """Return cosine and row of the ``count`` nearest passages, best first; fewer where there are not so many.
 
-        Only passages of ``allowed`` documents are looked at. Both ways of doing that are exact: few passages are
-        compared one by one, of many the index skips those whose bit is not set.
+        With ``allowed``, only passages of these documents are compared. Both methods are exact: few passages are
+        compared one by one; for many, FAISS scans the index and skips those whose bit is not set.
         """
         if allowed is None:
             scores, rows = self._index.search(unit(vector)[None, :], min(count, len(self)))
@@ -99,32 +98,36 @@ class DenseIndex:
         if not count:
             return np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64)
         if allowed.passage_count <= BRUTE_FORCE_SHARE * len(self):
-            return self._among(vector, count, allowed.passages)
+            return self._brute_force(vector, count, allowed.passages)
         selector = faiss.IDSelectorBitmap(allowed.passage_bits)  # type: ignore[arg-type, call-arg]
-        chosen = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
-        scores, rows = self._index.search(unit(vector)[None, :], count, params=chosen)
+        parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
+        scores, rows = self._index.search(unit(vector)[None, :], count, params=parameters)
         return scores[0], rows[0]
 
     def search_many(self, vectors: Vectors, count: int) -> tuple[Vectors, Rows]:
-        """Return what `search` returns for each of several vectors, shape (vectors, count): several times as quick."""
+        """Return what `search` returns for each of several vectors, shape (vectors, count), several times faster."""
         scores, rows = self._index.search(unit(vectors), min(count, len(self)))
         return scores, rows
 
     def scores(self, vector: Vectors, rows: Rows) -> Vectors:
-        """Return the cosine of ``vector`` to each passage of ``rows``, shape (len(rows),): what `search` gives them."""
-        query, wanted = np.ascontiguousarray(unit(vector)), np.ascontiguousarray(rows, dtype=np.int64)
-        found = np.empty(len(wanted), dtype=np.float32)
-        if not len(wanted):
-            return found
-        if wanted.min() < 0 or wanted.max() >= self._index.ntotal:  # FAISS would read whatever lies there
-            raise IndexError(f"passages {wanted.min()} to {wanted.max()} of {self._index.ntotal}")
-        # Computed where the vectors lie in the mapped file: copying them out first takes twice as long.
-        self._index.compute_distance_subset(  # type: ignore[attr-defined]
-            1, faiss.swig_ptr(query), len(wanted), faiss.swig_ptr(found), faiss.swig_ptr(wanted)
-        )
-        return found
+        """Return the cosine of ``vector`` to each passage of ``rows``, shape (len(rows),), as `search` computes it.
 
-    def _among(self, vector: Vectors, count: int, rows: Rows) -> tuple[Vectors, Rows]:
+        Raises:
+            IndexError: a row is beyond the passages of the index.
+        """
+        query, passages = np.ascontiguousarray(unit(vector)), np.ascontiguousarray(rows, dtype=np.int64)
+        cosines = np.empty(len(passages), dtype=np.float32)
+        if not len(passages):
+            return cosines
+        if passages.min() < 0 or passages.max() >= self._index.ntotal:  # FAISS would read other memory
+            raise IndexError(f"passages {passages.min()} to {passages.max()} of {self._index.ntotal}")
+        # Computed on the vectors in the mapped file: copying them out first takes twice as long.
+        self._index.compute_distance_subset(  # type: ignore[attr-defined]
+            1, faiss.swig_ptr(query), len(passages), faiss.swig_ptr(cosines), faiss.swig_ptr(passages)
+        )
+        return cosines
+
+    def _brute_force(self, vector: Vectors, count: int, rows: Rows) -> tuple[Vectors, Rows]:
         scores = self.scores(vector, rows)
         best = np.argpartition(-scores, count - 1)[:count]
         best = best[np.lexsort((rows[best], -scores[best]))]
@@ -132,5 +135,5 @@ class DenseIndex:
 
     def vectors(self, rows: Rows) -> Vectors:
         """Return the vectors of passages, shape (len(rows), dimension)."""
-        found: Vectors = self._index.reconstruct_batch(np.ascontiguousarray(rows, dtype=np.int64))
-        return found
+        vectors: Vectors = self._index.reconstruct_batch(np.ascontiguousarray(rows, dtype=np.int64))
+        return vectors

@@ -1,4 +1,4 @@
-"""Document mask: which documents a search may return, one set that both legs honour."""
+"""Document mask: which documents a search may return, the same set for both legs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 class DocumentMask:
-    """A set of documents of one index. Immutable; what is derived from the mask is computed on first use.
+    """A set of documents of one index. Immutable; counts, rows and bits are computed on demand.
 
     Args:
         mask: for each document whether it may be returned, shape (documents,).
@@ -62,6 +62,6 @@ def passages_of(documents: Rows, first_passage: Rows) -> Rows:
     """Return the rows of the passages of ``documents``, in their order."""
     starts = first_passage[documents]
     lengths = first_passage[documents + 1] - starts
-    bounds = np.cumsum(lengths) - lengths
-    rows: Rows = np.repeat(starts - bounds, lengths) + np.arange(lengths.sum())
+    offsets = np.cumsum(lengths) - lengths  # of each document's first passage in the result
+    rows: Rows = np.repeat(starts - offsets, lengths) + np.arange(lengths.sum())
     return rows

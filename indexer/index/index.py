@@ -1,7 +1,7 @@
 """An opened index artifact: documents, passages and both search legs, memory-mapped.
 
-`Index` is the artifact as it was built and knows no live writes; `indexer.live.overlay.LiveIndex` puts them over it, and
-`indexer.index.restricted.RestrictedIndex` shows either of them as if it held only some of its documents.
+`Index` is the artifact as it was built, without live writes; `indexer.live.overlay.LiveIndex` puts them over it.
+`indexer.index.restricted.RestrictedIndex` is a view of either that holds only some of the documents.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ class Document:
 
 @dataclass(frozen=True)
 class Contents:
-    """What an index holds.
+    """What an index holds: documents, passages and both legs.
 
     Attributes:
         documents: id, title, text and, where there are other columns, metadata of each document.
-        passages: document, first and last character of each passage.
+        passages: of each passage the row of its document, its first character, and the one after its last.
         ids: the ids of the documents as built, sorted, each with its row.
         dense: vectors of the passages.
         lexical: words of the documents.
         document_of: row of the document of each passage, shape (passages,), ascending.
-        first_passage: row of the first passage of each document, shape (documents + 1,): the end of the last closes it.
+        first_passage: row of the first passage of each document, and one past the last, shape (documents + 1,).
         passage_maker: what cut the documents into passages.
     """
 
@@ -76,7 +76,7 @@ class Contents:
 
     @cached_property
     def id_rank(self) -> npt.NDArray[np.int64]:
-        """Numbers in the order of the ids, shape (documents,)."""
+        """Rank of each document's id among all ids, shape (documents,)."""
         rows = self.ids.numbers("row")
         rank = np.empty_like(rows)
         rank[rows] = np.arange(len(rows))
@@ -84,12 +84,12 @@ class Contents:
 
 
 class Index:
-    """Everything that a search needs.
+    """An opened index: everything that a search needs.
 
     Args:
         folder: of the artifact.
         manifest: of the artifact.
-        encoder: of the model that the index pins, or of another one that is measured.
+        encoder: of the model that the index pins, or of another one under evaluation.
         contents: documents, passages and legs.
     """
 
@@ -106,10 +106,10 @@ class Index:
         """Open the index in directory ``folder``.
 
         Args:
-            folder: an index artifact below a data directory, where its model is found too.
+            folder: an index artifact in a data directory, which holds its model too.
             verify: check every file of index and model against its SHA-256 before it is opened.
-            cores: how many queries the encoder takes at once; by default as many as there are cores.
-            query_cache_bytes: for the vectors of the latest queries; by default none are kept.
+            cores: how many queries the encoder encodes in parallel; by default one on each core.
+            query_cache_bytes: memory for the vectors of recent queries; by default none are cached.
 
         Raises:
             UserError: a file is missing or was altered, or the model that the index pins is absent.
@@ -123,11 +123,11 @@ class Index:
 
     @classmethod
     def load(cls, folder: Path, manifest: Manifest, encoder: Encoder) -> Index:
-        """Open the files in ``folder``, which need not be published yet.
+        """Open the files of an index, which need not be published yet.
 
         Args:
             folder: with the files that a build writes.
-            manifest: what is known of them.
+            manifest: of the files, as far as it is known.
             encoder: of the model that made the vectors.
 
         Raises:
@@ -151,9 +151,9 @@ class Index:
         return index
 
     def with_encoder(self, encoder: Encoder, vectors: DenseIndex) -> Index:
-        """Return the same documents and words with another encoder and its ``vectors`` of the same passages.
+        """Return an index of the same documents with another encoder and its ``vectors`` of the same passages.
 
-        This is how a model is measured before there is an index of it: by the code that would serve it.
+        This is how a model is evaluated before an index of it is built: with the code that would serve it.
 
         Raises:
             UserError: the vectors do not fit the passages, or not the encoder.
@@ -168,12 +168,12 @@ class Index:
 
     @property
     def rows(self) -> int:
-        """Number of the rows of documents, also of those that no search can return any more."""
+        """Number of document rows, including documents that no search can return any more."""
         return len(self.first_passage) - 1
 
     @property
     def generation(self) -> str:
-        """What answers: the index, and the number of the last write that is visible."""
+        """Index id and number of the last visible write: what an answer came from."""
         return f"{self.manifest.id}.{self.folded}"
 
     @property
@@ -183,7 +183,7 @@ class Index:
 
     @property
     def candidates(self) -> int:
-        """How many documents of each leg are fused: fixed, so that pages do not repeat or lose a document."""
+        """How many documents of each leg are fused; a fixed number, or pages would repeat or lose a document."""
         return int(self.manifest.config["candidates"])
 
     @property
@@ -194,12 +194,12 @@ class Index:
     @property
     def metadata_types(self) -> dict[str, str]:
         """Names and Arrow types of the metadata columns."""
-        return {field.name: str(field.type) for field in self._metadata()}
+        return {field.name: str(field.type) for field in self._metadata_fields()}
 
     @property
     def columns(self) -> dict[str, pa.DataType]:
         """Names and types of the columns that a filter may use: the metadata columns, and the documents' ``id``."""
-        return {"id": pa.string()} | {field.name: field.type for field in self._metadata() if field.name != "id"}
+        return {"id": pa.string()} | {field.name: field.type for field in self._metadata_fields() if field.name != "id"}
 
     @property
     def visible(self) -> DocumentMask | None:
@@ -207,17 +207,17 @@ class Index:
         return None
 
     def column(self, name: str) -> pa.ChunkedArray:
-        """Return one of `columns`, a value for each document in the order of the rows; it is mapped, not read."""
+        """Return one of `columns`, a value for each document in the order of the rows; it is memory-mapped."""
         return self.contents.documents.column(*(["id"] if name == "id" else ["metadata", name]))
 
     def allowed(self, mask: Mask) -> DocumentMask:
-        """Return the documents of ``mask``, shape (documents,), as far as searches may return them."""
+        """Return the documents of ``mask``, shape (documents,), without those that searches may not return."""
         allowed = DocumentMask(mask, self.first_passage)
         return allowed if self.visible is None else allowed & self.visible
 
     @property
     def id_rank(self) -> npt.NDArray[np.int64]:
-        """Numbers in the order of the ids, shape (documents,): breaks ties between equal scores."""
+        """Rank of each document's id among all ids, shape (documents,): breaks ties between equal scores."""
         return self.contents.id_rank
 
     def batches(self) -> Iterator[pa.RecordBatch]:
@@ -233,7 +233,7 @@ class Index:
         return self.position_of(document_id)[1]
 
     def position_of(self, document_id: str) -> tuple[int, int | None]:
-        """Return where an id is, or would be, in the order of the built index's ids; and its row, or None."""
+        """Return where an id is, or would be, among the sorted ids of the built index; and its row, or None."""
         column = SortedStrings(self.contents.ids, "id")
         position = bisect_left(column, document_id.encode())
         if position == len(column) or column[position] != document_id.encode():
@@ -259,10 +259,10 @@ class Index:
         return self.contents.passage_maker.encoder_inputs(document.title, document.text, bounds)
 
     def check(self) -> None:
-        """Refuse files that do not belong together, whatever their checksums say.
+        """Refuse files that do not belong together, even if their checksums are right.
 
         Raises:
-            UserError: numbers of documents, of passages, or dimensions differ.
+            UserError: numbers of documents or of passages differ, or dimensions do.
         """
         counts = {
             "documents": (len(self.contents.documents), len(self.contents.ids), len(self.lexical), len(self)),
@@ -273,5 +273,5 @@ class Index:
             if len(set(numbers)) > 1:
                 raise UserError(f"index {self.manifest.id}: {name} differ ({numbers}); build it again with --force")
 
-    def _metadata(self) -> list[pa.Field]:
+    def _metadata_fields(self) -> list[pa.Field]:
         return list(self.schema.field("metadata").type) if "metadata" in self.schema.names else []

@@ -1,4 +1,4 @@
-"""Which language a corpus is in, and how words of a language are brought to their stems."""
+"""Languages: detection of the language of a corpus, and text analyzers with stemmers and stop words."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ STEMMED = {
 """ISO 639-1 code → the name of tantivy's stemmer."""
 
 UNSPACED = {"zh", "ja", "ko", "th", "lo", "km", "my"}
-"""Languages written without spaces, or with long compounds between them: indexed by pairs of characters."""
+"""Languages written without spaces, or with long compounds between them: indexed by characters and pairs of them."""
 
 NO_STOP_WORDS = {"ar", "el", "ro", "ta", "tr"}
 """Languages for which tantivy has a stemmer but no list of stop words."""
 
 CHOICES = sorted({*STEMMED, *UNSPACED})
 MAX_WORD = 80
+"""Bytes in UTF-8; words of so many or more are not indexed."""
 
 
 def detect_language(texts: Iterable[str]) -> str:
-    """Return the ISO 639-1 code of the language most of ``texts`` are in, or ``none`` where that is not known here."""
-    import py3langid  # only when needed: it loads its model
+    """Return the ISO 639-1 code of the language of most ``texts``, or ``none`` for one that is not in `CHOICES`."""
+    import py3langid  # here, since it loads its model
 
     votes = Counter(py3langid.classify(text[:2000])[0] for text in texts)
     language = votes.most_common(1)[0][0] if votes else "none"
@@ -46,21 +47,21 @@ def analyzer(language: str) -> tantivy.TextAnalyzer:
         raise UserError(f"--language {language}: not known; use auto, none or one of {', '.join(CHOICES)}")
     if language in UNSPACED:
         return tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.ngram(1, 2)).filter(tantivy.Filter.lowercase()).build()
-    builder = _words(language)
+    builder = _word_analyzer(language)
     if language in STEMMED:
         builder = builder.filter(tantivy.Filter.stemmer(STEMMED[language]))
     if language != "none":
-        # After the stemmer, which needs the accents: people leave them out when they type a query.
+        # Users leave accents out of queries. They are folded after stemming, since the stemmer needs them.
         builder = builder.filter(tantivy.Filter.ascii_fold())
     return builder.build()
 
 
 def exact_analyzer(language: str) -> tantivy.TextAnalyzer | None:
     """Return the analyzer of words as they are written, without stop words; None where `analyzer` does not stem."""
-    return _words(language).build() if language in STEMMED else None
+    return _word_analyzer(language).build() if language in STEMMED else None
 
 
-def _words(language: str) -> tantivy.TextAnalyzerBuilder:
+def _word_analyzer(language: str) -> tantivy.TextAnalyzerBuilder:
     builder = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.simple())
     builder = builder.filter(tantivy.Filter.remove_long(MAX_WORD)).filter(tantivy.Filter.lowercase())
     if language in STEMMED and language not in NO_STOP_WORDS:

@@ -1,4 +1,4 @@
-"""The two legs of retrieval as protocols: what a search asks of the dense and of the lexical leg.
+"""Protocols of the two legs: the methods of dense and of lexical search that retrieval calls.
 
 An index artifact has `DenseIndex` and `LexicalIndex`; an index with live documents has the two of `indexer.live.legs`.
 """
@@ -53,27 +53,27 @@ class LexicalLeg(Protocol):
     def search(self, query: str, count: int, allowed: DocumentMask | None = None) -> tuple[Scores, Rows]:
         """Return BM25 score and row of the ``count`` best of the ``allowed`` documents that hold a term of the query."""
 
-    def every(self, query: str) -> tuple[Scores, Rows] | None:
-        """Return BM25 score and row of every document that holds a term of the query; None where they may be many."""
+    def search_all(self, query: str) -> tuple[Scores, Rows] | None:
+        """Return BM25 score and row of every document that holds a term of the query; None where there may be too many."""
 
     def scores(self, query: str, documents: Rows) -> Scores:
         """Return the BM25 score of each of ``documents``, shape (len(documents),); 0 where no term occurs."""
 
     def fields(self) -> list[tuple[str, float, tantivy.TextAnalyzer]]:
-        """Return of each field its name, the weight of its terms, and what makes terms of a text."""
+        """Return name, weight of a term, and text analyzer of each field."""
 
     def document_frequency(self, name: str, term: str) -> int:
         """Return how many documents have a term in a field."""
 
     def average_length(self, name: str) -> float:
-        """Return how many terms a field has on average."""
+        """Return the average number of terms in a field."""
 
     def knows(self, word: str) -> bool:
-        """Say whether ``word`` finds a document, or is none that is looked for, such as a stop word."""
+        """Say whether ``word`` occurs in a document, or has no terms to look for, like a stop word."""
 
     @property
     def vocabulary(self) -> Mapping[str, int]:
-        """The most frequent words as they are written, in lower case, each with the number of its documents."""
+        """The most frequent words, unstemmed and in lower case, each with its document frequency."""
 
     def spans(self, query: str, texts: Iterable[str]) -> list[list[tuple[int, int]]]:
-        """Return where the terms of ``query`` occur in each of ``texts``, as code points (start, end)."""
+        """Return where the terms of ``query`` occur in each of ``texts``, as code points (start, end), the end excluded."""

@@ -1,8 +1,8 @@
 """The lexical leg: BM25 over whole documents in tantivy, with stemming by language.
 
-Documents, not passages, are indexed: BM25 corrects for length itself, and a word of the question often stands in
-another passage than the answer. Every word is indexed twice, as its stem and as it is written: a document that has the
-very word of the query gets more than one that has a form of it.
+Documents, not passages, are indexed: BM25 corrects for length itself, and words of a query often occur in another
+passage than the answer. Every word is indexed twice, stemmed and as it is written: a document with the exact word of
+the query scores higher than one with another form of it.
 """
 
 from __future__ import annotations
@@ -26,19 +26,21 @@ FOLDER = "lexical"
 ANALYZER = "dowse"
 EXACT_ANALYZER = "dowse-exact"
 EXACT_WEIGHT = 0.5
-"""What a word as it is written counts beside its stem. nDCG@10 of this leg on three data sets is .001 to .009 above that
-of stems alone (see DECISIONS.md)."""
+"""Weight of a word as it is written; that of its stem is 1. nDCG@10 of this leg on three data sets is .001 to .009
+above that of stems alone (docs/decisions/retrieval.md)."""
 HITS_PER_DOCUMENT = 12
-"""How many more documents can be looked at in the time that it takes to make one a part of the query (DECISIONS.md)."""
+"""Fetching this many more hits takes as long as one more allowed document in the query (docs/decisions/filters.md)."""
 DEPTH_FACTOR = 4
-"""How much deeper to look where too few of the documents that were found are allowed."""
+"""Factor by which more hits are fetched where too few of them are allowed."""
 MAX_HITS_FETCHED = 2_500
-"""Documents that are all fetched in the time that it takes to find the best of them and to score others (DECISIONS.md)."""
+"""Up to this many hits, fetching them all takes no longer than finding the best and then scoring other documents (see
+docs/decisions/retrieval.md)."""
 WRITER_BYTES = 128_000_000
+"""Memory of the index writer."""
 MAX_VOCABULARY = 300_000
-"""Words among which a misspelt one is looked for."""
+"""Words among which corrections of a misspelt word are searched."""
 MAX_TEXT = 2**31
-"""Characters; no document is as long."""
+"""Characters of a text whose terms are marked; no document is as long."""
 
 
 def _schema() -> tantivy.Schema:
@@ -51,14 +53,14 @@ def _schema() -> tantivy.Schema:
 
 def _register(index: tantivy.Index, language: str) -> None:
     index.register_tokenizer(ANALYZER, analyzer(language))
-    # tantivy wants every field's tokenizer, also that of a field that stays empty.
+    # tantivy requires a tokenizer for every field, also for one that stays empty.
     index.register_tokenizer(EXACT_ANALYZER, exact_analyzer(language) or analyzer("none"))
 
 
 class LexicalWriter:
     """Writes a BM25 index of texts, one per document, in the order of the documents.
 
-    One writer thread keeps the result the same for the same input.
+    With a single writer thread, equal input gives an equal index.
     """
 
     def __init__(self, folder: Path, language: str) -> None:
@@ -82,10 +84,10 @@ class LexicalWriter:
             self._rows += 1
 
     def close(self) -> None:
-        """Write what is still in memory and merge; the folder is complete after this."""
+        """Commit what is still in memory, and merge; the folder is complete after this."""
         self._writer.commit()
         self._writer.wait_merging_threads()
-        for lock in self._folder.glob(".tantivy-*.lock"):  # no part of the index; made again by whoever opens it
+        for lock in self._folder.glob(".tantivy-*.lock"):  # not part of the index; created again when it is opened
             lock.unlink()
 
 
@@ -97,9 +99,9 @@ class LexicalIndex:
         self._analyzer = analyzer(language)
         self._exact_analyzer = exact_analyzer(language)
         self._schema = _schema()
-        # tantivy insists on a lock file beside the index. The artifact may lie on a read-only mount and is immutable,
-        # so that the index is opened in a folder of links to its files, which are mapped when the folder goes.
-        # tantivy may still write its lock file while the folder is removed; what is left then is an empty file.
+        # tantivy insists on a lock file beside the index, but the artifact is immutable and may be mounted read-only.
+        # So the index is opened through a temporary folder of links; the files stay mapped when the folder is removed.
+        # tantivy may write its lock file during the removal, which then leaves an empty file.
         with tempfile.TemporaryDirectory(prefix="dowse-lexical-", ignore_cleanup_errors=True) as links:
             for path in folder.iterdir():
                 (Path(links) / path.name).symlink_to(path.resolve())
@@ -121,7 +123,7 @@ class LexicalIndex:
         return list(dict.fromkeys(self._analyzer.analyze(text)))
 
     def fields(self) -> list[tuple[str, float, tantivy.TextAnalyzer]]:
-        """Return of each field its name, the weight of its terms, and what makes terms of a text."""
+        """Return name, weight of a term, and text analyzer of each field."""
         fields = [("body", 1.0, self._analyzer)]
         return [*fields, ("exact", EXACT_WEIGHT, self._exact_analyzer)] if self._exact_analyzer else fields
 
@@ -130,65 +132,65 @@ class LexicalIndex:
         return int(self._searcher.doc_freq(name, term))
 
     def average_length(self, name: str) -> float:
-        """Return how many terms a field has on average; tantivy says so only where it explains a score."""
-        common = self._searcher.terms_with_prefix(name, "", limit=1)
-        if not common:
+        """Return the average number of terms in a field; tantivy gives it only in the explanation of a score."""
+        terms = self._searcher.terms_with_prefix(name, "", limit=1)
+        if not terms:
             return 1.0
-        query = self._term(name, common[0][0])
+        query = self._term(name, terms[0][0])
         _, address = self._searcher.search(query, 1, count=False).hits[0]
-        waiting = [json.loads(query.explain(self._searcher, address).to_json())]
-        while not (part := waiting.pop())["description"].startswith("avgdl"):
-            waiting += part.get("details", [])
+        parts = [json.loads(query.explain(self._searcher, address).to_json())]
+        while not (part := parts.pop())["description"].startswith("avgdl"):
+            parts += part.get("details", [])
         return float(part["value"])
 
     def search(self, query: str, count: int, allowed: DocumentMask | None = None) -> tuple[Scores, Rows]:
         """Return BM25 score and row of the ``count`` best documents; fewer where fewer hold a term of the query.
 
-        Of the ``allowed`` documents alone, where they are given. Mostly more documents are asked for, until enough of
-        them are allowed. Where that would take longer, the allowed documents become a part of the query.
+        With ``allowed``, only these documents are returned. Usually more hits are fetched, until enough of them are
+        allowed. Where that would take longer, the allowed documents become a part of the query.
         """
-        words = self._any_term(query)
+        any_term = self._any_term(query)
         if allowed is None:
-            return self._search(words, count)
+            return self._search(any_term, count)
         documents, count = len(self), min(count, allowed.count)
-        # As deep as it takes where what is allowed is spread evenly; never deeper than if all others came first.
-        deepest = min(documents - allowed.count + count, documents)
+        # Deep enough where the allowed documents are spread evenly; never deeper than if all others ranked first.
+        max_depth = min(documents - allowed.count + count, documents)
         depth = 1 + count * documents * 5 // (max(allowed.count, 1) * 4)
         while depth < HITS_PER_DOCUMENT * allowed.count:
-            depth = min(depth, deepest)
-            scores, rows = self._search(words, depth)
+            depth = min(depth, max_depth)
+            scores, rows = self._search(any_term, depth)
             kept = np.flatnonzero(allowed.mask[rows])[:count]
             if len(kept) == count or len(rows) < depth:
                 return scores[kept], rows[kept]
             depth *= DEPTH_FACTOR
-        return self._search(self._any_term_of(query, allowed.rows), count)
+        return self._search(self._any_term_in(query, allowed.rows), count)
 
-    def every(self, query: str) -> tuple[Scores, Rows] | None:
+    def search_all(self, query: str) -> tuple[Scores, Rows] | None:
         """Return BM25 score and row of every document that holds a term of the query, best first.
 
-        None where there may be more than `MAX_HITS_FETCHED`: then it is quicker to `search` for the best, and to ask for the
-        `scores` of others.
+        None where there may be more than `MAX_HITS_FETCHED`: then it is faster to `search` for the best and to compute
+        the `scores` of others.
         """
         return self._search(self._any_term(query), len(self)) if self._hits_at_most(query, MAX_HITS_FETCHED) else None
 
     def scores(self, query: str, documents: Rows) -> Scores:
         """Return the BM25 score of each of ``documents``, shape (len(documents),); 0 where no term occurs."""
-        found, rows = self._search(self._any_term_of(query, documents), len(documents))
+        values, rows = self._search(self._any_term_in(query, documents), len(documents))
         scores = np.zeros(len(documents), dtype=np.float32)
         order = np.argsort(documents)
-        scores[order[np.searchsorted(documents, rows, sorter=order)]] = found
+        scores[order[np.searchsorted(documents, rows, sorter=order)]] = values
         return scores
 
     def knows(self, word: str) -> bool:
-        """Say whether ``word`` can find a document, or is none that is looked for, such as a stop word."""
+        """Say whether ``word`` occurs in a document, or has no terms to look for, like a stop word."""
         terms = self.terms(word)
         return not terms or any(self._searcher.doc_freq("body", term) for term in terms)
 
     @cached_property
     def vocabulary(self) -> dict[str, int]:
-        """The most frequent words as they are written, in lower case, each with the number of its documents.
+        """The most frequent words, unstemmed and in lower case, each with its document frequency.
 
-        Empty for languages that are indexed by pairs of characters. Reading it takes a moment and some memory.
+        Empty for languages that are indexed by characters. Reading it takes a moment and some memory.
         """
         if self._language in UNSPACED:
             return {}
@@ -197,10 +199,10 @@ class LexicalIndex:
         return {word: documents for word, documents in words if word.isalpha()}
 
     def spans(self, query: str, texts: Iterable[str]) -> list[list[tuple[int, int]]]:
-        """Return where the terms of ``query`` stand in each of ``texts``, by the index's own analyzer.
+        """Return where the terms of ``query`` occur in each of ``texts``, as the index's own analyzer finds them.
 
         Returns:
-            For each text the code points (first, last but one) of every such word, in order and not overlapping.
+            For each text the words as code points (start, end), the end excluded, in order and not overlapping.
         """
         snippets = tantivy.SnippetGenerator.create(self._searcher, self._any_term(query), self._schema, "body")
         snippets.set_max_num_chars(MAX_TEXT)  # the whole text, not an excerpt
@@ -209,8 +211,8 @@ class LexicalIndex:
     def _spans(self, snippets: tantivy.SnippetGenerator, text: str) -> list[tuple[int, int]]:
         document = tantivy.Document()
         document.add_text("body", text)
-        found = [(span.start, span.end) for span in snippets.snippet_from_doc(document).highlighted()]
-        return code_points(text, merged(found))
+        spans = [(span.start, span.end) for span in snippets.snippet_from_doc(document).highlighted()]
+        return to_code_points(text, merge_spans(spans))
 
     def _hits_at_most(self, query: str, count: int) -> bool:
         if len(self) <= count:
@@ -219,17 +221,17 @@ class LexicalIndex:
         return sum(self.document_frequency(*term) for term in terms) <= count
 
     def _any_term(self, query: str) -> tantivy.Query:
-        words = [self._term("body", term) for term in self.terms(query)]
+        terms = [self._term("body", term) for term in self.terms(query)]
         if self._exact_analyzer:
-            exact = dict.fromkeys(self._exact_analyzer.analyze(query))
-            words += [tantivy.Query.boost_query(self._term("exact", word), EXACT_WEIGHT) for word in exact]
-        return tantivy.Query.boolean_query([(tantivy.Occur.Should, word) for word in words])
+            words = dict.fromkeys(self._exact_analyzer.analyze(query))
+            terms += [tantivy.Query.boost_query(self._term("exact", word), EXACT_WEIGHT) for word in words]
+        return tantivy.Query.boolean_query([(tantivy.Occur.Should, term) for term in terms])
 
-    def _any_term_of(self, query: str, documents: Rows) -> tantivy.Query:
-        wanted = tantivy.Query.term_set_query(self._schema, "document", documents.tolist())
+    def _any_term_in(self, query: str, documents: Rows) -> tantivy.Query:
+        any_document = tantivy.Query.term_set_query(self._schema, "document", documents.tolist())
         return tantivy.Query.boolean_query(
             [
-                (tantivy.Occur.Must, tantivy.Query.const_score_query(wanted, 0.0)),
+                (tantivy.Occur.Must, tantivy.Query.const_score_query(any_document, 0.0)),
                 (tantivy.Occur.Must, self._any_term(query)),
             ]
         )
@@ -245,25 +247,25 @@ class LexicalIndex:
         return np.array([score for score, _ in hits], dtype=np.float32), np.array(rows, dtype=np.int64)
 
 
-def merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return spans in order, those that overlap as one: pairs of characters do, words never."""
-    joined: list[tuple[int, int]] = []
+def merge_spans(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return spans in order, overlapping ones merged: pairs of characters overlap, words never do."""
+    merged: list[tuple[int, int]] = []
     for start, end in sorted(spans):
-        if joined and start < joined[-1][1]:
-            joined[-1] = joined[-1][0], max(end, joined[-1][1])
+        if merged and start < merged[-1][1]:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
         else:
-            joined.append((start, end))
-    return joined
+            merged.append((start, end))
+    return merged
 
 
-def code_points(text: str, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return spans that count the bytes of UTF-8, ascending, as spans that count code points."""
+def to_code_points(text: str, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Convert ascending spans from offsets in UTF-8 bytes to offsets in code points."""
     if text.isascii():
         return spans
-    raw, place, counted, found = text.encode(), 0, 0, []
+    raw, byte, code_point, bounds = text.encode(), 0, 0, []
     for span in spans:
-        for end in span:
-            counted += len(raw[place:end].decode())
-            place = end
-            found.append(counted)
-    return list(zip(found[::2], found[1::2], strict=True))
+        for bound in span:
+            code_point += len(raw[byte:bound].decode())
+            byte = bound
+            bounds.append(code_point)
+    return list(zip(bounds[::2], bounds[1::2], strict=True))

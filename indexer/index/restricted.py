@@ -1,4 +1,4 @@
-"""Restricted view of an index: as it looks to a caller for whom only some of its documents exist."""
+"""Restricted view of an index: for its caller, such as a key with a filter, only some of the documents exist."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from indexer.index.index import Index
 
 
 class RestrictedIndex(Index):
-    """An index as it looks to a caller for whom only some of its documents exist.
+    """An index in which only some of its documents exist.
 
     Args:
-        base: the whole index.
-        allowed: the documents that there are.
+        base: the index with all documents.
+        allowed: the documents that exist in this view.
     """
 
     def __init__(self, base: Index, allowed: DocumentMask) -> None:
@@ -28,7 +28,7 @@ class RestrictedIndex(Index):
 
     @property
     def generation(self) -> str:
-        """What answers: the index, and the number of the last write that is visible."""
+        """Index id and number of the last visible write: what an answer came from."""
         return self._base.generation
 
     @property
@@ -38,7 +38,7 @@ class RestrictedIndex(Index):
 
     @property
     def id_rank(self) -> npt.NDArray[np.int64]:
-        """Numbers in the order of the ids, shape (documents,): breaks ties between equal scores."""
+        """Rank of each document's id among all ids, shape (documents,): breaks ties between equal scores."""
         return self._base.id_rank
 
     def row_of(self, document_id: str) -> int | None:

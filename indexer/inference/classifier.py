@@ -1,4 +1,4 @@
-"""A classifier, ready to answer: ONNX Runtime and `tokenizers`, no torch.
+"""Text classifier: calibrated probabilities of labels, by ONNX Runtime and `tokenizers`, without torch.
 
     onnx/model.onnx      input_ids, attention_mask (, token_type_ids) → logits (batch, labels)
     tokenizer.json
@@ -32,7 +32,7 @@ Numbers = npt.NDArray[np.float32]
 
 
 class ClassifierContract(BaseModel):
-    """What has to be done to a text, and to the logits, so that the answer is the one that was measured."""
+    """How a text becomes input, and logits become probabilities, exactly as when the classifier was measured."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -52,23 +52,24 @@ class ClassifierContract(BaseModel):
 
         With one label per text a row sums to 1; with several, every label has a probability of its own.
         """
-        wide = logits.astype(np.float64)
+        scaled = logits.astype(np.float64)
         if self.multi_label:
-            wide = wide * (np.asarray(self.scale) if self.scale else 1.0) + (np.asarray(self.bias) if self.bias else 0)
-            answer = np.exp(-np.logaddexp(0.0, -wide))  # the logistic function, without overflow
+            scaled *= np.asarray(self.scale) if self.scale else 1.0
+            scaled += np.asarray(self.bias) if self.bias else 0
+            probabilities = np.exp(-np.logaddexp(0.0, -scaled))  # the logistic function, without overflow
         else:
-            wide = wide / self.temperature
-            raised = np.exp(wide - wide.max(axis=1, keepdims=True, initial=-np.inf))
-            answer = raised / raised.sum(axis=1, keepdims=True)
-        return answer.astype(np.float32)
+            scaled /= self.temperature
+            powers = np.exp(scaled - scaled.max(axis=1, keepdims=True, initial=-np.inf))
+            probabilities = powers / powers.sum(axis=1, keepdims=True)
+        return probabilities.astype(np.float32)
 
     def applies(self, probabilities: Numbers) -> npt.NDArray[np.bool_]:
         """Return which labels apply, shape (texts, labels): the most probable, or all that reach their thresholds."""
         if self.multi_label:
             return probabilities >= np.asarray(self.thresholds or [0.5] * len(self.labels), dtype=np.float32)
-        chosen = np.zeros(probabilities.shape, dtype=np.bool_)
-        chosen[np.arange(len(probabilities)), probabilities.argmax(axis=1)] = True
-        return chosen
+        applies = np.zeros(probabilities.shape, dtype=np.bool_)
+        applies[np.arange(len(probabilities)), probabilities.argmax(axis=1)] = True
+        return applies
 
 
 class Classifier:
@@ -77,7 +78,7 @@ class Classifier:
     Attributes:
         contract: labels, calibration, thresholds.
         name: the id of the artifact, or the name of the directory.
-        cores: how many batches run side by side.
+        cores: how many batches run in parallel.
     """
 
     def __init__(self, folder: Path, contract: ClassifierContract, cores: int | None = None) -> None:
@@ -156,7 +157,7 @@ def find_classifier(name: str, data: Path | None = None) -> Path:
     """Return the directory of a classifier: ``current``, the id of a published one, or a directory as it is.
 
     Raises:
-        UserError: there is none of that name.
+        UserError: there is no classifier of this name.
     """
     store = Store("classifier", data)
     if name == CURRENT:

@@ -1,8 +1,10 @@
-"""The one place where text becomes a vector: ONNX Runtime and `tokenizers`, no torch.
+"""Encoder: the one place where text becomes a vector, by ONNX Runtime and `tokenizers`, without torch.
 
-Two ONNX Runtime sessions over one model file. The *narrow* session uses one thread per call, so that as many calls as
-there are cores run side by side without waiting for each other. The *wide* session spreads one call over the cores:
-a query that comes while nobody else asks takes it and is answered sooner. `DECISIONS.md` has the measurements.
+There are two ONNX Runtime sessions over one model file. The *narrow* session uses one thread per call: as many calls as
+there are cores run in parallel without waiting for each other. The *wide* session spreads one call over the cores: a
+query that comes alone uses it, and is answered sooner. The measurements are in docs/decisions/encoder.md.
+
+The vectors of recent queries can be cached: users page through results, and ask what others have just asked.
 """
 
 from __future__ import annotations
@@ -29,30 +31,28 @@ Precision = Literal["fp32", "int8"]
 Vectors = npt.NDArray[np.float32]
 
 MODEL_FILES: dict[Precision, str] = {"fp32": "onnx/model.onnx", "int8": "onnx/model_int8.onnx"}
-
-
 CONTENTION_WINDOW = 0.25
-"""For how long after two queries have met a query is not spread over the cores: under load the others want them."""
+"""Seconds after two concurrent queries for which every query gets one thread: under load others need the cores."""
 
 
 @dataclass(frozen=True)
 class TokenCount:
-    """What the model reads of a text: how many tokens, special ones included, and whether the end was cut off."""
+    """How many tokens of a text the model reads, special ones included, and whether the end was truncated."""
 
     tokens: int
     truncated: bool
 
 
 class Encoder:
-    """A published model, ready to encode. Safe to use from several threads.
+    """A published model that encodes queries and documents. Safe to use from several threads.
 
     Attributes:
         folder: of the model.
         contract: what the model's own files say about prompts, length, pooling and normalisation.
         precision: weights of 32-bit floats, or 8-bit integers (faster, slightly less exact).
-        cores: how many calls run side by side.
+        cores: how many calls run in parallel.
 
-    ``query_cache_bytes`` keeps the vectors of the latest queries; by default every query is encoded.
+    ``query_cache_bytes`` is the memory for the vectors of recent queries; by default none are cached.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Encoder:
         self.contract = contract
         self.precision: Precision = precision
         self.cores = cores or len(os.sched_getaffinity(0))
-        # Cutting off is configured once, here: a tokenizer that changes while another thread uses it raises an error.
+        # Truncation is configured once, here: a tokenizer that is changed while another thread uses it raises an error.
         self._tokenizer = load_tokenizer(model)
         self._tokenizer.enable_truncation(contract.max_tokens)
         path = model / MODEL_FILES[precision]
@@ -77,13 +77,13 @@ class Encoder:
                 f"{path}: the model has no {precision} weights; publish it with `python -m trainer base{flag}`"
             )
         self._narrow = open_session(path, threads=1)
-        # Integer weights are no faster on two threads, so that a second session would only cost memory.
+        # Integer weights are no faster on two threads: a second session would only cost memory.
         wide = self.cores > 1 and precision == "fp32"
         self._wide = open_session(path, threads=min(self.cores, 4)) if wide else self._narrow
         self._inputs = {node.name for node in self._narrow.get_inputs()}
         self._query_vectors: Cache[str, Vectors] = Cache(query_cache_bytes, _entry_bytes)
-        self._busy = 0
-        self._met = -CONTENTION_WINDOW
+        self._running = 0
+        self._last_contention = -CONTENTION_WINDOW
         self._lock = threading.Lock()
 
     @classmethod
@@ -98,22 +98,22 @@ class Encoder:
         return cls(model, read_manifest(model).contract, precision, cores, query_cache_bytes)
 
     def encode_query(self, query: str) -> Vectors:
-        """Encode one query, its prompt included; return shape (dimension,). One of the latest is not encoded again."""
-        if (known := self._query_vectors.get(query)) is not None:
-            return known
+        """Encode one query, its prompt included, or take its vector from the cache; return shape (dimension,)."""
+        if (cached := self._query_vectors.get(query)) is not None:
+            return cached
         ids = [self._tokenizer.encode(self.contract.query_prompt + query).ids]
         with self._lock:
             now = time.monotonic()
-            if self._busy:
-                self._met = now
-            alone = now - self._met > CONTENTION_WINDOW
-            self._busy += 1
+            if self._running:
+                self._last_contention = now
+            alone = now - self._last_contention > CONTENTION_WINDOW
+            self._running += 1
         try:
             vector: Vectors = self._run(self._wide if alone else self._narrow, ids)[0]
         finally:
             with self._lock:
-                self._busy -= 1
-        self._query_vectors.put(query, _frozen(vector))
+                self._running -= 1
+        self._query_vectors.put(query, _frozen_copy(vector))
         return vector
 
     def encode_batch(self, queries: Sequence[str]) -> Vectors:
@@ -121,17 +121,17 @@ class Encoder:
         vectors = np.empty((len(queries), self.contract.dimension), dtype=np.float32)
         new = []
         for row, query in enumerate(queries):
-            if (known := self._query_vectors.get(query)) is None:
+            if (cached := self._query_vectors.get(query)) is None:
                 new.append(row)
             else:
-                vectors[row] = known
+                vectors[row] = cached
         if new:
             with self._lock:
-                self._met = time.monotonic()
-            tokens = self._tokenizer.encode_batch([self.contract.query_prompt + queries[row] for row in new])
-            vectors[new] = self._run(self._narrow, [each.ids for each in tokens])
+                self._last_contention = time.monotonic()
+            encodings = self._tokenizer.encode_batch([self.contract.query_prompt + queries[row] for row in new])
+            vectors[new] = self._run(self._narrow, [encoding.ids for encoding in encodings])
             for row in new:
-                self._query_vectors.put(queries[row], _frozen(vectors[row]))
+                self._query_vectors.put(queries[row], _frozen_copy(vectors[row]))
         return vectors
 
     def encode_documents(self, texts: Sequence[str]) -> Vectors:
@@ -145,8 +145,8 @@ class Encoder:
         """Encode many queries at once, the query prompt included; return shape (len(queries), dimension)."""
         return self._encode(queries, self.contract.query_prompt)
 
-    def read(self, texts: Sequence[str], prompt: str = "") -> list[TokenCount]:
-        """Say what the model reads of each text behind ``prompt``; nothing is encoded."""
+    def count_tokens(self, texts: Sequence[str], prompt: str = "") -> list[TokenCount]:
+        """Return how many tokens the model reads of each text after ``prompt``; nothing is encoded."""
         encodings = self._tokenizer.encode_batch([prompt + text for text in texts])
         return [TokenCount(len(encoding.ids), bool(encoding.overflowing)) for encoding in encodings]
 
@@ -166,12 +166,12 @@ class Encoder:
         return vectors
 
 
-def _frozen(vector: Vectors) -> Vectors:
-    """Return a read-only copy: no view that would keep a whole batch, and nobody can change what others are given."""
+def _frozen_copy(vector: Vectors) -> Vectors:
+    """Return a read-only copy: a view would keep a whole batch in memory, and callers share what is cached."""
     copy = np.array(vector)
     copy.flags.writeable = False
     return copy
 
 
 def _entry_bytes(query: str, vector: Vectors) -> int:
-    return sys.getsizeof(query) + sys.getsizeof(vector) + 100  # and the entry itself
+    return sys.getsizeof(query) + sys.getsizeof(vector) + 100  # for the entry itself

@@ -1,8 +1,8 @@
-"""Passages: documents split by tokens at sentence boundaries with an overlap, and what the encoder is given for each.
+"""Passages: documents split by tokens at sentence boundaries with an overlap, and the encoder input for each.
 
 A passage is the piece of a document that gets one vector. It is a slice of the document's text, known by its character
-offsets; the title is put before every passage of its document when it is encoded. `PassageMaker` is used by builds, live
-writes, compaction and evaluations, so that equal texts always get equal vectors.
+offsets. Before it is encoded, the title of its document is put in front of it. `PassageMaker` is used by builds, live
+writes, compaction and evaluations: equal texts always get equal vectors.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SENTENCE_END = re.compile(r"(?<=[.!?…؟۔।॥])[\"'”’)\]]*\s+|(?<=[。�
 
 PassageMode = Literal["split", "one"]
 SPARE_TOKENS = 2
-"""A slice may tokenise into slightly more pieces than it had inside the whole text (a leading space is lost)."""
+"""Kept free: a slice may have slightly more tokens than inside the whole text, since a leading space is lost."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Passage:
 
 
 DocumentPassages = list[tuple[Passage, str]]
-"""The passages of one document, each with what the encoder is given for it."""
+"""The passages of one document, each with its encoder input."""
 
 
 def encoder_input(title: str | None, passage: str) -> str:
-    """Return what the encoder is given for a passage: its document's title, if there is one, and its text."""
+    """Return the encoder input for a passage: its document's title, if there is one, and its text."""
     return f"{title or ''} {passage}".strip()
 
 
@@ -50,10 +50,10 @@ class Splitter:
     """Splits texts so that title and passage together stay within the encoder's maximum.
 
     Args:
-        tokenizer: the encoder's tokenizer, not cutting off.
-        max_tokens: room for one input of the encoder, special tokens and prompt included.
-        overlap_tokens: how much of the end of a passage is repeated at the start of the next, at most.
-        prompt: the document prompt, which takes some of the room.
+        tokenizer: the encoder's tokenizer, without truncation.
+        max_tokens: longest input of the encoder, special tokens and prompt included.
+        overlap_tokens: how many tokens at the end of a passage are repeated at the start of the next, at most.
+        prompt: the document prompt, which counts towards the maximum.
     """
 
     def __init__(self, tokenizer: Tokenizer, max_tokens: int, overlap_tokens: int, prompt: str = "") -> None:
@@ -64,24 +64,24 @@ class Splitter:
     def split(self, titles: list[str], texts: list[str]) -> list[tuple[str, list[Passage]]]:
         """Split documents; return for each its title and its passages, which together cover the whole text.
 
-        A title that would take more than half of the room is cut to half of it.
+        A title that would take more than half of the maximum is cut to half of it.
         """
-        heads = self._tokenizer.encode_batch(titles, add_special_tokens=False)
-        bodies = self._tokenizer.encode_batch(texts, add_special_tokens=False)
+        title_encodings = self._tokenizer.encode_batch(titles, add_special_tokens=False)
+        text_encodings = self._tokenizer.encode_batch(texts, add_special_tokens=False)
         documents = []
-        for title, head, text, body in zip(titles, heads, texts, bodies, strict=True):
-            kept, tokens = self._cut(title, head)
-            documents.append((kept, self._split(text, body.offsets, self._max_tokens - tokens)))
+        for title, title_encoding, text, encoding in zip(titles, title_encodings, texts, text_encodings, strict=True):
+            cut_title, tokens = self._cut(title, title_encoding)
+            documents.append((cut_title, self._split(text, encoding.offsets, self._max_tokens - tokens)))
         return documents
 
-    def head(self, title: str) -> str:
+    def cut_title(self, title: str) -> str:
         """Return as much of a title as `split` keeps of it."""
         return self._cut(title, self._tokenizer.encode(title, add_special_tokens=False))[0]
 
-    def _cut(self, title: str, tokens: Encoding) -> tuple[str, int]:
-        """Return the title, at most half of the room long, and its number of tokens."""
-        count = min(len(tokens.ids), self._max_tokens // 2)
-        return (title if count == len(tokens.ids) else title[: tokens.offsets[count - 1][1]]), count
+    def _cut(self, title: str, encoding: Encoding) -> tuple[str, int]:
+        """Return the title, cut to half of the maximum, and its number of tokens."""
+        count = min(len(encoding.ids), self._max_tokens // 2)
+        return (title if count == len(encoding.ids) else title[: encoding.offsets[count - 1][1]]), count
 
     def _split(self, text: str, offsets: list[tuple[int, int]], room: int) -> list[Passage]:
         if len(offsets) <= room:
@@ -94,9 +94,9 @@ class Splitter:
         first = covered = 0
         while True:
             last = _latest(cuts, first + room) or 0
-            if last <= first:  # one sentence fills the room: cut between words, or within a word that has no end
+            if last <= first:  # one sentence is too long: cut between words, or within a word that is too long itself
                 last = _word_start(text, starts, first, min(first + room, len(offsets)))
-            if passages and last <= covered:  # what is repeated leaves no room for the next sentence: repeat nothing
+            if passages and last <= covered:  # with the overlap, the next sentence does not fit: no overlap
                 first = covered
                 continue
             covered = last
@@ -115,24 +115,24 @@ def _latest(cuts: list[int], limit: int) -> int | None:
 
 
 def _word_start(text: str, starts: list[int], first: int, last: int) -> int:
-    """Move ``last`` back to a token that follows white space, unless that leaves nothing."""
+    """Return the last token up to ``last`` that follows white space, or ``last`` where none does after ``first``."""
     if last >= len(starts):
         return last
-    for candidate in range(last, first, -1):
-        at = starts[candidate]
-        if at and (text[at - 1].isspace() or text[at].isspace()):
-            return candidate
+    for token in range(last, first, -1):
+        start = starts[token]
+        if start and (text[start - 1].isspace() or text[start].isspace()):
+            return token
     return last
 
 
 class PassageMaker:
-    """Cuts documents into passages, and says what the encoder is given for each of them.
+    """Cuts documents into passages, and makes the encoder input for each of them.
 
     Args:
         model: directory of the encoder's model; its tokenizer is loaded on first use.
         contract: of the encoder.
         mode: ``split`` long texts, or make ``one`` passage of each document.
-        overlap_tokens: how much of the end of a passage is repeated at the start of the next, at most.
+        overlap_tokens: how many tokens at the end of a passage are repeated at the start of the next, at most.
     """
 
     def __init__(self, model: Path, contract: EncoderContract, mode: PassageMode, overlap_tokens: int) -> None:
@@ -143,7 +143,7 @@ class PassageMaker:
 
     @classmethod
     def of_config(cls, encoder: Encoder, config: Mapping[str, Any]) -> Self:
-        """Return what made the passages of an index, whose manifest holds ``config``."""
+        """Return the passage maker of an index whose manifest holds ``config``."""
         return cls(encoder.folder, encoder.contract, config["passages"], int(config["overlap_tokens"]))
 
     @cached_property
@@ -155,17 +155,17 @@ class PassageMaker:
 
     def make(self, titles: Sequence[str | None], texts: Sequence[str]) -> list[DocumentPassages]:
         """Return the passages of each document, which together cover its text, each with its encoder input."""
-        known = [title or "" for title in titles]
+        heads = [title or "" for title in titles]
         if self._mode == "one":
-            split = [(title, [Passage(0, len(text))]) for title, text in zip(known, texts, strict=True)]
+            documents = [(head, [Passage(0, len(text))]) for head, text in zip(heads, texts, strict=True)]
         else:
-            split = self._splitter.split(known, list(texts))
+            documents = self._splitter.split(heads, list(texts))
         return [
             [(passage, encoder_input(head, text[passage.start : passage.end])) for passage in passages]
-            for (head, passages), text in zip(split, texts, strict=True)
+            for (head, passages), text in zip(documents, texts, strict=True)
         ]
 
     def encoder_inputs(self, title: str | None, text: str, passages: Sequence[Passage]) -> list[str]:
         """Return the encoder inputs of passages that `make` has cut out of a document before."""
-        head = self._splitter.head(title) if title and self._mode == "split" else title
+        head = self._splitter.cut_title(title) if title and self._mode == "split" else title
         return [encoder_input(head, text[passage.start : passage.end]) for passage in passages]

@@ -1,7 +1,7 @@
-"""A published cross-encoder: it reads query and passage together, which is slower than two vectors and sees more.
+"""Re-ranker: a published cross-encoder, which reads query and passage together; slower and sharper than two vectors.
 
-Batches go through ONNX Runtime in waves of one per core. After every wave the time that the rest will take is known well
-enough to stop early: half a re-ranking is none.
+Batches go through ONNX Runtime in waves of one per core. After every wave the remaining time is estimated, and scoring
+stops early where it would exceed the budget: a partial re-ranking is of no use.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ Scores = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class RerankResult:
-    """What a cross-encoder came to.
+    """Scores of a cross-encoder for the passages of one query, or how far it got.
 
     Attributes:
-        scores: logits, shape (passages,), higher is better; None where the time ran out.
-        scored: how many passages it has read.
+        scores: logits, shape (passages,), higher is better; None where the time did not suffice.
+        scored: how many passages were scored.
         seconds: how long that took.
-        expected: how long all would have taken, as far as is known.
+        expected: estimate of how long all passages would have taken.
     """
 
     scores: Scores | None
@@ -44,13 +44,13 @@ class RerankResult:
 
 
 class Reranker:
-    """A cross-encoder, ready to score. Safe to use from several threads.
+    """A cross-encoder that scores passages for a query. Safe to use from several threads.
 
     Args:
         model: directory of the artifact.
-        max_tokens: longest pair in tokens, special tokens included; the longer of the two texts is cut first.
-        pad_token_id: fills up a batch.
-        cores: how many batches run side by side.
+        max_tokens: longest pair in tokens, special tokens included; the longer of the two texts is truncated first.
+        pad_token_id: pads shorter rows of a batch.
+        cores: how many batches run in parallel.
     """
 
     def __init__(self, model: Path, max_tokens: int, pad_token_id: int, cores: int | None = None) -> None:
@@ -82,8 +82,8 @@ class Reranker:
         Args:
             query: what the user typed.
             passages: texts.
-            budget: seconds after which there are no scores.
-            clock: what tells the time.
+            budget: seconds; where scoring would take longer, there are no scores.
+            clock: returns seconds.
         """
         started = clock()
         pairs = self._tokenizer.encode_batch([(query, passage) for passage in passages])
@@ -92,10 +92,10 @@ class Reranker:
         scored, spent = 0, clock() - started
         for first in range(0, len(batches), self._cores):
             wave = batches[first : first + self._cores]
-            for batch, found in zip(
+            for batch, logits in zip(
                 wave, self._threads.map(lambda rows: self.run([pairs[row] for row in rows]), wave), strict=True
             ):
-                scores[batch] = found
+                scores[batch] = logits
                 scored += len(batch)
             spent = clock() - started
             expected = spent * len(batches) / (first + len(wave))

@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions, tokenizers and padded batches: what all models share that answer without torch."""
+"""ONNX Runtime sessions, tokenizers and padded batches, shared by all models that run without torch."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def load_tokenizer(model: Path) -> Tokenizer:
     """Load the tokenizer of a model directory, neither truncating nor padding.
 
     Raises:
-        UserError: there is none.
+        UserError: the directory has no tokenizer.json.
     """
     path = model / "tokenizer.json"
     if not path.is_file():
@@ -35,7 +35,7 @@ def load_tokenizer(model: Path) -> Tokenizer:
 
 
 def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    """Open an ONNX file on the CPU; each call of it uses so many ``threads``."""
+    """Open an ONNX file on the CPU; each call of the session uses this many ``threads``."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -44,7 +44,7 @@ def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
 
 
 def batches_by_length(tokens: Sequence[Sequence[int]], budget: int) -> list[list[int]]:
-    """Group positions of ``tokens``, longest first, so that rows × longest row stays within ``budget``.
+    """Group positions of ``tokens``, longest first, into batches whose rows × longest row is at most ``budget``.
 
     A sequence that is longer than the budget gets a batch of its own.
     """
@@ -59,10 +59,10 @@ def batches_by_length(tokens: Sequence[Sequence[int]], budget: int) -> list[list
 
 
 def run_batches(tokens: Sequence[Sequence[int]], run: Callable[[list[int]], None], cores: int) -> None:
-    """Call ``run`` with the positions of each batch of similar length; ``cores`` calls run side by side."""
+    """Call ``run`` with the positions of each batch of similar length; ``cores`` calls run in parallel."""
     with ThreadPoolExecutor(cores) as threads:
-        for done in [threads.submit(run, batch) for batch in batches_by_length(tokens, BATCH_TOKENS)]:
-            done.result()
+        for future in [threads.submit(run, batch) for batch in batches_by_length(tokens, BATCH_TOKENS)]:
+            future.result()
 
 
 def padded(

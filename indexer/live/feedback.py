@@ -1,10 +1,10 @@
-"""What people thought of results: clicks and grades, one JSON object per line, on the disk before the answer.
+"""Feedback log: clicks and grades of results, one JSON object per line, on the disk before the request is answered.
 
     $DOWSE_DATA/live/feedback.jsonl
 
     {"time": "2026-11-21T18:20:04.112+00:00", "query": "copy a file", "document": "shutil.copy2", "grade": null, "generation": "…"}
 
-``grade`` is 0 to 3, null for a click; ``generation`` is the index that had answered.
+``grade`` is 0 to 3, null for a click; ``generation`` says which index and which last write the answer came from.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from indexer.artifacts.store import sync
-from indexer.live.log import FOLDER, write_whole
+from indexer.live.log import FOLDER, write_all
 
 FILE = "feedback.jsonl"
 
 
 class FeedbackLog:
-    """The file below a data directory."""
+    """The feedback file of a data directory."""
 
     def __init__(self, data: Path) -> None:
         self.folder = data / FOLDER
@@ -44,10 +44,10 @@ class FeedbackLog:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             end = os.fstat(descriptor).st_size
-            if end and os.pread(descriptor, 1, end - 1) != b"\n":  # what a killed writer has left
+            if end and os.pread(descriptor, 1, end - 1) != b"\n":  # an unfinished line of a killed writer
                 line = b"\n" + line
             try:
-                write_whole(descriptor, line)
+                write_all(descriptor, line)
                 os.fsync(descriptor)
             except OSError:
                 os.ftruncate(descriptor, end)
@@ -58,7 +58,7 @@ class FeedbackLog:
             os.close(descriptor)
 
     def read(self) -> Iterator[dict[str, Any]]:
-        """Yield the judgements in their order; a line that a killed writer has not finished is left out."""
+        """Yield the judgements in their order, without unfinished lines of killed writers."""
         if not self.path.is_file():
             return
         with self.path.open(encoding="utf-8", errors="replace") as file:

@@ -1,8 +1,8 @@
 """`indexer forget`: retract live writes, so that the index's own version of their documents shows again.
 
-The retraction is one line of the log: it says up to which write, is appended as every write is, and every reader follows
-it. Then the log is folded, which takes the texts off the disk. No index is published meanwhile: a compaction under way
-would put into the new index what is retracted here.
+The retraction is one line of the log. It names the last write that it covers, is appended like any write, and every
+reader applies it. Then the log is folded, which removes the texts from the disk. No index can be published meanwhile: a
+compaction in progress would put into the new index what is retracted here.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from indexer.live.write import Retraction, Write, last_writes, latest_versions
 
 @dataclass(frozen=True)
 class Retracted:
-    """How many documents' writes were retracted, by what the last one was.
+    """Numbers of documents whose writes were retracted.
 
     Attributes:
-        puts: put.
-        deletes: deleted.
-        folded: those of both whose last write `compact` has made a part of the live index, where it stays.
+        puts: those whose last write had put them.
+        deletes: those whose last write had deleted them.
+        folded: those of both whose last write `compact` has folded into the live index, where it stays.
     """
 
     puts: int = 0
@@ -45,14 +45,16 @@ def forget(
     everything: bool = False,
     dry_run: bool = False,
 ) -> Retracted:
-    """Retract the writes of some documents, and return how many documents these are. Give one of the first three.
+    """Retract the writes of some documents, and return how many documents these are.
+
+    Give exactly one of ``before``, ``ids`` and ``everything``.
 
     Args:
         data: the data directory; by default ``$DOWSE_DATA``.
-        before: with a time zone; documents whose last write is older. Where the clock was set back, all that was
-            written after the first newer write is kept.
-        ids: of documents, whenever they were written.
-        everything: all documents.
+        before: a time with its zone; retract documents whose last write is older. If the clock was set back, all that
+            was written after the first newer write is kept.
+        ids: retract these documents, whenever they were written.
+        everything: retract all documents.
         dry_run: only count.
 
     Raises:
@@ -92,7 +94,7 @@ def parse_time(text: str) -> datetime:
 
 
 def retracted_since(data: Path, sequence: int) -> bool:
-    """Say whether a write after ``sequence`` retracts others: an index that has folded these may show them still."""
+    """Say whether a write after ``sequence`` retracts earlier ones, which an index may have folded and still show."""
     log = WriteLog(data)
     with log.shared():
         return any(write.retraction and write.sequence > sequence for write in log.read())
@@ -102,7 +104,7 @@ def _retraction(writes: list[Write], before: datetime | None, ids: Collection[st
     """Return the retraction of documents written ``before`` a time, of those with ``ids``, or of all."""
     if before is None:
         return Retraction(writes[-1].sequence if writes else 0, frozenset(ids) or None)
-    # The log has whole milliseconds: a write of the same one may be newer.
+    # Times in the log are whole milliseconds: a write of the same millisecond may be newer.
     limit = before.replace(microsecond=before.microsecond // 1_000 * 1_000)
     older = list(takewhile(lambda write: datetime.fromisoformat(write.time) < limit, writes))
     return Retraction(older[-1].sequence if older else 0)

@@ -1,4 +1,4 @@
-"""Both legs over an index and live documents: each searches the two parts and keeps the best of them."""
+"""Both legs over an index and live documents: each searches both parts and merges their hits."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import tantivy
 from indexer.index.dense import unit
 from indexer.index.document_mask import DocumentMask, Rows
 from indexer.index.legs import DenseLeg, LexicalLeg, Scores
-from indexer.index.lexical import merged
+from indexer.index.lexical import merge_spans
 from indexer.inference.encoder import Vectors
-from indexer.live.bm25 import LiveWords
+from indexer.live.bm25 import InvertedIndex
 
 WORD = re.compile(r"\w+")
 
@@ -22,10 +22,10 @@ class LiveDense:
     """Passage vectors of an index, followed by those of live documents.
 
     Args:
-        base: the index's.
-        first_passage: the index's.
-        vectors: of the live documents, of unit length, shape (passages, dimension).
-        document_of: row of the document of each passage, the index's and then the others'.
+        base: dense leg of the index.
+        first_passage: row of the first passage of each document of the index.
+        vectors: of the live documents' passages, of unit length, shape (passages, dimension).
+        document_of: row of the document of each passage, first of the index's, then of the live ones.
         visible: the documents that were neither replaced nor deleted; None for all.
     """
 
@@ -47,7 +47,7 @@ class LiveDense:
 
     def search(self, vector: Vectors, count: int, allowed: DocumentMask | None = None) -> tuple[Vectors, Rows]:
         """Return cosine and row of the ``count`` nearest passages of ``allowed`` documents, best first."""
-        if allowed is self._visible and self._hidden <= count:  # cheaper than testing each passage
+        if allowed is self._visible and self._hidden <= count:  # cheaper than a mask: fetch more, drop what is hidden
             scores, rows = self._base.search(vector, count + self._hidden)
             if allowed is not None:
                 visible = allowed.mask[self._document_of[rows]]
@@ -89,26 +89,26 @@ class LiveLexical:
     """BM25 over an index and live documents, with the index's statistics, terms and vocabulary.
 
     Args:
-        base: the index's.
-        first_passage: the index's.
-        words: of the live documents.
-        live: number of their rows.
+        base: lexical leg of the index.
+        first_passage: row of the first passage of each document of the index.
+        words: inverted index of the live documents.
+        live_count: number of rows of live documents.
         visible: the documents that were neither replaced nor deleted; None for all.
     """
 
     def __init__(
-        self, base: LexicalLeg, first_passage: Rows, words: LiveWords, live: int, visible: DocumentMask | None
+        self, base: LexicalLeg, first_passage: Rows, words: InvertedIndex, live_count: int, visible: DocumentMask | None
     ) -> None:
-        self._base, self._first_passage, self._words, self._live = base, first_passage, words, live
+        self._base, self._first_passage, self._words, self._live_count = base, first_passage, words, live_count
         self._visible = visible
         self._hidden = len(base) - _base_part(visible, first_passage).count if visible else 0
 
     def __len__(self) -> int:
-        return len(self._base) + self._live
+        return len(self._base) + self._live_count
 
     @property
     def vocabulary(self) -> Mapping[str, int]:
-        """The index's most frequent words, each with the number of its documents."""
+        """The index's most frequent words, each with its document frequency."""
         return self._base.vocabulary
 
     def terms(self, text: str) -> list[str]:
@@ -116,7 +116,7 @@ class LiveLexical:
         return self._base.terms(text)
 
     def fields(self) -> list[tuple[str, float, tantivy.TextAnalyzer]]:
-        """Return of each field its name, the weight of its terms, and what makes terms of a text."""
+        """Return name, weight of a term, and text analyzer of each field."""
         return self._base.fields()
 
     def document_frequency(self, name: str, term: str) -> int:
@@ -124,11 +124,11 @@ class LiveLexical:
         return self._base.document_frequency(name, term)
 
     def average_length(self, name: str) -> float:
-        """Return how many terms a field of the index has on average."""
+        """Return the average number of terms in a field of the index."""
         return self._base.average_length(name)
 
     def knows(self, word: str) -> bool:
-        """Say whether ``word`` finds a document of the index, or is none that is looked for, such as a stop word."""
+        """Say whether ``word`` occurs in a document of the index, or has no terms to look for, like a stop word."""
         return self._base.knows(word)
 
     def search(self, query: str, count: int, allowed: DocumentMask | None = None) -> tuple[Scores, Rows]:
@@ -140,18 +140,18 @@ class LiveLexical:
                 scores, rows = scores[visible], rows[visible]
         else:
             scores, rows = self._base.search(query, count, allowed and _base_part(allowed, self._first_passage))
-        live = self._words.scores(query, self._live)
-        matches = live > 0 if allowed is None else (live > 0) & allowed.mask[len(self._base) :]
-        more = np.flatnonzero(matches)
-        return _best(np.concatenate([scores, live[more]]), np.concatenate([rows, more + len(self._base)]), count)
+        live_scores = self._words.scores(query, self._live_count)
+        matches = live_scores > 0 if allowed is None else (live_scores > 0) & allowed.mask[len(self._base) :]
+        live = np.flatnonzero(matches)
+        return _best(np.concatenate([scores, live_scores[live]]), np.concatenate([rows, live + len(self._base)]), count)
 
-    def every(self, query: str) -> tuple[Scores, Rows] | None:
-        """Return BM25 score and row of every document that holds a term of the query, also of those that are hidden."""
-        if (base := self._base.every(query)) is None:
+    def search_all(self, query: str) -> tuple[Scores, Rows] | None:
+        """Return BM25 score and row of every document that holds a term of the query, hidden ones included."""
+        if (base := self._base.search_all(query)) is None:
             return None
-        live = self._words.scores(query, self._live)
-        more = np.flatnonzero(live > 0)
-        scores, rows = np.concatenate([base[0], live[more]]), np.concatenate([base[1], more + len(self._base)])
+        live_scores = self._words.scores(query, self._live_count)
+        live = np.flatnonzero(live_scores > 0)
+        scores, rows = np.concatenate([base[0], live_scores[live]]), np.concatenate([base[1], live + len(self._base)])
         return _best(scores, rows, len(rows))
 
     def scores(self, query: str, documents: Rows) -> Scores:
@@ -160,26 +160,26 @@ class LiveLexical:
         if not live.any():
             return self._base.scores(query, documents)
         scores = np.zeros(len(documents), dtype=np.float32)
-        scores[live] = self._words.scores(query, self._live)[documents[live] - len(self._base)]
+        scores[live] = self._words.scores(query, self._live_count)[documents[live] - len(self._base)]
         if not live.all():
             scores[~live] = self._base.scores(query, documents[~live])
         return scores
 
     def spans(self, query: str, texts: Iterable[str]) -> list[list[tuple[int, int]]]:
-        """Return where the terms of ``query`` occur in each of ``texts``, also those that the index does not have."""
+        """Return where the terms of ``query`` occur in each of ``texts``, including terms that only live texts have."""
         texts = list(texts)
-        found = self._base.spans(query, texts)
+        spans_by_text = self._base.spans(query, texts)
         new = {term for term in self.terms(query) if not self.document_frequency("body", term)}
         if new:
-            for text, spans in zip(texts, found, strict=True):
-                spans[:] = merged(
+            for text, spans in zip(texts, spans_by_text, strict=True):
+                spans[:] = merge_spans(
                     [*spans, *(word.span() for word in WORD.finditer(text) if new & {*self.terms(word[0])})]
                 )
-        return found
+        return spans_by_text
 
 
 def _base_part(allowed: DocumentMask, first_passage: Rows) -> DocumentMask:
-    """Return those of the ``allowed`` documents that are the index's own."""
+    """Return the mask of those ``allowed`` documents that belong to the index itself."""
     return DocumentMask(allowed.mask[: len(first_passage) - 1], first_passage)
 
 

@@ -1,12 +1,12 @@
-"""The log of writes, on the disk before the answer: appended, read on, closed and folded.
+"""Write-ahead log of live documents: a write is on the disk before it is answered; later the log is folded.
 
     $DOWSE_DATA/live/
-        folded-0000000000000041.log    what is left of the writes 1 to 41: the newest of each document
+        folded-0000000000000041.log    the writes 1 to 41, compacted: the newest version of each document
         writes-0000000000000042.log    a segment, named by its first write; only the newest one grows
         .lock                          held while a write is appended or files are replaced
 
-What stands under a name only grows. A reader therefore knows what it has read by name and length, and drops by its
-number what it meets a second time: wherever a process dies, the files that are left say the same.
+A file of a given name only grows. A reader therefore remembers by name and length what it has read, and skips writes
+whose numbers it has seen before. Wherever a process dies, the files that are left hold the same writes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def reached(step: str) -> None:
 
 
 class WriteLog:
-    """The log below a data directory, read on from where this object has come to.
+    """The log of a data directory; each call of `read` goes on where the last one ended.
 
     Attributes:
         sequence: number of the last write that was read.
@@ -47,21 +47,21 @@ class WriteLog:
         self._read: dict[str, int] = {}
 
     def has_new(self) -> bool:
-        """Say whether there is something that was not read. Asks for sizes only."""
+        """Say whether there are unread writes, by the sizes of the files alone."""
         try:
             return any(path.stat().st_size > self._read.get(path.name, 0) for path in self._files())
-        except FileNotFoundError:  # replaced by what it was folded into
+        except FileNotFoundError:  # folded into another file meanwhile
             return True
 
     def read(self) -> list[Write]:
         """Return the writes since the last call, in their order. Call inside `shared` or `locked`.
 
-        A last line without its end is what a killed writer has left of a write that nobody was told of: not returned.
+        A last line without its line end is skipped: a killed writer has left it, and the write was never answered.
 
         Raises:
-            UserError: a line is damaged. Nothing counts as read then.
+            UserError: a line is damaged. Then no write counts as read.
         """
-        found: list[Write] = []
+        writes: list[Write] = []
         sequence, ends = self.sequence, dict(self._read)
         for path in self._files():
             end = ends.get(path.name, 0)
@@ -73,20 +73,20 @@ class WriteLog:
                     write = Write.parse(line)
                 except (ValueError, KeyError, TypeError):
                     raise UserError(
-                        f"{path}: the line at byte {end:,} is not what was written; restore the file from a backup, "
-                        "or take the line out and lose the documents in it"
+                        f"{path}: the line at byte {end:,} is damaged; restore the file from a backup, "
+                        "or remove the line and lose the documents in it"
                     ) from None
                 end += len(line) + 1
                 if write.sequence > sequence:
-                    found.append(write)
+                    writes.append(write)
                     sequence = write.sequence
             ends[path.name] = end
         self.sequence, self._read = sequence, ends
-        return found
+        return writes
 
     @contextmanager
     def shared(self) -> Iterator[None]:
-        """Read without meeting half a change. Where there is no lock file nobody has ever written."""
+        """Hold a shared lock, to read while no file is replaced. Without a lock file, nothing was ever written."""
         try:
             lock = (self.folder / LOCK).open("rb")
         except OSError:
@@ -98,7 +98,7 @@ class WriteLog:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Be the only one who changes the log. The lock dies with the process.
+        """Hold the exclusive lock, to change the log. It is released when the process dies.
 
         Raises:
             OSError: the folder cannot be written.
@@ -115,7 +115,7 @@ class WriteLog:
         deleted: Iterable[str] = (),
         retraction: Retraction | None = None,
     ) -> Write:
-        """Return the next write, for `append`. Call inside `locked`, after all was read."""
+        """Return the next write, for `append`. Call inside `locked`, after everything was read."""
         return Write(self.sequence + 1, recipe, tuple(documents), tuple(deleted), _now(), retraction)
 
     def append(self, write: Write) -> None:
@@ -125,13 +125,13 @@ class WriteLog:
             OSError: the disk is full, or cannot be written; the log is then as it was.
         """
         line = write.line()
-        path = self._growing() or self._segment(write.sequence)
+        path = self._active_segment() or self._segment_path(write.sequence)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         end = self._read.get(path.name, 0)
         try:
             try:
-                os.ftruncate(descriptor, end)  # what a killed writer has left
-                write_whole(descriptor, line)
+                os.ftruncate(descriptor, end)  # an unfinished line of a killed writer
+                write_all(descriptor, line)
                 reached("written")
                 os.fsync(descriptor)
                 if not end:
@@ -147,21 +147,21 @@ class WriteLog:
         self._read[path.name] = end + len(line)
 
     def close(self) -> None:
-        """Let the next write begin a new segment. Call inside `locked`, after all was read."""
-        if (growing := self._growing()) and growing.stat().st_size:
-            self._segment(self.sequence + 1).touch()
+        """Let the next write begin a new segment. Call inside `locked`, after everything was read."""
+        if (active := self._active_segment()) and active.stat().st_size:
+            self._segment_path(self.sequence + 1).touch()
             sync(self.folder)
         reached("closed")
 
     def fold(self, through: int) -> None:
-        """Replace the files up to the write ``through``, where a segment was closed, by what is left of them.
+        """Replace the files up to the write ``through``, the last one of a closed segment, by one compacted file.
 
-        That is the newest version of each document, and the ids that were deleted or retracted: enough for any index,
-        also for one that is older than all of them, and for a reader that had come to any of them.
+        It holds the newest version of each document, and the ids that were deleted or retracted. That is enough for any
+        index, also for one older than all these writes, and for a reader that has stopped at any of them.
         """
         with self.locked():
-            old = [path for path in self._files() if path.name <= self._segment(through).name]
-            if self._growing() in old:
+            old = [path for path in self._files() if path.name <= self._segment_path(through).name]
+            if self._active_segment() in old:
                 raise ValueError(f"the segment of write {through} is not closed")
             writes = WriteLog(self.folder.parent).read()
             temporary = self.folder / ".folding"
@@ -184,20 +184,20 @@ class WriteLog:
         """Return the files of the log in the order of their writes."""
         return [path for kind in ("folded", "writes") for path in sorted(self.folder.glob(f"{kind}-*.log"))]
 
-    def _growing(self) -> Path | None:
+    def _active_segment(self) -> Path | None:
         """Return the segment to which the next write is appended, or None where it begins one."""
         return max(self.folder.glob("writes-*.log"), default=None)
 
-    def _segment(self, first: int) -> Path:
+    def _segment_path(self, first: int) -> Path:
         return self.folder / f"writes-{first:016}.log"
+
+
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write all bytes; one call of `os.write` may write only some, such as those for which the disk has room."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def write_whole(descriptor: int, content: bytes) -> None:
-    """Write all bytes: one call writes as many as fit before the disk is full."""
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]

@@ -1,4 +1,4 @@
-"""Metadata that comes as JSON brought into the types of an index's columns, or refused with the reason."""
+"""JSON metadata converted to the types of an index's columns, or refused with the reason."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class MetadataError(ValueError):
 
 
 class FittedMetadata(NamedTuple):
-    """Metadata as columns hold it.
+    """Metadata converted to the types of columns.
 
     Attributes:
         types: of the columns.
         values: those that fit, by column, as `pyarrow.array` takes them.
-        errors: what is wrong with each of the others.
+        errors: by column, why the other values do not fit.
     """
 
     types: dict[str, pa.DataType]
@@ -30,11 +30,11 @@ class FittedMetadata(NamedTuple):
 
 
 def fit_metadata(metadata: dict[str, Any], types: dict[str, pa.DataType]) -> FittedMetadata:
-    """Return JSON values as columns of these types hold them.
+    """Convert JSON metadata to the types of an index's columns.
 
     Args:
         metadata: as JSON has it.
-        types: of the index's columns; what is not given is null.
+        types: of the index's columns; a column without a value is null.
     """
     values: dict[str, Any] = {}
     errors: dict[str, str] = {}
@@ -57,16 +57,20 @@ def column_types(schema: pa.Schema) -> dict[str, pa.DataType]:
 
 
 def fit(value: Any, kind: pa.DataType) -> Any:
-    """Return a JSON value as `pyarrow.array` takes it for ``kind``; raise `MetadataError`, or an error of Arrow, where it is none.
+    """Convert a JSON value to what `pyarrow.array` takes for the type ``kind``.
 
-    Dates, times, decimals and binary are the texts as which the service gives them back.
+    Dates, times, decimals and binary values are given as the texts that the service returns for them.
+
+    Raises:
+        MetadataError: the value does not fit the type.
+        pa.ArrowException: the same, also as ArithmeticError, ValueError or TypeError.
     """
     if value is None:
         return None
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         if not isinstance(value, list):
             raise MetadataError(f"{value!r:.60} is no list")
-        return [fit(each, kind.value_type) for each in value]
+        return [fit(item, kind.value_type) for item in value]
     if pa.types.is_struct(kind):
         return _fit_struct(value, kind)
     if pa.types.is_map(kind):
@@ -74,7 +78,7 @@ def fit(value: Any, kind: pa.DataType) -> Any:
             raise MetadataError(f"{value!r:.60} is no list of pairs")
         return [(fit(key, kind.key_type), fit(item, kind.item_type)) for key, item in value]
     if pa.types.is_dictionary(kind):
-        return fit(value, kind.value_type).as_py()  # Arrow dies of a scalar there
+        return fit(value, kind.value_type).as_py()  # Arrow crashes on a scalar there
     return _fit_scalar(value, kind)
 
 
@@ -84,7 +88,7 @@ def _fit_struct(value: Any, kind: pa.StructType) -> dict[str, Any]:
         raise MetadataError(f"{value!r:.60} is no object")
     if unknown := [name for name in value if name not in fields]:
         raise MetadataError(f"there is no field {unknown[0]!r}")
-    return {name: fit(value.get(name), each) for name, each in fields.items()}
+    return {name: fit(value.get(name), type_) for name, type_ in fields.items()}
 
 
 def _fit_scalar(value: Any, kind: pa.DataType) -> pa.Scalar:
@@ -96,21 +100,21 @@ def _fit_scalar(value: Any, kind: pa.DataType) -> pa.Scalar:
         return _fit_time(value, temporal, kind)
     if pa.types.is_temporal(kind):  # durations and intervals
         if not isinstance(value, str):
-            raise MetadataError(f"{value!r:.60} is no text of ISO 8601")
+            raise MetadataError(f"{value!r:.60} is no ISO 8601 text")
         return pa.scalar(value).cast(kind)
     if pa.types.is_decimal(kind) and not isinstance(value, bool):
         return pa.scalar(Decimal(str(value)), kind)
-    if pa.types.is_integer(kind) and isinstance(value, float) and value % 1:  # Arrow would cut it off
+    if pa.types.is_integer(kind) and isinstance(value, float) and value % 1:  # Arrow would round it down
         raise MetadataError(f"{value!r} is no whole number")
     return pa.scalar(value, kind)
 
 
 def _fit_time(value: Any, kind: Kind, type_: pa.DataType) -> pa.Scalar:
-    """Return a date, moment or time of day as its column has it; what is taken here is taken by filters too."""
+    """Convert a date, moment or time of day; a filter accepts what is accepted here."""
     if not isinstance(value, str) or nanoseconds(value, kind) is None:
-        raise MetadataError(f"{value!r:.60} is no text of ISO 8601")
+        raise MetadataError(f"{value!r:.60} is no ISO 8601 text")
     if has_offset(value) != bool(pa.types.is_timestamp(type_) and type_.tz):
         raise MetadataError(f"{value!r:.60} {'has an' if has_offset(value) else 'lacks the'} offset from UTC")
     if (scalar := to_scalar(value, type_)) is None:
-        raise MetadataError(f"{value!r:.60} is between two values of the type, or beyond them")
+        raise MetadataError(f"{value!r:.60} is too precise for the type, or beyond its range")
     return scalar

@@ -1,8 +1,8 @@
-"""Overlay: one immutable snapshot of what was written since an index was built, and the index with it.
+"""Overlay: immutable snapshot of all writes since an index was built; `LiveIndex` is the index with it.
 
 Rows of live documents follow those of the index. A document that is replaced or deleted keeps its row and is no longer
-visible. Both legs search both parts at once: vectors in a small matrix beside the index's, words by BM25 with the
-index's statistics; nothing else has to know where a document lies.
+visible. Both legs search both parts: vectors in a small matrix beside the index's, words by BM25 with the index's
+statistics. Nothing else needs to know in which part a document is.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from indexer.index.dense import unit
 from indexer.index.document_mask import DocumentMask, Rows
 from indexer.index.index import Index
 from indexer.inference.encoder import Vectors
-from indexer.live.bm25 import LiveWords, Statistics
+from indexer.live.bm25 import InvertedIndex, Statistics
 from indexer.live.legs import LiveDense, LiveLexical
 from indexer.live.metadata import column_types
 from indexer.live.write import LiveDocument, Write, last_writes, latest_versions
@@ -29,28 +29,28 @@ from indexer.live.write import LiveDocument, Write, last_writes, latest_versions
 log = logging.getLogger("dowse.live")
 
 MIN_OBSOLETE = 64
-"""Obsolete versions are dropped when they outnumber the current ones, and this."""
+"""Obsolete versions are dropped when there are more of them than this, and more than current ones."""
 
 
 @dataclass(frozen=True)
 class Overlay:
-    """What was written since an index was built; `with_writes` makes the next snapshot, which shares what stays.
+    """What was written since an index was built; `with_writes` returns the next snapshot, which shares unchanged parts.
 
     Attributes:
-        base: the index without it.
-        words: of the live documents.
+        base: the index under it.
+        words: inverted index of the live documents.
         hidden: for each row of the index whether it was replaced or deleted, shape (documents,).
-        versions: the live documents in the order of their rows, also such that were replaced since.
-        batch: the same as rows of `documents.arrow`.
+        versions: the live documents in the order of their rows, including versions that were replaced since.
+        batch: the same documents as rows of `documents.arrow`.
         vectors: of their passages, of unit length, shape (passages, dimension).
-        positions: where their ids would be among those of the index.
-        rows: id → row among the live documents, of what is visible.
-        written: id → number of its last write, of all that was put or deleted and is not retracted.
+        positions: where their ids would be among the sorted ids of the index.
+        rows: id → row among the live documents, for those that are visible.
+        written: id → number of its last write, for all documents that were put or deleted, and not retracted.
         sequence: number of the last write.
     """
 
     base: Index
-    words: LiveWords
+    words: InvertedIndex
     hidden: npt.NDArray[np.bool_]
     versions: tuple[LiveDocument, ...]
     batch: pa.RecordBatch
@@ -61,11 +61,11 @@ class Overlay:
     sequence: int = 0
 
     @classmethod
-    def empty(cls, base: Index, words: LiveWords | None = None) -> Overlay:
-        """Return the snapshot in which nothing was written."""
+    def empty(cls, base: Index, words: InvertedIndex | None = None) -> Overlay:
+        """Return the snapshot without any writes."""
         return cls(
             base=base,
-            words=words or LiveWords(Statistics(base.lexical)),
+            words=words or InvertedIndex(Statistics(base.lexical)),
             hidden=np.zeros(len(base), dtype=np.bool_),
             versions=(),
             batch=pa.RecordBatch.from_pylist([], base.schema),
@@ -73,7 +73,7 @@ class Overlay:
         )
 
     def with_writes(self, writes: Sequence[Write]) -> Overlay:
-        """Return the snapshot after some more writes, at least one, whose vectors are of this index's model."""
+        """Return the snapshot after more writes, at least one, whose vectors are of this index's model."""
         written, changes = last_writes(writes, self.written), latest_versions(writes)
         hidden, rows = self.hidden.copy(), dict(self.rows)
         for name in changes.keys() | self.written.keys() - written.keys():
@@ -83,17 +83,17 @@ class Overlay:
         appended = self._append(filter(None, changes.values()), rows)
         if len(appended.versions) - len(appended.rows) > max(MIN_OBSOLETE, len(appended.rows)):
             current = [appended.versions[row] for row in appended.rows.values()]
-            appended = Overlay.empty(self.base, LiveWords(self.words.statistics))._append(current, {})  # noqa: SLF001
+            appended = Overlay.empty(self.base, InvertedIndex(self.words.statistics))._append(current, {})  # noqa: SLF001
         return replace(appended, hidden=hidden, written=written, sequence=writes[-1].sequence)
 
     def _append(self, documents: Iterable[LiveDocument], rows: dict[str, int]) -> Overlay:
-        """Return the snapshot with documents after those that it has, of which ``rows`` are visible."""
+        """Return the snapshot with more documents appended; ``rows`` are those that were visible before."""
         new = list(documents)
         return replace(
             self,
             words=self.words.with_texts([f"{document.title or ''}\n{document.text}" for document in new]),
             versions=(*self.versions, *new),
-            batch=pa.concat_batches([self.batch, _batch(new, self.base.schema)]),
+            batch=pa.concat_batches([self.batch, _to_batch(new, self.base.schema)]),
             vectors=np.concatenate([self.vectors, *(unit(document.vectors) for document in new)]),
             positions=(*self.positions, *(self.base.position_of(document.id)[0] for document in new)),
             rows=rows | {document.id: row for row, document in enumerate(new, len(self.versions))},
@@ -101,7 +101,7 @@ class Overlay:
 
     @cached_property
     def first_passage(self) -> Rows:
-        """Row of the first passage of each document, the index's and then these, shape (documents + 1,)."""
+        """Row of the first passage of each document, the index's and then the live ones, shape (documents + 1,)."""
         lengths = [len(document.passages) for document in self.versions]
         return np.concatenate([self.base.first_passage, len(self.base.dense) + np.cumsum(lengths, dtype=np.int64)])
 
@@ -118,7 +118,7 @@ class Overlay:
 
     @cached_property
     def visible(self) -> DocumentMask | None:
-        """The documents that are neither replaced nor deleted; None where that is all of them."""
+        """The documents that were neither replaced nor deleted; None for all."""
         if len(self.rows) == len(self.versions) and not self.hidden.any():
             return None
         live = np.zeros(len(self.versions), dtype=np.bool_)
@@ -127,17 +127,20 @@ class Overlay:
 
     @property
     def count(self) -> int:
-        """Number of documents that are visible, the index's and these."""
+        """Number of visible documents, the index's and the live ones."""
         return len(self.base) - int(self.hidden.sum()) + len(self.rows)
 
     @cached_property
     def id_rank(self) -> npt.NDArray[np.int64]:
-        """Numbers in the order of the ids, one for each document, shape (documents,)."""
-        room = len(self.versions) + 1
+        """Numbers that sort as the ids do, one for each document, shape (documents,).
+
+        The index's ranks are spread, to leave a gap before each of them that has room for all live documents.
+        """
+        gap = len(self.versions) + 1
         order = sorted(range(len(self.versions)), key=lambda row: self.versions[row].id.encode())
         between = np.empty(len(order), dtype=np.int64)
         between[order] = np.arange(len(order)) - len(order)  # below 0: before the id at that position
-        return np.concatenate([self.base.id_rank * room, np.array(self.positions, dtype=np.int64) * room + between])
+        return np.concatenate([self.base.id_rank * gap, np.array(self.positions, dtype=np.int64) * gap + between])
 
     def row_of(self, document_id: str) -> int | None:
         """Return the row of the visible document with this id, or None."""
@@ -163,7 +166,7 @@ class LiveIndex(Index):
             base.encoder,
             replace(
                 contents,
-                documents=contents.documents.extended(overlay.batch),
+                documents=contents.documents.with_batch(overlay.batch),
                 dense=LiveDense(
                     contents.dense, contents.first_passage, overlay.vectors, overlay.document_of, overlay.visible
                 ),
@@ -180,7 +183,7 @@ class LiveIndex(Index):
 
     @property
     def generation(self) -> str:
-        """What answers: the index, and the number of the last write that is visible."""
+        """Index id and number of the last visible write: what an answer came from."""
         return f"{self.manifest.id}.{self.overlay.sequence}"
 
     @property
@@ -190,7 +193,7 @@ class LiveIndex(Index):
 
     @property
     def id_rank(self) -> npt.NDArray[np.int64]:
-        """Numbers in the order of the ids, shape (documents,): breaks ties between equal scores."""
+        """Numbers that sort as the ids do, shape (documents,): they break ties between equal scores."""
         return self.overlay.id_rank
 
     def row_of(self, document_id: str) -> int | None:
@@ -203,8 +206,8 @@ class LiveIndex(Index):
         return self.overlay.offsets[live] if live >= 0 else self.overlay.base.passage_offsets(passage)
 
 
-def _batch(documents: list[LiveDocument], schema: pa.Schema) -> pa.RecordBatch:
-    """Return documents as rows of an index; metadata for which it has no column, or another type, are left out."""
+def _to_batch(documents: list[LiveDocument], schema: pa.Schema) -> pa.RecordBatch:
+    """Return documents as rows of an index, without metadata that has no column or does not fit its type."""
     types = column_types(schema)
     rows = []
     for document in documents:

@@ -1,4 +1,4 @@
-"""Live documents made searchable: passages and vectors as the build of the index made them, and writes put over it."""
+"""Preparation of live documents: passages and vectors as the build of an index makes them, and writes put over it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger("dowse.live")
 
 
 class NewDocument(NamedTuple):
-    """A document as a client sent it; ``fitted`` is its metadata as the index's columns hold it, where that is known."""
+    """A document as a client sent it; ``fitted`` is its metadata converted to the index's columns, once that is done."""
 
     id: str
     title: str | None
@@ -33,45 +33,46 @@ class Preparer:
     """Makes passages and vectors of documents exactly as the build of an index did.
 
     Attributes:
-        recipe: what decides the passages and vectors of a text; equal recipes need not make them again.
+        recipe: what decides the passages and vectors of a text; under an equal recipe they can be reused.
     """
 
     def __init__(self, index: Index) -> None:
         config = index.manifest.config
-        self._queries = index.encoder
+        self._query_encoder = index.encoder
         self._precision = config["precision"]
-        self._maker = index.contents.passage_maker
+        self._passage_maker = index.contents.passage_maker
         model = index.manifest.parents["model"]
         self.recipe = f"{model} {self._precision} {config['passages']} {int(config['overlap_tokens'])}"
 
     @cached_property
-    def _encoder(self) -> Encoder:
-        """The encoder of documents: that of the queries may have other weights."""
-        queries = self._queries
-        if queries.precision == self._precision:
-            return queries
-        return Encoder(queries.folder, queries.contract, self._precision, queries.cores)
+    def _document_encoder(self) -> Encoder:
+        """The encoder of documents; that of queries may have weights of another precision."""
+        encoder = self._query_encoder
+        if encoder.precision == self._precision:
+            return encoder
+        return Encoder(encoder.folder, encoder.contract, self._precision, encoder.cores)
 
     def prepare(self, documents: Sequence[NewDocument | LiveDocument]) -> list[LiveDocument]:
         """Return documents with their passages and vectors."""
-        made = self._maker.make([each.title for each in documents], [each.text for each in documents])
-        inputs = [text for passages in made for _, text in passages]
-        vectors = iter(self._encoder.encode_documents(inputs)) if inputs else iter(())
+        titles, texts = [document.title for document in documents], [document.text for document in documents]
+        passages_by_document = self._passage_maker.make(titles, texts)
+        inputs = [text for passages in passages_by_document for _, text in passages]
+        vectors = iter(self._document_encoder.encode_documents(inputs)) if inputs else iter(())
         return [
             LiveDocument(
-                each.id,
-                each.title,
-                each.text,
-                each.metadata,
+                document.id,
+                document.title,
+                document.text,
+                document.metadata,
                 tuple((passage.start, passage.end) for passage, _ in passages),
                 np.stack([next(vectors) for _ in passages]),
-                each.fitted,
+                document.fitted,
             )
-            for each, passages in zip(documents, made, strict=True)
+            for document, passages in zip(documents, passages_by_document, strict=True)
         ]
 
     def prepare_again(self, writes: Sequence[Write]) -> list[Write]:
-        """Return writes with passages and vectors for this index, which most of them have already."""
+        """Return writes with passages and vectors for this index; only those of another recipe are embedded again."""
         foreign = sum(len(write.documents) for write in writes if write.recipe != self.recipe)
         if foreign:
             log.info("%d documents were written for another model or index; they are embedded again", foreign)
@@ -84,7 +85,7 @@ class Preparer:
 
 
 def apply_writes(index: Index, writes: Sequence[Write]) -> Index:
-    """Return an index with those of the ``writes`` over it that it does not have: those after its last one.
+    """Return the index with the new ones of the ``writes`` over it: those after the last one that it has.
 
     Args:
         index: as built, or with a snapshot of earlier writes over it.

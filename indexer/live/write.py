@@ -1,7 +1,7 @@
 """A write: documents that were put, deleted or retracted while an index is served, as one line of the log.
 
-The line is the CRC-32 of what follows in eight hex digits, a space, and JSON. Vectors come with the documents, so that
-replaying a log is reading it.
+The line is the CRC-32 of what follows in eight hex digits, a space, and JSON. Vectors are stored with the documents:
+replaying a log needs no encoder.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from indexer.live.metadata import FittedMetadata, fit_metadata
 
 @dataclass(frozen=True)
 class LiveDocument:
-    """A document as it was put, with its passages and what an encoder made of them.
+    """A document as it was put, with its passages and their vectors.
 
     Attributes:
-        metadata: JSON, as it came.
+        metadata: JSON, as the client sent it.
         passages: first character and the one after the last of each passage.
         vectors: of the passages, float32, shape (passages, dimension).
-        fitted: the metadata as columns of an index hold them, where it was checked against them already.
+        fitted: the metadata converted to the columns of an index, where that was done already.
     """
 
     id: str
@@ -40,7 +40,7 @@ class LiveDocument:
     fitted: FittedMetadata | None = field(default=None, compare=False, repr=False)
 
     def fit(self, types: dict[str, pa.DataType]) -> FittedMetadata:
-        """Return the metadata as columns of these types hold it."""
+        """Return the metadata converted to columns of these types."""
         return self.fitted if self.fitted and self.fitted.types == types else fit_metadata(self.metadata, types)
 
 
@@ -63,15 +63,15 @@ class Retraction:
 
 @dataclass(frozen=True)
 class Write:
-    """What one request has changed.
+    """The changes of one request.
 
     Attributes:
         sequence: number of the write, from 1.
-        recipe: what made passages and vectors; another one has to make them again.
-        documents: put, each a new one or a new version.
-        deleted: ids.
-        time: when, UTC, ISO 8601.
-        retraction: in place of all documents and ids, which earlier writes no longer count.
+        recipe: what decided passages and vectors; for another recipe they have to be made again.
+        documents: those that were put, new ones or new versions.
+        deleted: ids of the documents that were deleted.
+        time: of the write, UTC, ISO 8601.
+        retraction: which earlier writes no longer count; such a write has no documents and deletes none.
     """
 
     sequence: int
@@ -89,7 +89,7 @@ class Write:
     def line(self) -> bytes:
         """Return the line of the log."""
         content: dict[str, Any] = {"sequence": self.sequence, "time": self.time}
-        if self.retraction:  # without the other fields, so that a version that knows no retractions refuses the line
+        if self.retraction:  # without the other fields: a program that knows no retractions refuses the line
             ids = self.retraction.ids
             content["forgotten"] = {"through": self.retraction.through, "ids": None if ids is None else sorted(ids)}
         else:
@@ -111,7 +111,7 @@ class Write:
 
     @classmethod
     def parse(cls, line: bytes) -> Write:
-        """Return the write of a line without its end; raise ValueError where it is not what was written."""
+        """Return the write of a line without its end; raise ValueError where it is damaged."""
         checksum, _, text = line.partition(b" ")
         if int(checksum, 16) != zlib.crc32(text):
             raise ValueError("checksum")
@@ -128,25 +128,12 @@ class Write:
         )
 
 
-def _document(content: dict[str, Any]) -> LiveDocument:
-    numbers = np.frombuffer(base64.b64decode(content["vectors"]), dtype="<f4").astype(np.float32)
-    passages = tuple((start, end) for start, end in content["passages"])
-    return LiveDocument(
-        content["id"],
-        content["title"],
-        content["text"],
-        content["metadata"],
-        passages,
-        numbers.reshape(len(passages), -1),
-    )
-
-
 def last_writes(writes: Iterable[Write], earlier: Mapping[str, int] | None = None) -> dict[str, int]:
-    """Return of each document that was put or deleted, and not retracted since, the number of its last write.
+    """Return the number of the last write of each document that was put or deleted, and not retracted since.
 
     Args:
         writes: in their order.
-        earlier: the same of the writes before these.
+        earlier: the result for the writes before these.
     """
     numbers = dict(earlier or {})
     for write in writes:
@@ -171,14 +158,14 @@ def latest_versions(writes: Iterable[Write]) -> dict[str, LiveDocument | None]:
 def compact_log(writes: Iterable[Write]) -> list[Write]:
     """Return writes without everything that a later write supersedes, in their order.
 
-    Retractions stay: a reader, or an index, may have a write and not know yet that it was retracted.
+    Retractions stay: a reader or an index may have a write, and not know yet that it was retracted.
     """
     writes = list(writes)
     numbers = last_writes(writes)
     kept: list[Write] = []
     for write in reversed(writes):
         if write.retraction:
-            later = [each.retraction for each in kept if each.retraction]
+            later = [newer.retraction for newer in kept if newer.retraction]
             if retraction := _compact_retraction(write, later, numbers):
                 kept.append(replace(write, retraction=retraction))
             continue
@@ -190,12 +177,25 @@ def compact_log(writes: Iterable[Write]) -> list[Write]:
 
 
 def _compact_retraction(write: Write, later: list[Retraction], numbers: Mapping[str, int]) -> Retraction | None:
-    """Return what a retraction still has to say beside the ``later`` ones and the numbers of the last writes."""
+    """Return what a retraction adds to ``later`` ones and to the ``numbers`` of the last writes; None for nothing."""
     retraction = write.retraction
-    if retraction is None or any(each.ids is None and each.through >= retraction.through for each in later):
+    if retraction is None or any(newer.ids is None and newer.through >= retraction.through for newer in later):
         return None
     if retraction.ids is None:
         return retraction
-    repeated = frozenset[str]().union(*(each.ids for each in later if each.ids is not None))
+    repeated = frozenset[str]().union(*(newer.ids for newer in later if newer.ids is not None))
     ids = frozenset(name for name in retraction.ids - repeated if numbers.get(name, 0) < write.sequence)
     return replace(retraction, ids=ids) if ids else None
+
+
+def _document(content: dict[str, Any]) -> LiveDocument:
+    vectors = np.frombuffer(base64.b64decode(content["vectors"]), dtype="<f4").astype(np.float32)
+    passages = tuple((start, end) for start, end in content["passages"])
+    return LiveDocument(
+        content["id"],
+        content["title"],
+        content["text"],
+        content["metadata"],
+        passages,
+        vectors.reshape(len(passages), -1),
+    )

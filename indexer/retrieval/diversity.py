@@ -1,4 +1,4 @@
-"""Diversity: results that say the same do not crowd out the others.
+"""Diversity of results: near-duplicates do not crowd out the others.
 
 Maximal marginal relevance (Carbonell and Goldstein, «The Use of MMR, Diversity-Based Reranking for Reordering Documents
 and Producing Summaries», SIGIR 1998): the next result is the one with the largest
@@ -22,7 +22,7 @@ Numbers = npt.NDArray[np.float64]
 
 
 def relevance(scores: Numbers) -> Numbers:
-    """Return scores of any scale between 0, the smallest, and 1, the largest; all 1 where they do not differ."""
+    """Return scores of any scale mapped to 0 (the smallest) to 1 (the largest); all 1 where they do not differ."""
     if not len(scores):
         return scores
     low, high = scores.min(), scores.max()
@@ -31,30 +31,30 @@ def relevance(scores: Numbers) -> Numbers:
 
 
 def mmr(relevances: Numbers, vectors: Vectors, diversity: float) -> Iterator[int]:
-    """Yield the places of all candidates in the order of maximal marginal relevance.
+    """Yield the positions of all candidates in the order of maximal marginal relevance.
 
-    What comes first never depends on how many are taken, so that pages neither repeat nor lose a candidate.
+    The order does not depend on how many are taken: pages neither repeat nor lose a candidate.
 
     Args:
-        relevances: of each candidate, shape (candidates,), between 0 and 1; of equals the earlier goes first.
+        relevances: of each candidate, shape (candidates,), between 0 and 1; of equal ones the earlier goes first.
         vectors: of unit length, shape (candidates, dimension).
-        diversity: 0 for relevance alone, 1 for distance from what was taken alone.
+        diversity: 0 for relevance alone; 1 for distance from the results taken before, alone.
     """
     taken = np.zeros(len(relevances), dtype=bool)
     nearest = np.full(len(relevances), -1.0)
-    value = relevances
+    marginal = relevances
     for _ in relevances:
-        chosen = int(np.argmax(np.where(taken, -np.inf, value)))
+        chosen = int(np.argmax(np.where(taken, -np.inf, marginal)))
         yield chosen
         taken[chosen] = True
         nearest = np.maximum(nearest, vectors @ vectors[chosen])
-        value = (1 - diversity) * relevances - diversity * nearest
+        marginal = (1 - diversity) * relevances - diversity * nearest
 
 
 def centroids(index: Index, documents: Rows) -> Vectors:
-    """Return one unit vector for each document, the mean of those of its passages, shape (documents, dimension)."""
+    """Return for each document the mean of its passages' vectors, of unit length, shape (documents, dimension)."""
     means = np.empty((len(documents), index.dense.dimension), dtype=np.float32)
-    for place, document in enumerate(documents.tolist()):
+    for position, document in enumerate(documents.tolist()):
         passages = np.arange(index.first_passage[document], index.first_passage[document + 1])
-        means[place] = index.dense.vectors(passages).mean(axis=0)
+        means[position] = index.dense.vectors(passages).mean(axis=0)
     return unit(means)

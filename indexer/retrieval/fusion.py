@@ -1,9 +1,9 @@
 """Fusion: one ranking out of the scores of the dense and the lexical leg.
 
 The default is a normalised convex combination (Bruch, Gai, Ingber, «An Analysis of Fusion Functions for Hybrid
-Retrieval», 2023): the scores of each leg are standardised over the same set of candidates and added with weights. Both
-legs score *every* candidate, so that a document that only one leg has found is not punished for the other's silence.
-Reciprocal rank fusion (Cormack, Clarke, Büttcher, 2009) looks at ranks alone.
+Retrieval», 2023). The scores of each leg are standardised over the same set of candidates and added with weights. Both
+legs score *every* candidate: a document that only one leg has found is not at a disadvantage.
+Reciprocal rank fusion (Cormack, Clarke, Büttcher, 2009) uses ranks alone.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Fusion(BaseModel):
 
 
 class Fused(NamedTuple):
-    """Fused scores of all candidates, the sums of what each leg adds; all of shape (candidates,)."""
+    """Fused scores of all candidates, and the part of each leg in these sums; all of shape (candidates,)."""
 
     scores: Numbers
     dense_part: Numbers

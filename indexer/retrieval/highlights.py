@@ -1,7 +1,7 @@
-"""Where a result answers the query: the query's words in it, and the sentence that is nearest in meaning.
+"""Highlights of a result: the sentence of its passage that is nearest to the query.
 
-Words are found by the index's own analyzer, so that «gardens» is marked for «garden» and a stop word never is. A
-sentence is compared by itself, without the title that all sentences of a passage share.
+A sentence is compared by itself, without the title that all sentences of a passage share. The words of the query are
+marked by the lexical leg (`spans`) with the index's own analyzer: «gardens» is marked for «garden», a stop word never.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from indexer.inference.encoder import Encoder, Vectors
 from indexer.inference.passages import SENTENCE_END
 
 Span = tuple[int, int]
-"""First and last but one code point of a part of a text: ``text[start:end]``."""
+"""Start and end of a part of a text in code points, the end excluded: ``text[start:end]``."""
 
 MIN_SENTENCE = 12
-"""Characters. What is shorter («Mr.», «2.») is no sentence by itself and goes with the one that follows."""
+"""Characters. A shorter piece («Mr.», «2.») is no sentence by itself, and becomes a part of the one that follows."""
 
 
 def sentences(text: str) -> list[Span]:
-    """Return the sentences of ``text`` in their order, without the white space between them."""
+    """Return the spans of the sentences of ``text`` in their order, without the white space between them."""
     ends = [match.end() for match in SENTENCE_END.finditer(text)]
     spans: list[Span] = []
     start = 0
     for end in [*ends, len(text)]:
-        bare = text[start:end].strip()
-        if len(bare) < MIN_SENTENCE and end < len(text):
+        sentence = text[start:end].strip()
+        if len(sentence) < MIN_SENTENCE and end < len(text):
             continue
-        if bare:
-            first = start + text[start:end].index(bare)
-            spans.append((first, first + len(bare)))
+        if sentence:
+            first = start + text[start:end].index(sentence)
+            spans.append((first, first + len(sentence)))
         start = end
     return spans
 
 
 class SentenceVectors:
-    """Cache of sentence vectors: those of a popular result are needed again and again. For use from several threads."""
+    """Cache of sentence vectors: popular results need theirs again and again. Safe to use from several threads."""
 
     def __init__(self, capacity: int = 8192) -> None:
         self._vectors: Cache[tuple[str, str], Vectors] = Cache(capacity)
@@ -48,12 +48,12 @@ class SentenceVectors:
         return len(self._vectors)
 
     def get(self, model: str, encoder: Encoder, texts: Sequence[str]) -> Vectors:
-        """Return the unit vectors of ``texts``, shape (len(texts), dimension); those that are new are encoded together.
+        """Return the unit vectors of ``texts``, shape (len(texts), dimension); new ones are encoded together.
 
         Args:
             model: name of the encoder; vectors of different names never mix.
             encoder: encodes the sentences as documents.
-            texts: the sentences; of equal ones the encoder sees one.
+            texts: the sentences; equal ones are encoded once.
         """
         distinct = dict.fromkeys(texts)
         known = {text: vector for text in distinct if (vector := self._vectors.get((model, text))) is not None}
@@ -74,20 +74,22 @@ def nearest_sentences(
         passages: texts; one of a single sentence needs no encoder.
         model: name of the encoder, for ``vectors``.
         encoder: the index's encoder.
-        vectors: what has been encoded before.
+        vectors: the cache of sentence vectors.
 
     Returns:
-        A span for each passage, the earlier of equals; None where a passage is empty.
+        A span for each passage, the first of equally near ones; None where a passage is empty.
     """
     spans = [sentences(passage) for passage in passages]
-    compared = [(place, span) for place, several in enumerate(spans) if len(several) > 1 for span in several]
-    best: list[Span | None] = [several[0] if several else None for several in spans]
+    compared = [
+        (passage, span) for passage, of_passage in enumerate(spans) if len(of_passage) > 1 for span in of_passage
+    ]
+    best: list[Span | None] = [of_passage[0] if of_passage else None for of_passage in spans]
     if not compared:
         return best
-    texts = [passages[place][start:end] for place, (start, end) in compared]
+    texts = [passages[passage][start:end] for passage, (start, end) in compared]
     cosines = vectors.get(model, encoder, texts) @ unit(query)
     highest = [-np.inf] * len(passages)
-    for (place, span), cosine in zip(compared, cosines.tolist(), strict=True):
-        if cosine > highest[place]:
-            highest[place], best[place] = cosine, span
+    for (passage, span), cosine in zip(compared, cosines.tolist(), strict=True):
+        if cosine > highest[passage]:
+            highest[passage], best[passage] = cosine, span
     return best

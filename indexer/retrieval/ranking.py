@@ -1,4 +1,4 @@
-"""Rankings and hits: the candidates of a query in order with what each leg says of them, and the results of a page."""
+"""Rankings and hits: the candidates of a query in order, with the scores of each leg, and the results of a page."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from indexer.retrieval.fusion import ranks
 
 Numbers = npt.NDArray[np.float64]
 COLUMNS = ("rows", "scores", "dense", "lexical", "dense_part", "lexical_part", "passages")
+"""Attributes of a `Ranking` that have a value for each candidate."""
 
 
 @dataclass(frozen=True)
 class LegScore:
-    """What one leg says of a hit: its score, and its rank by that score among all candidates of the query.
+    """The score that one leg gives a hit, and the rank by that score among all candidates of the query.
 
-    In hybrid search also ``part``: what the leg adds to the fused score, counted from the candidate to which it adds
-    least.
+    In hybrid search also ``part``: what the leg adds to the fused score, above what it adds to the candidate to which
+    it adds least.
     """
 
     score: float
@@ -38,8 +39,8 @@ class Hit:
 
     Attributes:
         passage: text of the best passage.
-        dense: what the dense leg says; None where it was not searched.
-        lexical: the same of the lexical leg; None also where no term of the query occurs.
+        dense: score of the dense leg; None where it was not searched.
+        lexical: score of the lexical leg; None also where no term of the query occurs.
     """
 
     rank: int
@@ -91,7 +92,7 @@ class Ranking:
         self.timings[stage] = self.timings.get(stage, 0.0) + (time.perf_counter() - started) * 1e3
 
     def legs(self, positions: Rows) -> tuple[list[LegScore | None] | None, list[LegScore | None] | None]:
-        """Return what the dense and the lexical leg say of the candidates at ``positions``; None for one not searched."""
+        """Return dense and lexical scores of the candidates at ``positions``; None for a leg that was not searched."""
         # A BM25 score of 0 means that no term of the query occurs: the leg has not found the document at all.
         return (
             _leg(self.dense, self.dense_part, positions),
@@ -106,4 +107,4 @@ def _leg(
         return None
     parts = [None] * len(positions) if part is None or not len(part) else (part - part.min())[positions].tolist()
     columns = zip(scores[positions].tolist(), ranks(scores)[positions].tolist(), parts, strict=True)
-    return [None if score == absent else LegScore(score, int(rank), more) for score, rank, more in columns]
+    return [None if score == absent else LegScore(score, int(rank), added) for score, rank, added in columns]

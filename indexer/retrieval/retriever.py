@@ -1,7 +1,7 @@
-"""Retriever: the one piece of code that answers a query, in the service as in every evaluation.
+"""Retriever: ranks documents for a query, by the same code in the service and in every evaluation.
 
-A query goes through both legs side by side; their candidates are scored by *both* legs, fused, and ordered by score and
-then by id, so that the same query always gives the same pages.
+Both legs search in parallel. Their candidates are scored by *both* legs, fused, and ordered by score and then by id.
+The same query therefore always gives the same pages.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Mode = Literal["hybrid", "dense", "lexical"]
 Neighbours = tuple[Rows, Vectors, Rows]
 """Rows and cosines of the documents nearest to a query, best first, and the best passage of each."""
 MIN_PARALLEL_DOCUMENTS = 20_000
-"""From so many documents on the lexical leg runs in a thread; with fewer, handing it over takes longer than searching."""
+"""From this many documents on the lexical leg runs in a thread; with fewer, the handover is slower than the search."""
 
 
 class Retriever:
@@ -34,7 +34,7 @@ class Retriever:
 
     Args:
         index: what is searched.
-        threads: run the lexical leg beside the dense one; by default the retriever's own, as many as the encoder's cores.
+        threads: run the lexical leg beside the dense one; by default its own threads, as many as the encoder has cores.
     """
 
     def __init__(self, index: Index, threads: Executor | None = None) -> None:
@@ -47,7 +47,7 @@ class Retriever:
 
     @cached_property
     def fusion(self) -> Fusion:
-        """The index's own way of combining the legs."""
+        """How the index combines the legs by default."""
         return Fusion.model_validate(self.index.manifest.config["fusion"])
 
     def search(
@@ -68,9 +68,9 @@ class Retriever:
             mode: both legs, or one alone.
             fusion: how the legs are combined; by default as the index says.
             candidates: how many documents of each leg take part; by default as the index says.
-            vector: the query's, shape (dimension,), where it is known; else it is encoded here.
-            neighbours: what `nearest` found for it at the same depth, where many queries were searched at once.
-            allowed: the documents that may be returned; by default those that the index shows, mostly all.
+            vector: of the query, shape (dimension,); by default the query is encoded here.
+            neighbours: result of `nearest` for this vector at the same depth, where many queries are searched at once.
+            allowed: the documents that may be returned; by default those that are visible in the index, usually all.
 
         Returns:
             The candidates of one leg, or the fused candidates of both (up to twice as many).
@@ -89,12 +89,12 @@ class Retriever:
             return self._ordered(ranking, rows, cosines, dense=cosines, passages=passages)
         if len(self.index) >= MIN_PARALLEL_DOCUMENTS:
             pending = self._threads.submit(self._lexical_leg, query, depth, allowed)
-            nearest = self._dense_leg(ranking, vector, neighbours, depth, allowed)
+            neighbours = self._dense_leg(ranking, vector, neighbours, depth, allowed)
             matches, ranking.timings["lexical"] = pending.result()
         else:
-            nearest = self._dense_leg(ranking, vector, neighbours, depth, allowed)
+            neighbours = self._dense_leg(ranking, vector, neighbours, depth, allowed)
             matches, ranking.timings["lexical"] = self._lexical_leg(query, depth, allowed)
-        rows, cosines, passages, bm25 = self._complete_scores(ranking, nearest, matches, depth)
+        rows, cosines, passages, bm25 = self._complete_scores(ranking, neighbours, matches, depth)
         with ranking.timed("fuse"):
             fused = fuse(fusion or self.fusion, cosines.astype(np.float64), bm25)
             ranking.dense_part, ranking.lexical_part = fused.dense_part, fused.lexical_part
@@ -105,27 +105,27 @@ class Retriever:
         depth = min(candidates or self.index.candidates, len(self.index))
         cosines, passages = self.index.dense.search_many(vectors, self._passages_for(depth))
         total = len(self.index.dense)
-        answers = (self._documents(passages[row], cosines[row], depth, total) for row in range(len(vectors)))
-        return [found or self._nearest_documents(vectors[row], depth) for row, found in enumerate(answers)]
+        results = (self._group_by_document(passages[row], cosines[row], depth, total) for row in range(len(vectors)))
+        return [neighbours or self._nearest_documents(vectors[row], depth) for row, neighbours in enumerate(results)]
 
     def similar(self, row: int, count: int, allowed: DocumentMask | None = None) -> Ranking:
-        """Rank the documents nearest to the document in ``row`` by cosine of their passages, the document left out.
+        """Rank the documents nearest to the one in ``row`` by cosine of their passages, without the document itself.
 
-        Only ``allowed`` documents are ranked, by default all that the index shows. Each passage of the document is
-        searched with; a document counts with its closest pair of passages.
+        Only ``allowed`` documents are ranked, by default all that are visible. Each passage of the document is a query;
+        the score of another document is that of the closest pair of passages.
         """
         ranking = Ranking()
         allowed = self.index.visible if allowed is None else allowed
         depth = self._depth(count + 1, allowed)
         with ranking.timed("dense"):
-            own = np.arange(self.index.first_passage[row], self.index.first_passage[row + 1])
+            passages = np.arange(self.index.first_passage[row], self.index.first_passage[row + 1])
             best: dict[int, float] = {}
-            for vector in self.index.dense.vectors(own):
+            for vector in self.index.dense.vectors(passages):
                 rows, cosines, _ = self._nearest_documents(vector, depth, allowed)
                 for other, cosine in zip(rows.tolist(), cosines.tolist(), strict=True):
                     if other != row:
                         best[other] = max(cosine, best.get(other, -2.0))
-            ranking.vector = self.index.dense.vectors(own[:1])[0]
+            ranking.vector = self.index.dense.vectors(passages[:1])[0]
         scores = np.array(list(best.values()))
         ordered = self._ordered(ranking, np.array(list(best), dtype=np.int64), scores, dense=scores)
         return ordered.take(np.arange(min(count, len(ordered.rows))))
@@ -139,27 +139,27 @@ class Retriever:
     ) -> list[Hit]:
         """Fetch the documents and best passages of the hits at ``positions`` of a ranking, in that order.
 
-        Their ranks count from ``first_rank``. Without ``explain`` nothing is said of the legs.
+        Their ranks count from ``first_rank``. Without ``explain`` the hits have no scores of the legs.
         """
         with ranking.timed("fetch"):
-            chosen = np.fromiter(positions, dtype=np.int64)
-            documents = [self.index.document(row) for row in ranking.rows[chosen].tolist()]
-            passages = self._passages_to_show(ranking, chosen, documents)
-            dense, lexical = ranking.legs(chosen) if explain else (None, None)
+            at = np.fromiter(positions, dtype=np.int64)
+            documents = [self.index.document(row) for row in ranking.rows[at].tolist()]
+            passages = self._passages_to_show(ranking, at, documents)
+            dense, lexical = ranking.legs(at) if explain else (None, None)
             return [
                 Hit(
-                    rank=first_rank + at,
+                    rank=first_rank + number,
                     score=score,
                     document=document,
-                    passage=document.text[slice(*self.index.passage_offsets(passages[at]))].strip(),
-                    dense=dense[at] if dense else None,
-                    lexical=lexical[at] if lexical else None,
+                    passage=document.text[slice(*self.index.passage_offsets(passages[number]))].strip(),
+                    dense=dense[number] if dense else None,
+                    lexical=lexical[number] if lexical else None,
                 )
-                for at, (document, score) in enumerate(zip(documents, ranking.scores[chosen].tolist(), strict=True))
+                for number, (document, score) in enumerate(zip(documents, ranking.scores[at].tolist(), strict=True))
             ]
 
     def _depth(self, candidates: int | None, allowed: DocumentMask | None) -> int:
-        """Return how many documents of a leg can take part."""
+        """Return how many documents of a leg can be candidates."""
         return min(candidates or self.index.candidates, len(self.index) if allowed is None else allowed.count)
 
     def _dense_leg(
@@ -177,15 +177,15 @@ class Retriever:
             return neighbours or self._nearest_documents(ranking.vector, depth, allowed)
 
     def _lexical_leg(self, query: str, depth: int, allowed: DocumentMask | None) -> tuple[Matches, float]:
-        """Return the documents that hold a term of the query, all or at least the ``depth`` best, and milliseconds."""
+        """Return the documents that hold a term of the query, all or the ``depth`` best; and the milliseconds it took."""
         started = time.perf_counter()
-        if (every := self.index.lexical.every(query)) is None:
+        if (hits := self.index.lexical.search_all(query)) is None:
             matches = Matches(*self.index.lexical.search(query, depth, allowed), complete=False)
         elif allowed is None:
-            matches = Matches(*every, complete=True)
+            matches = Matches(*hits, complete=True)
         else:
-            kept = allowed.mask[every[1]]
-            matches = Matches(every[0][kept], every[1][kept], complete=True)
+            kept = allowed.mask[hits[1]]
+            matches = Matches(hits[0][kept], hits[1][kept], complete=True)
         return matches, (time.perf_counter() - started) * 1e3
 
     def _complete_scores(
@@ -198,43 +198,43 @@ class Retriever:
         """
         rows, cosines, passages = neighbours
         with ranking.timed("lexical"):
-            positions, found = matches.find(rows)
+            positions, in_both = matches.find(rows)
             bm25 = np.zeros(len(rows))
-            bm25[found] = matches.scores[positions[found]]
-            if not matches.complete and not found.all():
-                bm25[~found] = self.index.lexical.scores(ranking.query, rows[~found])
+            bm25[in_both] = matches.scores[positions[in_both]]
+            if not matches.complete and not in_both.all():
+                bm25[~in_both] = self.index.lexical.scores(ranking.query, rows[~in_both])
         with ranking.timed("dense"):
             only_lexical = np.ones(len(matches.rows), dtype=bool)
-            only_lexical[positions[found]] = False
-            more = np.flatnonzero(only_lexical[:depth])
-            more_cosines, more_passages = self._best_passages(ranking.vector, matches.rows[more])
-            cosines, passages = np.concatenate([cosines, more_cosines]), np.concatenate([passages, more_passages])
+            only_lexical[positions[in_both]] = False
+            added = np.flatnonzero(only_lexical[:depth])
+            added_cosines, added_passages = self._best_passages(ranking.vector, matches.rows[added])
+            cosines, passages = np.concatenate([cosines, added_cosines]), np.concatenate([passages, added_passages])
         with ranking.timed("fuse"):
             return (
-                np.concatenate([rows, matches.rows[more]]),
+                np.concatenate([rows, matches.rows[added]]),
                 cosines,
                 passages,
-                np.concatenate([bm25, matches.scores[more]]),
+                np.concatenate([bm25, matches.scores[added]]),
             )
 
     def _nearest_documents(self, vector: Vectors, depth: int, allowed: DocumentMask | None = None) -> Neighbours:
-        """Return the ``depth`` nearest documents: as many passages are read as that takes."""
+        """Return the ``depth`` nearest documents, reading as many passages as that takes."""
         total = len(self.index.dense) if allowed is None else allowed.passage_count
         count = self._passages_for(depth, allowed)
         while True:
             cosines, passages = self.index.dense.search(vector, count, allowed)
-            if found := self._documents(passages, cosines, depth, total):
-                return found
+            if neighbours := self._group_by_document(passages, cosines, depth, total):
+                return neighbours
             count *= 2
 
     def _passages_for(self, depth: int, allowed: DocumentMask | None = None) -> int:
-        """Return how many passages mostly belong to ``depth`` documents: the average, and some to spare."""
+        """Return how many passages usually belong to ``depth`` documents: the average and a quarter more."""
         if allowed is not None:
             return 1 + depth * allowed.passage_count * 5 // (max(allowed.count, 1) * 4)
         return 1 + depth * len(self.index.dense) * 5 // (len(self.index) * 4)
 
-    def _documents(self, passages: Rows, cosines: Vectors, depth: int, total: int) -> Neighbours | None:
-        """Return the documents of passages, best first; None where they are too few and more passages are there."""
+    def _group_by_document(self, passages: Rows, cosines: Vectors, depth: int, total: int) -> Neighbours | None:
+        """Return the documents of ``passages``, best first; None where they are too few and there are more passages."""
         documents, first = np.unique(self.index.document_of[passages], return_index=True)
         if len(documents) < depth and len(passages) < total:
             return None
@@ -277,7 +277,7 @@ class Retriever:
         return ranking.take(order)
 
     def _passages_to_show(self, ranking: Ranking, positions: Rows, documents: list[Document]) -> list[int]:
-        """Return of each hit the passage nearest to the query's vector or, without one, that with most of its terms."""
+        """Return for each hit the passage nearest to the query's vector or, without one, that with most of its terms."""
         rows = ranking.rows[positions]
         if ranking.passages is not None:
             return ranking.passages[positions].tolist()  # type: ignore[no-any-return]
@@ -285,16 +285,18 @@ class Retriever:
             return self._best_passages(ranking.vector, rows)[1].tolist()  # type: ignore[no-any-return]
         first, end = self.index.first_passage[rows].tolist(), self.index.first_passage[rows + 1].tolist()
         return [
-            start if stop - start == 1 else start + self._fullest(ranking.query, document, start, stop - start)
+            start
+            if stop - start == 1
+            else start + self._passage_with_most_terms(ranking.query, document, start, stop - start)
             for start, stop, document in zip(first, end, documents, strict=True)
         ]
 
-    def _fullest(self, query: str, document: Document, first: int, count: int) -> int:
-        """Return which of a document's passages has most terms of the query, counted from its first."""
-        wanted = set(self.index.lexical.terms(query))
+    def _passage_with_most_terms(self, query: str, document: Document, first: int, count: int) -> int:
+        """Return which of a document's passages has most terms of the query, counted from the first one."""
+        terms = set(self.index.lexical.terms(query))
         slices = [slice(*self.index.passage_offsets(first + passage)) for passage in range(count)]
-        shared = [len(wanted.intersection(self.index.lexical.terms(document.text[each]))) for each in slices]
-        return int(np.argmax(shared))
+        counts = [len(terms.intersection(self.index.lexical.terms(document.text[part]))) for part in slices]
+        return int(np.argmax(counts))
 
 
 @dataclass(frozen=True)
@@ -306,7 +308,7 @@ class Matches:
     complete: bool
 
     def find(self, rows: Rows) -> tuple[Rows, npt.NDArray[np.bool_]]:
-        """Return the position of each of ``rows`` in `rows`, and whether it is there; else the position says nothing."""
+        """Return the position of each of ``rows`` in `rows`, and whether it is there; if not, ignore the position."""
         if not len(self.rows):
             return np.zeros(len(rows), dtype=np.int64), np.zeros(len(rows), dtype=bool)
         order = np.argsort(self.rows)

@@ -1,4 +1,4 @@
-"""What routes depend on: the live index as the caller sees it, and what every answer says of it."""
+"""FastAPI dependencies of the routes: the live index as the caller may see it, and its description in every response."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from service.serving import tenants
 from service.serving.searcher import Serving
 
 QUEUED: dict[int | str, dict[str, Any]] = {status: RESPONSES[status] for status in (429, 504)}
+"""OpenAPI's description of the errors of a route that runs in the request queue."""
 
 
 def serving(request: Request) -> Serving:
-    """Return the live index with its model: taken once per request, so that its answer comes from one index."""
+    """Return the live index with its model. A route takes it once per request: its answer then comes from one index."""
     live: Serving = request.app.state.searcher.live
     return tenants.restrict_to_key(request.scope["caller"].key, live)
 
 
 async def live_retriever(request: Request) -> Retriever:
-    """Return the retriever of the live index; a coroutine, for FastAPI calls a plain function in a thread."""
+    """Return the retriever of the live index; a coroutine, because FastAPI calls plain functions in a thread."""
     return serving(request).retriever
 
 
@@ -31,13 +32,17 @@ Live = Annotated[Retriever, Depends(live_retriever)]
 
 
 def index_info(index: Index) -> IndexInfo:
-    """Return what every answer says of the index that gave it."""
+    """Return the description of the index in every response that comes from it."""
     manifest = index.manifest
     return IndexInfo(id=manifest.id, generation=index.generation, model=manifest.parents["model"], documents=len(index))
 
 
 def row_of(live: Retriever, document_id: str) -> int:
-    """Return the row of a document; raise the problem that there is none."""
+    """Return the row of a document.
+
+    Raises:
+        Problem: 404, the index has no such document.
+    """
     row = live.index.row_of(document_id)
     if row is None:
         raise Problem(404, "not-found", f"The index holds no document {document_id!r}")

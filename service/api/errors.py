@@ -1,4 +1,4 @@
-"""Error answers: every exception becomes one problem, also one that nobody expected."""
+"""Error responses: every exception becomes problem details, unexpected ones an opaque 500."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.problems import (
+    KINDS,
     REFERENCE,
     RESPONSES,
-    TITLES,
     URN,
     Problem,
     ProblemDetails,
@@ -40,46 +40,46 @@ class ErrorMiddleware:
             return
         started = False
 
-        async def watched(message: Message) -> None:
+        async def send_and_note(message: Message) -> None:
             nonlocal started
             started = started or message["type"] == "http.response.start"
             await send(message)
 
         try:
-            await self.app(scope, receive, watched)
+            await self.app(scope, receive, send_and_note)
         except Exception:
-            if started:  # too late for another answer: the server closes the connection
+            if started:  # too late for another response: the server closes the connection
                 raise
-            await internal_error(Request(scope))(scope, receive, watched)
+            await internal_error(Request(scope))(scope, receive, send_and_note)
 
 
 def internal_error(request: Request) -> JSONResponse:
-    """Log the exception that is being handled, and return an answer that says nothing of it but the request's id."""
-    identity = request.scope.get("request_id", "")
-    log.exception("request %s failed", identity)  # noqa: LOG004 - called while the exception is handled
-    detail = f"An unexpected error; the service's log has it under request id {identity}"
+    """Log the exception that is being handled, and return a response that names only the request's id."""
+    request_id = request.scope.get("request_id", "")
+    log.exception("request %s failed", request_id)  # noqa: LOG004 - called while the exception is handled
+    detail = f"An unexpected error; the service's log has it under request id {request_id}"
     return response(request, Problem(500, "internal", detail))
 
 
 def install(app: FastAPI) -> None:
-    """Make ``app`` answer every error in the one shape, and describe that shape in its OpenAPI document."""
+    """Answer every error of ``app`` with problem details, and describe these in its OpenAPI document."""
 
-    # Coroutines, for a plain function would wait for a thread first.
+    # Coroutines, because FastAPI calls plain functions in a thread.
     @app.exception_handler(Problem)
-    async def known(request: Request, error: Problem) -> JSONResponse:
+    async def handle_problem(request: Request, error: Problem) -> JSONResponse:
         return response(request, error)
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+    async def handle_validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
         fields = [ProblemField(field=".".join(map(str, e["loc"])), message=e["msg"]) for e in error.errors()]
         detail = "; ".join(f"{field.field}: {field.message}" for field in fields)
         status = 400 if is_openai(request) else 422
         return response(request, Problem(status, "invalid-request", detail, fields))
 
     @app.exception_handler(HTTPException)
-    async def http(request: Request, error: HTTPException) -> JSONResponse:
+    async def handle_http_exception(request: Request, error: HTTPException) -> JSONResponse:
         kind = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "http")
-        detail = f"{request.method} {request.url.path}: {error.detail}; /docs lists what there is"
+        detail = f"{request.method} {request.url.path}: {error.detail}; /docs lists the routes"
         answer = response(request, Problem(error.status_code, kind, detail))
         answer.headers.update(error.headers or {})
         return answer
@@ -90,7 +90,7 @@ def install(app: FastAPI) -> None:
         document = describe()
         schema = ProblemDetails.model_json_schema(ref_template=REFERENCE)
         document["components"]["schemas"] |= {**schema.pop("$defs"), "ProblemDetails": schema}
-        document["x-dowse-problems"] = {f"{URN}{kind}": title for kind, title in TITLES.items()}
+        document["x-dowse-problems"] = {f"{URN}{name}": kind.title for name, kind in KINDS.items()}
         permissions.describe(document, RESPONSES)
         return document
 

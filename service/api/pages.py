@@ -1,4 +1,4 @@
-"""Pages: the search page at `/` with its files, and the API's documentation at `/docs`."""
+"""Pages: the search page at `/` with its assets, and the API documentation at `/docs`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ PAGE_HEADERS = {
     "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "Cache-Control": "no-cache",
 }
-TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-ASSETS = {path.name: TYPES[path.suffix] for path in PAGE.iterdir() if path.suffix in TYPES}
+MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+ASSETS = {path.name: MEDIA_TYPES[path.suffix] for path in PAGE.iterdir() if path.suffix in MEDIA_TYPES}
+"""Name of each file that the pages load → its media type."""
 STATIC = "/static-offline-docs"
-INLINE = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
+"""Where fastapi-offline serves the files of Swagger UI."""
+INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 router = APIRouter(include_in_schema=False)
 
@@ -36,14 +38,17 @@ async def page() -> FileResponse:
 
 @router.get("/page/{name}")
 async def asset(name: str) -> FileResponse:
-    """Return a file of the page."""
+    """Return an asset of the pages."""
     if name not in ASSETS:
         raise Problem(404, "not-found", f"The page has no file {name!r}")
     return FileResponse(PAGE / name, media_type=ASSETS[name], headers=PAGE_HEADERS)
 
 
 def install_docs(app: FastAPI) -> None:
-    """Give ``app`` its documentation as a page whose policy lets no other script run; its script and its style sheet are those that fastapi-offline serves."""
+    """Add the API documentation (Swagger UI) to ``app``, with a policy under which no other script can run.
+
+    Its script and its style sheet are those that fastapi-offline serves.
+    """
     page = get_swagger_ui_html(
         openapi_url=app.openapi_url or "",
         title=f"{app.title}: the API",
@@ -51,8 +56,9 @@ def install_docs(app: FastAPI) -> None:
         swagger_css_url=f"{STATIC}/swagger-ui.css",
         swagger_favicon_url="/page/icon.svg",
     ).body
-    # Swagger starts itself by a script in the page: this one, and only as it is here, may run.
-    digests = (base64.b64encode(hashlib.sha256(script).digest()).decode() for script in INLINE.findall(bytes(page)))
+    # An inline script starts Swagger UI. The policy allows it by its hash.
+    scripts = INLINE_SCRIPT.findall(bytes(page))
+    digests = (base64.b64encode(hashlib.sha256(script).digest()).decode() for script in scripts)
     hashes = " ".join(f"'sha256-{digest}'" for digest in digests)
     policy = (
         f"default-src 'none'; script-src 'self' {hashes}; "

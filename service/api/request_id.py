@@ -1,4 +1,4 @@
-"""Request ids and security headers: what every answer carries, whatever else happens to the request."""
+"""Request ids and security headers, which every response carries, also a refusal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECURITY_HEADERS = {
     b"x-content-type-options": b"nosniff",
     b"x-frame-options": b"DENY",
     b"referrer-policy": b"same-origin",
-    # Of an answer that is no page; a page brings its own.
+    # For responses that are not pages; a page sets its own policy.
     b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
 }
 
@@ -31,16 +31,16 @@ class RequestIdMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
-        scope["request_id"] = identity = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        logs.REQUEST.set(identity)
+        client_id = Headers(scope=scope).get("x-request-id", "")
+        scope["request_id"] = request_id = client_id if REQUEST_ID.fullmatch(client_id) else uuid.uuid4().hex
+        logs.REQUEST_ID.set(request_id)
 
-        async def with_headers(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = identity
+                headers["X-Request-ID"] = request_id
                 present = {name for name, _ in headers.raw}
                 headers.raw.extend(header for header in SECURITY_HEADERS.items() if header[0] not in present)
             await send(message)
 
-        await self.app(scope, receive, with_headers)
+        await self.app(scope, receive, send_with_headers)

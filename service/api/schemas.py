@@ -1,4 +1,4 @@
-"""Schemas that several rooms of the API share: queries, metadata, and what every answer says."""
+"""Schemas that several groups of routes share: queries, metadata, and fields of every response."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PlainSerializer, StringConstraints
 from pydantic_core import to_jsonable_python
 
+MAX_QUERY = 2_000
+"""Longest query, in characters."""
 HIT: dict[str, JsonValue] = {
     "id": "subprocess.run",
     "rank": 1,
@@ -24,7 +26,7 @@ INDEX: dict[str, JsonValue] = {
 
 
 def _jsonable(metadata: dict[str, Any]) -> dict[str, Any]:
-    # A model's `ser_json_bytes` counts only where that model is dumped by itself, which is not what FastAPI does.
+    # `ser_json_bytes` of a model works only if that model itself is dumped, which FastAPI does not do.
     jsonable: dict[str, Any] = to_jsonable_python(metadata, bytes_mode="base64")
     return jsonable
 
@@ -33,8 +35,8 @@ Metadata = Annotated[
     dict[str, Any],
     PlainSerializer(_jsonable, return_type=dict[str, Any]),
     Field(
-        description="all other columns of the corpus, with their types: dates and times in ISO 8601, binary in "
-        "URL-safe base64, a number that is none (NaN) or infinite as null"
+        description="all other columns of the corpus, with their types: dates and times in ISO 8601, binary values in "
+        "URL-safe base64, NaN and infinite numbers as null"
     ),
 ]
 
@@ -47,17 +49,12 @@ class IndexInfo(BaseModel):
     """The index that answered."""
 
     id: str = Field(description="id of the index")
-    generation: str = Field(description="the same with the number of the last write that is visible")
+    generation: str = Field(description="id of the index and number of the last visible write")
     model: str = Field(description="id of the model that it was built with")
     documents: int = Field(description="number of documents")
 
 
 Took = Annotated[float, Field(description="milliseconds from the start of the search to the finished results")]
 AnsweredBy = Annotated[IndexInfo, Field(description="the index that answered")]
-RequestId = Annotated[str, Field(description="as in the header X-Request-ID and in the log")]
-
-
-MAX_QUERY = 2_000
-
-
+RequestId = Annotated[str, Field(description="id of the request, as in the header X-Request-ID and in the log")]
 Query = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_QUERY)]

@@ -1,4 +1,4 @@
-"""The log: lines for people, or one JSON object a line for programs, with the request that each belongs to."""
+"""The log on stderr: text lines, or one JSON object per line with the id of the request that it belongs to."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from service.observability import tracing
 
 LogFormat = Literal["text", "json"]
 
-REQUEST: ContextVar[str] = ContextVar("request", default="")
-"""Id of the request that is being answered; work that is done for it in a thread has it too."""
+REQUEST_ID: ContextVar[str] = ContextVar("request", default="")
+"""Id of the request that is being answered; set also in the threads that work on it."""
 
 access = logging.getLogger("dowse.access")
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: ``time`` in UTC, ``level``, ``logger``, ``message``, and what the record brings along."""
+    """One JSON object per line: ``time`` in UTC, ``level``, ``logger``, ``message``, and the fields of the record."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -30,26 +30,26 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        if identity := REQUEST.get():
-            line["request_id"] = identity
-        line |= tracing.identity() | getattr(record, "fields", {})
+        if request_id := REQUEST_ID.get():
+            line["request_id"] = request_id
+        line |= tracing.trace_ids() | getattr(record, "fields", {})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False, default=str)
 
 
-def configure(form: LogFormat) -> None:
-    """Write the log to stderr in this form; with ``json``, one line for every request as well."""
+def configure(log_format: LogFormat) -> None:
+    """Write the log to stderr in a format; with ``json``, a line for every request as well."""
     handler = logging.StreamHandler(sys.stderr)
     text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
-    handler.setFormatter(JsonFormatter() if form == "json" else text)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else text)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # it tells how it was loaded
-    access.setLevel(logging.INFO if form == "json" else logging.WARNING)
+    logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # at level INFO it logs how it was loaded
+    access.setLevel(logging.INFO if log_format == "json" else logging.WARNING)
 
 
 def log_request(request: str, route: str, status: int, seconds: float, **fields: str) -> None:
-    """Write the line of one request, which is called by its method and path; ``fields`` stand in it as they are."""
+    """Log one request: ``request`` is its method and path, ``fields`` are further fields of the JSON line."""
     if access.isEnabledFor(logging.INFO):
         line = {"route": route, "status": status, "ms": round(seconds * 1e3, 3), **fields}
         access.info("%s %d", request, status, extra={"fields": line})

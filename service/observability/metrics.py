@@ -1,4 +1,4 @@
-"""What is counted. Base units, and buckets from a tenth of a millisecond for what is that quick."""
+"""Prometheus metrics of the service, in base units, and the middleware that counts every request."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.observability import logs, tracing
 
-SHORT = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-"""Seconds: from a tenth of a millisecond, which fusing takes, to the longest deadlines."""
+SECONDS_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+"""From a tenth of a millisecond, which fusion takes, to the longest deadlines."""
 
 STAGE_SECONDS = Histogram(
-    "dowse_search_stage_seconds", "Seconds spent in a stage of a search", ["stage"], buckets=SHORT
+    "dowse_search_stage_seconds", "Seconds spent in a stage of a search", ["stage"], buckets=SECONDS_BUCKETS
 )
-QUEUE_SECONDS = Histogram("dowse_queue_seconds", "Seconds that a request waited for a thread", buckets=SHORT)
+QUEUE_SECONDS = Histogram("dowse_queue_seconds", "Seconds that a request waited for a thread", buckets=SECONDS_BUCKETS)
 BATCH_SIZE = Histogram("dowse_batch_size", "Queries that were encoded in one call", buckets=(1, 2, 3))
 QUEUED = Gauge("dowse_queue_size", "Requests that wait for a thread", multiprocess_mode="livesum")
 REJECTED = Counter("dowse_rejected", "Requests that were not answered, by reason", ["reason"])
@@ -26,28 +26,28 @@ REQUEST_SECONDS = Histogram(
     "http_server_request_duration_seconds",
     "Seconds from the request's head to the end of its response",
     ["http_request_method", "http_route", "http_response_status_code"],
-    buckets=SHORT,
+    buckets=SECONDS_BUCKETS,
 )
 
 UNLOGGED = {"/livez", "/healthz", "/readyz", "/metrics"}
-"""Routes that are asked every few seconds by machines: lines of theirs would hide all others."""
+"""Routes that machines request every few seconds: their lines in the log would hide all others."""
 
 
 def observe_stages(timings: Mapping[str, float]) -> None:
-    """Count the milliseconds of each stage of a search, and note them where the request is traced."""
+    """Count the milliseconds of each stage of a search, and add them to the trace if the request is traced."""
     tracing.observe_stages(timings)
-    for stage, spent in timings.items():
-        _stage(stage).observe(spent / 1e3)
+    for stage, milliseconds in timings.items():
+        _stage_histogram(stage).observe(milliseconds / 1e3)
 
 
 @cache
-def _stage(stage: str) -> Histogram:
-    """Return the stage's own histogram: to look it up takes longer than to count."""
+def _stage_histogram(stage: str) -> Histogram:
+    """Return the histogram of a stage; cached, because looking up the label takes longer than counting."""
     return STAGE_SECONDS.labels(stage)
 
 
 @cache
-def _requests(method: str, route: str, status: int) -> Histogram:
+def _request_histogram(method: str, route: str, status: int) -> Histogram:
     return REQUEST_SECONDS.labels(method, route, status)
 
 
@@ -64,19 +64,19 @@ class MetricsMiddleware:
             return
         started, status = time.perf_counter(), 500
 
-        async def watched(message: Message) -> None:
+        async def send_and_note(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
             await send(message)
 
         try:
-            await self.app(scope, receive, watched)
+            await self.app(scope, receive, send_and_note)
         finally:
-            # A path that leads nowhere is no label of its own: clients could make as many as they like.
+            # All paths without a route share one label: clients could otherwise create any number of labels.
             route = getattr(scope.get("route"), "path", "none")
             seconds = time.perf_counter() - started
-            _requests(scope["method"], route, status).observe(seconds)
+            _request_histogram(scope["method"], route, status).observe(seconds)
             if route not in UNLOGGED:
                 path, client = scope["path"], scope["client"][0] if scope.get("client") else ""
                 logs.log_request(f"{scope['method']} {path}", route, status, seconds, path=path, client=client)

@@ -1,11 +1,11 @@
-"""What several workers count, as one service: each keeps it in files of a common folder, and any of them adds it up.
+"""Metrics of several workers as those of one service: each worker counts in files of a shared folder, any can add them up.
 
     <folder>/
-        counter_0.db  histogram_0.db  gauge_livesum_0.db    what worker 0 counts, mapped into its memory
-        0.pid                                               its process, once it serves
+        counter_0.db  histogram_0.db  gauge_livesum_0.db    metrics of worker 0, mapped into its memory
+        0.pid                                               its process id, once it serves
 
-Files are named by the worker's number, not by its process: what a worker has counted goes on with the one that
-replaces it, so that counters never fall, and there are never more files than workers.
+Files are named by the worker's number, not by its process id: a replacement goes on counting where the worker before it
+ended. Counters never fall, and the number of files does not grow.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
-"""Where prometheus_client looks for the folder."""
+"""Environment variable in which prometheus_client finds the folder."""
 
 
 def use_folder(folder: Path, number: int) -> None:
-    """Let this process, the worker ``number``, count in files of ``folder``. Call before any metric is made."""
+    """Have this process, the worker ``number``, count in files of ``folder``. Call before any metric is created."""
     os.environ[VARIABLE] = str(folder)
     values.ValueClass = values.MultiProcessValue(lambda: number)  # type: ignore[no-untyped-call]
 
 
-def join(folder: Path, number: int) -> None:
-    """Note that this process serves as the worker ``number``."""
-    part = folder / f"{number}.part"  # whoever reads the file finds all of it
-    part.write_text(str(os.getpid()), encoding="utf-8")
-    part.replace(folder / f"{number}.pid")
+def mark_serving(folder: Path, number: int) -> None:
+    """Record that this process serves as the worker ``number``."""
+    temporary = folder / f"{number}.part"  # replaced atomically: a reader finds the whole id
+    temporary.write_text(str(os.getpid()), encoding="utf-8")
+    temporary.replace(folder / f"{number}.pid")
 
 
 def has_served(folder: Path, number: int) -> bool:
-    """Say whether the worker has come to serve since it was started."""
+    """Say whether the worker has served since it was last started."""
     return (folder / f"{number}.pid").exists()
 
 
-def leave(folder: Path, number: int) -> bool:
-    """Forget a dead worker's process and gauges, not what it has counted; return whether it had served."""
+def mark_ended(folder: Path, number: int) -> bool:
+    """Remove the process id and the gauges of a worker that has ended, not its counters; return whether it served."""
     mark_process_dead(number, folder)  # type: ignore[no-untyped-call]
     served = has_served(folder, number)
     (folder / f"{number}.pid").unlink(missing_ok=True)
@@ -51,15 +51,15 @@ def leave(folder: Path, number: int) -> bool:
 
 
 def exposition(folder: Path) -> bytes:
-    """Return what all workers have counted together, and each one's process, in Prometheus' text format."""
+    """Return the summed metrics of all workers, and the process metrics of each, in Prometheus' text format."""
     registry = CollectorRegistry()
-    registry.register(FilledFiles(None, str(folder)))  # type: ignore[no-untyped-call]
+    registry.register(NonEmptyFilesCollector(None, str(folder)))  # type: ignore[no-untyped-call]
     registry.register(WorkerProcessCollector(folder))
     return generate_latest(registry)
 
 
-class FilledFiles(MultiProcessCollector):
-    """Metrics of all workers, but for files that a worker has created this moment and not yet given their size."""
+class NonEmptyFilesCollector(MultiProcessCollector):
+    """Collects the metrics of all workers; it skips files that a worker has just created and not yet resized."""
 
     def collect(self) -> Iterable[Metric]:
         """Yield each metric once."""
@@ -69,7 +69,7 @@ class FilledFiles(MultiProcessCollector):
 
 
 class WorkerProcessCollector(Collector):
-    """The metrics ``process_*`` of all workers, told apart by the label ``worker``: a sum would fall when one dies."""
+    """Collects ``process_*`` of every worker, with a label ``worker``: a sum would fall when a worker ends."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -79,11 +79,11 @@ class WorkerProcessCollector(Collector):
         families: dict[str, Metric] = {}
         for path in sorted(self._folder.glob("*.pid")):
             try:
-                process = path.read_text(encoding="utf-8")
-            except FileNotFoundError:  # it has died meanwhile
+                process_id = path.read_text(encoding="utf-8")
+            except FileNotFoundError:  # the worker has ended meanwhile
                 continue
-            for family in ProcessCollector(pid=partial(str, process), registry=None).collect():
-                joint = families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+            for family in ProcessCollector(pid=partial(str, process_id), registry=None).collect():
+                merged = families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
                 for sample in family.samples:
-                    joint.add_sample(sample.name, {**sample.labels, "worker": path.stem}, sample.value)
+                    merged.add_sample(sample.name, {**sample.labels, "worker": path.stem}, sample.value)
         return families.values()

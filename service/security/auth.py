@@ -1,6 +1,7 @@
 """Authentication: API key, scope, rate limit and body size, decided before routing.
 
-FastAPI reads a body before it solves dependencies; here the key is checked first, and a body is read only for a good one.
+FastAPI reads a body before it resolves dependencies. This middleware checks the key first, and reads a body only for a
+valid key.
 """
 
 from __future__ import annotations
@@ -14,23 +15,23 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.problems import Problem, response
 from service.security import body, permissions
-from service.security.hosts import Hosts
+from service.security.hosts import AllowedHosts
 from service.security.keys import Key, Keyring
 from service.security.rate_limit import RateLimiter, network_of
 from service.settings import ServiceSettings
 
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="dowse"'}
-ALWAYS_OPEN = {"/livez", "/healthz", "/metrics"}
-"""Answered until the process ends."""
+OPEN_UNTIL_EXIT = {"/livez", "/healthz", "/metrics"}
+"""Routes that are answered until the process ends, also while the service shuts down."""
 UNKNOWN_KEY = {"WWW-Authenticate": 'Bearer realm="dowse", error="invalid_token"'}
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who a request comes from; it stands in the request's scope as ``caller``.
+    """Origin of a request, in the request's ASGI scope as ``caller``.
 
     Attributes:
-        name: of the key, or the client's address.
+        name: of the key, or the client's address where no key is needed.
         key: None where no key is needed.
     """
 
@@ -39,14 +40,14 @@ class Caller:
 
 
 class AuthMiddleware:
-    """ASGI middleware: a request reaches the routes with a key for their scope, within its rate, and with a body that fits.
+    """ASGI middleware that admits a request only with a key for its route, within its rate limit and the body limits.
 
-    Nothing of the body is read before the key was found good. Once ``closed`` is set, requests are refused with 503;
-    those that were accepted before, perhaps with half a body, are answered.
+    Nothing of the body is read before the key is accepted. Once ``closed`` is set, new requests are refused with 503;
+    those that were accepted before, perhaps with half a body read, are answered.
     """
 
     def __init__(
-        self, app: ASGIApp, keyring: Keyring, settings: ServiceSettings, hosts: Hosts, closed: threading.Event
+        self, app: ASGIApp, keyring: Keyring, settings: ServiceSettings, hosts: AllowedHosts, closed: threading.Event
     ) -> None:
         self.app = app
         self._keyring = keyring
@@ -61,7 +62,7 @@ class AuthMiddleware:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        closed = self._closed.is_set() and scope["path"] not in ALWAYS_OPEN
+        closed = self._closed.is_set() and scope["path"] not in OPEN_UNTIL_EXIT
         try:
             permission = self._authorize(scope, headers)
             if "content-length" in headers or "transfer-encoding" in headers:
@@ -76,17 +77,18 @@ class AuthMiddleware:
         except body.ClientGone:
             return
         else:
-            if closed:  # only now, for a connection that is closed upon an unread body resets, and the answer is lost
-                ending = Problem(503, "draining", "The service is ending; ask another one", headers=body.CLOSE)
-                await response(Request(scope), ending)(scope, receive, send)
+            if closed:  # only after the body: closing a connection with an unread body resets it and loses the answer
+                draining = Problem(503, "draining", "The service is shutting down; ask another one", headers=body.CLOSE)
+                await response(Request(scope), draining)(scope, receive, send)
             else:
                 await self.app(scope, receive, send)
 
     def _authorize(self, scope: Scope, headers: Headers) -> permissions.Permission | None:
-        """Return what the route requires, None where there is no such route; put the caller into the scope.
+        """Return the permission of the route, None if there is no such route; put the caller into the scope.
 
         Raises:
-            Problem: the caller lacks it.
+            Problem: the key is missing, unknown or lacks the permission, the rate limit is exceeded, or the host name
+                is not allowed.
         """
         self._keyring.follow()
         if not self._keyring.needed:
@@ -110,8 +112,9 @@ class AuthMiddleware:
             detail = f"This needs a key with the scope {permission.scope}; the key {caller.name!r} has {has}"
             raise Problem(403, "forbidden", detail)
         if caller.key and caller.key.filter and permission and permission.requires_unrestricted_key:
-            raise Problem(403, "forbidden", f"This tells of the whole corpus; the key {caller.name!r} has a filter")
-        if caller.key and not methods:  # a route that the table lacks is not there, whatever the application says
+            detail = f"This route is about the whole corpus; the key {caller.name!r} is restricted by a filter"
+            raise Problem(403, "forbidden", detail)
+        if caller.key and not methods:  # a route that the table lacks does not exist, whatever the application says
             raise permissions.no_route(scope)
         if methods and not permission:
             raise permissions.no_method(scope)
@@ -129,11 +132,11 @@ class AuthMiddleware:
         return Caller(key.name, key)
 
     def _count(self, caller: Caller) -> None:
-        own = caller.key.requests_per_minute if caller.key else None
-        per_minute = own or self._settings.requests_per_minute
+        key_limit = caller.key.requests_per_minute if caller.key else None
+        per_minute = key_limit or self._settings.requests_per_minute
         if per_minute is None:
             return
-        # A key and an address are counted apart, whatever somebody calls a key.
+        # The prefix keeps keys and addresses apart: a key may have the name of an address.
         if wait := self._limiter.wait_seconds(f"{'key' if caller.key else 'address'} {caller.name}", per_minute):
             detail = f"More than {per_minute:,} requests in a minute; ask again in {wait} s"
             raise Problem(429, "too-many-requests", detail, headers={"Retry-After": str(wait)})

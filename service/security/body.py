@@ -1,4 +1,4 @@
-"""The body of a request, read before anything else sees it: not beyond its limit, and not for longer than it may take."""
+"""Body of a request, read within a limit of size and a limit of time before any route sees the request."""
 
 from __future__ import annotations
 
@@ -10,28 +10,31 @@ from starlette.types import Message, Receive
 from service.problems import Problem
 
 CLOSE = {"Connection": "close"}
-"""With a refusal while the body is still under way: nobody will read the rest of it."""
+"""Header of a refusal while the body is still arriving: the rest of the body is not read."""
 
 
-class ClientGone(Exception):  # noqa: N818 - nothing went wrong here
-    """The client hung up before its request was whole."""
+class ClientGone(Exception):  # noqa: N818 - not an error of the service
+    """The client disconnected before its request was complete."""
 
 
 async def read_body(headers: Headers, receive: Receive, limit: int, seconds: float) -> Receive:
-    """Read a body of at most ``limit`` bytes and return a `receive` that gives it at once.
+    """Read a body of at most ``limit`` bytes and return a `receive` that replays it in one message.
 
     Raises:
-        Problem: 413 where it is longer, by its Content-Length before a byte is read, else as soon as it is; 408 where
-            it has not come within ``seconds``.
-        ClientGone: nobody is there to be answered.
+        Problem: 413 if the body is longer: at once if its Content-Length says so, else when the limit is exceeded. 408
+            if it has not arrived within ``seconds``.
+        ClientGone: the client has disconnected.
     """
     too_large = Problem(
-        413, "too-large", f"The body is longer than the {limit:,} bytes that this route takes; send less", headers=CLOSE
+        413,
+        "too-large",
+        f"The body is longer than the {limit:,} bytes that this route accepts; send less",
+        headers=CLOSE,
     )
     length = headers.get("content-length", "")
     if length.isdecimal() and int(length) > limit:
         raise too_large
-    parts, size = [], 0
+    chunks, size = [], 0
     try:
         async with asyncio.timeout(seconds):
             more = True
@@ -39,15 +42,15 @@ async def read_body(headers: Headers, receive: Receive, limit: int, seconds: flo
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     raise ClientGone
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
+                chunks.append(message.get("body", b""))
+                size += len(chunks[-1])
                 if size > limit:
                     raise too_large
                 more = message.get("more_body", False)
     except TimeoutError:
-        detail = f"The body did not come within {seconds:g} seconds; send it at once"
+        detail = f"The body did not arrive within {seconds:g} seconds; send it without pauses"
         raise Problem(408, "timeout", detail, headers=CLOSE) from None
-    body: Message | None = {"type": "http.request", "body": b"".join(parts), "more_body": False}
+    body: Message | None = {"type": "http.request", "body": b"".join(chunks), "more_body": False}
 
     async def replay() -> Message:
         nonlocal body

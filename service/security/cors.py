@@ -1,4 +1,4 @@
-"""Cross-origin requests: which other sites' pages may use the API from a browser. None, unless the operator says so."""
+"""Cross-origin requests (CORS): the origins whose pages may use the API from a browser; none by default."""
 
 from __future__ import annotations
 
@@ -12,23 +12,27 @@ from indexer.errors import UserError
 ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:\d+)?|https?://\[[0-9a-fA-F:]+\](:\d+)?")
 
 
-def origins(text: str) -> list[str]:
-    """Return the origins of a setting; raise `UserError` at what a browser would never send as one."""
-    found = [each.strip() for each in text.split(",") if each.strip()]
-    for each in found:
-        if each != "*" and not ORIGIN.fullmatch(each):
+def parse_origins(text: str) -> list[str]:
+    """Return the origins of a setting.
+
+    Raises:
+        UserError: one of them is nothing that a browser would send as an origin.
+    """
+    origins = [origin.strip() for origin in text.split(",") if origin.strip()]
+    for origin in origins:
+        if origin != "*" and not ORIGIN.fullmatch(origin):
             raise UserError(
-                f"--cors {each}: an origin is scheme and host, perhaps with a port, such as https://example.com; or *"
+                f"--cors {origin}: an origin is scheme and host, perhaps with a port, such as https://example.com; or *"
             )
-    return found
+    return origins
 
 
 def install(app: FastAPI, setting: str | None) -> None:
-    """Let the pages of these origins in; without a setting browsers keep all others out by themselves.
+    """Allow the pages of the origins in ``setting``; without it, browsers block all other origins by themselves.
 
-    No cookies are involved: a page that is let in still needs a key where keys are needed, and brings it itself.
+    No cookies are involved: an allowed page still needs a key where keys are needed, and sends it itself.
     """
-    if setting and (allowed := origins(setting)):
+    if setting and (allowed := parse_origins(setting)):
         app.add_middleware(
             CORSMiddleware,
             allow_origins=allowed,

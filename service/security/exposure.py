@@ -10,25 +10,25 @@ from service.settings import ServiceSettings
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether every address of a host name is this machine's own; what has no address reaches nobody."""
+    """Say whether every address of a host name is a loopback address; False for a name without an address."""
     try:
-        found = socket.getaddrinfo(host or None, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        results = socket.getaddrinfo(host or None, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError:
         return False
-    return all(ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in found)
+    return all(ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback for *_, address in results)
 
 
 def check_exposure(settings: ServiceSettings) -> str | None:
-    """Return what the operator should hear about who can reach the service, or None.
+    """Return a warning to the operator if the service is open to other machines on purpose, else None.
 
     Raises:
-        UserError: others could search without a key, and nobody said that they may.
+        UserError: other machines could search without a key, and ``--insecure`` is not set.
     """
     if settings.key_file.exists() or is_loopback(settings.host):
         return None
     if not settings.insecure:
         raise UserError(
             f"--host {settings.host}: other machines could search without a key; make one with "
-            f"`python -m service keys add NAME` ({settings.key_file}), or say --insecure"
+            f"`python -m service keys add NAME` ({settings.key_file}), or add --insecure"
         )
-    return f"no key is needed: whoever reaches {settings.host} port {settings.port} may use every route"
+    return f"no key is needed: anybody who can reach {settings.host} port {settings.port} may use every route"

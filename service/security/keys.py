@@ -1,8 +1,10 @@
-"""API keys: a file that holds no key, only what is needed to recognise one.
+"""API keys: the key file, which holds only their hashes, and the keyring of a running service, which follows the file.
 
 A key is `dowse_<id>_<secret>` with 256 random bits in the secret. The file keeps the SHA-256 of the whole key. A slow,
-salted hash is for what people think up: it makes guessing dear. Nobody guesses 256 random bits, at whatever speed, and
-a slow hash here would let anybody keep a core busy by sending wrong keys.
+salted hash is for passwords that people choose: it makes guessing expensive. Nobody can guess 256 random bits at any
+speed, and a slow hash would let anybody keep a core busy by sending wrong keys.
+
+Because the keyring follows the file, a key is added or revoked without a restart.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ from indexer.errors import UserError
 from indexer.filters.filter import Filter
 from service.security.permissions import Scope
 
+log = logging.getLogger("dowse.service")
+
 KEY = re.compile(r"dowse_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
 FILE_NAME = "keys.json"
 
@@ -35,29 +39,29 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,6
 
 
 class Key(BaseModel):
-    """One key, as the file has it."""
+    """One key in the key file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Name = Field(description="who or what it is for; shown in logs")
-    id: str = Field(pattern=r"^[0-9a-f]{8}$", description="the part of the key that is no secret")
+    name: Name = Field(description="who or what the key is for; shown in logs")
+    id: str = Field(pattern=r"^[0-9a-f]{8}$", description="the public part of the key")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="of the whole key")
-    scopes: tuple[Scope, ...] = Field(min_length=1, description="what it may do")
-    filter: Filter | None = Field(default=None, description="the documents that there are for this key; null for all")
-    requests_per_minute: int | None = Field(default=None, ge=1, description="its own rate limit")
-    created: str = Field(description="when, UTC")
+    scopes: tuple[Scope, ...] = Field(min_length=1, description="what the key may do")
+    filter: Filter | None = Field(default=None, description="documents that the key can see; null for all")
+    requests_per_minute: int | None = Field(default=None, ge=1, description="rate limit of the key")
+    created: str = Field(description="time of creation, UTC")
 
     @model_validator(mode="after")
-    def _reads_only(self) -> Self:
+    def _check_filter_scope(self) -> Self:
         if self.filter and self.scopes != ("search",):
             raise ValueError(
-                "a key with a filter has the scope search alone: what it wrote could lie outside its filter"
+                "a key with a filter can have the scope search only: what it wrote could lie outside its filter"
             )
         return self
 
 
 class Keys(BaseModel):
-    """The file."""
+    """Content of the key file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -65,19 +69,72 @@ class Keys(BaseModel):
     keys: tuple[Key, ...] = ()
 
     def find(self, text: str) -> Key | None:
-        """Return the key that ``text`` is, or None. How long it takes says nothing about any secret."""
+        """Return the key that ``text`` is, or None. The time that this takes reveals nothing about a secret."""
         digest = hashlib.sha256(text.encode()).hexdigest()
-        shape = KEY.fullmatch(text)
-        known = next((key for key in self.keys if shape and key.id == shape[1]), None)
-        # The id is no secret, so that finding it may be quick; the digests are compared in constant time.
+        match = KEY.fullmatch(text)
+        known = next((key for key in self.keys if match and key.id == match[1]), None)
+        # The id is public, so its comparison may stop early; the digests are compared in constant time.
         return known if hmac.compare_digest(digest, known.sha256 if known else "0" * 64) else None
+
+
+class Keyring:
+    """The keys of a running service; it follows the key file.
+
+    Once there was a key file, keys are needed until the service is restarted: if the file is deleted, every request is
+    refused. If the file becomes unreadable or is damaged, the previous keys stay valid, and the log says so.
+
+    Attributes:
+        needed: whether a request needs a key.
+
+    Raises:
+        UserError: the file is not a valid key file.
+    """
+
+    def __init__(self, path: Path, poll_seconds: float = 1.0) -> None:
+        self._path = path
+        self._poll_seconds = poll_seconds
+        self._last_stamp = self._file_stamp()
+        self._keys = read_keys(path) if self._last_stamp else Keys()
+        self.needed = self._last_stamp is not None
+        self._next_check = time.monotonic() + poll_seconds
+
+    def find(self, text: str) -> Key | None:
+        """Return the key that ``text`` is, or None."""
+        return self._keys.find(text)
+
+    def follow(self) -> None:
+        """Read the file again if it has changed; that is checked once in ``poll_seconds`` and costs microseconds."""
+        now = time.monotonic()
+        if now < self._next_check:
+            return
+        self._next_check = now + self._poll_seconds
+        stamp = self._file_stamp()
+        if stamp == self._last_stamp:
+            return
+        self._last_stamp, self.needed = stamp, True
+        try:
+            self._keys = read_keys(self._path) if stamp else Keys()
+        except UserError as error:
+            log.error("the previous keys stay valid: %s", error)  # noqa: TRY400 - the message says all
+            return
+        log.info("%s: %d keys", self._path, len(self._keys.keys))
+
+    def _file_stamp(self) -> tuple[int, int, int] | None:
+        """Return modification time, size and inode of the file; None if there is none."""
+        try:
+            status = self._path.stat()
+        except FileNotFoundError:
+            return None
+        except OSError:  # no permission: `read_keys` reports it
+            return (0, 0, 0)
+        return (status.st_mtime_ns, status.st_size, status.st_ino)
 
 
 def read_keys(path: Path) -> Keys:
     """Read and check a key file.
 
     Raises:
-        UserError: it cannot be read, is none, or somebody else than its owner can write to it.
+        UserError: it cannot be read, is not a key file, or others than its owner can write to it.
     """
     try:
         mode = path.stat().st_mode
@@ -86,7 +143,7 @@ def read_keys(path: Path) -> Keys:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise UserError(f"{path}: {reason}; `python -m service keys add NAME` makes a key file") from error
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise UserError(f"{path}: others than its owner can write to it, and so give themselves keys; chmod 600 {path}")
+        raise UserError(f"{path}: users other than its owner can write to it and add keys; chmod 600 {path}")
     try:
         keys = Keys.model_validate_json(text)
     except ValidationError as error:
@@ -95,10 +152,10 @@ def read_keys(path: Path) -> Keys:
         raise UserError(
             f"{path}: {where}: {first['msg']}; restore the file, or remove it and add the keys anew"
         ) from error
-    for what in ("name", "id"):
-        values = [getattr(key, what) for key in keys.keys]
-        if twice := next((value for value in values if values.count(value) > 1), None):
-            raise UserError(f"{path}: two keys have the {what} {twice!r}; remove one of them")
+    for field in ("name", "id"):
+        values = [getattr(key, field) for key in keys.keys]
+        if duplicate := next((value for value in values if values.count(value) > 1), None):
+            raise UserError(f"{path}: two keys have the {field} {duplicate!r}; remove one of them")
     return keys
 
 
@@ -107,12 +164,12 @@ def add_key(
     name: str,
     scopes: tuple[Scope, ...],
     requests_per_minute: int | None = None,
-    forced: Filter | None = None,
+    filter_: Filter | None = None,
 ) -> str:
-    """Add a key to a file, which is made where there is none, and return the key: it is nowhere else.
+    """Add a key to a file, created if there is none, and return the key: it is stored nowhere else.
 
     Raises:
-        UserError: the name is taken or not fit for a log.
+        UserError: the name is taken, a field is not valid, or the file cannot be written.
     """
     identity = secrets.token_hex(4)
     text = f"dowse_{identity}_{secrets.token_urlsafe(32)}"
@@ -125,7 +182,7 @@ def add_key(
                 id=identity,
                 sha256=hashlib.sha256(text.encode()).hexdigest(),
                 scopes=scopes,
-                filter=forced,
+                filter=filter_,
                 requests_per_minute=requests_per_minute,
                 created=datetime.now(UTC).isoformat(timespec="seconds"),
             )
@@ -138,17 +195,21 @@ def add_key(
 
 
 def revoke_key(path: Path, name: str) -> None:
-    """Remove a key by its name or id; raise `UserError` where there is none. The file stays, also without any key."""
+    """Remove a key by its name or id. The file stays, even without any key.
+
+    Raises:
+        UserError: there is no such key, or the file cannot be written.
+    """
     with _locked(path) as keys:
-        left = tuple(key for key in keys.keys if name not in {key.name, key.id})
-        if len(left) == len(keys.keys):
+        remaining = tuple(key for key in keys.keys if name not in {key.name, key.id})
+        if len(remaining) == len(keys.keys):
             raise UserError(f"{path}: no key {name!r}; see `python -m service keys list`")
-        _write(path, keys.model_copy(update={"keys": left}))
+        _write(path, keys.model_copy(update={"keys": remaining}))
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[Keys]:
-    """Hold the file's lock, so that of two who change it none undoes the other, and yield what it holds."""
+    """Lock the file against concurrent changes, and yield its content."""
     try:
         lock = os.open(path.with_name(f".{path.name}.lock"), os.O_CREAT | os.O_RDWR, 0o600)
     except OSError as error:
@@ -163,7 +224,7 @@ def _locked(path: Path) -> Iterator[Keys]:
 
 
 def _write(path: Path, keys: Keys) -> None:
-    """Replace the file: whoever reads it sees all of the old one or all of the new one."""
+    """Replace the file atomically: a reader sees all of the old one or all of the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
@@ -177,56 +238,3 @@ def _write(path: Path, keys: Keys) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
-
-
-log = logging.getLogger("dowse.service")
-
-
-class Keyring:
-    """Says whether keys are needed, and whose key one is.
-
-    Once a key file was there, keys are needed until the service is started again: where the file is deleted, nobody is
-    let in. A file that was made unreadable leaves the keys before it in place, and the log says so.
-
-    Attributes:
-        needed: whether a request needs a key.
-    """
-
-    def __init__(self, path: Path, poll_seconds: float = 1.0) -> None:
-        """Read the file if there is one; raise `UserError` where it is no key file."""
-        self._path = path
-        self._poll_seconds = poll_seconds
-        self._seen = self._stamp()
-        self._keys = read_keys(path) if self._seen else Keys()
-        self.needed = self._seen is not None
-        self._next_look = time.monotonic() + poll_seconds
-
-    def find(self, text: str) -> Key | None:
-        """Return the key that ``text`` is, or None."""
-        return self._keys.find(text)
-
-    def follow(self) -> None:
-        """Take up a changed file; it is looked at once in ``poll_seconds``, which costs microseconds."""
-        now = time.monotonic()
-        if now < self._next_look:
-            return
-        self._next_look = now + self._poll_seconds
-        stamp = self._stamp()
-        if stamp == self._seen:
-            return
-        self._seen, self.needed = stamp, True
-        try:
-            self._keys = read_keys(self._path) if stamp else Keys()
-        except UserError as error:
-            log.error("the keys before stay: %s", error)  # noqa: TRY400 - the message says all
-            return
-        log.info("%s: %d keys", self._path, len(self._keys.keys))
-
-    def _stamp(self) -> tuple[int, int, int] | None:
-        try:
-            found = self._path.stat()
-        except FileNotFoundError:
-            return None
-        except OSError:  # no permission: reading it says so
-            return (0, 0, 0)
-        return (found.st_mtime_ns, found.st_size, found.st_ino)

@@ -18,7 +18,7 @@ Scope = Literal["search", "write", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 MAX_BODY_BYTES = 1_000_000
-"""Of the body of a search or of texts: 32 searches with their filters are less."""
+"""Largest body of a route without ``large_body``: 32 searches with their filters are less."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Permission:
     """What one method of one route requires of its caller.
 
     Attributes:
-        scope: the scope that a key needs; None for a route that is open to everybody and never limited.
-        large_body: whether the body may be as large as documents are, instead of `MAX_BODY_BYTES`.
+        scope: the scope that a key needs; None for a route that needs no key and has no rate limit.
+        large_body: whether the body may have ``--max-body-mb`` megabytes instead of `MAX_BODY_BYTES`.
         requires_unrestricted_key: whether the answer is about the whole corpus, so that a key with a filter is refused.
     """
 
@@ -42,14 +42,14 @@ REPORT = Permission("search", requires_unrestricted_key=True)
 PAGE = {"GET": OPEN, "HEAD": OPEN}
 
 TABLE: dict[str, dict[str, Permission]] = {
-    # The page and the documentation hold nothing of the corpus; the page asks for a key itself.
+    # The pages and the API documentation hold nothing of the corpus; the pages ask the user for a key.
     "/": PAGE,
     "/model": PAGE,
     "/page/{name}": {"GET": OPEN},
     "/docs": {"GET": OPEN},
     "/static-offline-docs/{path:path}": PAGE,
     "/openapi.json": PAGE,
-    # Health checks come from what restarts containers, and that has no key.
+    # Health checks come from orchestrators, which have no key.
     "/livez": PAGE,
     "/healthz": PAGE,
     "/readyz": PAGE,
@@ -59,9 +59,9 @@ TABLE: dict[str, dict[str, Permission]] = {
     "/documents/{document_id:path}/similar": {"GET": SEARCH},
     "/documents/{document_id:path}": {"GET": SEARCH},
     "/documents": {"PUT": Permission("write", large_body=True), "DELETE": Permission("write")},
-    # Clicks come from those who search; the service takes them only where it is --writable.
+    # Clicks come from those who search; the service accepts them only if it is --writable.
     "/feedback": {"POST": SEARCH},
-    # Both tools read only, and call the other routes with the caller's own key.
+    # Both MCP tools only read, and call the other routes with the caller's own key.
     "/mcp": {"POST": SEARCH},
     "/classify": {"POST": SEARCH},
     "/fill-mask": {"POST": SEARCH},
@@ -78,26 +78,26 @@ TABLE: dict[str, dict[str, Permission]] = {
     "/report.json": {"GET": REPORT, "HEAD": REPORT},
 }
 
-# Most paths are found by their name; the others in the order of the table, which is that of the routers.
+# Paths without a parameter are looked up; the others are matched in the order of the table, which is that of the routers.
 _PATTERNS = [(compile_path(path)[0], methods) for path, methods in TABLE.items() if "{" in path]
 
 
 def methods_of(path: str) -> dict[str, Permission]:
-    """Return what each method of the route at a request's path requires; nothing where there is no such route."""
-    if "{" not in path and (found := TABLE.get(path)):
-        return found
+    """Return the permission of each method of the route at a request's path; empty if there is no such route."""
+    if "{" not in path and (methods := TABLE.get(path)):
+        return methods
     return next((methods for pattern, methods in _PATTERNS if pattern.match(path)), {})
 
 
 def describe(document: dict[str, Any], responses: Mapping[int | str, dict[str, Any]]) -> None:
-    """Write into an OpenAPI document which key a route asks for, and which of the ``responses`` authentication can give."""
+    """Add to an OpenAPI document the scope of each route, and those of ``responses`` that authentication can give."""
     document["components"]["securitySchemes"] = {
-        "key": {"type": "http", "scheme": "bearer", "description": "a key of `python -m service keys add`, where keys are needed"}
+        "key": {"type": "http", "scheme": "bearer", "description": "an API key of `python -m service keys add`; needed where the service has a key file"}
     }  # fmt: skip
     for permission, operation in _operations(document):
         refusals = {401, 403, 421, 429} if permission.scope else {421}
         if "requestBody" in operation:
-            refusals |= {400, 408, 413}  # 400: it is no JSON, or no UTF-8
+            refusals |= {400, 408, 413}  # 400: the body is not JSON, or not UTF-8
         for status in sorted(refusals):
             operation["responses"].setdefault(str(status), responses[status])
         if permission.scope:
@@ -114,12 +114,12 @@ def _operations(document: dict[str, Any]) -> Iterator[tuple[Permission, dict[str
 
 
 def no_route(scope: AsgiScope) -> Problem:
-    """Return the problem of a path that leads nowhere."""
-    return Problem(404, "not-found", f"{scope['method']} {scope['path']}: Not Found; /docs lists what there is")
+    """Return the problem of a path without a route."""
+    return Problem(404, "not-found", f"{scope['method']} {scope['path']}: Not Found; /docs lists the routes")
 
 
 def no_method(scope: AsgiScope) -> Problem:
-    """Return the problem of a method that the route does not have, with all that it has."""
+    """Return the problem of a method that the route does not have; its `Allow` header lists those that it has."""
     allowed = {"Allow": ", ".join(sorted(methods_of(scope["path"])))}
-    detail = f"{scope['method']} {scope['path']}: Method Not Allowed; /docs lists what there is"
+    detail = f"{scope['method']} {scope['path']}: Method Not Allowed; /docs lists the routes"
     return Problem(405, "method-not-allowed", detail, headers=allowed)

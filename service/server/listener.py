@@ -1,4 +1,4 @@
-"""Sockets that listen: one for a single process, or a port that several processes share."""
+"""Listening sockets: one for a single process, or several that share a port (`SO_REUSEPORT`)."""
 
 from __future__ import annotations
 
@@ -7,39 +7,44 @@ import socket
 from indexer.errors import UserError
 
 BACKLOG = 512
+"""Connections that may wait to be accepted."""
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; raise `UserError` where the address is taken or not of this machine."""
-    listener = _bound(host, port)
+    """Return a listening socket.
+
+    Raises:
+        UserError: the address is taken, or does not belong to this machine.
+    """
+    listener = _bind(host, port)
     listener.listen(BACKLOG)
     return listener
 
 
 def reserve(host: str, port: int) -> socket.socket:
-    """Return a socket that keeps a port for the `shared` ones of this user, and accepts nothing itself.
+    """Return a socket that reserves a port for `bind_shared` by the same user, and accepts no connections itself.
 
     Raises:
-        UserError: the address is taken, also by another service that shares it, or not of this machine.
+        UserError: the address is taken, also by another service that shares it, or does not belong to this machine.
     """
-    reserved = _bound(host, port)
-    # Only now: a socket that asks to share before it is bound may be bound beside those of another service. And
-    # without this option nobody takes the port while the first worker has not yet begun to listen.
+    reserved = _bind(host, port)
+    # Set after bind: with SO_REUSEPORT set before, the bind would succeed beside the sockets of another service.
+    # SO_REUSEADDR is cleared: without it nobody can take the port before the first worker listens.
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     return reserved
 
 
-def shared(host: str, port: int) -> socket.socket:
-    """Return a socket at a reserved port; once it listens it gets its part of all new connections.
+def bind_shared(host: str, port: int) -> socket.socket:
+    """Return a socket bound to a reserved port; once it listens, it gets its share of new connections.
 
-    The kernel chooses among those that listen. With one socket for all, whoever wakes first takes what has come: of
-    sixteen clients at once one worker got sixteen.
+    The kernel distributes connections among the sockets that listen. With one socket for all workers, the first to wake
+    takes all connections that wait: of sixteen clients at once, one worker got sixteen.
     """
-    return _bound(host, port, share=True)
+    return _bind(host, port, share=True)
 
 
-def _bound(host: str, port: int, *, share: bool = False) -> socket.socket:
+def _bind(host: str, port: int, *, share: bool = False) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -54,7 +59,7 @@ def _bound(host: str, port: int, *, share: bool = False) -> socket.socket:
         raise UserError(
             f"--host {host} --port {port}: {error.strerror or error}; choose another with --port"
         ) from error
-    # Connections inherit this. asyncio does it by itself only for sockets that it has opened; without it every answer
-    # on a kept connection waits 40 ms for the client's delayed acknowledgement.
+    # Connections inherit this option. asyncio sets it only for sockets that it has opened itself; without it every
+    # response on a kept connection waits 40 ms for the client's delayed acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener

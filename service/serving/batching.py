@@ -1,9 +1,9 @@
-"""Batches of queued requests: first come, first served; with the oldest query go a few of similar length.
+"""Batches of queued requests: the oldest query is encoded together with a few of similar length.
 
-A query alone cannot keep a core busy: its few tokens wait for the model's weights to come out of memory, and as many
-again would cost hardly more. So where queries wait, a thread takes the oldest and a few of about its length, and they
-are encoded in one call. No request starves, since the oldest is in every batch. No latency is added, since batches are
-formed only from requests that are queued already. `docs/decisions/service-load.md` has the measurements.
+One query cannot keep a core busy: its few tokens wait for the model's weights to be read from memory, and as many tokens
+again would cost hardly more. So while queries wait, a thread takes the oldest and a few of about its length, and encodes
+them in one call. No request starves: the oldest is in every batch. No latency is added: batches are formed only from
+requests that are queued already. `docs/decisions/service-load.md` has the measurements.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from service.observability import metrics
 log = logging.getLogger("dowse.service")
 
 MAX_BATCH = 3
-"""Queries that are encoded in one call: more gain little, and the first of them waits for the last."""
+"""Queries encoded in one call: more gain little, and the first of them waits for the last."""
 LOOKAHEAD = 6
-"""Among so many of the oldest requests, similar lengths are looked for: a query of a rare length would wait too long."""
+"""Number of the oldest requests among which similar lengths are looked for: with more, rare lengths wait too long."""
 MAX_BATCH_CHARACTERS = 400
-"""Of a batch, each query counted as the longest: about a hundred tokens, which keep a core busy."""
+"""Of a batch, each query counted as long as the longest: about a hundred tokens, which keep a core busy."""
 
 
 @dataclass(eq=False)
 class PendingQuery:
-    """A query that has to be encoded before a job can do its work; ``vector`` stays None where it is left to the job."""
+    """A query that a job needs encoded; ``vector`` is None until then, and stays None if the job has to encode it."""
 
     encoder: Encoder
     text: str
@@ -42,7 +42,7 @@ class PendingQuery:
 
 @dataclass(eq=False)
 class Job:
-    """One request's work. ``abandoned`` is set where nobody waits for the answer any more."""
+    """The work of one request. ``abandoned`` is set when nobody waits for the answer any more."""
 
     work: Callable[[], bytes]
     answer: asyncio.Future[bytes]
@@ -56,7 +56,7 @@ class JobQueue:
     """A queue of jobs between the event loop and the worker threads.
 
     Args:
-        threads: how many take from it.
+        threads: number of threads that take jobs.
     """
 
     def __init__(self, threads: int) -> None:
@@ -64,7 +64,7 @@ class JobQueue:
         self._waiting: list[Job] = []
         self._idle = threads
         self._lock = threading.Lock()
-        self._signals: SimpleQueue[bool] = SimpleQueue()  # one for each job: true; to end: false
+        self._signals: SimpleQueue[bool] = SimpleQueue()  # True for each job that was put, False to end a thread
 
     def put(self, job: Job) -> None:
         """Add a job."""
@@ -73,36 +73,36 @@ class JobQueue:
         self._signals.put(True)
 
     def close(self) -> None:
-        """Let every thread end once all jobs are taken."""
+        """End every thread once all jobs are taken."""
         for _ in range(self._threads):
             self._signals.put(False)
 
     def take(self) -> list[Job]:
-        """Wait for work and return the oldest job with those that go with it; nothing once the queue is closed."""
+        """Wait for work and return a batch with the oldest job; an empty one once the queue is closed."""
         while self._signals.get():
             with self._lock:
-                if self._waiting:  # else another thread has taken the job of this signal along
-                    # Each idle thread gets its share of what waits.
+                if self._waiting:  # else the job of this signal is in a batch of another thread
+                    # Each idle thread gets its share of the waiting jobs.
                     share = min(MAX_BATCH, -(-len(self._waiting) // max(self._idle, 1)))
-                    jobs = _batch(self._waiting, share)
+                    jobs = _take_batch(self._waiting, share)
                     self._idle -= 1
                     return jobs
         return []
 
     def done(self) -> None:
-        """Say that a thread has done what it took and is about to take more."""
+        """Record that a thread has finished its batch and is about to take another."""
         with self._lock:
             self._idle += 1
 
 
-def _batch(waiting: list[Job], count: int) -> list[Job]:
-    """Take the first job and up to ``count - 1`` whose queries are as long as its own out of ``waiting``."""
+def _take_batch(waiting: list[Job], count: int) -> list[Job]:
+    """Remove the first job of ``waiting`` and up to ``count - 1`` with queries of similar length; return them."""
     first = waiting.pop(0)
     if first.query is None or count == 1:
         return [first]
     encoder, length = first.query.encoder, len(first.query.text)
     similar = [job for job in waiting[:LOOKAHEAD] if job.query and job.query.encoder is encoder]
-    similar.sort(key=lambda job: abs(len(job.query.text) - length) if job.query else 0)  # stable: of equals the older
+    similar.sort(key=lambda job: abs(len(job.query.text) - length) if job.query else 0)  # stable: older jobs first
     jobs = [first]
     for job in similar[: count - 1]:
         length = max(length, len(job.query.text) if job.query else 0)
@@ -114,7 +114,7 @@ def _batch(waiting: list[Job], count: int) -> list[Job]:
 
 
 def encode(jobs: Sequence[Job]) -> None:
-    """Encode the queries of ``jobs`` in one call; a single one is left to its job, which can take all cores for it."""
+    """Encode the queries of ``jobs`` in one call; a single query is left to its job, which can use all cores."""
     queries = [job.query for job in jobs if job.query and not job.abandoned]
     if not queries:
         return
@@ -124,9 +124,9 @@ def encode(jobs: Sequence[Job]) -> None:
     started = time.perf_counter()
     try:
         vectors = queries[0].encoder.encode_batch([query.text for query in queries])
-    except Exception:  # whichever cannot be encoded, its own job will say so
+    except Exception:  # each job encodes its own query then, and reports its own error
         log.exception("%d queries could not be encoded together", len(queries))
         return
-    spent = (time.perf_counter() - started) * 1e3
+    milliseconds = (time.perf_counter() - started) * 1e3
     for query, vector in zip(queries, vectors, strict=True):
-        query.vector, query.milliseconds = vector, spent
+        query.vector, query.milliseconds = vector, milliseconds

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from indexer.artifacts.manifest import Kind
-from indexer.artifacts.store import MAKERS, NAMES, Store
+from indexer.artifacts.store import CREATE_COMMANDS, KIND_NAMES, Store
 from indexer.errors import UserError
 from service.problems import Problem
 
 log = logging.getLogger("dowse.service")
 
 RETRY_SECONDS = 30.0
-"""After so long an artifact is tried again that the machine would not let be opened: it is verified anew each time."""
+"""Between attempts to open an artifact after an error of the machine; rare, because each attempt verifies all files."""
 
 Opened = TypeVar("Opened")
 
@@ -27,19 +27,19 @@ Opened = TypeVar("Opened")
 class Follower(Generic[Opened]):
     """Holds the live artifact of one kind open, and follows its ``CURRENT``.
 
-    A request takes `live` once and keeps it. An artifact that cannot be opened leaves the one before in place: a damaged
-    one until it is activated again, perhaps after a repair; one that the machine would not let be opened (too many open
-    files, a full disk) is tried again.
+    A request takes `live` once and keeps it. When an artifact cannot be opened, the previous one stays live. A damaged
+    artifact is tried again once it is activated again, perhaps after a repair. After an error of the machine (too many
+    open files, a full disk) it is tried again automatically.
 
     Attributes:
-        opened: what is open, or None.
-        reason: why nothing is, and what to run.
+        opened: the open artifact, or None.
+        reason: why none is open, and what to run.
 
     Args:
         kind: of artifact.
         data: the data directory.
         open_: opens the artifact in a directory and verifies it.
-        poll_seconds: how often to look for another one.
+        poll_seconds: seconds between checks of ``CURRENT``.
     """
 
     def __init__(self, kind: Kind, data: Path, open_: Callable[[Path], Opened], poll_seconds: float = 1.0) -> None:
@@ -55,7 +55,7 @@ class Follower(Generic[Opened]):
         self._thread = threading.Thread(target=self._follow, name=f"follow-{kind}", daemon=True)
 
     def start(self) -> None:
-        """Open what is live, if anything is, and follow what is activated."""
+        """Open the live artifact, if there is one, and follow ``CURRENT`` from now on."""
         self.refresh()
         self._thread.start()
 
@@ -66,30 +66,30 @@ class Follower(Generic[Opened]):
 
     @property
     def live(self) -> Opened:
-        """What is open.
+        """The open artifact.
 
         Raises:
-            Problem: nothing is; the detail says why and what to run.
+            Problem: none is open; the detail says why and what to run.
         """
         if self.opened is None:
             raise Problem(503, "not-ready", self.reason)
         return self.opened
 
     def refresh(self) -> None:
-        """Open the live artifact, unless it is open already or was refused. Nothing is raised: the reason is kept."""
-        name = NAMES[self._store.kind]
+        """Open the live artifact unless it is open already or has failed. No error is raised: `reason` keeps it."""
+        name = KIND_NAMES[self._store.kind]
         try:
             current = self._store.current_id()
             if current is None:
-                self.reason = f"There is no {name} yet; run `{MAKERS[self._store.kind]}`"
+                self.reason = f"There is no {name} yet; run `{CREATE_COMMANDS[self._store.kind]}`"
                 return
-            activation = (current, self._store.activated())
+            activation = (current, self._store.activation_time())
             if current == self._id or (activation == self._tried and time.monotonic() < self._retry_at):
                 return
             self._tried, self._retry_at = activation, math.inf
             self.opened = self._open(self._store.path(current))
             self._id = current
-            gc.collect()  # what is left of the one before should not wait until enough other garbage has gathered
+            gc.collect()  # free the previous artifact now, not at some later collection
             log.info("%s %s is live", name, current)
         except UserError as error:
             verify = self._store.command("verify")
@@ -102,7 +102,7 @@ class Follower(Generic[Opened]):
             log.error("%s; the %s is opened again in %g s", error, name, RETRY_SECONDS)  # noqa: TRY400 - as above
         except Exception:  # it must not keep the service from starting
             self.reason = f"The {name} cannot be opened; see the service's log"
-            log.exception("opening the %s failed; the one before stays", name)
+            log.exception("opening the %s failed; the previous one stays live", name)
 
     def _follow(self) -> None:
         while not self._stop.wait(self._poll_seconds):

@@ -1,4 +1,4 @@
-"""Live documents: what is written goes to the log first, then over the index that is served."""
+"""Live documents of the served index: every write is appended to the log, then shown as an overlay over the index."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from service.problems import Problem
 
 log = logging.getLogger("dowse.service")
 
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class LiveDocuments:
-    """Keeps what is served in step with the log of writes, whoever writes: this process or another one.
+    """Keeps the served index up to date with the log of writes, whether this process or another one writes.
 
     Args:
         data: the data directory.
-        show: takes an index with everything over it that was written; called by one thread at a time.
-        poll_seconds: how often to look for what other processes have written.
+        show: serves an index with the overlay of all writes; called by one thread at a time.
+        poll_seconds: seconds between checks for writes of other processes.
     """
 
     def __init__(self, data: Path, show: Callable[[Index], None], poll_seconds: float) -> None:
@@ -43,7 +43,7 @@ class LiveDocuments:
         self._thread = threading.Thread(target=self._follow, name="follow-writes", daemon=True)
 
     def start(self) -> None:
-        """Follow what other processes write."""
+        """Follow the writes of other processes."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -52,23 +52,24 @@ class LiveDocuments:
         self._thread.join()
 
     def open_index(self, index: Index) -> None:
-        """Show an index that was opened, with all writes over it that were not folded into it.
+        """Show a newly opened index with the overlay of all writes that were not folded into it.
 
         Raises:
-            UserError: the log is damaged. What was shown before stays.
+            UserError: the log is damaged. The previous index stays live.
         """
-        writes = WriteLog(self._data)
-        with writes.shared():
-            known = writes.read()
-        made = apply_writes(index, known)  # where the model is another one this takes time: searches and writes go on
+        write_log = WriteLog(self._data)
+        with write_log.shared():
+            writes = write_log.read()
+        # With another model this takes time: every text is encoded anew. Searches and writes go on meanwhile.
+        updated = apply_writes(index, writes)
         with self._lock:
-            with writes.shared():
-                made = apply_writes(made, writes.read())
-            self._log, self._index, self._preparer = writes, made, Preparer(index)
-            self._show(made)
+            with write_log.shared():
+                updated = apply_writes(updated, write_log.read())
+            self._log, self._index, self._preparer = write_log, updated, Preparer(index)
+            self._show(updated)
 
     def follow(self) -> None:
-        """Show what other processes have written; a log that is damaged is reported once."""
+        """Show the writes of other processes; a damaged log is reported once."""
         with self._lock:
             if self._index is None or not self._log.has_new():
                 return
@@ -82,7 +83,7 @@ class LiveDocuments:
 
     @property
     def preparer(self) -> Preparer:
-        """What makes passages and vectors of documents, for `write`.
+        """Preparer of passages and vectors of documents, for `write`.
 
         Raises:
             Problem: there is no index to write to.
@@ -92,21 +93,21 @@ class LiveDocuments:
         return self._preparer
 
     def write(self, recipe: str, documents: Sequence[LiveDocument], deleted: Sequence[str]) -> tuple[Index, Index]:
-        """Write; return the index before and after. What was written is on the disk and visible when this returns.
+        """Write documents and deletions; return the index before and after. The write is then on disk and visible.
 
         Args:
-            recipe: of the `preparer` that has prepared the documents; the index may have become another since.
+            recipe: of the `preparer` that prepared the documents; another index may have become live since.
             documents: to be added, or to replace those with the same ids.
-            deleted: ids.
+            deleted: ids of documents to delete.
 
         Raises:
-            Problem: nothing could be written, and nothing was.
+            Problem: the write failed, and nothing was written.
         """
         try:
             with self._lock, self._log.locked():
                 before = self._catch_up()
                 write = self._log.draft(recipe, documents, deleted)
-                after = apply_writes(before, [write])  # first, for what cannot be shown must not be acknowledged
+                after = apply_writes(before, [write])  # before the log: what cannot be shown must not be acknowledged
                 self._log.append(write)
                 self._index = after
                 self._show(after)
@@ -121,30 +122,30 @@ class LiveDocuments:
             try:
                 self.follow()
             except Exception:
-                log.exception("looking for writes failed; what was shown before stays")
+                log.exception("reading new writes failed; the documents shown before stay")
 
     def _catch_up(self) -> Index:
-        """Show what the log has and the index has not; the caller holds both locks."""
+        """Show the writes of the log that the index does not have yet; the caller holds both locks."""
         if self._index is None:
             raise no_index_problem()
-        made = apply_writes(self._index, self._log.read())
-        if made is not self._index:
-            self._index = made
-            self._show(made)
-        return made
+        updated = apply_writes(self._index, self._log.read())
+        if updated is not self._index:
+            self._index = updated
+            self._show(updated)
+        return updated
 
 
 def no_index_problem() -> Problem:
-    """Return what to tell a client who writes before there is an index."""
+    """Return the problem of a write while there is no index."""
     return Problem(503, "not-ready", "There is no index to write to; run `python -m indexer build CORPUS`")
 
 
 def write_problem(error: OSError, folder: Path) -> Problem:
-    """Return what to tell a client whose write the disk has not taken, and tell the log."""
+    """Return the problem of a write that failed with an error of the disk, and log it."""
     log.error("write refused: %s: %s", folder, error.strerror or error)
-    if error.errno in FULL:
+    if error.errno in DISK_FULL:
         return Problem(507, "disk-full", "The disk is full: nothing was written; make room, then send it again")
     if error.errno in READ_ONLY:
-        detail = f"The folder {folder.name}/ of the data directory cannot be written: nothing was; mount it writable"
+        detail = f"Nothing was written: the folder {folder.name}/ of the data directory is read-only; mount it writable"
         return Problem(503, "not-written", detail)
-    return Problem(503, "not-written", f"Nothing was written ({error.strerror or error}); look after the disk")
+    return Problem(503, "not-written", f"Nothing was written ({error.strerror or error}); check the disk")

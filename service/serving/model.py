@@ -11,7 +11,7 @@ REPORT_JSON = "report/report.json"
 
 
 class LiveModel:
-    """A published model as an operator and a reader of the page want to know it."""
+    """The published model of the live index: its manifest, and paths of its report."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -23,5 +23,5 @@ class LiveModel:
 
     @property
     def name(self) -> str:
-        """Name of the base model."""
+        """Name of the base model; its id where the manifest has none."""
         return str(self.manifest.config.get("base", self.manifest.id))

@@ -1,10 +1,11 @@
 """Bounded request queue with one worker thread per core: 429 when full, 504 at the deadline.
 
-A request that finds the queue full is refused at once instead of making all others wait; one whose client has hung up is
-dropped before it costs anything. There are as many threads as queries can be encoded side by side: more would only share
-the same cores and make each answer later. A write is the one exception to the deadline: once it has begun, its client
-hears what became of it, however late. Whoever hears 504 sends a write again, or does not, and both would be wrong if the
-first one was applied meanwhile.
+A request that finds the queue full is refused at once instead of making all others wait. A queued request whose client
+has disconnected is dropped before it costs anything. There are as many threads as queries can be encoded in parallel:
+more would share the same cores and make every answer later.
+
+Writes are the one exception to the deadline: once a write has begun, its client gets the result, however late. A client
+that gets 504 sends its write again, or does not; both would be wrong if the first one was applied meanwhile.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ log = logging.getLogger("dowse.service")
 
 Arguments = ParamSpec("Arguments")
 UNWATCHED_SECONDS = 0.02
-"""For so long it is not checked whether the client is still there: most answers are ready by then."""
+"""How long the queue waits before it checks for a disconnect of the client: most answers are ready by then."""
 ABANDONING = {"deadline", "client-gone"}
 """Kinds of problems with which the queue abandons a request that it has accepted."""
 
@@ -41,22 +42,22 @@ class RequestQueue:
     """Runs a bounded number of requests and lets a bounded number wait, each until its deadline.
 
     Args:
-        threads: how many run at the same time.
-        waiting: how many may wait for a thread beside those.
+        threads: number of requests that run at the same time.
+        waiting: number of further requests that may wait for a thread.
         deadline: seconds that a request may wait and run, together.
     """
 
     def __init__(self, threads: int, waiting: int, deadline: float) -> None:
         self._capacity = threads + waiting
         self._deadline = deadline
-        self._open = 0  # touched by the event loop alone
+        self._open = 0  # requests that wait or run; used only on the event loop
         self._jobs = JobQueue(threads)
         self._threads = [threading.Thread(target=self._serve, name=f"search-{n}", daemon=True) for n in range(threads)]
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Let the threads end once they have finished what is queued."""
+        """End the threads once they have finished all queued jobs."""
         self._jobs.close()
         for thread in self._threads:
             thread.join()
@@ -66,15 +67,15 @@ class RequestQueue:
 
         Args:
             work: takes no arguments; its exceptions are raised here.
-            receive: the request's, which tells when the client hangs up.
-            query: what may be encoded with others before; the work has to look whether it was.
+            receive: of the request; it reports when the client disconnects.
+            query: may be encoded in a batch before ``work`` runs; ``work`` has to check whether it was.
 
         Raises:
             Problem: the queue is full, the deadline has passed, or the client is gone.
         """
         if self._open >= self._capacity:
             metrics.REJECTED.labels("full").inc()
-            detail = f"{self._open} requests are waiting or at work, which is as many as there may be; ask again in 1 s"
+            detail = f"{self._open} requests are waiting or running, which is the maximum; ask again in 1 s"
             raise Problem(429, "overloaded", detail, headers={"Retry-After": "1"})
         job = Job(work, asyncio.get_running_loop().create_future(), query)
         self._open += 1
@@ -86,7 +87,7 @@ class RequestQueue:
             job.abandoned = True
 
     async def run_steps(self, steps: Iterator[bytes | None], receive: Receive) -> bytes:
-        """Run work in several turns, so that other requests pass in between; return the first step that is not None.
+        """Run work in several turns, with other requests in between; return the first step that is not None.
 
         Raises:
             Problem: as `run` does, before any of the turns.
@@ -96,45 +97,45 @@ class RequestQueue:
         return content
 
     async def commit(self, work: Callable[[], bytes], receive: Receive) -> bytes:
-        """Run ``work`` that changes something: it is abandoned while it waits, and never once it has begun.
+        """Run ``work`` that writes: it may be abandoned while it waits, and never once it has begun.
 
         Raises:
-            Problem: as `run` does, where the work was not begun.
+            Problem: as `run` does, if the work has not begun.
         """
-        begun = _Commit(work)
+        commit = _Commit(work)
         try:
-            return await self.run(begun, receive)
+            return await self.run(commit, receive)
         except Problem as problem:
-            if problem.kind not in ABANDONING or begun.abandon():
+            if problem.kind not in ABANDONING or commit.abandon():
                 raise
-            return await asyncio.wrap_future(begun.outcome)
+            return await asyncio.wrap_future(commit.outcome)
 
     async def _answer(self, job: Job, receive: Receive) -> bytes:
-        brief = min(UNWATCHED_SECONDS, self._deadline)
-        await asyncio.wait({job.answer}, timeout=brief)
+        unwatched = min(UNWATCHED_SECONDS, self._deadline)
+        await asyncio.wait({job.answer}, timeout=unwatched)
         if job.answer.done():
             return job.answer.result()
-        gone = asyncio.create_task(hung_up(receive))
-        awaited: set[asyncio.Future[Any]] = {job.answer, gone}
+        disconnect = asyncio.create_task(wait_for_disconnect(receive))
+        futures: set[asyncio.Future[Any]] = {job.answer, disconnect}
         try:
-            await asyncio.wait(awaited, timeout=self._deadline - brief, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(futures, timeout=self._deadline - unwatched, return_when=asyncio.FIRST_COMPLETED)
             if job.answer.done():
                 return job.answer.result()
-            if gone.done():
+            if disconnect.done():
                 metrics.REJECTED.labels("client-gone").inc()
                 raise Problem(499, "client-gone", "The client has closed the connection")
         finally:
-            gone.cancel()
+            disconnect.cancel()
         metrics.REJECTED.labels("deadline").inc()
         raise Problem(504, "deadline", f"There was no answer within {self._deadline:g} s; ask again later")
 
     def _serve(self) -> None:
         while jobs := self._jobs.take():
-            taken = time.perf_counter()
+            started = time.perf_counter()
             for job in jobs:
                 metrics.QUEUED.dec()
-                metrics.QUEUE_SECONDS.observe(taken - job.submitted)
-                tracing.observe_stages({"queue": (taken - job.submitted) * 1e3}, job.context)
+                metrics.QUEUE_SECONDS.observe(started - job.submitted)
+                tracing.observe_stages({"queue": (started - job.submitted) * 1e3}, job.context)
             encode(jobs)
             while jobs:
                 self._work(jobs.pop(0))
@@ -147,14 +148,14 @@ class RequestQueue:
                 content = job.context.run(job.work)
             except BaseException as raised:  # noqa: BLE001 - raised again where the request waits for it
                 error = raised
-        with suppress(RuntimeError):  # the loop has ended, and with it everybody who waited
+        with suppress(RuntimeError):  # the event loop has ended, and every request with it
             job.answer.get_loop().call_soon_threadsafe(self._finish, job, content, error)
 
     def _finish(self, job: Job, content: bytes, error: BaseException | None) -> None:
         self._open -= 1
         if job.abandoned or job.answer.done():
             if error and not isinstance(error, Problem):
-                log.error("a request that was abandoned has failed", exc_info=error)
+                log.error("an abandoned request failed", exc_info=error)
         elif error:
             job.answer.set_exception(error)
         else:
@@ -162,10 +163,10 @@ class RequestQueue:
 
 
 class _Commit:
-    """Work that is either done or abandoned, whichever is decided first.
+    """Work that is either done or abandoned, whichever happens first.
 
     Attributes:
-        outcome: what the work returned or raised, once it was begun.
+        outcome: result or exception of the work, once it has begun.
     """
 
     def __init__(self, work: Callable[[], bytes]) -> None:
@@ -174,7 +175,7 @@ class _Commit:
         self._decided = threading.Lock()
 
     def abandon(self) -> bool:
-        """Keep the work from being done; return False where it has begun."""
+        """Keep the work from being done; return False if it has begun."""
         return self._decided.acquire(blocking=False)
 
     def __call__(self) -> bytes:
@@ -189,39 +190,39 @@ class _Commit:
         return self.outcome.result()
 
 
-async def hung_up(receive: Receive) -> None:
-    """Return when the client has closed the connection; the request's body must have been read."""
+async def wait_for_disconnect(receive: Receive) -> None:
+    """Return when the client has closed the connection; the request's body must have been read before."""
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
 def queued(work: Callable[Arguments, BaseModel]) -> Callable[Arguments, Awaitable[Response]]:
-    """Make a route of a plain function that takes a ``request``: it is called in a thread of the `RequestQueue`.
+    """Return a route for a plain function that takes a ``request``: it runs in a thread of the `RequestQueue`.
 
-    Its answer becomes JSON there too, without the fields that were not set. FastAPI documents the model that the
-    function says it returns, and does not check once more what was checked when the model was made.
+    The thread also serialises the returned model as JSON, without fields that were not set. FastAPI documents the
+    annotated model, and does not validate the response a second time.
     """
-    return _route(work)
+    return _make_route(work)
 
 
 def queued_commit(work: Callable[Arguments, BaseModel]) -> Callable[Arguments, Awaitable[Response]]:
-    """Make a `queued` route of a function that changes something, see `RequestQueue.commit`."""
-    return _route(work, commit=True)
+    """Return a `queued` route for a function that writes, see `RequestQueue.commit`."""
+    return _make_route(work, commit=True)
 
 
 def queued_query(
     query: Callable[Arguments, PendingQuery | None],
 ) -> Callable[[Callable[Arguments, BaseModel]], Callable[Arguments, Awaitable[Response]]]:
-    """Make a `queued` route of a function whose query may be encoded together with those of other requests.
+    """Return a decorator for `queued` routes whose query may be encoded together with those of other requests.
 
     Args:
-        query: returns the query, given what the function is given; the function finds it again as
+        query: takes the arguments of the function and returns its query, or None. The function finds it as
             ``request.scope["query"]``, with its vector if it was encoded.
     """
-    return lambda work: _route(work, query)
+    return lambda work: _make_route(work, query)
 
 
-def _route(
+def _make_route(
     work: Callable[Arguments, BaseModel],
     query: Callable[Arguments, PendingQuery | None] = lambda *_args, **_kwargs: None,
     *,
@@ -233,13 +234,13 @@ def _route(
         queue: RequestQueue = request.app.state.queue
         request.scope["query"] = pending = query(*args, **kwargs)
 
-        def content() -> bytes:
+        def work_as_json() -> bytes:
             return work(*args, **kwargs).model_dump_json(exclude_unset=True).encode()
 
         if commit:
-            answer = await queue.commit(content, request.receive)
+            content = await queue.commit(work_as_json, request.receive)
         else:
-            answer = await queue.run(content, request.receive, pending)
-        return Response(answer, media_type="application/json")
+            content = await queue.run(work_as_json, request.receive, pending)
+        return Response(content, media_type="application/json")
 
     return route

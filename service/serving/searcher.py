@@ -19,12 +19,12 @@ from service.serving.model import LiveModel
 log = logging.getLogger("dowse.service")
 
 POLL_WRITES_SECONDS = 0.2
-"""How often to look for what other processes have written."""
+"""Longest time between checks for writes of other processes."""
 
 
 @dataclass(frozen=True)
 class Serving:
-    """The live index and the model that it pins: replaced together, never one without the other."""
+    """The live index and the model that it pins, always replaced together."""
 
     retriever: Retriever
     model: LiveModel
@@ -33,11 +33,11 @@ class Serving:
 class Searcher:
     """Follows ``indexes/CURRENT`` and the log of writes.
 
-    A request takes `live` once and keeps it, so that its answer comes from one index whatever is published meanwhile.
+    A request takes `live` once and keeps it: its answer comes from one index, whatever is published meanwhile.
 
     Attributes:
-        cores: how many queries are encoded at the same time.
-        documents: what writes go through.
+        cores: number of queries that are encoded at the same time.
+        documents: the live documents; every write goes through it.
     """
 
     def __init__(self, data: Path, cores: int | None, poll_seconds: float, query_cache_bytes: int = 0) -> None:
@@ -49,7 +49,7 @@ class Searcher:
         self._index = Follower("index", data, self._open, poll_seconds)
 
     def start(self) -> None:
-        """Open the live index, if there is one, and follow what is published and written."""
+        """Open the live index, if there is one, and follow activations and writes."""
         self._index.start()
         if self._live is None:
             log.warning("not ready: %s", self._index.reason)
@@ -82,7 +82,7 @@ class Searcher:
 
     def _open(self, folder: Path) -> Index:
         index = Index.open(folder, cores=self.cores, query_cache_bytes=self._query_cache_bytes)
-        # The first query maps files and makes threads: nobody should have to wait for that.
+        # Warm up: the first query maps files and starts threads, which no request should have to wait for.
         retriever = Retriever(index)
         retriever.page(retriever.search("warm up"), 0, 1)
         self.documents.open_index(index)
@@ -90,7 +90,7 @@ class Searcher:
         return index
 
     def _show(self, index: Index) -> None:
-        """Let searches see an index, or the same one with more written over it."""
+        """Serve an index: another one, or the same one with more writes in its overlay."""
         if self._live and self._live.retriever.index.manifest.id == index.manifest.id:
             self._live = Serving(self._live.retriever.with_index(index), self._live.model)
         else:

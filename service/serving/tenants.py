@@ -1,6 +1,6 @@
-"""What a key with a filter of its own can see: the live index as if it held no other documents.
+"""Restricted views of the live index for API keys with a filter: an index as if it held no other documents.
 
-The filter is forced where the index is taken, not where it is searched, so that no route can forget it.
+The filter is applied where a route gets the index, not where it searches, so no route can forget it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from service.serving.searcher import Serving
 log = logging.getLogger("dowse.service")
 
 MAX_VIEWS = 256
-"""Of one index; each has a mask of a byte for each document."""
+"""Cached views of one index; each has a mask of one byte per document."""
 
 _views: WeakKeyDictionary[Index, Cache[str, Serving]] = WeakKeyDictionary()
 _lock = threading.Lock()
@@ -31,19 +31,19 @@ def restrict_to_key(key: Key | None, live: Serving) -> Serving:
     """Return the live index as the holder of a key sees it.
 
     Raises:
-        Problem: 403, the filter does not fit this index; nothing is shown rather than everything.
+        Problem: 403, the filter does not fit this index; the key then sees nothing rather than everything.
     """
     if key is None or key.filter is None:
         return live
     index = live.retriever.index
-    forced = key.filter
+    key_filter = key.filter
     with _lock:
         views = _views.setdefault(index, Cache(MAX_VIEWS))
     try:
         return views.get_or_compute(
-            forced.model_dump_json(by_alias=True),
+            key_filter.model_dump_json(by_alias=True),
             lambda: Serving(
-                live.retriever.with_index(RestrictedIndex(index, compile_filter(forced, index))), live.model
+                live.retriever.with_index(RestrictedIndex(index, compile_filter(key_filter, index))), live.model
             ),
         )
     except FilterError as error:

@@ -1,8 +1,9 @@
-"""Write the data directory of today's format, with all that can lie in one, and what the service answers over it.
+"""Archive of a data directory in the current format: every kind of artifact, live writes, and the service's answers.
 
     PYTHONPATH=.:tests python tests/formats/make.py
 
-Once for each number of `FORMAT`, by the version that has raised it: `tests/test_formats.py` holds all later ones to it.
+Run once for each number of `FORMAT`, by the version that raises it: `tests/test_formats.py` checks that later versions
+read it and answer alike.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ WRITES = [
     ("POST", "/feedback", {"query": "queen", "document": "d", "grade": 3}),
 ]
 QUERY = "the queen eats bread"
-ASKED = [
+QUERIES = [
     *(("POST", "/search", {"query": QUERY, "mode": mode, "explain": True}) for mode in ("dense", "lexical", "hybrid")),
     ("POST", "/search", {"query": QUERY, "rerank": {"top_n": 5, "budget_ms": 60_000}}),
     ("GET", "/documents/a", None),
@@ -54,8 +55,8 @@ ASKED = [
 ]
 
 
-def coarse(model: Path) -> Path:
-    """Round a model's weights to three bits of precision, for noise cannot be compressed."""
+def round_weights(model: Path) -> Path:
+    """Round a model's weights to three bits of precision: random weights cannot be compressed."""
     file = model / "model.safetensors"
     tensors = load_file(file)
     for name, tensor in tensors.items():
@@ -66,20 +67,22 @@ def coarse(model: Path) -> Path:
     return model
 
 
-def make(folder: Path, data: Path) -> None:
-    """Publish one artifact of each kind in ``data``, with an index and writes over it."""
-    tiny = coarse(make_tiny_model(folder / "tiny"))
+def make_data(folder: Path, data: Path) -> None:
+    """Publish one artifact of each kind in ``data``, and write to the service."""
+    tiny = round_weights(make_tiny_model(folder / "tiny"))
     corpus = write_corpus(data / "corpus.parquet")
     publish_base(str(tiny), BaseSettings(corpus=str(corpus)), data)
     build(str(corpus), BuildSettings(language="en"), data)
-    publish_mlm(coarse(make_tiny_bert(folder / "bert")), PublishMlmSettings(), data)
-    publish_reranker(str(coarse(make_tiny_reranker(tiny, folder / "cross"))), RerankerSettings(max_tokens=48), data)
+    publish_mlm(round_weights(make_tiny_bert(folder / "bert")), PublishMlmSettings(), data)
+    publish_reranker(
+        str(round_weights(make_tiny_reranker(tiny, folder / "cross"))), RerankerSettings(max_tokens=48), data
+    )
     publish_classifier(data, folder / "classifier")
-    ask(data, WRITES)
+    send(data, WRITES)
 
 
-def ask(data: Path, requests: list[tuple[str, str, Any]]) -> list[dict[str, Any]]:
-    """Return each request with the status and the body of its answer."""
+def send(data: Path, requests: list[tuple[str, str, Any]]) -> list[dict[str, Any]]:
+    """Send the requests to the service; return each with the status and the body of its answer."""
     with TestClient(create_app(ServiceSettings(data=data, writable=True, deadline_seconds=600))) as client:
         answers = [client.request(method, path, json=body) for method, path, body in requests]
     return [
@@ -93,8 +96,8 @@ def main() -> None:
     with TemporaryDirectory() as name:
         folder, data = Path(name), Path(name) / "data"
         data.mkdir()
-        make(folder, data)
-        answers = ask(data, ASKED)
+        make_data(folder, data)
+        answers = send(data, QUERIES)
         (data / "answers.json").write_text(json.dumps(answers, indent=1, ensure_ascii=False), encoding="utf-8")
         archive = HERE / f"format-{FORMAT}.tar.xz"
         with tarfile.open(archive, "w:xz", preset=9) as tar:

@@ -1,4 +1,4 @@
-"""The cache: bounded, thread-safe, least recently used first out; and the query vectors that an encoder keeps in it."""
+"""Cache: bounded and least recently used; and the query vectors that an encoder keeps in one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def tiny_published(tiny_data):
 
 
 def test_a_query_that_was_just_asked_is_not_encoded_again(tiny_published, monkeypatch):
-    """The second time its vector is the same without the model; another query is encoded."""
+    """A repeated query gets the same vector without the model; another query is encoded."""
     encoder = Encoder.open(tiny_published, query_cache_bytes=100_000)
     runs = []
     run = Encoder._run
@@ -30,7 +30,7 @@ def test_a_query_that_was_just_asked_is_not_encoded_again(tiny_published, monkey
 
 
 def test_without_bytes_every_query_is_encoded(tiny_published, monkeypatch):
-    """What measures an encoder measures it, unless it asks for the memory."""
+    """By default an encoder has no cache: whoever measures it measures the encoding."""
     encoder = Encoder.open(tiny_published)
     runs = []
     run = Encoder._run
@@ -41,7 +41,7 @@ def test_without_bytes_every_query_is_encoded(tiny_published, monkeypatch):
 
 
 def test_the_memory_is_bounded_and_the_longest_unused_goes_first():
-    """With room for three, the fourth takes the place of the one that was used least recently."""
+    """With capacity for three entries, the fourth replaces the least recently used one."""
     cache: Cache[str, bytes] = Cache(300, lambda _, value: len(value))
     for key in "abc":
         cache.put(key, bytes(100))
@@ -56,7 +56,7 @@ def test_the_memory_is_bounded_and_the_longest_unused_goes_first():
 
 
 def test_what_does_not_fit_is_not_kept():
-    """One entry that is larger than all the room pushes out nothing."""
+    """An entry that is larger than the capacity is not kept and removes no other entry."""
     cache: Cache[str, bytes] = Cache(100, lambda _, value: len(value))
     cache.put("a", bytes(10))
     cache.put("b", bytes(101))
@@ -65,7 +65,7 @@ def test_what_does_not_fit_is_not_kept():
 
 
 def test_a_value_is_computed_once():
-    """What is kept is not computed again, and without room it is every time."""
+    """A cached value is not computed again; without capacity it is computed every time."""
     computed: list[int] = []
     cache: Cache[str, int] = Cache(1)
     assert [cache.get_or_compute("a", lambda: computed.append(1) or 7) for _ in range(3)] == [7, 7, 7]
@@ -76,7 +76,7 @@ def test_a_value_is_computed_once():
 
 
 def test_nobody_can_change_a_vector_that_is_kept(tiny_published):
-    """A vector that was handed out cannot be written into: it would answer for everybody else."""
+    """A cached vector cannot be written into: every later caller would get the changed one."""
     encoder = Encoder.open(tiny_published, query_cache_bytes=100_000)
     encoder.encode_query("the cat")[:] = 5
     kept = encoder.encode_query("the cat")

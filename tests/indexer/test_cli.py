@@ -1,4 +1,4 @@
-"""`python -m indexer`: what a user types, and what a user reads."""
+"""Commands of `python -m indexer`: their arguments, output and errors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Command = Callable[..., Result]
 
 @pytest.fixture
 def cli(data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Return a function that runs the program in this process: what `__main__` does, without the start of Python."""
+    """Return a function that runs the program as `__main__` does, but in this process."""
     monkeypatch.setenv("DOWSE_DATA", str(data))
 
     def call(*arguments: str | Path) -> Result:
@@ -319,7 +319,7 @@ def test_sample(cli: Command, tmp_path: Path) -> None:
 
 
 def test_errors_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """Whatever a message holds, it is printed as one line; an interrupt has its own status."""
+    """A message is printed as one line, whatever it holds; an interrupt has its own status."""
     app = typer.Typer()
 
     @app.command()
@@ -341,7 +341,7 @@ def test_errors_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_full_disk_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    """A disk that is full is no traceback, whether Python or a library in C++ has met it; other faults stay one."""
+    """A full disk is reported without a traceback, whether Python or a C++ library met it; other faults keep theirs."""
     app = typer.Typer()
 
     @app.command()
@@ -378,7 +378,7 @@ def test_a_data_directory_that_cannot_be_written(
     monkeypatch: pytest.MonkeyPatch,
     cli: Command,
 ) -> None:
-    """On a full and on a read-only disk every command says in a line what to do, nothing changes, and reading goes on."""
+    """On a full and on a read-only disk a writing command prints the remedy in one line and changes nothing; reading works."""
     disk = small_disk(tmp_path / "disk", "4m")
     shutil.copytree(data, disk.path / "data")
     monkeypatch.setenv("DOWSE_DATA", str(disk.path / "data"))

@@ -1,4 +1,4 @@
-"""What is said of an exception."""
+"""One-line descriptions of exceptions."""
 
 from __future__ import annotations
 

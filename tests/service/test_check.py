@@ -133,7 +133,7 @@ def test_another_version_of_a_library(ready, monkeypatch):
     assert "faiss-cpu is 0.0.1; the index was built with" in output
 
 
-@pytest.mark.parametrize("missing", tracing.NEEDED)
+@pytest.mark.parametrize("missing", tracing.REQUIRED_MODULES)
 def test_traces_that_are_asked_for_and_cannot_be_made(ready, monkeypatch, missing):
     """Without the packages of the extra a warning names the variable and what to install; that is no problem."""
     monkeypatch.delenv("OTEL_SDK_DISABLED", raising=False)

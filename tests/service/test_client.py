@@ -19,7 +19,7 @@ from generator.methods import operations
 from pydantic import BaseModel
 from stories import STORIES
 
-from service.problems import TITLES, URN
+from service.problems import KINDS, URN
 
 ROOT = Path(__file__).parents[2]
 OPENAPI = json.loads((ROOT / "service" / "openapi.json").read_text(encoding="utf-8"))
@@ -73,8 +73,8 @@ def test_every_operation_has_a_method_in_both_clients():
 
 def test_every_problem_has_a_class_of_its_own():
     """Whoever catches a kind of problem catches that kind alone."""
-    assert set(problems.BY_TYPE) == {URN + kind for kind in TITLES}
-    assert len(set(problems.BY_TYPE.values())) == len(TITLES)
+    assert set(problems.BY_TYPE) == {URN + kind for kind in KINDS}
+    assert len(set(problems.BY_TYPE.values())) == len(KINDS)
     assert all(issubclass(each, ProblemError) for each in problems.BY_TYPE.values())
 
 

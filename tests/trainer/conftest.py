@@ -1,4 +1,4 @@
-"""What the tests of training runs share: a model that has something to learn."""
+"""Fixtures of the tests of training runs: a model that training can improve."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 
 @pytest.fixture(scope="session")
 def skewed_model(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
-    """The tiny model with three directions so loud that they drown the others: any training on any corpus finds out."""
+    """The tiny model with three dominating directions: whitening or training on any corpus improves it."""
     from trainer.adapter.dense_module import with_map
 
     folder = tmp_path_factory.mktemp("skewed")
-    loud = np.eye(32, dtype=np.float32)
-    loud[range(3), range(3)] = 8
-    with_map(tiny_model, loud).save_pretrained(str(folder / "model"), create_model_card=False)
+    skew = np.eye(32, dtype=np.float32)
+    skew[range(3), range(3)] = 8
+    with_map(tiny_model, skew).save_pretrained(str(folder / "model"), create_model_card=False)
     return folder / "model"
 
 

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Atomic writes: files and folders appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 
 from indexer.errors import UserError
-from trainer.files import move_into, whole
+from trainer.files import atomic_write, move_into
 
 
 def test_a_file_has_its_name_only_once_it_is_complete(tmp_path: Path) -> None:
-    """What breaks off leaves the file before as it was, and nothing else."""
+    """An interrupted write leaves the earlier file unchanged, and no temporary file."""
     path = tmp_path / "new" / "file.json"
-    with whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text("first")
         assert not path.exists()
 
     def break_off() -> None:
-        with whole(path) as part:
+        with atomic_write(path) as part:
             part.write_text("half")
             raise ZeroDivisionError
 
@@ -31,12 +31,15 @@ def test_a_file_has_its_name_only_once_it_is_complete(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     """The error names the file and what to do."""
     (tmp_path / "file").write_text("in the way of a folder")
-    with pytest.raises(UserError, match=r"file/below: cannot be written .*--out"), whole(tmp_path / "file" / "below"):
+    with (
+        pytest.raises(UserError, match=r"file/below: cannot be written .*--out"),
+        atomic_write(tmp_path / "file" / "below"),
+    ):
         pass
 
 
 def test_what_makes_a_folder_complete_is_moved_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An earlier try that was killed is replaced, folders too."""
+    """Entries of an earlier, interrupted move are replaced, folders too."""
     source, target = tmp_path / "source", tmp_path / "target"
     for folder, text in ((source, "new"), (target, "old")):
         (folder / "onnx").mkdir(parents=True)

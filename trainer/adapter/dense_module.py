@@ -1,4 +1,4 @@
-"""A tuned model as a plain sentence-transformers model: the map becomes a Dense module that everybody can load."""
+"""Tuned model in sentence-transformers' format: the map becomes a Dense module, which the library itself can load."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer import modules
 
 from indexer.inference.encoder import Vectors
-from trainer.models.onnx import load
+from trainer.models.onnx import load_encoder
 
 
 def with_map(directory: Path, matrix: Vectors | None) -> SentenceTransformer:
-    """Return the model in ``directory`` with a linear map and Normalize behind it, or as it is where there is no map.
+    """Return the model in ``directory`` with a linear map and Normalize behind it, or unchanged where there is no map.
 
     Args:
         directory: a sentence-transformers directory.
         matrix: maps the model's unit vectors, shape (dimension, dimension).
     """
-    model = load(directory)
+    model = load_encoder(directory)
     if matrix is None:
         return model
     dense = modules.Dense(matrix.shape[1], matrix.shape[0], bias=False, activation_function=torch.nn.Identity())
     with torch.no_grad():
         dense.linear.weight.copy_(torch.from_numpy(np.ascontiguousarray(matrix)))
-    # What follows another Normalize needs none before it: a map without a bias keeps what is a multiple a multiple.
+    # No Normalize before the map: without a bias, the length of its input changes only the length of its output.
     parts = list(model)
     if isinstance(parts[-1], modules.Normalize):
         parts.pop()

@@ -1,6 +1,6 @@
-"""What a map learns from: for every query its candidates, and how a teacher would choose among them.
+"""Training examples of a map: for each query candidate passages, and a teacher's probabilities over them.
 
-The teacher is the fused ranking, words and meaning together, which is better than either; or the labels.
+The teacher is the fused ranking of both legs, which is better than either leg, or the labels.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from trainer.data.labels import QuerySet
 from trainer.evaluate.rankings import BATCH, rank_all
 
 TEACHER_CANDIDATES = 50
-"""Candidates that the fused teacher orders."""
+"""Candidates of the fused ranking for which the teacher gives probabilities."""
 HARD_NEGATIVES = 150
-"""Best candidates among which a labelled query has to find its answer,"""
+"""Top candidates of the fused ranking that serve as negatives of a labelled query."""
 RANDOM_NEGATIVES = 106
-"""and passages drawn at random beside them."""
+"""Random documents that serve as negatives beside them."""
 Rows = npt.NDArray[np.int64]
 
 
@@ -34,15 +34,15 @@ def all_passages(index: Index) -> Vectors:
 def from_fused_ranking(
     retriever: Retriever, texts: Sequence[str], vectors: Vectors, passages: Vectors
 ) -> RankingExamples:
-    """Return a lesson in which the fused scores of the best `TEACHER_CANDIDATES` candidates teach.
+    """Return examples whose targets are the softmax of the fused scores of the best `TEACHER_CANDIDATES` candidates.
 
     Args:
         retriever: the teacher.
         texts: the queries.
-        vectors: their unit vectors as the retriever's passages are compared with, shape (queries, dimension).
-        passages: vectors of all passages, in which each candidate document is represented by the one nearest to the query.
+        vectors: their unit vectors in the space of the retriever's passages, shape (queries, dimension).
+        passages: vectors of all passages; the passage nearest to the query represents its document.
     """
-    rankings = rank_all("ask the teacher", retriever, texts, vectors)
+    rankings = rank_all("rank by the teacher", retriever, texts, vectors)
     documents = np.zeros((len(texts), TEACHER_CANDIDATES), dtype=np.int64)
     targets = np.full((len(texts), TEACHER_CANDIDATES), -1, dtype=np.float32)
     for row, ranking in enumerate(rankings):
@@ -54,34 +54,34 @@ def from_fused_ranking(
 
 
 def from_labels(
-    retriever: Retriever, questions: QuerySet, rows: dict[str, int], vectors: Vectors, *, passages: Vectors, seed: int
+    retriever: Retriever, queries: QuerySet, rows: dict[str, int], vectors: Vectors, *, passages: Vectors, seed: int
 ) -> RankingExamples:
-    """Return a lesson in which the labels teach: all answers of a query are equally right, everything else is wrong.
+    """Return examples whose targets are the labels: the answers of a query share the probability, negatives have none.
 
     Args:
-        retriever: finds the rivals.
-        questions: the queries and their answers.
+        retriever: finds the hard negatives.
+        queries: the queries and their answers.
         rows: row of each document in the index.
         vectors: unit vectors of the queries.
         passages: vectors of all passages.
-        seed: of the random passages.
+        seed: of the random negatives.
     """
-    chance = np.random.default_rng(seed)
-    rankings = rank_all("find rivals", retriever, list(questions.texts.values()), vectors)
+    rng = np.random.default_rng(seed)
+    rankings = rank_all("find negatives", retriever, list(queries.texts.values()), vectors)
     index = retriever.index
     width = HARD_NEGATIVES + RANDOM_NEGATIVES
-    documents = np.zeros((len(questions), width), dtype=np.int64)
-    targets = np.full((len(questions), width), -1, dtype=np.float32)
-    for row, (query, ranking) in enumerate(zip(questions.texts, rankings, strict=True)):
-        right = [rows[document] for document in questions.qrels[query]]
-        answers = right[: width // 2]
-        others = np.concatenate([ranking.rows[:HARD_NEGATIVES], chance.integers(0, len(index), RANDOM_NEGATIVES)])
-        _, first = np.unique(others, return_index=True)
-        others = others[np.sort(first)]
-        others = others[~np.isin(others, right)][: width - len(answers)]
-        chosen = np.concatenate([answers, others])
-        documents[row, : len(chosen)] = chosen
-        targets[row, : len(chosen)] = 0
+    documents = np.zeros((len(queries), width), dtype=np.int64)
+    targets = np.full((len(queries), width), -1, dtype=np.float32)
+    for row, (query, ranking) in enumerate(zip(queries.texts, rankings, strict=True)):
+        relevant = [rows[document] for document in queries.qrels[query]]
+        answers = relevant[: width // 2]
+        negatives = np.concatenate([ranking.rows[:HARD_NEGATIVES], rng.integers(0, len(index), RANDOM_NEGATIVES)])
+        _, first = np.unique(negatives, return_index=True)
+        negatives = negatives[np.sort(first)]
+        negatives = negatives[~np.isin(negatives, relevant)][: width - len(answers)]
+        candidates = np.concatenate([answers, negatives])
+        documents[row, : len(candidates)] = candidates
+        targets[row, : len(candidates)] = 0
         targets[row, : len(answers)] = 1 / len(answers)
     return RankingExamples(vectors, passages, best_passages(index, vectors, passages, documents), targets)
 
@@ -90,9 +90,9 @@ def best_passages(index: Index, vectors: Vectors, passages: Vectors, documents: 
     """Return for each query and candidate document the document's passage that is nearest to the query.
 
     Args:
-        index: says which passages a document has.
+        index: knows the passages of each document.
         vectors: of the queries, shape (queries, dimension).
-        passages: of the whole index, shape (passages, dimension).
+        passages: of all passages of the index, shape (passages, dimension).
         documents: rows of candidate documents, shape (queries, candidates).
 
     Returns:
@@ -102,19 +102,19 @@ def best_passages(index: Index, vectors: Vectors, passages: Vectors, documents: 
         return documents
     starts, ends = index.first_passage[documents], index.first_passage[documents + 1]
     best = starts.copy()
-    for start in range(0, len(documents), BATCH):  # bounds memory, whatever the number of queries
+    for start in range(0, len(documents), BATCH):  # memory does not grow with the number of queries
         part = slice(start, start + BATCH)
         _improve(vectors[part], passages, starts[part], ends[part], best[part])
     return best
 
 
 def _improve(vectors: Vectors, passages: Vectors, starts: Rows, ends: Rows, best: Rows) -> None:
-    """Put into ``best``, which holds the first passages, the nearest ones."""
+    """Replace the passages in ``best``, which are the first ones of their documents, by the nearest ones, in place."""
     scores = np.einsum("qd,qcd->qc", vectors, passages[best])
-    for ahead in range(1, int((ends - starts).max())):
-        queries, columns = np.nonzero(starts + ahead < ends)
-        rows = starts[queries, columns] + ahead
-        found = np.einsum("pd,pd->p", vectors[queries], passages[rows])
-        better = found > scores[queries, columns]
+    for offset in range(1, int((ends - starts).max())):
+        queries, columns = np.nonzero(starts + offset < ends)
+        rows = starts[queries, columns] + offset
+        cosines = np.einsum("pd,pd->p", vectors[queries], passages[rows])
+        better = cosines > scores[queries, columns]
         best[queries[better], columns[better]] = rows[better]
-        scores[queries[better], columns[better]] = found[better]
+        scores[queries[better], columns[better]] = cosines[better]

@@ -1,7 +1,7 @@
-"""The ladder: ways of learning from the cheapest to the dearest, each kept only if the dev split agrees.
+"""Ladder: training steps of a linear map, from the cheapest to the most expensive, each kept only if dev agrees.
 
-A map on frozen vectors learns in seconds (`trainer.adapter.linear_map`); training the encoder's own layers takes minutes and
-every passage has to be encoded again (`trainer.pipeline.layers`). Each rung starts from the best so far.
+A map on frozen vectors is trained in seconds (`trainer.adapter.linear_map`). Training the encoder's layers takes minutes,
+and every passage has to be encoded again (`trainer.pipeline.layers`). Each rung starts from the best result so far.
 """
 
 from __future__ import annotations
@@ -23,17 +23,19 @@ from trainer.data.labels import QuerySet
 from trainer.evaluate.rankings import RankedQueries, rank_queries
 from trainer.evaluate.report import DevPoint, LossPoint, Rung
 
-EXPONENT = 0.4
-"""Of the soft whitening."""
-UNLABELLED = MapSettings()
-LABELLED = MapSettings(learning_rate=5e-4, epochs=10)
-SHARES = (0.5, 0.75)
-"""Maps between the identity and the learned one that are tried on dev."""
+WHITENING_EXPONENT = 0.4
+"""Exponent of the soft whitening."""
+DISTILLATION = MapSettings()
+"""Training settings of a map that is distilled from the fused ranking."""
+SUPERVISION = MapSettings(learning_rate=5e-4, epochs=10)
+"""Training settings of a map that is trained on labels."""
+BLEND_SHARES = (0.5, 0.75)
+"""Weights of the learned map in blends with the identity that are tried on dev."""
 
 
 @dataclass(frozen=True)
 class EncodedQueries:
-    """QuerySet, and the unit vectors of the untrained encoder for them."""
+    """Queries with their unit vectors by the encoder under the map, shape (queries, dimension)."""
 
     queries: QuerySet
     vectors: Vectors
@@ -41,16 +43,21 @@ class EncodedQueries:
 
 @dataclass
 class Ladder:
-    """The best map so far over one encoder's vectors, and how it came about.
+    """The best map so far over the vectors of one encoder, with the record of the rungs that were tried.
 
     Attributes:
         index: of the corpus, with the encoder whose vectors are mapped.
         ids: ids of its documents.
-        dev: the questions that decide.
-        weights: of the dense leg, at which hybrid search is measured on dev; the best of them counts.
-        unseen: those of the dev questions that are about documents that were not learned from, where there are enough.
-        matrix: the map; None is the identity.
-        score: of the map on dev.
+        dev: queries by which rungs are kept or dropped.
+        weights: weights of the dense leg at which hybrid search is evaluated on dev; the best of them counts.
+        seed: of every random choice.
+        unseen: dev queries about documents that are not trained on; None where there are too few.
+        matrix: the best map; None is the identity.
+        score: of that map on dev.
+        rungs: rungs that were tried.
+        losses: training losses of all rungs.
+        points: scores on dev, beginning with the identity.
+        passages: unit vectors of all passages by the encoder, shape (passages, dimension).
     """
 
     index: Index
@@ -67,43 +74,43 @@ class Ladder:
     passages: Vectors = field(init=False)
 
     def __post_init__(self) -> None:
-        self._began = time.monotonic()
+        self._started = time.monotonic()
         self.passages = all_passages(self.index)
         self.score = self.measure(None)
         self.points.append(DevPoint(at="base", value=self.score))
 
     def retriever(self, matrix: Vectors | None) -> Retriever:
-        """Return a retriever whose passages went through ``matrix``; queries have to be given as vectors."""
+        """Return a retriever whose passage vectors are mapped by ``matrix``; it searches by given query vectors only."""
         if matrix is None:
             return Retriever(self.index)
         vectors = DenseIndex.of(apply(matrix, self.passages))
         return Retriever(self.index.with_encoder(self.index.encoder, vectors))
 
-    def answers(self, matrix: Vectors | None, asked: EncodedQueries, name: str) -> RankedQueries:
-        """Ask questions through a map."""
-        vectors = asked.vectors if matrix is None else apply(matrix, asked.vectors)
-        return rank_queries(name, self.retriever(matrix), asked.queries, self.ids, vectors)
+    def rank(self, matrix: Vectors | None, queries: EncodedQueries, name: str) -> RankedQueries:
+        """Rank all documents for queries, with the vectors of both mapped by ``matrix``."""
+        vectors = queries.vectors if matrix is None else apply(matrix, queries.vectors)
+        return rank_queries(name, self.retriever(matrix), queries.queries, self.ids, vectors)
 
     def measure(self, matrix: Vectors | None) -> float:
-        """Return the score on dev: the mean nDCG@10 of dense and of hybrid search at its best weight.
+        """Return the score on dev: the mean of nDCG@10 of dense search and of hybrid search at its best weight.
 
-        Where some questions are about documents that were not learned from, these count as much as all together.
+        Where there is a group of unseen queries, its score counts as much as that of all queries.
         """
-        answers = self.answers(matrix, self.dev, "dev")
-        groups = [answers, answers.only(self.unseen)] if self.unseen else [answers]
-        scores = [(each.mean(1) + max(each.mean(weight) for weight in self.weights)) / 2 for each in groups]
+        ranked = self.rank(matrix, self.dev, "dev")
+        groups = [ranked, ranked.only(self.unseen)] if self.unseen else [ranked]
+        scores = [(group.mean(1) + max(group.mean(weight) for weight in self.weights)) / 2 for group in groups]
         return sum(scores) / len(scores)
 
-    def attempt(self, name: str, make: Callable[[], Vectors], shares: Sequence[float] = SHARES) -> None:
-        """Try a map, and maps between it and the identity; keep the best if dev agrees."""
+    def attempt(self, name: str, make: Callable[[], Vectors], shares: Sequence[float] = BLEND_SHARES) -> None:
+        """Try a map, and blends of it with the identity; keep the best of them if it improves the score on dev."""
         started, before = time.monotonic(), self.score
-        made = make()
-        tried = {1.0: made} | {share: blend(made, share) for share in shares}
-        scores = {share: self.measure(matrix) for share, matrix in tried.items()}
+        learned = make()
+        maps = {1.0: learned} | {share: blend(learned, share) for share in shares}
+        scores = {share: self.measure(matrix) for share, matrix in maps.items()}
         share = max(scores, key=lambda share: scores[share])
         after = scores[share]
         if kept := after > before:
-            self.matrix, self.score = tried[share], after
+            self.matrix, self.score = maps[share], after
         merged = f", merged with the base at {share}" if share < 1 else ""
         seconds = time.monotonic() - started
         self.rungs.append(Rung(name=name + merged, kept=kept, seconds=seconds, dev_before=before, dev_after=after))
@@ -114,24 +121,24 @@ class Ladder:
 
     def whiten(self) -> Vectors:
         """Return the soft whitening of the corpus."""
-        return whitening(self.passages, EXPONENT)
+        return whitening(self.passages, WHITENING_EXPONENT)
 
     def distill(self, texts: Sequence[str], vectors: Vectors, start: Vectors) -> Vectors:
-        """Learn from the fused ranking of the passages as ``start`` maps them."""
+        """Return a map that is distilled from the fused ranking, with vectors that ``start`` maps."""
         teacher = from_fused_ranking(self.retriever(start), texts, apply(start, vectors), apply(start, self.passages))
-        lesson = replace(teacher, queries=vectors, passages=self.passages)
-        return learn(lesson, start, replace(UNLABELLED, seed=self.seed), self._log)
+        examples = replace(teacher, queries=vectors, passages=self.passages)
+        return learn(examples, start, replace(DISTILLATION, seed=self.seed), self._log)
 
-    def supervise(self, asked: EncodedQueries, rows: dict[str, int], start: Vectors) -> Vectors:
-        """Learn from labels."""
-        lesson = from_labels(
-            Retriever(self.index), asked.queries, rows, asked.vectors, passages=self.passages, seed=self.seed
+    def supervise(self, labelled: EncodedQueries, rows: dict[str, int], start: Vectors) -> Vectors:
+        """Return a map that is trained on labels; ``rows`` are the rows of the documents by id."""
+        examples = from_labels(
+            Retriever(self.index), labelled.queries, rows, labelled.vectors, passages=self.passages, seed=self.seed
         )
-        return learn(lesson, start, replace(LABELLED, seed=self.seed), self._log)
+        return learn(examples, start, replace(SUPERVISION, seed=self.seed), self._log)
 
     def _log(self, step: int, loss: float) -> bool:
         if step % 10 == 0:
-            self.losses.append(LossPoint(step=step, seconds=round(time.monotonic() - self._began, 2), loss=loss))
+            self.losses.append(LossPoint(step=step, seconds=round(time.monotonic() - self._started, 2), loss=loss))
         return True
 
     @property

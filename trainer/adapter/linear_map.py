@@ -1,11 +1,11 @@
-"""A linear map behind a frozen encoder: what a corpus teaches in seconds, on vectors that are there already.
+"""Linear map behind a frozen encoder: whitening, then listwise distillation, in seconds on existing vectors.
 
-Two steps. *Soft whitening* evens out the directions in which the passages of one domain all agree (Su, Cao, Liu, Ou,
-«Whitening Sentence Representations for Better Semantics and Faster Retrieval», 2021; here with an exponent below one,
-without centring, so that it stays a plain matrix). From there the map *learns to rank* as a teacher does: the softmax
-over a query's candidates is pulled to the teacher's (listwise distillation), while the map is held near its start.
+*Soft whitening* removes what the passages of one domain have in common (Su, Cao, Liu, Ou, «Whitening Sentence
+Representations for Better Semantics and Faster Retrieval», 2021). Here its exponent is below one, and nothing is centred, so
+it stays a plain matrix. From there the map *learns to rank* by listwise distillation: the softmax over a query's candidates
+approaches the teacher's. A penalty keeps the map near its start.
 
-Passages keep their vectors: a new map makes a new index by one matrix product.
+Passages keep their vectors: a new map gives a new index by one matrix product.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from torch.nn import functional
 from indexer.index.dense import unit
 from indexer.inference.encoder import Vectors
 
-FLOOR = 1e-2
-"""Least variance of a direction, as a share of the largest: rare directions are mostly noise."""
+VARIANCE_FLOOR = 1e-2
+"""Added to the variance of each direction, as a share of the largest: rare directions are mostly noise."""
 
 
 @dataclass(frozen=True)
 class RankingExamples:
-    """What a map learns from.
+    """Training examples of a map.
 
     Attributes:
         queries: unit vectors of the queries, shape (queries, dimension).
         passages: unit vectors of passages, shape (passages, dimension).
-        candidates: rows of ``passages`` among which a query chooses, shape (queries, candidates).
-        targets: how the teacher would choose: probabilities of the same shape, each row with the sum 1; a candidate
+        candidates: rows of ``passages`` that are ranked for a query, shape (queries, candidates).
+        targets: the teacher's probabilities of the candidates, of the same shape; each row has the sum 1. A candidate
             with the target -1 is left out.
     """
 
@@ -45,7 +45,18 @@ class RankingExamples:
 
 @dataclass(frozen=True)
 class MapSettings:
-    """How a map learns. The defaults were found by `bench/recipes.py`; DECISIONS.md has the grid."""
+    """Settings of the training of a map.
+
+    The defaults were found by `bench/recipes.py`; docs/decisions/training.md has the grid.
+
+    Attributes:
+        temperature: of the softmax over cosines.
+        pull: weight of the penalty, the squared distance of the map from its start.
+        learning_rate: of Adam, decaying linearly to zero.
+        epochs: passes over the queries.
+        batch_size: queries per step.
+        seed: of the order of the queries.
+    """
 
     temperature: float = 0.05
     pull: float = 1e-2
@@ -67,45 +78,46 @@ def whitening(vectors: Vectors, exponent: float) -> Vectors:
     """
     values, directions = np.linalg.eigh(np.cov(vectors.T, dtype=np.float64))
     share = np.maximum(values, 0) / max(values[-1], 1e-12)
-    return scaled(((directions * (share + FLOOR) ** (-exponent / 2)) @ directions.T).astype(np.float32))
+    return scaled(((directions * (share + VARIANCE_FLOOR) ** (-exponent / 2)) @ directions.T).astype(np.float32))
 
 
 def scaled(matrix: Vectors) -> Vectors:
-    """Return ``matrix`` with the norm of the identity; a map's scale is of no consequence to cosines."""
+    """Return ``matrix`` with the norm of the identity; the scale of a map does not change cosines."""
     resized: Vectors = matrix * np.float32(np.sqrt(len(matrix)) / np.linalg.norm(matrix))
     return resized
 
 
 def apply(matrix: Vectors, vectors: Vectors) -> Vectors:
-    """Return the unit vectors that ``matrix``, shape (new, old), makes of ``vectors``, shape (rows, old)."""
+    """Return ``vectors``, shape (rows, old), mapped by ``matrix``, shape (new, old), with unit length."""
     return unit(vectors @ matrix.T)
 
 
 def blend(matrix: Vectors, share: float) -> Vectors:
-    """Return the map that lies between the identity (0) and ``matrix`` (1)."""
+    """Return the weighted mean of the identity (``share`` 0) and ``matrix`` (1)."""
     mixed: Vectors = (1 - share) * np.eye(len(matrix), dtype=np.float32) + share * scaled(matrix)
     return mixed
 
 
 def learn(
-    lesson: RankingExamples, start: Vectors, settings: MapSettings, step: Callable[[int, float], bool] | None = None
+    examples: RankingExamples, start: Vectors, settings: MapSettings, step: Callable[[int, float], bool] | None = None
 ) -> Vectors:
     """Learn a map by listwise distillation.
 
     Args:
-        lesson: queries, candidates and the teacher's choice.
-        start: the map to begin with, shape (dimension, dimension); the learned one stays near it.
-        settings: of the optimisation.
-        step: called after each batch with its number and loss; learning ends when it returns False.
+        examples: queries, candidates and the teacher's probabilities.
+        start: the map to begin with, shape (dimension, dimension); the learned map stays near it.
+        settings: of the training.
+        step: called after each batch with its number and loss; training ends when it returns False.
 
     Returns:
         A matrix of the shape of ``start``, scaled to the norm of the identity.
     """
     torch.manual_seed(settings.seed)
-    queries, passages = torch.from_numpy(apply(start, lesson.queries)), torch.from_numpy(apply(start, lesson.passages))
-    candidates, targets = torch.from_numpy(lesson.candidates), torch.from_numpy(lesson.targets)
-    still = torch.eye(len(start))
-    matrix = torch.nn.Parameter(still.clone())
+    queries = torch.from_numpy(apply(start, examples.queries))
+    passages = torch.from_numpy(apply(start, examples.passages))
+    candidates, targets = torch.from_numpy(examples.candidates), torch.from_numpy(examples.targets)
+    identity = torch.eye(len(start))
+    matrix = torch.nn.Parameter(identity.clone())
     optimizer = torch.optim.Adam([matrix], lr=settings.learning_rate)
     batches = -(-len(queries) // settings.batch_size)
     steps = settings.epochs * batches
@@ -114,17 +126,17 @@ def learn(
         if number % batches == 0:
             order = torch.randperm(len(queries))
         rows = order[number % batches * settings.batch_size :][: settings.batch_size]
-        asked = functional.normalize(queries[rows] @ matrix.T, dim=-1)
-        # A passage is a candidate of many queries: it is mapped once.
-        needed, places = torch.unique(candidates[rows], return_inverse=True)
-        offered = functional.normalize(passages[needed] @ matrix.T, dim=-1)
-        wanted = targets[rows]
-        scores = (asked @ offered.T).gather(1, places) / settings.temperature
-        scores = scores.masked_fill(wanted < 0, -torch.inf)
-        chosen = torch.log_softmax(scores, dim=-1)
+        batch_queries = functional.normalize(queries[rows] @ matrix.T, dim=-1)
+        # A passage that is a candidate of several queries is mapped once.
+        distinct, positions = torch.unique(candidates[rows], return_inverse=True)
+        batch_passages = functional.normalize(passages[distinct] @ matrix.T, dim=-1)
+        batch_targets = targets[rows]
+        scores = (batch_queries @ batch_passages.T).gather(1, positions) / settings.temperature
+        scores = scores.masked_fill(batch_targets < 0, -torch.inf)
+        log_probabilities = torch.log_softmax(scores, dim=-1)
         # KL divergence up to a constant; 0 · -inf must be 0
-        loss = -torch.where(wanted > 0, wanted * chosen, 0.0).sum(-1).mean()
-        loss = loss + settings.pull * (matrix - still).square().sum()
+        loss = -torch.where(batch_targets > 0, batch_targets * log_probabilities, 0.0).sum(-1).mean()
+        loss = loss + settings.pull * (matrix - identity).square().sum()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

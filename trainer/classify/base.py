@@ -1,4 +1,4 @@
-"""What a classifier starts from: a directory for fine-tuning, or an ONNX encoder that stays as it is."""
+"""Model that a classifier's training starts from: a transformers model with a new head, or a frozen ONNX encoder."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from indexer.errors import UserError, first_line
 from indexer.inference.encoder import MODEL_FILES, Encoder, Vectors
 from indexer.progress import Bar, stage
 from trainer.models.base import locate
-from trainer.training.base_model import quiet
+from trainer.training.base_model import silence_libraries
 
 BLOCK = 256
 
 
 @dataclass(frozen=True)
-class Frozen:
-    """An encoder that is not trained: where its files are, its graph from token ids to the vector, and its name."""
+class FrozenEncoder:
+    """An encoder that is not trained: its name, the folder of its files, and the ONNX session."""
 
     name: str
     folder: Path
@@ -40,7 +40,7 @@ class Frozen:
 
     @property
     def graph(self) -> Path:
-        """The ONNX file."""
+        """The ONNX graph from token ids to the sentence embedding."""
         return self.folder / MODEL_FILES["fp32"]
 
     def encode(self, texts: Sequence[str]) -> Vectors:
@@ -53,10 +53,19 @@ class Frozen:
         return np.concatenate(blocks)
 
 
+@dataclass(frozen=True)
+class TrainableModel:
+    """A transformers model with a classification head, which is trained in place; its tokenizer and longest input."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    max_tokens: int
+
+
 def find_directory(model: str | None, data: Path | None) -> tuple[str, Path]:
     """Return name and directory of the model that fine-tuning starts from; by default all-MiniLM-L6-v2.
 
-    Of a sentence-transformers model the directory is that of its transformer.
+    For a sentence-transformers model it is the directory of its transformer.
 
     Raises:
         UserError: there is no such model.
@@ -73,57 +82,46 @@ def find_directory(model: str | None, data: Path | None) -> tuple[str, Path]:
     return name, directory
 
 
-def open_frozen(
+def open_frozen_encoder(
     model: str | None, data: Path | None, scratch: Path, max_tokens: int | None, texts: list[str]
-) -> Frozen:
+) -> FrozenEncoder:
     """Return the encoder for a logistic head, by default that of the live model, or the packaged all-MiniLM-L6-v2.
 
-    A published model has its ONNX encoder; that of any other directory is exported into ``scratch`` and compared with
-    sentence-transformers on ``texts``.
+    A published model has its ONNX encoder. A model from any other directory is exported into ``scratch`` and compared
+    with sentence-transformers on ``texts``.
 
     Raises:
-        UserError: there is no such model, or its export gives other vectors.
+        UserError: there is no such model, or the vectors of its export differ.
     """
     models = Store("model", data)
     if (model is None and models.current_id()) or (model and ID_PATTERN.fullmatch(model)):
         folder = models.resolve(model)
         models.verify(folder.name)
         contract = models.manifest(folder.name).contract
-        return Frozen(folder.name, folder, Encoder(folder, _shortened(contract, max_tokens)))
-    from trainer.models.onnx import check_parity, encoder_contract, export_onnx, load
+        return FrozenEncoder(folder.name, folder, Encoder(folder, _limit_tokens(contract, max_tokens)))
+    from trainer.models.onnx import check_parity, encoder_contract, export_onnx, load_encoder
 
     name, directory = locate(model)
     with stage("load the model"):
-        loaded = load(directory)
+        loaded = load_encoder(directory)
     loaded.save_pretrained(str(scratch), create_model_card=False)
     contract = encoder_contract(loaded)
     with stage("export the encoder to ONNX"):
         export_onnx(loaded, scratch / MODEL_FILES["fp32"])
     check_parity(loaded, scratch, contract, texts, int8=False)
-    return Frozen(name, scratch, Encoder(scratch, _shortened(contract, max_tokens)))
+    return FrozenEncoder(name, scratch, Encoder(scratch, _limit_tokens(contract, max_tokens)))
 
 
-def _shortened(contract: EncoderContract, max_tokens: int | None) -> EncoderContract:
-    return contract.model_copy(update={"max_tokens": min(contract.max_tokens, max_tokens or contract.max_tokens)})
-
-
-@dataclass(frozen=True)
-class Start:
-    """The untrained model, its tokenizer, and how many tokens of a text it reads."""
-
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-    max_tokens: int
-
-
-def load_start(directory: Path, labels: list[str], *, multi_label: bool, max_tokens: int | None, seed: int) -> Start:
-    """Load an encoder in 32 bits and give it a new head for ``labels``.
+def load_trainable(
+    directory: Path, labels: list[str], *, multi_label: bool, max_tokens: int | None, seed: int
+) -> TrainableModel:
+    """Load an encoder that transformers knows in 32 bits, with a new head for ``labels``.
 
     Raises:
         UserError: the directory holds no model that transformers can classify with, or its tokenizer has no fast form.
     """
-    quiet()  # that the head is new, and another head is not used, is as it should be
-    set_seed(seed)  # of the new head
+    silence_libraries()  # they would warn of the new head and of an unused one; both are intended
+    set_seed(seed)  # of the new head's weights
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         with stage("load the model"):
@@ -131,7 +129,7 @@ def load_start(directory: Path, labels: list[str], *, multi_label: bool, max_tok
                 str(directory),
                 num_labels=len(labels),
                 id2label=dict(enumerate(labels)),
-                label2id={label: at for at, label in enumerate(labels)},
+                label2id={label: index for index, label in enumerate(labels)},
                 problem_type="multi_label_classification" if multi_label else "single_label_classification",
                 **options,
             )
@@ -146,6 +144,10 @@ def load_start(directory: Path, labels: list[str], *, multi_label: bool, max_tok
         ) from error
     if not tokenizer.is_fast:
         raise UserError(f"{directory}: its tokenizer has no tokenizer.json; give a --model that has one")
-    room = int(getattr(config, "max_position_embeddings", 512))
-    longest = min(max_tokens or room, room, int(tokenizer.model_max_length))
-    return Start(model, tokenizer, longest)
+    positions = int(getattr(config, "max_position_embeddings", 512))
+    longest = min(max_tokens or positions, positions, int(tokenizer.model_max_length))
+    return TrainableModel(model, tokenizer, longest)
+
+
+def _limit_tokens(contract: EncoderContract, max_tokens: int | None) -> EncoderContract:
+    return contract.model_copy(update={"max_tokens": min(contract.max_tokens, max_tokens or contract.max_tokens)})

@@ -1,8 +1,8 @@
-"""Probabilities that mean what they say: fitted on dev, judged on test.
+"""Calibration of probabilities, fitted on dev: temperature scaling, Platt scaling and thresholds; calibration error.
 
 One label per text: all logits are divided by one temperature (Guo et al. 2017, https://arxiv.org/abs/1706.04599), which
-changes no answer. Several labels: each has a slope and an offset of its own (Platt 1999), and a threshold that is best
-for its F1 on dev.
+changes no answer. Several labels: each has its own slope and offset (Platt 1999), and the threshold with the best F1 on
+dev. The expected calibration error is measured on test.
 """
 
 from __future__ import annotations
@@ -16,44 +16,44 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax
 
 from indexer.inference.classifier import ClassifierContract, Numbers
-from trainer.classify.data import Part
+from trainer.classify.data import Split
 from trainer.classify.metrics import Answers
 
 BINS = 15
-"""As Guo et al. count them."""
-FEWEST = 5
-"""Rows of dev with a label, and without, from which on something is fitted for it."""
-HOTTEST = 20.0
+"""Bins of the expected calibration error, as in Guo et al."""
+MIN_ROWS = 5
+"""Dev rows with a label, and without it, that fitting for this label needs."""
+MAX_TEMPERATURE = 20.0
 
 
 class Bin(BaseModel):
-    """The decisions with about the same probability."""
+    """Decisions with about the same probability."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rows: int = Field(description="how many decisions")
+    rows: int = Field(description="number of decisions")
     said: float = Field(description="their mean probability")
-    true: float = Field(description="the share of them that is right")
+    true: float = Field(description="share of them that is right")
 
 
 class Calibration(BaseModel):
-    """How far probabilities are from shares."""
+    """Calibration error: how far probabilities are from the share of right decisions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     ece: float = Field(description="expected calibration error: mean distance of `said` and `true`, weighted by rows")
-    bins: list[Bin] = Field(description="the bins of 15 equal ones that are not empty")
+    bins: list[Bin] = Field(description="those of 15 bins of equal width that are not empty")
 
 
 class Decisions(NamedTuple):
-    """Probabilities, and whether what they were given for is so; both of shape (decisions,)."""
+    """The probability of each decision, and whether it is right; both of shape (decisions,)."""
 
-    said: npt.NDArray[np.float64]
-    true: npt.NDArray[np.bool_]
+    probability: npt.NDArray[np.float64]
+    correct: npt.NDArray[np.bool_]
 
 
-def decisions(probabilities: Numbers, truth: Answers, *, multi_label: bool) -> Decisions:
-    """Return what calibration is about: the most probable label of each row, or every label of each row."""
+def collect_decisions(probabilities: Numbers, truth: Answers, *, multi_label: bool) -> Decisions:
+    """Return the decisions to calibrate: each row's most probable label or, where several may apply, all its labels."""
     if multi_label:
         return Decisions(probabilities.ravel().astype(np.float64), truth.ravel())
     best = probabilities.argmax(axis=1)
@@ -61,80 +61,82 @@ def decisions(probabilities: Numbers, truth: Answers, *, multi_label: bool) -> D
     return Decisions(probabilities[rows, best].astype(np.float64), truth[rows, best])
 
 
-def calibration(made: Decisions) -> Calibration:
-    """Return the expected calibration error over 15 equal bins of probability."""
-    which = np.minimum((made.said * BINS).astype(np.int64), BINS - 1)
+def measure_calibration(decisions: Decisions) -> Calibration:
+    """Return the expected calibration error over 15 bins of equal width."""
+    bin_of = np.minimum((decisions.probability * BINS).astype(np.int64), BINS - 1)
     bins = [
         Bin(
             rows=int(inside.sum()),
-            said=round(float(made.said[inside].mean()), 6),
-            true=round(float(made.true[inside].mean()), 6),
+            said=round(float(decisions.probability[inside].mean()), 6),
+            true=round(float(decisions.correct[inside].mean()), 6),
         )
         for number in range(BINS)
-        if (inside := which == number).any()
+        if (inside := bin_of == number).any()
     ]
-    ece = sum(each.rows * abs(each.said - each.true) for each in bins) / max(len(made.said), 1)
+    ece = sum(part.rows * abs(part.said - part.true) for part in bins) / max(len(decisions.probability), 1)
     return Calibration(ece=round(ece, 6), bins=bins)
 
 
-def calibrate(contract: ClassifierContract, logits: Numbers, dev: Part) -> ClassifierContract:
-    """Return ``contract`` with what was fitted on the dev rows, whose ``logits`` have the shape (rows, labels)."""
+def calibrate(contract: ClassifierContract, logits: Numbers, dev: Split) -> ClassifierContract:
+    """Return ``contract`` with a calibration fitted on the dev rows and their ``logits``, shape (rows, labels)."""
     if not contract.multi_label:
-        return contract.model_copy(update={"temperature": temperature(logits, dev.truth)})
-    fitted = [platt(logits[:, at], dev.truth[:, at]) for at in range(len(contract.labels))]
+        return contract.model_copy(update={"temperature": fit_temperature(logits, dev.truth)})
+    lines = [fit_platt(logits[:, label], dev.truth[:, label]) for label in range(len(contract.labels))]
     contract = contract.model_copy(
-        update={"scale": [slope for slope, _ in fitted], "bias": [offset for _, offset in fitted]}
+        update={"scale": [slope for slope, _ in lines], "bias": [offset for _, offset in lines]}
     )
-    return contract.model_copy(update={"thresholds": thresholds(contract.probabilities(logits), dev.truth)})
+    return contract.model_copy(update={"thresholds": choose_thresholds(contract.probabilities(logits), dev.truth)})
 
 
-def temperature(logits: Numbers, truth: Answers) -> float:
-    """Return the temperature with the least negative log-likelihood, between 1/20 and 20."""
+def fit_temperature(logits: Numbers, truth: Answers) -> float:
+    """Return the temperature with the smallest negative log-likelihood, between 1/20 and 20."""
     rows, right = np.arange(len(logits)), truth.argmax(axis=1)
-    wide = logits.astype(np.float64)
+    logits64 = logits.astype(np.float64)
 
     def loss(log_temperature: float) -> float:
-        return -float(log_softmax(wide / np.exp(log_temperature), axis=1)[rows, right].mean())
+        return -float(log_softmax(logits64 / np.exp(log_temperature), axis=1)[rows, right].mean())
 
-    found = minimize_scalar(loss, bounds=(-np.log(HOTTEST), np.log(HOTTEST)), method="bounded")
-    return round(float(np.exp(found.x)), 6)
+    minimum = minimize_scalar(loss, bounds=(-np.log(MAX_TEMPERATURE), np.log(MAX_TEMPERATURE)), method="bounded")
+    return round(float(np.exp(minimum.x)), 6)
 
 
-def platt(logits: Numbers, truth: Answers) -> tuple[float, float]:
-    """Return slope and offset of one label's logits; 1 and 0 where dev has too few rows with it or without.
+def fit_platt(logits: Numbers, truth: Answers) -> tuple[float, float]:
+    """Return slope and offset of one label's logits; 1 and 0 where dev has too few rows with it or without it.
 
-    The targets are Platt's: a little short of 0 and 1, so that dev rows that are all right do not make the slope infinite.
+    The targets are Platt's, slightly above 0 and below 1. With targets of 0 and 1 the slope would be infinite where all
+    dev rows are right.
     """
     positive = int(truth.sum())
     negative = len(truth) - positive
-    if min(positive, negative) < FEWEST:
+    if min(positive, negative) < MIN_ROWS:
         return 1.0, 0.0
     target = np.where(truth, (positive + 1) / (positive + 2), 1 / (negative + 2))
-    wide = logits.astype(np.float64)
+    logits64 = logits.astype(np.float64)
 
     def loss(line: npt.NDArray[np.float64]) -> float:
-        score = line[0] * wide + line[1]
+        score = line[0] * logits64 + line[1]
         return float((np.logaddexp(0.0, score) - target * score).mean())
 
-    found = minimize(loss, np.array([1.0, 0.0]), method="L-BFGS-B", bounds=[(1e-3, None), (None, None)])
-    return round(float(found.x[0]), 6), round(float(found.x[1]), 6)
+    minimum = minimize(loss, np.array([1.0, 0.0]), method="L-BFGS-B", bounds=[(1e-3, None), (None, None)])
+    return round(float(minimum.x[0]), 6), round(float(minimum.x[1]), 6)
 
 
-def thresholds(probabilities: Numbers, truth: Answers) -> list[float]:
-    """Return for each label the probability from which on it should apply: the one with the best F1 on these rows.
+def choose_thresholds(probabilities: Numbers, truth: Answers) -> list[float]:
+    """Return for each label the threshold of its probability with the best F1 on these rows.
 
-    It lies midway between two rows, so that rounding decides nothing; it is a half where the label has too few rows.
+    A threshold lies midway between the probabilities of two rows, where rounding decides nothing. It is 0.5 where the
+    label has too few rows.
     """
-    return [_threshold(probabilities[:, at], truth[:, at]) for at in range(truth.shape[1])]
+    return [_choose_threshold(probabilities[:, label], truth[:, label]) for label in range(truth.shape[1])]
 
 
-def _threshold(said: Numbers, truth: Answers) -> float:
-    if min(int(truth.sum()), int((~truth).sum())) < FEWEST:
+def _choose_threshold(probabilities: Numbers, truth: Answers) -> float:
+    if min(int(truth.sum()), int((~truth).sum())) < MIN_ROWS:
         return 0.5
-    order = np.argsort(-said, kind="stable")
-    values, right = said[order].astype(np.float64), np.cumsum(truth[order])
-    f1 = 2 * right / (np.arange(1, len(said) + 1) + truth.sum())
-    f1[:-1][values[:-1] == values[1:]] = 0  # equal probabilities cannot be told apart
+    order = np.argsort(-probabilities, kind="stable")
+    values, right = probabilities[order].astype(np.float64), np.cumsum(truth[order])
+    f1 = 2 * right / (np.arange(1, len(probabilities) + 1) + truth.sum())
+    f1[:-1][values[:-1] == values[1:]] = 0  # no threshold separates equal probabilities
     last = int(f1.argmax())
     below = values[last + 1] if last + 1 < len(values) else 0.0
     return round(float((values[last] + below) / 2), 6)

@@ -1,4 +1,4 @@
-"""The commands of `python -m trainer classify`. Each imports what it needs when it runs, so that `--help` is instant."""
+"""Commands of `python -m trainer classify`. Each imports its modules when it runs, which keeps `--help` instant."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def train(
 ) -> None:
     """Train a classifier, calibrate its probabilities, export and measure it. Prints the path of its directory.
 
-    All weights learn, or with --frozen-encoder only a logistic head, in seconds. What is kept is best by macro-F1 on dev;
-    figures, confusion matrix and the surest mistakes of test are in the directory's report. `publish` makes it live. On
-    several GPUs: `accelerate launch -m trainer classify train …`.
+    It trains all weights or, with --frozen-encoder, only a logistic head, in seconds. The weights with the best
+    macro-F1 on dev are kept. The directory's report has metrics, confusion matrix and the surest mistakes on test.
+    `publish` makes the classifier live. On several GPUs: `accelerate launch -m trainer classify train …`.
     """
     from trainer.classify.train import train as run
     from trainer.files import training_dir
 
     path = run(source, settings, out or training_dir() / "classifier")
-    if os.environ.get("RANK", "0") == "0":  # of several processes the first speaks
+    if os.environ.get("RANK", "0") == "0":  # of several processes only the first prints
         typer.echo(path)
 
 
@@ -55,7 +55,7 @@ def evaluate(
 ) -> None:
     """Measure a classifier on labelled texts and write the report. Prints its directory.
 
-    A file that it was trained on is divided as it was then, and its test rows are asked.
+    A file that it was trained on is split as in the training, and its test rows are classified.
     """
     from trainer.classify.predict import evaluate as run
     from trainer.files import training_dir
@@ -87,14 +87,14 @@ def predict(
 def publish(
     directory: Annotated[
         Path | None,
-        typer.Argument(help="Directory that `train` has written (default: $DOWSE_DATA/training/classifier)"),
+        typer.Argument(help="Directory that `train` wrote (default: $DOWSE_DATA/training/classifier)"),
     ] = None,
     *,
     settings: ClassifyPublishSettings,
 ) -> None:
     """Publish a classifier for `POST /classify` and `indexer build --label-with`. Prints its id.
 
-    With nothing to do it says so and exits.
+    Where the same classifier is published already, it says «up to date».
     """
     from indexer.progress import say
     from trainer.classify.publish import publish as run

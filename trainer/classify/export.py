@@ -1,4 +1,4 @@
-"""A classifier as ONNX: one graph from token ids to logits, whatever it was made of."""
+"""Export of a classifier to ONNX, one graph from token ids to logits for both kinds; and the parity check."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from trainer.classify.head import Head
 from trainer.models.onnx import OPSET, quiet_export
 
 PARITY_TEXTS = 200
-MOST = 1e-3
-"""The largest difference of two probabilities that is still the same answer."""
+MAX_DIFFERENCE = 1e-3
+"""Largest difference between a probability of the export and of the original."""
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 class _Graph(torch.nn.Module):
-    """A model as a function of its input tensors that gives logits."""
+    """A model as one function from its input tensors to logits."""
 
     def __init__(self, model: PreTrainedModel, inputs: list[str]) -> None:
         super().__init__()
@@ -37,30 +37,33 @@ class _Graph(torch.nn.Module):
 
 
 def export_classifier(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write ``onnx/model.onnx`` below ``folder``: token ids (batch, tokens) → logits (batch, labels), both axes free."""
+    """Write ``onnx/model.onnx`` below ``folder``: token ids (batch, tokens) → logits (batch, labels).
+
+    The axes batch and tokens are dynamic.
+    """
     features = tokenizer(["a text of some length", "short"], padding=True, return_tensors="pt")
     inputs = [name for name in INPUTS if name in features]
     (folder / GRAPH).parent.mkdir(parents=True, exist_ok=True)
-    whole = folder / f"{GRAPH}.whole"
-    model.set_attn_implementation("eager")  # as for encoders: see trainer/models/onnx.py
+    single_file = folder / f"{GRAPH}.whole"
+    model.set_attn_implementation("eager")  # as for encoders, see trainer/models/onnx.py
     with stage("export to ONNX"), quiet_export(), torch.no_grad():
         torch.onnx.export(
             _Graph(model, inputs).eval(),
             tuple(features[name] for name in inputs),
-            str(whole),
+            str(single_file),
             input_names=inputs,
             output_names=["logits"],
             dynamic_axes={name: {0: "batch", 1: "tokens"} for name in inputs} | {"logits": {0: "batch"}},
             opset_version=OPSET,
             dynamo=False,
         )
-    graph = onnx.load(str(whole))
-    whole.unlink()
+    graph = onnx.load(str(single_file))
+    single_file.unlink()
     _save(graph, folder)
 
 
 def export_head(encoder: Path, head: Head, folder: Path) -> None:
-    """Write the graph ``encoder`` with ``head`` behind its sentence embedding as ``onnx/model.onnx`` below ``folder``."""
+    """Write ``onnx/model.onnx`` below ``folder``: the graph in ``encoder``, and ``head`` on its sentence embedding."""
     model = onnx.load(str(encoder))
     graph = model.graph
     graph.initializer.extend(
@@ -87,7 +90,7 @@ def _save(model: onnx.ModelProto, folder: Path) -> None:
 def torch_logits(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_tokens: int
 ) -> Callable[[Sequence[str]], Numbers]:
-    """Return what transformers itself gives for texts: the other side of `check_classifier`."""
+    """Return the function from texts to the logits of transformers itself, which `check_classifier` compares with."""
 
     def logits(texts: Sequence[str]) -> Numbers:
         rows = []
@@ -109,9 +112,10 @@ def check_classifier(classifier: Classifier, logits: Callable[[Sequence[str]], N
     texts = list(texts)[:: max(len(texts) // PARITY_TEXTS, 1)][:PARITY_TEXTS]
     with stage(f"compare the export with the original on {len(texts)} texts"):
         expected = classifier.contract.probabilities(logits(texts))
-        most = float(np.abs(classifier.predict(texts) - expected).max())
-    if not most <= MOST:
+        difference = float(np.abs(classifier.predict(texts) - expected).max())
+    if not difference <= MAX_DIFFERENCE:
         raise UserError(
-            f"the exported classifier differs by {most:.4f} in a probability, allowed are {MOST}; not written"
+            f"the exported classifier differs by {difference:.4f} in a probability, "
+            f"at most {MAX_DIFFERENCE} is allowed; not written"
         )
-    return round(most, 8)
+    return round(difference, 8)

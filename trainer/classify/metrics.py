@@ -1,4 +1,4 @@
-"""How good a classifier's answers are, how sure that is, and what chance would have given."""
+"""Classification metrics: accuracy and F1, bootstrap interval and permutation test of macro-F1, majority baseline."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from sklearn.metrics import accuracy_score, f1_score, precision_recall_fscore_su
 Answers = npt.NDArray[np.bool_]
 """Which labels apply to which rows, shape (rows, labels)."""
 DRAWS = 1000
-WORK = 400_000_000
-"""Cells that all draws together may look at; of large files there are fewer draws."""
-LEVEL = 0.01
+"""Resamples of the bootstrap, and permutations of the test."""
+MAX_CELLS = 400_000_000
+"""Cells that all draws together may read; large files have fewer draws."""
+ALPHA = 0.01
+"""Significance level of the permutation test."""
 
 
-class LabelFigures(BaseModel):
-    """One label."""
+class LabelMetrics(BaseModel):
+    """Metrics of one label."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -29,8 +31,8 @@ class LabelFigures(BaseModel):
     f1: float = Field(description="harmonic mean of both")
 
 
-class Figures(BaseModel):
-    """All labels together."""
+class Metrics(BaseModel):
+    """Metrics over all labels."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,45 +42,45 @@ class Figures(BaseModel):
 
 
 class Uncertainty(BaseModel):
-    """What macro-F1 could be but for the luck of the draw."""
+    """Uncertainty of macro-F1: bootstrap interval, and permutation test against chance."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     low: float = Field(description="lower end of the 95 % bootstrap interval of macro-F1")
     high: float = Field(description="its upper end")
-    chance: float = Field(description="mean macro-F1 of the same answers, dealt to the rows at random")
-    p: float = Field(description="how often such a deal is at least as good (permutation test)")
+    chance: float = Field(description="mean macro-F1 of the same answers, permuted over the rows at random")
+    p: float = Field(description="share of permutations that are at least as good (p-value of the permutation test)")
 
     @property
     def learned(self) -> bool:
         """Whether the answers are better than chance at the 1 % level."""
-        return self.p < LEVEL
+        return self.p < ALPHA
 
 
-def figures(truth: Answers, answers: Answers) -> Figures:
-    """Return accuracy, macro- and micro-F1; labels that nobody has and nobody was given are left out of the mean."""
-    return Figures(
+def compute_metrics(truth: Answers, answers: Answers) -> Metrics:
+    """Return accuracy, macro- and micro-F1; labels that no row has and no row was given are left out of the mean."""
+    return Metrics(
         accuracy=_round(accuracy_score(truth, answers)),
         macro_f1=_round(macro_f1(truth, answers)),
         micro_f1=_round(f1_score(truth, answers, average="micro", zero_division=0)),
     )
 
 
-def per_label(labels: list[str], truth: Answers, answers: Answers) -> list[LabelFigures]:
-    """Return precision, recall and F1 of every label; a quotient without denominator is 0."""
+def compute_label_metrics(labels: list[str], truth: Answers, answers: Answers) -> list[LabelMetrics]:
+    """Return precision, recall and F1 of every label; a division by zero gives 0."""
     precision, recall, f1, rows = precision_recall_fscore_support(truth, answers, average=None, zero_division=0)
     given, right = answers.sum(axis=0), (truth & answers).sum(axis=0)
     return [
-        LabelFigures(
+        LabelMetrics(
             label=label,
-            rows=int(rows[at]),
-            answered=int(given[at]),
-            right=int(right[at]),
-            precision=_round(precision[at]),
-            recall=_round(recall[at]),
-            f1=_round(f1[at]),
+            rows=int(rows[index]),
+            answered=int(given[index]),
+            right=int(right[index]),
+            precision=_round(precision[index]),
+            recall=_round(recall[index]),
+            f1=_round(f1[index]),
         )
-        for at, label in enumerate(labels)
+        for index, label in enumerate(labels)
     ]
 
 
@@ -86,44 +88,45 @@ def macro_f1(truth: Answers, answers: Answers) -> float:
     """Return the mean F1 of the labels that some row has or was given; 0 where there is none."""
     both = truth.sum(axis=0) + answers.sum(axis=0)
     right = (truth & answers).sum(axis=0)
-    there = both > 0
-    return float((2 * right[there] / both[there]).mean()) if there.any() else 0.0
+    occurs = both > 0
+    return float((2 * right[occurs] / both[occurs]).mean()) if occurs.any() else 0.0
 
 
-def majority(truth: Answers, learned_from: Answers, *, multi_label: bool) -> tuple[Answers, list[int]]:
-    """Return the answers of somebody who does not read, and the places of the labels that they consist of.
+def predict_majority(truth: Answers, training_truth: Answers, *, multi_label: bool) -> tuple[Answers, list[int]]:
+    """Return the answers of the majority baseline, which ignores the texts, and the indices of their labels.
 
-    One label per text: always the most frequent one. Several: every label always, which has the best F1 without reading.
+    One label per text: always the label that is most frequent in training. Several: always every label, which has the
+    best F1 of all constant answers.
     """
     answers = np.zeros_like(truth)
-    places = list(range(truth.shape[1])) if multi_label else [int(learned_from.sum(axis=0).argmax())]
-    answers[:, places] = True
-    return answers, places
+    indices = list(range(truth.shape[1])) if multi_label else [int(training_truth.sum(axis=0).argmax())]
+    answers[:, indices] = True
+    return answers, indices
 
 
-def doubt(truth: Answers, answers: Answers, seed: int = 0) -> Uncertainty:
-    """Return the bootstrap interval of macro-F1, and what the same answers would be worth at random."""
-    chance = np.random.default_rng(seed)
+def estimate_uncertainty(truth: Answers, answers: Answers, seed: int = 0) -> Uncertainty:
+    """Return the bootstrap interval of macro-F1, and the permutation test against the same answers in random order."""
+    rng = np.random.default_rng(seed)
     rows = len(truth)
-    draws = int(np.clip(WORK // max(truth.size, 1), 100, DRAWS))
-    again, dealt = np.empty(draws), np.empty(draws)
+    draws = int(np.clip(MAX_CELLS // max(truth.size, 1), 100, DRAWS))
+    resampled, permuted = np.empty(draws), np.empty(draws)
     for draw in range(draws):
-        chosen = chance.integers(rows, size=rows)
-        again[draw] = macro_f1(truth[chosen], answers[chosen])
-        dealt[draw] = macro_f1(truth[chance.permutation(rows)], answers)
-    low, high = np.quantile(again, (0.025, 0.975))
-    at_least = int((dealt >= macro_f1(truth, answers) - 1e-12).sum())
+        sample = rng.integers(rows, size=rows)
+        resampled[draw] = macro_f1(truth[sample], answers[sample])
+        permuted[draw] = macro_f1(truth[rng.permutation(rows)], answers)
+    low, high = np.quantile(resampled, (0.025, 0.975))
+    as_good = int((permuted >= macro_f1(truth, answers) - 1e-12).sum())
     return Uncertainty(
-        low=_round(low), high=_round(high), chance=_round(dealt.mean()), p=round((at_least + 1) / (draws + 1), 6)
+        low=_round(low), high=_round(high), chance=_round(permuted.mean()), p=round((as_good + 1) / (draws + 1), 6)
     )
 
 
-def confusion(truth: Answers, answers: Answers) -> list[list[int]]:
-    """Return how often a row of one label (first index) was given another (second); one label per row."""
+def count_confusion(truth: Answers, answers: Answers) -> list[list[int]]:
+    """Return the confusion matrix: rows by true label (first index) and answer (second); one label per row."""
     size = truth.shape[1]
     pairs = truth.argmax(axis=1) * size + answers.argmax(axis=1)
-    table: list[list[int]] = np.bincount(pairs, minlength=size * size).reshape(size, size).tolist()
-    return table
+    matrix: list[list[int]] = np.bincount(pairs, minlength=size * size).reshape(size, size).tolist()
+    return matrix
 
 
 def _round(value: float) -> float:

@@ -1,4 +1,4 @@
-"""Publish a trained classifier as an artifact: what answers, its report, and nothing that only training needs."""
+"""Publish a trained classifier as an artifact: graph, tokenizer, contract, report and training record."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from trainer.classify.train import read_record
 from trainer.models.base import PublishResult
 from trainer.training.output import RECORD
 
-PARTS = ("onnx", "report", "tokenizer.json", RECORD, CONTRACT)
+PUBLISHED = ("onnx", "report", "tokenizer.json", RECORD, CONTRACT)
 
 
 def publish(directory: Path, settings: ClassifyPublishSettings, data: Path | None = None) -> PublishResult:
-    """Publish the classifier in ``directory`` and, unless ``settings.quiet``, make it the live one.
+    """Publish the classifier in ``directory`` and, unless ``settings.quiet``, make it live.
 
     Raises:
         UserError: the directory holds no finished classifier.
@@ -27,7 +27,7 @@ def publish(directory: Path, settings: ClassifyPublishSettings, data: Path | Non
     classifier = Classifier.open(directory)
     record = read_record(directory)
     report = read_report(directory)
-    size = sum(path.stat().st_size for name in PARTS for path in _files(directory / name))
+    size = sum(path.stat().st_size for name in PUBLISHED for path in _files(directory / name))
     inputs = [InputEntry(name=str(directory), size=size, sha256=classifier.digest())]
     config = {"name": directory.resolve().name, "kind": report.kind, "base": report.base, "training": record.settings}
     classifiers = Store("classifier", data)
@@ -36,8 +36,8 @@ def publish(directory: Path, settings: ClassifyPublishSettings, data: Path | Non
         if not settings.force and (existing := classifiers.reuse(key, live=not settings.quiet)):
             return PublishResult(existing, fresh=False)
         staging = classifiers.staging(key)
-        shutil.rmtree(staging)  # copying is quick: nothing of a killed one is taken up
-        for name in PARTS:
+        shutil.rmtree(staging)  # copying is fast: one that was killed starts anew
+        for name in PUBLISHED:
             for path in _files(directory / name):
                 target = staging / path.relative_to(directory)
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -64,4 +64,5 @@ def publish(directory: Path, settings: ClassifyPublishSettings, data: Path | Non
 
 
 def _files(path: Path) -> list[Path]:
-    return [path] if path.is_file() else sorted(each for each in path.rglob("*") if each.is_file())
+    """Return the file itself, or all files below a directory."""
+    return [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())

@@ -1,9 +1,10 @@
-"""Train a classifier on labelled texts: fine-tuned, or a head on a frozen encoder; calibrated, exported, measured.
+"""Train a classifier on labelled texts, by fine-tuning or with a head on a frozen encoder; calibrate and measure it.
 
     python -m trainer classify train messages.csv --label-column label --frozen-encoder
     python -m trainer classify train messages.csv --budget 10m
 
-What is measured is the exported model through the code that serves it.
+Both ways end in one ONNX graph from token ids to logits. The report measures this exported model, with the code that
+serves it.
 """
 
 from __future__ import annotations
@@ -18,27 +19,40 @@ from indexer.errors import UserError
 from indexer.inference.classifier import CONTRACT, Classifier, ClassifierContract
 from indexer.inference.session import load_tokenizer
 from indexer.progress import say
-from trainer.classify.base import find_directory, load_start, open_frozen
+from trainer.classify.base import find_directory, load_trainable, open_frozen_encoder
 from trainer.classify.calibration import calibrate
-from trainer.classify.data import SHOWN, Labelled, divide, labelled, read_rows
+from trainer.classify.data import MAX_SHOWN, LabelledData, assign_sides, make_splits, read_rows
 from trainer.classify.export import check_classifier, export_classifier, export_head, torch_logits
-from trainer.classify.finetune import tune
-from trainer.classify.head import fit_head, probe
-from trainer.classify.report import ClassifyReport, measure, summary
+from trainer.classify.finetune import train_all_weights
+from trainer.classify.head import fit_head, fit_probe
+from trainer.classify.report import ClassifyReport, measure, summarise
 from trainer.classify.report_page import write_classify_report
 from trainer.classify.settings import ClassifyTrainSettings
 from trainer.evaluate.report import HTML_FILE, Curves, DevPoint, LossPoint
 from trainer.files import move_into
-from trainer.models.onnx import TEXTS
-from trainer.training.base_model import is_first
+from trainer.models.onnx import PARITY_TEXTS
+from trainer.training.base_model import is_first_process
 from trainer.training.checkpoints import last_checkpoint
 from trainer.training.log import LOG, read_log
-from trainer.training.output import CHECKPOINTS, RECORD, Record, Result, check_out, describe, write_record
+from trainer.training.output import CHECKPOINTS, RECORD, Record, Result, check_output, describe_training, write_record
 
-RARE = 10
-"""Test rows of a label below which its figures say little."""
-CUT_OFF = 0.05
-"""From this share of texts on that are longer than what is read, the report says so."""
+MIN_TEST_ROWS = 10
+"""Test rows of a label; the report warns of labels with fewer."""
+MAX_TRUNCATED_SHARE = 0.05
+"""Share of truncated texts; the report warns of a larger one."""
+RESULT = Path(CHECKPOINTS) / "result"
+"""Folder below ``--out`` into which everything is written before it is moved into ``--out``."""
+
+
+@dataclass(frozen=True)
+class TrainedClassifier:
+    """A trained classifier, whose graph and tokenizer are in `RESULT`; ``details`` are fields of the report."""
+
+    kind: str
+    base: str
+    contract: ClassifierContract
+    result: Result
+    details: dict[str, Any]
 
 
 def train(source: Path, settings: ClassifyTrainSettings, out: Path, data: Path | None = None) -> Path:
@@ -52,147 +66,69 @@ def train(source: Path, settings: ClassifyTrainSettings, out: Path, data: Path |
         data: the data directory, where a published model is; by default ``$DOWSE_DATA``.
 
     Raises:
-        UserError: the file is not fit to learn from, the model cannot be loaded, or ``out`` is taken.
+        UserError: the file is not fit for training, the model cannot be loaded, or ``out`` holds something else.
     """
-    record = describe(settings, [source])
-    if check_out(out, record, resume=settings.resume):
+    record = describe_training(settings, [source])
+    if check_output(out, record, resume=settings.resume):
         say(f"{out}: already finished")
         return out
     rows = read_rows(str(source), settings)
-    examples = labelled(rows, divide(rows, dev=settings.dev, test=settings.test, seed=settings.seed))
+    examples = make_splits(rows, assign_sides(rows, dev=settings.dev, test=settings.test, seed=settings.seed))
     say(
         f"{source}: {len(examples.labels)} labels; "
-        + ", ".join(f"{side} {len(part.texts):,}" for side, part in examples.parts.items())
+        + ", ".join(f"{side} {len(split.texts):,}" for side, split in examples.splits.items())
     )
     folder = out / RESULT
-    shutil.rmtree(folder, ignore_errors=True)  # what a killed export has left
+    shutil.rmtree(folder, ignore_errors=True)  # files of an export that was killed
     started = time.monotonic()
     if settings.frozen_encoder:
-        learned = freeze(examples, settings, out, record, data)
+        trained = train_head(examples, settings, out, record, data)
     else:
-        found = fine_tune(examples, settings, out, record, data)
-        if found is None:  # of several processes the first writes
+        fine_tuned = fine_tune(examples, settings, out, record, data)
+        if fine_tuned is None:  # of several processes only the first writes
             return out
-        learned = found
-    _calibrate_and_measure(learned, examples, folder, record, (str(source), time.monotonic() - started, out.name))
-    _finish(out, folder, record, learned.result)
+        trained = fine_tuned
+    _calibrate_and_measure(trained, examples, folder, record, (str(source), time.monotonic() - started, out.name))
+    _finish(out, folder, record, trained.result)
     return out
 
 
-def _calibrate_and_measure(
-    learned: TrainedClassifier, examples: Labelled, folder: Path, record: Record, what: tuple[str, float, str]
-) -> None:
-    """Fit the calibration on dev, measure on test, and write ``classifier.json`` and the report."""
-    source, seconds, name = what
-    raw = Classifier(folder, learned.contract)
-    contract = calibrate(learned.contract, raw.logits(examples.dev.texts), examples.dev)
-    test = examples.test
-    report = ClassifyReport(
-        name=name,
-        source=Path(source).name,
-        side="test",
-        kind=learned.kind,
-        base=learned.base,
-        rows={side: len(part.texts) for side, part in examples.parts.items()},
-        settings={key: value for key, value in record.settings.items() if value is not None},
-        seconds=round(seconds, 1),
-        notes=notes(examples, folder, contract),
-        **learned.details,
-        **measure(contract, raw.logits(test.texts), test, examples.train.truth),
-    )
-    (folder / CONTRACT).write_text(contract.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    write_classify_report(report, folder / "report")
-    say(summary(report))
-
-
-def notes(examples: Labelled, folder: Path, contract: ClassifierContract) -> list[str]:
-    """Return what a reader of the figures should know."""
-    found = list(examples.notes)
-    if seen := int(examples.test.seen.sum()):
-        found.append(
-            f"{seen:,} of the test rows have the text of a training row; the table has the others by themselves"
-        )
-    support = zip(examples.labels, examples.test.truth.sum(axis=0), strict=True)
-    if rare := [label for label, rows in support if rows < RARE]:
-        which = ", ".join(rare[:SHOWN]) + (" …" if len(rare) > SHOWN else "")
-        found.append(f"fewer than {RARE} test rows have the label {which}: its figures say little")
-    tokenizer = load_tokenizer(folder)
-    lengths = [len(encoding.ids) for encoding in tokenizer.encode_batch(examples.test.texts)]
-    longer = sum(length > contract.max_tokens for length in lengths) / len(lengths)
-    if longer > CUT_OFF:
-        found.append(
-            f"{longer:.0%} of the texts are longer than the {contract.max_tokens} tokens that are read; --max-tokens reads more"
-        )
-    return found
-
-
-def _finish(out: Path, folder: Path, record: Record, result: Result) -> None:
-    """Move the result to its place, file by file, what makes it a classifier last; then remove the checkpoints."""
-    move_into(folder, out, last={CONTRACT})
-    write_record(out, record.model_copy(update={"result": result}))
-    shutil.rmtree(out / CHECKPOINTS)
-    say(f"report: {out / 'report' / HTML_FILE}")
-
-
-def read_record(folder: Path) -> Record:
-    """Return what the classifier in ``folder`` was trained on; raise `UserError` where that is not known."""
-    try:
-        return Record.model_validate_json((folder / RECORD).read_bytes())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder / RECORD}: missing or not readable; train the classifier again") from error
-
-
-RESULT = Path(CHECKPOINTS) / "result"
-"""Below ``--out``: where everything is written before it is moved to its place."""
-
-
-@dataclass(frozen=True)
-class TrainedClassifier:
-    """What learning has left in the folder of the result: an exported graph and its tokenizer."""
-
-    kind: str
-    base: str
-    contract: ClassifierContract
-    result: Result
-    details: dict[str, Any]
-
-
-def freeze(
-    examples: Labelled, settings: ClassifyTrainSettings, out: Path, record: Record, data: Path | None
+def train_head(
+    examples: LabelledData, settings: ClassifyTrainSettings, out: Path, record: Record, data: Path | None
 ) -> TrainedClassifier:
-    """Fit a head on the embeddings of an encoder and write both as one graph into ``out / RESULT``."""
+    """Fit a head to the embeddings of a frozen encoder and write both as one graph into ``out / RESULT``."""
     folder = out / RESULT
     write_record(out, record)
-    sample = examples.dev.texts[:TEXTS]
-    frozen = open_frozen(settings.model, data, out / CHECKPOINTS / "encoder", settings.max_tokens, sample)
+    sample = examples.dev.texts[:PARITY_TEXTS]
+    frozen = open_frozen_encoder(settings.model, data, out / CHECKPOINTS / "encoder", settings.max_tokens, sample)
     started = time.monotonic()
     vectors = frozen.encode(examples.train.texts)
-    head, tried = fit_head(vectors, examples, settings)
+    head, points = fit_head(vectors, examples, settings)
     export_head(frozen.graph, head, folder)
     shutil.copyfile(frozen.folder / "tokenizer.json", folder / "tokenizer.json")
-    own = frozen.encoder.contract
+    encoder_contract = frozen.encoder.contract
     contract = ClassifierContract(
         labels=examples.labels,
         multi_label=examples.multi_label,
-        max_tokens=own.max_tokens,
-        prompt=own.document_prompt,
-        pad_token_id=own.pad_token_id,
+        max_tokens=encoder_contract.max_tokens,
+        prompt=encoder_contract.document_prompt,
+        pad_token_id=encoder_contract.pad_token_id,
     )
     check_classifier(
         Classifier(folder, contract), lambda texts: head.logits(frozen.encoder.encode_documents(texts)), sample
     )
-    best = max(tried, key=lambda each: each.macro_f1)
+    best = max(points, key=lambda point: point.macro_f1)
     say(f"classify: C = {best.c:g}, macro-F1 {best.macro_f1:.4f} in the cross-validation")
     result = Result(steps=0, seconds=round(time.monotonic() - started, 3), start=None, best=best.macro_f1)
-    return TrainedClassifier("frozen encoder", frozen.name, contract, result, {"tried": tried})
+    return TrainedClassifier("frozen encoder", frozen.name, contract, result, {"tried": points})
 
 
 def fine_tune(
-    examples: Labelled, settings: ClassifyTrainSettings, out: Path, record: Record, data: Path | None
+    examples: LabelledData, settings: ClassifyTrainSettings, out: Path, record: Record, data: Path | None
 ) -> TrainedClassifier | None:
-    """Fine-tune a model and write it with its graph; None on all processes but the first."""
+    """Fine-tune a model, write it with its graph into ``out / RESULT``; None on all processes but the first."""
     name, directory = find_directory(settings.model, data)
-    start = load_start(
+    trainable = load_trainable(
         directory,
         examples.labels,
         multi_label=examples.multi_label,
@@ -200,26 +136,48 @@ def fine_tune(
         seed=settings.seed,
     )
     if last_checkpoint((out / CHECKPOINTS).resolve()) is None:
-        probe(start, examples, settings)
-    result = tune(start, examples, settings, out, record)
-    if not is_first():
+        fit_probe(trainable, examples, settings)
+    result = train_all_weights(trainable, examples, settings, out, record)
+    if not is_first_process():
         return None
     folder = out / RESULT
-    start.model.save_pretrained(str(folder))
-    start.tokenizer.save_pretrained(str(folder))
-    expected = torch_logits(start.model, start.tokenizer, start.max_tokens)
-    export_classifier(start.model, start.tokenizer, folder)
+    trainable.model.save_pretrained(str(folder))
+    trainable.tokenizer.save_pretrained(str(folder))
+    expected = torch_logits(trainable.model, trainable.tokenizer, trainable.max_tokens)
+    export_classifier(trainable.model, trainable.tokenizer, folder)
     contract = ClassifierContract(
         labels=examples.labels,
         multi_label=examples.multi_label,
-        max_tokens=start.max_tokens,
-        pad_token_id=start.tokenizer.pad_token_id or 0,
+        max_tokens=trainable.max_tokens,
+        pad_token_id=trainable.tokenizer.pad_token_id or 0,
     )
     check_classifier(Classifier(folder, contract), expected, examples.dev.texts)
-    return TrainedClassifier("fine-tuned", name, contract, result, {"curves": curves(out)})
+    return TrainedClassifier("fine-tuned", name, contract, result, {"curves": read_curves(out)})
 
 
-def curves(out: Path) -> Curves:
+def collect_notes(examples: LabelledData, folder: Path, contract: ClassifierContract) -> list[str]:
+    """Return warnings about the figures: texts that were trained on, labels with few rows, truncated texts."""
+    notes = list(examples.notes)
+    if seen := int(examples.test.seen.sum()):
+        notes.append(
+            f"{seen:,} of the test rows have the text of a training row; the table also has the figures without them"
+        )
+    support = zip(examples.labels, examples.test.truth.sum(axis=0), strict=True)
+    if rare := [label for label, rows in support if rows < MIN_TEST_ROWS]:
+        which = ", ".join(rare[:MAX_SHOWN]) + (" …" if len(rare) > MAX_SHOWN else "")
+        notes.append(f"fewer than {MIN_TEST_ROWS} test rows have the label {which}: its figures say little")
+    tokenizer = load_tokenizer(folder)
+    lengths = [len(encoding.ids) for encoding in tokenizer.encode_batch(examples.test.texts)]
+    truncated = sum(length > contract.max_tokens for length in lengths) / len(lengths)
+    if truncated > MAX_TRUNCATED_SHARE:
+        notes.append(
+            f"{truncated:.0%} of the texts are longer than the {contract.max_tokens} tokens that are read; "
+            "raise --max-tokens to read more"
+        )
+    return notes
+
+
+def read_curves(out: Path) -> Curves:
     """Return loss and macro-F1 on dev from the log of a training."""
     log = read_log(out / LOG)
     return Curves(
@@ -231,3 +189,48 @@ def curves(out: Path) -> Curves:
         dev=[DevPoint(at=int(line["step"]), value=line["dev"]) for line in log if "dev" in line],
         dev_measure="macro-F1",
     )
+
+
+def read_record(folder: Path) -> Record:
+    """Return the training record of the classifier in ``folder``; raise `UserError` where it has none."""
+    try:
+        return Record.model_validate_json((folder / RECORD).read_bytes())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder / RECORD}: missing or not readable; train the classifier again") from error
+
+
+def _calibrate_and_measure(
+    trained: TrainedClassifier, examples: LabelledData, folder: Path, record: Record, facts: tuple[str, float, str]
+) -> None:
+    """Fit the calibration on dev, measure on test, and write ``classifier.json`` and the report.
+
+    ``facts`` are the source, the seconds of the training and the name of the classifier.
+    """
+    source, seconds, name = facts
+    raw = Classifier(folder, trained.contract)
+    contract = calibrate(trained.contract, raw.logits(examples.dev.texts), examples.dev)
+    test = examples.test
+    report = ClassifyReport(
+        name=name,
+        source=Path(source).name,
+        side="test",
+        kind=trained.kind,
+        base=trained.base,
+        rows={side: len(split.texts) for side, split in examples.splits.items()},
+        settings={key: value for key, value in record.settings.items() if value is not None},
+        seconds=round(seconds, 1),
+        notes=collect_notes(examples, folder, contract),
+        **trained.details,
+        **measure(contract, raw.logits(test.texts), test, examples.train.truth),
+    )
+    (folder / CONTRACT).write_text(contract.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    write_classify_report(report, folder / "report")
+    say(summarise(report))
+
+
+def _finish(out: Path, folder: Path, record: Record, result: Result) -> None:
+    """Move the result into ``out`` file by file, its contract last; then remove the checkpoints."""
+    move_into(folder, out, last={CONTRACT})
+    write_record(out, record.model_copy(update={"result": result}))
+    shutil.rmtree(out / CHECKPOINTS)
+    say(f"report: {out / 'report' / HTML_FILE}")

@@ -1,4 +1,4 @@
-"""Reading and filling the training frame: Parquet, one row for each document or piece of one, in batches."""
+"""Training frame: a Parquet file with one row for each document or piece of one; read and filled in batches."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from indexer.errors import UserError
-from trainer.files import whole
+from trainer.files import atomic_write
 
 COLUMNS = ("id", "document", "title", "text")
 QUERY_COLUMNS = tuple(f"query_{number}" for number in range(1, 6))
 BATCH_ROWS = 1024
 FILL_ROWS = 20_000
+"""Rows that are filled with queries at a time."""
 Pairs = list[tuple[str, str]]
 """(kind, query) for each query of a row."""
 Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 
 class FrameRow(NamedTuple):
-    """What is read of a row of the frame; ``number`` counts from 0."""
+    """One row of the frame without its queries; ``number`` counts from 0."""
 
     number: int
     id: str
@@ -37,7 +38,7 @@ def open_frame(path: Path) -> pq.ParquetFile:
     """Open a frame.
 
     Raises:
-        UserError: it is not there, no Parquet file, or lacks a column; the message says what makes one.
+        UserError: it does not exist, is no Parquet file, or lacks a column; the message names the command that makes a frame.
     """
     remedy = "make it with `python -m trainer prepare`"
     try:
@@ -56,7 +57,7 @@ def open_frame(path: Path) -> pq.ParquetFile:
 
 
 def read_rows(path: Path, chosen: Mask | None = None) -> Iterator[FrameRow]:
-    """Yield the rows of a frame in order, or those that a mask over all of them says.
+    """Yield the rows of a frame in order, or those that a mask over all rows selects.
 
     Raises:
         UserError: a row has no id, no document or no text.
@@ -73,19 +74,19 @@ def read_rows(path: Path, chosen: Mask | None = None) -> Iterator[FrameRow]:
 
 
 def choose_rows(path: Path, documents: int | None, seed: int) -> Mask:
-    """Return which rows belong to ``documents`` documents drawn at random, or to any where that is None.
+    """Return the mask of the rows of ``documents`` documents drawn at random; of all rows where that is None.
 
-    A larger number draws all the documents that a smaller one does, so that a limit can be raised later.
+    A larger number draws all documents of a smaller one, so a limit can be raised later.
     """
     file = open_frame(path)
     if documents is None:
         return np.ones(file.metadata.num_rows, dtype=np.bool_)
     draws = np.empty(file.metadata.num_rows, dtype=np.uint64)
-    at = 0
+    start = 0
     for batch in file.iter_batches(BATCH_ROWS, columns=["document"]):
         names = batch.column(0).to_pylist()
-        draws[at : at + len(names)] = [_draw(name or "", seed) for name in names]
-        at += len(names)
+        draws[start : start + len(names)] = [_draw(name or "", seed) for name in names]
+        start += len(names)
     distinct = np.unique(draws)
     return np.asarray(draws <= distinct[min(documents, len(distinct)) - 1]) if len(distinct) else draws.astype(np.bool_)
 
@@ -95,28 +96,31 @@ def fill_frame(path: Path, out: Path, queries: Callable[[list[FrameRow]], list[P
 
     Args:
         path: the frame; its other columns are copied.
-        out: written whole or not at all; may be the frame itself.
-        queries: called with ``FILL_ROWS`` rows at a time, the last time with the rest; returns pairs for each.
+        out: written completely or not at all; may be the frame itself.
+        queries: called with up to `FILL_ROWS` rows at a time; returns the (kind, query) pairs of each row.
     """
     file = open_frame(path)
     kept = [name for name in file.schema_arrow.names if name not in {*QUERY_COLUMNS, "kinds"}]
     fields = [file.schema_arrow.field(name) for name in kept]
     fields += [pa.field(name, pa.string()) for name in QUERY_COLUMNS] + [pa.field("kinds", pa.list_(pa.string()))]
-    schema = pa.schema(fields, metadata=file.schema_arrow.metadata)  # `prepare` knows its frame by it
+    schema = pa.schema(
+        fields, metadata=file.schema_arrow.metadata
+    )  # with the fingerprint by which `prepare` finds a frame up to date
     done = 0
-    with whole(out) as part, pq.ParquetWriter(part, schema) as writer:
+    with atomic_write(out) as part, pq.ParquetWriter(part, schema) as writer:
         for batch in file.iter_batches(FILL_ROWS, columns=kept):
-            read = zip(*(batch.column(name).to_pylist() for name in COLUMNS), strict=True)
-            pairs = queries([FrameRow(number, *values) for number, values in enumerate(read, done)])
+            values_by_row = zip(*(batch.column(name).to_pylist() for name in COLUMNS), strict=True)
+            pairs = queries([FrameRow(number, *values) for number, values in enumerate(values_by_row, done)])
             done += batch.num_rows
             columns: list[Any] = [batch.column(name) for name in kept]
-            for place in range(len(QUERY_COLUMNS)):
-                texts = [row[place][1] if place < len(row) else None for row in pairs]
+            for position in range(len(QUERY_COLUMNS)):
+                texts = [row[position][1] if position < len(row) else None for row in pairs]
                 columns.append(pa.array(texts, pa.string()))
             columns.append(pa.array([[kind for kind, _ in row] for row in pairs], schema.field("kinds").type))
             writer.write_batch(pa.record_batch(columns, schema=schema))
 
 
 def _draw(document: str, seed: int) -> int:
+    """Return a number for a document that depends on its id and the seed alone."""
     digest = hashlib.blake2b(document.encode(), digest_size=8, key=seed.to_bytes(8, "big")).digest()
     return int.from_bytes(digest, "big")

@@ -1,8 +1,8 @@
-"""Which texts are nearly the same.
+"""Near-duplicate texts: MinHash signatures, locality-sensitive hashing in bands, and connected components.
 
-MinHash (Broder, «On the resemblance and containment of documents», 1997) with locality-sensitive hashing in bands (Indyk
-and Motwani, 1998). The sketches are datasketch's; the bands are sorted columns of numbers in place of its hash tables,
-which take some 8 kB for each document.
+MinHash: Broder, «On the resemblance and containment of documents», 1997; locality-sensitive hashing: Indyk and Motwani, 1998.
+The signatures are datasketch's. The bands are sorted columns of numbers instead of its hash tables, which take some 8 kB
+per document.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from indexer.progress import Bar
 from trainer.data.words import tokens
 
 PERMUTATIONS = 128
+"""Length of a signature."""
 SHINGLE = 3
-"""Words, or characters of scripts without spaces, that are compared as one."""
-FOUND = 0.99
-"""Share of the pairs right at the threshold that the bands must bring together."""
-NEIGHBOURS = 32
-"""How many documents of the same band each document is compared with."""
+"""Words of a shingle, or characters of scripts without spaces."""
+MIN_RECALL = 0.99
+"""Probability with which a pair right at the threshold must share a band."""
+MAX_NEIGHBOURS = 32
+"""Documents with the same band value that each document is compared with."""
 Signatures = npt.NDArray[np.uint32]
 Groups = npt.NDArray[np.int64]
 
@@ -46,26 +47,27 @@ def signatures(texts: Iterable[str], bar: Bar | None = None) -> Signatures:
 
 
 def _shingles(text: str) -> list[int]:
+    """Return the hashes of the shingles of a text."""
     words = [word.encode() for word in tokens(text)] or [text.encode()]
-    return [zlib.crc32(b" ".join(words[at : at + SHINGLE])) for at in range(max(len(words) - SHINGLE, 0) + 1)]
+    return [zlib.crc32(b" ".join(words[start : start + SHINGLE])) for start in range(max(len(words) - SHINGLE, 0) + 1)]
 
 
 def near_duplicates(sketches: Signatures, threshold: float) -> Groups:
     """Return the group of each text: the row of its first member, shape (texts,).
 
-    Texts whose signatures agree in a share of at least ``threshold``, an estimate of the Jaccard similarity of their
-    shingles, are in one group, as are texts that are linked by others.
+    The share in which two signatures agree estimates the Jaccard similarity of their shingles. Texts with a share of at least
+    ``threshold`` are in one group, as are texts that are linked by others.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     if not len(sketches):
         return np.empty(0, dtype=np.int64)
-    # Copies first, all at once: a thousand of them in one band would hide each other's neighbours.
+    # Exact copies first: a thousand of them in one band would fill each other's `MAX_NEIGHBOURS`.
     distinct, copy_of = np.unique(_digests(sketches), return_inverse=True)
     first = np.full(len(distinct), len(sketches))
     np.minimum.at(first, copy_of, np.arange(len(sketches)))
-    pairs = np.concatenate([*_alike(sketches[first], threshold)], axis=1)
+    pairs = np.concatenate([*_similar_pairs(sketches[first], threshold)], axis=1)
     links = coo_array((np.ones(pairs.shape[1], dtype=np.bool_), (pairs[0], pairs[1])), shape=(len(first), len(first)))
     _, labels = connected_components(links, directed=False)
     groups = labels[copy_of]
@@ -74,7 +76,7 @@ def near_duplicates(sketches: Signatures, threshold: float) -> Groups:
     return np.asarray(representative[groups], dtype=np.int64)
 
 
-def _alike(sketches: Signatures, threshold: float) -> Iterator[npt.NDArray[np.int64]]:
+def _similar_pairs(sketches: Signatures, threshold: float) -> Iterator[npt.NDArray[np.int64]]:
     """Yield pairs of rows whose signatures agree, shape (2, pairs), for each band."""
     rows = rows_per_band(threshold)
     for band in range(PERMUTATIONS // rows):
@@ -82,26 +84,26 @@ def _alike(sketches: Signatures, threshold: float) -> Iterator[npt.NDArray[np.in
         order = np.argsort(keys, kind="stable")
         keys = keys[order]
         yield np.empty((2, 0), dtype=np.int64)
-        for distance in range(1, NEIGHBOURS + 1):
-            places = np.flatnonzero(keys[distance:] == keys[:-distance])
-            if not len(places):
+        for distance in range(1, MAX_NEIGHBOURS + 1):
+            positions = np.flatnonzero(keys[distance:] == keys[:-distance])
+            if not len(positions):
                 break
-            for part in np.array_split(places, len(places) // 50_000 + 1):  # 25 MB of signatures at a time
+            for part in np.array_split(positions, len(positions) // 50_000 + 1):  # 25 MB of signatures at a time
                 left, right = order[part], order[part + distance]
-                alike = (sketches[left] == sketches[right]).mean(axis=1) >= threshold
-                yield np.stack([left[alike], right[alike]])
+                similar = (sketches[left] == sketches[right]).mean(axis=1) >= threshold
+                yield np.stack([left[similar], right[similar]])
 
 
 def rows_per_band(threshold: float) -> int:
-    """Return the most numbers in a band with which a pair right at the threshold shares one with probability `FOUND`."""
+    """Return the largest band with which a pair right at the threshold shares one with probability `MIN_RECALL`."""
     for rows in range(16, 1, -1):
-        if 1 - (1 - threshold**rows) ** (PERMUTATIONS // rows) >= FOUND:
+        if 1 - (1 - threshold**rows) ** (PERMUTATIONS // rows) >= MIN_RECALL:
             return rows
     return 1
 
 
 def _digests(rows: Signatures) -> npt.NDArray[np.uint64]:
-    """Return one 64-bit number for each row of numbers, shape (rows,); equal rows have equal numbers."""
+    """Return a 64-bit hash of each row of numbers, shape (rows,); equal rows have equal hashes."""
     mixed = np.zeros(len(rows), dtype=np.uint64)
     for column in rows.T:
         mixed = (mixed ^ column) * np.uint64(0x9E3779B97F4A7C15)

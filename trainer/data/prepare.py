@@ -3,7 +3,7 @@
     python -m trainer prepare --source corpus.parquet
     python -m trainer prepare --source postgresql+psycopg://me@db.example/shop --query "select id, text from listings"
 
-The frame's Parquet metadata say what it was made from, so that a second start with the same has nothing to do.
+The frame's Parquet metadata hold a fingerprint of its inputs: a second start with the same inputs finds it up to date.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ import pyarrow.parquet as pq
 from indexer import __version__
 from indexer.corpus.corpus import Corpus, write_rejects
 from indexer.corpus.duplicates import IdDigests
-from indexer.corpus.parquet import GroupWriter, batches
+from indexer.corpus.parquet import RowGroupWriter, read_batches
 from indexer.corpus.settings import DocumentSettings, select
 from indexer.errors import UserError
 from indexer.progress import Bar, say
 from trainer.data.frame import COLUMNS, QUERY_COLUMNS, open_frame
 from trainer.data.segments import Segmenter, make_segmenter
 from trainer.data.settings import PrepareSettings
-from trainer.files import training_dir, whole
+from trainer.files import atomic_write, training_dir
 
 METADATA = b"dowse"
 SCHEMA = pa.schema([(name, pa.string()) for name in (*COLUMNS, *QUERY_COLUMNS)])
@@ -42,7 +42,7 @@ _PIECE = re.compile(r"#\d+$")
 
 @dataclass(frozen=True)
 class Prepared:
-    """Where the frame is, how many rows it has of how many documents, and whether anything had to be done."""
+    """Path of the frame, its rows and documents, and whether this call has written it (``fresh``) or it was up to date."""
 
     path: Path
     rows: int
@@ -55,7 +55,7 @@ def prepare(source: str, settings: PrepareSettings, data: Path | None = None) ->
 
     Args:
         source: a Parquet, CSV or JSON lines file, a folder of them, a glob, or the URL of a database.
-        settings: which columns, how texts are split, where to.
+        settings: columns, splitting of texts, and path of the frame.
         data: the data directory; by default ``$DOWSE_DATA``.
 
     Raises:
@@ -76,10 +76,10 @@ def prepare(source: str, settings: PrepareSettings, data: Path | None = None) ->
 
 
 def read_frame(path: Path) -> pa.Table:
-    """Return a whole frame: id, document, title, text, query_1 … query_5 and what later stages have added.
+    """Return a frame as a table: id, document, title, text, query_1 … query_5 and the columns of later stages.
 
     Raises:
-        UserError: it is not there, no Parquet file, or lacks a column; the message says which.
+        UserError: it does not exist, is no Parquet file, or lacks a column, which the message names.
     """
     file = open_frame(path)
     for name in QUERY_COLUMNS:
@@ -89,7 +89,7 @@ def read_frame(path: Path) -> pa.Table:
 
 
 def _origin(corpus: Corpus, segmenter: Segmenter, settings: PrepareSettings) -> dict[str, Any]:
-    """Return what the frame's metadata say; the fingerprint covers all that decides what is in the frame."""
+    """Return the origin for the frame's metadata; its fingerprint covers everything that decides the content."""
     content = {
         "dowse": __version__,
         "inputs": [[entry.size, entry.sha256] for entry in corpus.inputs],
@@ -102,7 +102,7 @@ def _origin(corpus: Corpus, segmenter: Segmenter, settings: PrepareSettings) -> 
 
 
 def _recorded(frame: Path) -> dict[str, Any]:
-    """Return the origin that a frame's metadata give; nothing where there is no frame, or none of ours."""
+    """Return the origin in a frame's metadata; empty where there is no frame, or no origin in it."""
     try:
         recorded = json.loads((pq.read_schema(frame).metadata or {})[METADATA])
     except (OSError, pa.ArrowException, KeyError, ValueError):
@@ -111,8 +111,12 @@ def _recorded(frame: Path) -> dict[str, Any]:
 
 
 def _write(out: Path, corpus: Corpus, segmenter: Segmenter, origin: dict[str, Any]) -> None:
+    """Write the frame, and the rejected rows beside it."""
     ids = _UniqueIds()
-    with whole(out) as part, closing(GroupWriter(part, SCHEMA.with_metadata({METADATA: json.dumps(origin)}))) as writer:
+    with (
+        atomic_write(out) as part,
+        closing(RowGroupWriter(part, SCHEMA.with_metadata({METADATA: json.dumps(origin)}))) as writer,
+    ):
         with Bar("prepare", corpus.documents, "documents") as bar:
             for batch in corpus.batches():
                 rows = _rows(batch, segmenter)
@@ -143,14 +147,14 @@ def _rows(batch: pa.RecordBatch, segmenter: Segmenter) -> pa.RecordBatch:
 
 
 class _UniqueIds:
-    """Finds a document that is called like a piece of another. The corpus has made sure that documents differ."""
+    """Check that no document has the id of a piece of another. Ids of documents are unique already."""
 
     def __init__(self) -> None:
         self._seen = IdDigests()
         self._rows = 0
 
     def add(self, ids: pa.StringArray) -> None:
-        """Note the ids of the next rows; only those that end like a piece's can occur twice."""
+        """Add the ids of the next rows; only ids that end like those of pieces can occur twice."""
         like_a_piece = pc.match_substring_regex(ids, _PIECE.pattern)
         numbers = self._rows + np.flatnonzero(like_a_piece.to_numpy(zero_copy_only=False))
         self._seen.add(0, numbers, ids.filter(like_a_piece))
@@ -158,25 +162,26 @@ class _UniqueIds:
 
     def check(self, frame: Path) -> None:
         """Raise `UserError` where two rows have the same id."""
-        for found in self._seen.duplicates():
-            name = next(name for row, name in enumerate(_ids(frame)) if row == found.row)
+        for duplicate in self._seen.duplicates():
+            name = next(name for row, name in enumerate(_ids(frame)) if row == duplicate.row)
             raise UserError(
-                f"id {name!r}: a document and a piece of the document {_PIECE.sub('', name)!r} are both called so; "
+                f"id {name!r}: a document and a piece of the document {_PIECE.sub('', name)!r} both have this id; "
                 "rename the document"
             )
 
 
 def _ids(frame: Path) -> Iterator[str]:
-    for batch in batches(frame, ["id"], 1024):
+    """Yield the ids of the rows of a frame."""
+    for batch in read_batches(frame, ["id"], 1024):
         yield from batch.column("id").to_pylist()
 
 
 def _write_csv(frame: Path) -> None:
-    """Write a frame as CSV beside it, unless the one that is there is newer. Null is an empty field."""
+    """Write a frame as CSV beside it, unless there is a newer one. Null is an empty field."""
     path = frame.with_suffix(".csv")
     if path.exists() and path.stat().st_mtime_ns >= frame.stat().st_mtime_ns:
         return
-    with whole(path) as part, pq.ParquetFile(frame) as file, Bar("csv", file.metadata.num_rows, "rows") as bar:
+    with atomic_write(path) as part, pq.ParquetFile(frame) as file, Bar("csv", file.metadata.num_rows, "rows") as bar:
         kinds = [pa.string()] * len(file.schema_arrow)
         schema = pa.schema(list(zip(file.schema_arrow.names, kinds, strict=True)))
         with pa.csv.CSVWriter(part, schema) as writer:

@@ -1,4 +1,4 @@
-"""Long texts in pieces: by tokens at the ends of sentences, or by characters as the original system did."""
+"""Segmentation of long texts: by tokens at the ends of sentences, or by characters as the original system did."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from trainer.models.base import locate
 Unit = Literal["tokens", "chars"]
 
 ORIGINAL_SPLIT_OVER, ORIGINAL_SEGMENT = 1024, 100  # characters
-FEWEST_TOKENS = 16
-"""Special tokens, a prompt and a title leave no room for a text in less."""
+MIN_TOKENS = 16
+"""Shortest segment: with less, special tokens, prompt and title leave no room for a text."""
 
 
 class Segmenter(Protocol):
-    """Cuts texts into pieces; `identity` tells settings apart that give other pieces."""
+    """Cuts texts into pieces. Segmenters that give different pieces have different identities."""
 
     @property
     def identity(self) -> str:
@@ -34,10 +34,10 @@ class Segmenter(Protocol):
 
 
 def make_segmenter(unit: Unit, split_over: int | None, segment: int | None, data: Path | None = None) -> Segmenter:
-    """Return what cuts the texts that are longer than ``split_over`` units into pieces of at most ``segment`` units.
+    """Return a segmenter that cuts texts longer than ``split_over`` units into pieces of at most ``segment`` units.
 
     In characters the defaults are those of the original system, 1024 and 100. In tokens they are the longest input of
-    the live model in ``data``, or of the packaged one where there is none; its tokenizer counts.
+    the live model in ``data``, or of the packaged model where there is none; that model's tokenizer counts.
 
     Raises:
         UserError: ``segment`` exceeds ``split_over`` or has no room for a text, or there is no tokenizer.
@@ -61,7 +61,7 @@ def _refuse_longer(split_over: int, segment: int) -> None:
 
 @dataclass(frozen=True)
 class CharacterSegments:
-    """Pieces of exactly ``segment`` characters, whatever they cut through; the last one is shorter."""
+    """Pieces of exactly ``segment`` characters, also within words; the last piece may be shorter."""
 
     split_over: int
     segment: int
@@ -72,14 +72,14 @@ class CharacterSegments:
         return f"chars {self.split_over} {self.segment}"
 
     def pieces(self, titles: Sequence[str], texts: Sequence[str]) -> list[list[str]]:
-        """Return the pieces of each text; the titles do not count. A piece of nothing but white space is left out."""
+        """Return the pieces of each text; titles are not counted. A piece of white space only is left out."""
         del titles
         return [self._cut(text) for text in texts]
 
     def _cut(self, text: str) -> list[str]:
         if len(text) <= self.split_over:
             return [text]
-        cut = (text[at : at + self.segment] for at in range(0, len(text), self.segment))
+        cut = (text[start : start + self.segment] for start in range(0, len(text), self.segment))
         return [piece for piece in cut if piece.strip()]
 
 
@@ -92,17 +92,17 @@ class CountingModel(NamedTuple):
 
 
 class TokenSegments:
-    """Pieces that fit, together with title, prompt and special tokens, into an input of so many tokens.
+    """Pieces that fit into ``segment`` tokens together with title, prompt and special tokens.
 
-    They end where a sentence ends, if one does; nothing is repeated, and white space around a piece is left out.
+    A piece ends at the end of a sentence, if there is one in it. Pieces do not overlap; white space around them is left out.
     """
 
     def __init__(self, model: CountingModel, split_over: int, segment: int) -> None:
         tokenizer = load_tokenizer(model.directory)
         needed = len(tokenizer.encode(model.prompt).ids) + SPARE_TOKENS
-        if segment < max(FEWEST_TOKENS, needed + 1):
-            least = max(FEWEST_TOKENS, needed + 1)
-            raise UserError(f"--segment {segment}: too short for a text; give at least {least} tokens")
+        if segment < max(MIN_TOKENS, needed + 1):
+            minimum = max(MIN_TOKENS, needed + 1)
+            raise UserError(f"--segment {segment}: too short for a text; give at least {minimum} tokens")
         sizes = dict.fromkeys((split_over, segment))
         self._splitters = [Splitter(tokenizer, size, 0, model.prompt) for size in sizes]
         self._surely_short = split_over - needed
@@ -112,26 +112,27 @@ class TokenSegments:
 
     def pieces(self, titles: Sequence[str], texts: Sequence[str]) -> list[list[str]]:
         """Return the pieces of each text."""
-        found = [[text] for text in texts]
-        # No tokenizer makes more tokens than letters of ASCII text: most texts need not be counted.
+        result = [[text] for text in texts]
+        # ASCII text never has more tokens than characters: most texts need not be tokenized.
         long = [
-            at
-            for at, (title, text) in enumerate(zip(titles, texts, strict=True))
+            row
+            for row, (title, text) in enumerate(zip(titles, texts, strict=True))
             if len(title) + len(text) > self._surely_short or not (title + text).isascii()
         ]
         passages: list[list[Passage]] = [[] for _ in long]
         for splitter in self._splitters:
-            split = splitter.split([titles[at] for at in long], [texts[at] for at in long])
-            longer = [place for place, (_, cut) in enumerate(split) if len(cut) > 1]
-            passages = [split[place][1] for place in longer]
-            long = [long[place] for place in longer]
-        for at, cut in zip(long, passages, strict=True):
-            pieces = (texts[at][passage.start : passage.end].strip() for passage in cut)
-            found[at] = [piece for piece in pieces if piece]
-        return found
+            split = splitter.split([titles[row] for row in long], [texts[row] for row in long])
+            longer = [position for position, (_, cut) in enumerate(split) if len(cut) > 1]
+            passages = [split[position][1] for position in longer]
+            long = [long[position] for position in longer]
+        for row, cut in zip(long, passages, strict=True):
+            pieces = (texts[row][passage.start : passage.end].strip() for passage in cut)
+            result[row] = [piece for piece in pieces if piece]
+        return result
 
 
 def _counting_model(data: Path | None) -> CountingModel:
+    """Return the live model, or the packaged one where there is none."""
     models = Store("model", data)
     if models.current_id():
         directory = models.resolve()
@@ -142,4 +143,4 @@ def _counting_model(data: Path | None) -> CountingModel:
         settings = json.loads((directory / "sentence_bert_config.json").read_text(encoding="utf-8"))
         return CountingModel(directory, int(settings["max_seq_length"]), "")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{directory}: does not say its longest input; run `python -m trainer base` first") from error
+        raise UserError(f"{directory}: does not give its longest input; run `python -m trainer base` first") from error

@@ -1,4 +1,4 @@
-"""Settings of `trainer prepare` and `trainer split`: the only place where a name, a default and a help text stand."""
+"""Settings of `trainer prepare` and `trainer split`: the single source of names, defaults and help texts."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from indexer.corpus.settings import DocumentSettings, RowSettings
 
 
 class PrepareSettings(DocumentSettings):
-    """Which documents become the training frame, and how long texts are split."""
+    """Documents of the training frame, and how long texts are split."""
 
     unit: Literal["tokens", "chars"] = Field(
         default="tokens",
-        description="Split by tokens at the ends of sentences, or into pieces of exactly so many characters",
+        description="Unit of the lengths: tokens, split at ends of sentences, or characters, split anywhere",
     )
     split_over: int | None = Field(
         default=None,
@@ -33,16 +33,20 @@ class PrepareSettings(DocumentSettings):
 
 
 class SplitSettings(RowSettings):
-    """How documents are divided into those that are trained on and those that are asked about."""
+    """How documents are divided into train, dev and test."""
 
-    dev: float = Field(default=0.1, ge=0, le=0.4, description="Share of the documents by which training is steered")
-    test: float = Field(default=0.1, ge=0, le=0.4, description="Share of the documents that only the report is about")
+    dev: float = Field(
+        default=0.1, ge=0, le=0.4, description="Share of the documents for dev, by which training steps are chosen"
+    )
+    test: float = Field(
+        default=0.1, ge=0, le=0.4, description="Share of the documents for test, which only the report is about"
+    )
     most_dev: int = Field(default=500, ge=1, description="Documents of dev, at most")
     most_test: int = Field(default=500, ge=1, description="Documents of test, at most")
     threshold: float = Field(
         default=0.7,
         gt=0,
         le=1,
-        description="Similarity (Jaccard, of runs of three words) from which two documents are near-duplicates",
+        description="Jaccard similarity of three-word shingles from which two documents are near-duplicates",
     )
-    seed: int = Field(default=0, ge=0, description="Seed of who goes where")
+    seed: int = Field(default=0, ge=0, description="Seed of the split")

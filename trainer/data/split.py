@@ -1,8 +1,7 @@
-"""Which documents are trained on, which are chosen by, and which are only ever asked about at the end.
+"""Split of the documents into train, dev and test, frozen before any query is written; near-duplicates stay together.
 
-Frozen before any query is written. Near-duplicates stay together. The side of a document comes from a hash of its id: it
-stays when other documents are added, but for those that leave dev and test because there are too many of them, and for
-small corpora, whose sides are filled up.
+The side of a document comes from a hash of its id, and does not change when other documents are added. There are two
+exceptions: documents leave dev and test where these exceed their limits, and small corpora have their sides filled up.
 """
 
 from __future__ import annotations
@@ -23,34 +22,34 @@ from indexer.errors import UserError
 from indexer.progress import Bar, say
 from trainer.data.near_duplicates import Groups, near_duplicates, signatures
 from trainer.data.settings import SplitSettings
-from trainer.files import whole
+from trainer.files import atomic_write
 
 SIDES = ("train", "dev", "test")
 SCHEMA = pa.schema([("document", pa.string()), ("group", pa.int64()), ("split", pa.string())])
-SMALLEST = 30
-"""Documents below which a side is filled up, unless that is more than a fifth of them all."""
+MIN_SIDE = 30
+"""Smallest number of documents to which dev and test are filled up, but at most a fifth of the corpus each."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Document → group and side, in the order of the corpus: a table of `SCHEMA`."""
+    """Group and side of each document, in the order of the corpus: a table of `SCHEMA`."""
 
     table: pa.Table
 
     def documents(self, side: str) -> list[str]:
         """Return the ids of one side, in the order of the corpus."""
-        found: list[str] = self.table.filter(pc.equal(self.table["split"], side))["document"].to_pylist()
-        return found
+        ids: list[str] = self.table.filter(pc.equal(self.table["split"], side))["document"].to_pylist()
+        return ids
 
     def counts(self) -> dict[str, int]:
-        """Return the number of documents of each side, and of groups."""
+        """Return the number of documents of each side, and the number of groups."""
         return {side: len(self.documents(side)) for side in SIDES} | {
             "groups": pc.count_distinct(self.table["group"]).as_py()
         }
 
     def write(self, path: Path) -> None:
-        """Write the split as Parquet, whole or not at all."""
-        with whole(path) as part:
+        """Write the split as Parquet, completely or not at all."""
+        with atomic_write(path) as part:
             pq.write_table(self.table, part)
 
     @classmethod
@@ -72,15 +71,15 @@ class Split:
         if unknown := set(table["split"].unique().to_pylist()) - set(SIDES):
             raise UserError(f"{path}: unknown split {min(unknown)!r}, known are {', '.join(SIDES)}; {remedy}")
         if len(table["document"].unique()) < len(table):
-            raise UserError(f"{path}: a document is there twice; {remedy}")
+            raise UserError(f"{path}: a document occurs twice; {remedy}")
         sides = table.group_by("group").aggregate([("split", "count_distinct"), ("split", "min")])
-        if torn := sides.filter(pc.greater(sides["split_count_distinct"], 1)).num_rows:
-            raise UserError(f"{path}: {torn:,} groups of near-duplicates are on two sides; {remedy}")
+        if divided := sides.filter(pc.greater(sides["split_count_distinct"], 1)).num_rows:
+            raise UserError(f"{path}: {divided:,} groups of near-duplicates are on two sides; {remedy}")
         return cls(table)
 
 
 def split_source(source: str, settings: SplitSettings, data: Path | None = None) -> Split:
-    """Split a corpus that is read in batches: in memory are its ids, and 512 bytes for each document.
+    """Split a corpus that is read in batches; its ids and 512 bytes per document are in memory.
 
     Args:
         source: a Parquet, CSV or JSON lines file, a folder of them, a glob, or the URL of a database.
@@ -100,9 +99,9 @@ def split_source(source: str, settings: SplitSettings, data: Path | None = None)
 
     with Bar("compare", corpus.documents, "documents") as bar:
         groups = near_duplicates(signatures(texts(), bar), settings.threshold)
-    found = _split(ids, groups, settings)
-    say("split: " + ", ".join(f"{count:,} {name}" for name, count in found.counts().items()))
-    return found
+    result = _split(ids, groups, settings)
+    say("split: " + ", ".join(f"{count:,} {name}" for name, count in result.counts().items()))
+    return result
 
 
 def split(ids: Sequence[str], texts: Sequence[str], settings: SplitSettings) -> Split:
@@ -117,36 +116,37 @@ def split(ids: Sequence[str], texts: Sequence[str], settings: SplitSettings) -> 
 
 
 def _split(ids: Sequence[str], groups: Groups, settings: SplitSettings) -> Split:
+    """Split documents by their groups of near-duplicates."""
     members: dict[int, list[int]] = {}
     for row, group in enumerate(groups.tolist()):
         members.setdefault(group, []).append(row)
-    # The member with the shortest id, the first among these, stands for the group: numbered documents that are added
-    # later do not take its place.
+    # A group is drawn by its shortest id, the first of these in order: numbered documents that are added later do not
+    # change it.
     names = {
         group: min((ids[row] for row in rows), key=lambda name: (len(name), name)) for group, rows in members.items()
     }
     draws = {group: draw(name, settings.seed) for group, name in names.items()}
     sides = np.full(len(ids), "train", dtype=object)
-    for side, share, most, origin in (
+    for side, share, maximum, origin in (
         ("test", settings.test, settings.most_test, 0.0),
         ("dev", settings.dev, settings.most_dev, 0.5),
     ):
-        least = min(SMALLEST, len(ids) // 5, most) if share else 0
-        limit = min(most, max(least, round(1.5 * share * len(ids))))
-        taken = 0
+        minimum = min(MIN_SIDE, len(ids) // 5, maximum) if share else 0
+        limit = min(maximum, max(minimum, round(1.5 * share * len(ids))))
+        count = 0
         free = (group for group, rows in members.items() if sides[rows[0]] == "train")
         for distance, group in sorted(((draws[group] - origin) % 1.0, group) for group in free):
             size = len(members[group])
-            if size > max(limit // 4, 1):  # would be most of what is measured
+            if size > max(limit // 4, 1):  # would dominate the evaluation
                 continue
-            if (distance >= share and taken >= least) or taken + size > limit:
+            if (distance >= share and count >= minimum) or count + size > limit:
                 break
             sides[members[group]] = side
-            taken += size
+            count += size
     return Split(pa.table({"document": list(ids), "group": groups, "split": sides.tolist()}, schema=SCHEMA))
 
 
 def draw(document: str, seed: int) -> float:
-    """Return the number from 0 to 1 that decides about a document: the same whatever else is in the corpus."""
+    """Return a number from 0 to 1 for a document, which decides its side and does not depend on other documents."""
     digest = hashlib.blake2b(document.encode(), digest_size=8, key=seed.to_bytes(8, "big")).digest()
     return int.from_bytes(digest, "big") / 2**64

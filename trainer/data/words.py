@@ -1,6 +1,6 @@
-"""A text taken apart into sentences and words, in any script.
+"""Sentences and words of a text, in any script.
 
-Scripts without spaces between words give overlapping n-grams of characters in the place of words.
+Scripts without spaces between words give overlapping n-grams of characters instead of words.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _LETTERS = {"paired": 2, "spelt": 5}
 
 
 class Sentence(NamedTuple):
-    """A stretch of text, the units in it, and which neighbouring words count as pairs.
+    """A sentence with its units and its pairs of neighbouring words.
 
-    A unit is a word, or an n-gram of a script without spaces. The sequences have one value per unit: a million
-    small objects instead would keep the garbage collector busy.
+    A unit is a word, or an n-gram of a script without spaces. The sequences have one value per unit: objects for units
+    would be millions and slow down the garbage collector.
     """
 
     start: int
@@ -34,28 +34,28 @@ class Sentence(NamedTuple):
     starts: tuple[int, ...]
     ends: tuple[int, ...]
     keys: list[str]
-    """What a unit counts as; empty for a stop word."""
+    """Normalised form of each unit; empty for a stop word."""
     sizes: tuple[float, ...]
-    """Words that a unit is worth."""
+    """Length of each unit in words."""
     pairs: dict[str, tuple[int, int]]
-    """What a pair counts as, and where it first stands."""
+    """Normalised form of each pair → start and end of its first occurrence."""
 
 
 class Keys(dict[str, str]):
-    """Word as it is written → what it counts as: its lower case, or nothing for a stop word of the language."""
+    """Normalised forms: word as it is written → its lower case, or the empty string for a stop word of the language."""
 
     def __init__(self, language: str) -> None:
         from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
         super().__init__()
         if language != "none":
-            analyzer(language)  # refuses a language that is not known
-        self._listed = ENGLISH_STOP_WORDS if language == "en" else frozenset()
+            analyzer(language)  # raises UserError for an unknown language
+        self._stop_words = ENGLISH_STOP_WORDS if language == "en" else frozenset()
         self._analyzer = exact_analyzer(language)
 
     def __missing__(self, word: str) -> str:
         key = word.lower()
-        if key in self._listed or (self._analyzer and not self._analyzer.analyze(key)):
+        if key in self._stop_words or (self._analyzer and not self._analyzer.analyze(key)):
             key = ""
         self[word] = key
         return key
@@ -63,15 +63,15 @@ class Keys(dict[str, str]):
 
 def tokens(text: str) -> list[str]:
     """Return the words of a text in lower case; of scripts without spaces the characters."""
-    found: list[str] = _TOKENS.findall(text.lower())
-    return found
+    words: list[str] = _TOKENS.findall(text.lower())
+    return words
 
 
 def sentences_of(text: str, keys: Keys) -> list[Sentence]:
-    """Take a text apart at the ends of its sentences; ``keys`` says which words are stop words."""
+    """Return the sentences of a text; ``keys`` normalises words and knows the stop words."""
     breaks = [end.span() for end in SENTENCE_END.finditer(text)]
     unspaced = not text.isascii() and _UNSPACED.search(text) is not None
-    if unspaced:  # Thai and its neighbours put a space where others put a full stop
+    if unspaced:  # Thai and related scripts separate sentences by spaces
         breaks = sorted({*breaks, *(end.span() for end in _SPELT_END.finditer(text))})
     sentences = []
     start = 0
@@ -81,7 +81,7 @@ def sentences_of(text: str, keys: Keys) -> list[Sentence]:
         else:
             units = [(*word.span(), 1.0) for word in _WORDS.finditer(text, start, end)]
         starts, ends, sizes = zip(*units, strict=True) if units else ((), (), ())
-        sentence = Sentence(start, end, starts, ends, [keys[text[a:b]] for a, b, _ in units], sizes, {})
+        sentence = Sentence(start, end, starts, ends, [keys[text[first:last]] for first, last, _ in units], sizes, {})
         _find_pairs(sentence)
         sentences.append(sentence)
         start = following
@@ -94,12 +94,17 @@ def _ngrams(run: regex.Match[str]) -> list[tuple[int, int, float]]:
     if run.lastgroup is None:
         return [(first, last, 1.0)]
     letters = min(_LETTERS[run.lastgroup], last - first)
-    return [(at, at + letters, 1 / letters) for at in range(first, last - letters + 1)]
+    return [(start, start + letters, 1 / letters) for start in range(first, last - letters + 1)]
 
 
 def _find_pairs(sentence: Sentence) -> None:
-    """Add the neighbours with nothing but a space or a hyphen between them; «1 2» is no pair."""
+    """Add pairs of neighbours with only a space or a hyphen between them; «1 2» is too short for a pair."""
     keys, starts, ends, pairs = sentence.keys, sentence.starts, sentence.ends, sentence.pairs
-    for at in range(len(keys) - 1):
-        if (left := keys[at]) and (right := keys[at + 1]) and starts[at + 1] == ends[at] + 1 and len(left + right) > 3:
-            pairs.setdefault(f"{left} {right}", (starts[at], ends[at + 1]))
+    for unit in range(len(keys) - 1):
+        if (
+            (left := keys[unit])
+            and (right := keys[unit + 1])
+            and starts[unit + 1] == ends[unit] + 1
+            and len(left + right) > 3
+        ):
+            pairs.setdefault(f"{left} {right}", (starts[unit], ends[unit + 1]))

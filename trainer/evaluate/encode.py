@@ -1,4 +1,4 @@
-"""Vectors of many texts, with progress: of questions, and of all passages of an index by another encoder."""
+"""Unit vectors of queries, and of all passages of an index, with progress."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from indexer.inference.encoder import Encoder, Vectors
 from indexer.progress import Bar
 
 BATCH = 256
+"""Texts that are encoded together."""
 
 
 def encode_queries(name: str, encoder: Encoder, queries: Sequence[str]) -> Vectors:
@@ -38,6 +39,7 @@ def encode_passages(name: str, encoder: Encoder, index: Index) -> Vectors:
 
 
 def _inputs(index: Index) -> Iterator[list[str]]:
+    """Yield the texts of the passages in batches, in the order of the index."""
     texts: list[str] = []
     for row in range(len(index)):
         texts += index.passage_texts(row)

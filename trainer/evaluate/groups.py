@@ -1,4 +1,4 @@
-"""From what the systems answered to what the report says: figures of a group of queries, biggest changes, histograms."""
+"""Figures of the report for a group of queries: means, differences, biggest changes, histograms of cosines."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ PerQuery = Mapping[str, Mapping[str, float]]
 """Measure → query id → value, as `trainer.evaluate.metrics.per_query` gives it."""
 
 BINS = 24
+"""Bins of the histograms of cosines."""
 
 
 def group(systems: Mapping[str, PerQuery], queries: Sequence[str], seed: int) -> Group:
-    """Return the figures of each system over ``queries``, and how tuned differs from base in each leg.
+    """Return the figures of each system over ``queries``, and the difference of tuned and base in each leg.
 
     Args:
-        systems: name (`trainer.evaluate.report.SYSTEMS`) → values; a leg is compared where both its systems are there.
+        systems: name (`trainer.evaluate.report.SYSTEMS`) → values; a leg is compared where both its systems are given.
         queries: ids of the queries of this group, at least one.
         seed: of the bootstrap and of the test.
     """
@@ -56,12 +57,12 @@ def biggest_changes(
     """
     changes = sorted((tuned[query] - base[query], query) for query in queries)
     losses = [query for change, query in changes if change < 0]
-    gains = [query for change, query in sorted(changes, key=lambda each: (-each[0], each[1])) if change > 0]
+    gains = [query for change, query in sorted(changes, key=lambda pair: (-pair[0], pair[1])) if change > 0]
     return gains[:count], losses[:count]
 
 
 def separation(relevant: Values, irrelevant: Values) -> Separation:
-    """Return histograms of two sets of cosines over the same 24 bins.
+    """Return histograms of two sets of cosines over the same `BINS` bins.
 
     Args:
         relevant: cosines of the queries with their relevant documents.
@@ -70,11 +71,11 @@ def separation(relevant: Values, irrelevant: Values) -> Separation:
     Raises:
         ValueError: there are none.
     """
-    both = np.concatenate([np.asarray(relevant, dtype=np.float64), np.asarray(irrelevant, dtype=np.float64)])
-    if not len(both):
+    cosines = np.concatenate([np.asarray(relevant, dtype=np.float64), np.asarray(irrelevant, dtype=np.float64)])
+    if not len(cosines):
         raise ValueError("no cosines to count")
-    edges = np.histogram_bin_edges(both, BINS)
-    counts = [np.histogram(cosines, edges)[0].tolist() for cosines in (relevant, irrelevant)]
+    edges = np.histogram_bin_edges(cosines, BINS)
+    counts = [np.histogram(side, edges)[0].tolist() for side in (relevant, irrelevant)]
     return Separation(edges=edges.tolist(), relevant=counts[0], irrelevant=counts[1])
 
 

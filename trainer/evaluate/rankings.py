@@ -1,7 +1,7 @@
-"""Measure an encoder by the code that serves: every query goes through `indexer.retrieval.retriever`, once for all modes.
+"""Rankings of queries by the code that serves (`indexer.retrieval.retriever`), for both legs and all weights at once.
 
-One hybrid search scores its candidates by both legs, so that the rankings of the dense leg, of the lexical leg and of
-every weight between them follow from it.
+One hybrid search scores its candidates by both legs. From its scores follow the rankings of the dense leg, of the lexical
+leg and of every weight between them.
 """
 
 from __future__ import annotations
@@ -22,19 +22,22 @@ from trainer.data.labels import QuerySet
 from trainer.evaluate.metrics import Run, per_query
 
 DEPTH = 100
-"""Documents of a ranking that are measured: what Recall@100 needs."""
+"""Documents of a ranking that are evaluated: as many as Recall@100 needs."""
 WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+"""Weights of the dense leg among which the best for hybrid search is chosen."""
+BATCH = 256
+"""Queries whose nearest passages are searched together."""
 
 
 @dataclass(frozen=True)
 class RankedQueries:
-    """What a retriever answered to all questions, before the legs are weighed.
+    """Rankings of a set of queries, before the legs are weighted.
 
     Attributes:
-        questions: what was asked.
-        rankings: the candidates of each question with the scores of both legs.
+        queries: the queries with their qrels.
+        rankings: candidates of each query with the scores of both legs.
         ids: id of each document by its row.
-        retriever: who answered.
+        retriever: that has ranked them.
     """
 
     queries: QuerySet
@@ -42,14 +45,12 @@ class RankedQueries:
     ids: Sequence[str]
     retriever: Retriever
 
-    def only(self, questions: QuerySet) -> RankedQueries:
-        """Return the answers to some of the questions."""
+    def only(self, queries: QuerySet) -> RankedQueries:
+        """Return the rankings of some of the queries."""
         kept = [
-            ranking
-            for query, ranking in zip(self.queries.texts, self.rankings, strict=True)
-            if query in questions.texts
+            ranking for query, ranking in zip(self.queries.texts, self.rankings, strict=True) if query in queries.texts
         ]
-        return RankedQueries(questions, kept, self.ids, self.retriever)
+        return RankedQueries(queries, kept, self.ids, self.retriever)
 
     def metrics(self, weight: float) -> Mapping[str, Mapping[str, float]]:
         """Return measure → query → value at this weight of the dense leg; 1 is the dense leg alone, 0 the lexical."""
@@ -67,52 +68,54 @@ class RankedQueries:
         }
 
     def order(self, ranking: Ranking, weight: float) -> list[int]:
-        """Return the rows of the best documents of one ranking, weighed anew."""
+        """Return the rows of the best documents of one ranking at this weight of the dense leg.
+
+        Raises:
+            ValueError: the ranking is not hybrid, so it lacks the scores of a leg.
+        """
         dense, lexical = ranking.dense, ranking.lexical
         if dense is None or lexical is None:
             raise ValueError("not a hybrid ranking")
         kept = np.arange(len(dense))
-        if weight == 0:  # a document without any of the words is not found by them
+        if weight == 0:  # a document without any of the words is no result of the lexical leg
             scores, kept = lexical[lexical > 0], np.flatnonzero(lexical > 0)
         else:
             scores = dense if weight == 1 else fuse(Fusion(dense_weight=weight), dense, lexical).scores
         rows = ranking.rows[kept]
         best = np.lexsort((self.retriever.index.id_rank[rows], -scores))[:DEPTH]
-        found: list[int] = rows[best].tolist()
-        return found
+        ordered: list[int] = rows[best].tolist()
+        return ordered
 
     @cached_property
     def best_weight(self) -> float:
-        """The weight at which hybrid search is best; of equals the one nearest to one half."""
+        """The weight with the best nDCG@10 of hybrid search; of equal ones the nearest to one half."""
         return max(WEIGHTS, key=lambda weight: (self.mean(weight), -abs(weight - 0.5)))
 
     def cosines(self, rows: Mapping[str, int]) -> tuple[list[float], list[float]]:
         """Return for each query the cosine of its best relevant candidate, and that of its best irrelevant one.
 
-        Queries without a relevant candidate have none of the former.
+        A query without a relevant candidate has no value in the first list, one without an irrelevant candidate none in the
+        second.
         """
-        right: list[float] = []
-        wrong: list[float] = []
+        best_relevant: list[float] = []
+        best_irrelevant: list[float] = []
         for query, ranking in zip(self.queries.texts, self.rankings, strict=True):
             relevant = np.isin(ranking.rows, [rows[document] for document in self.queries.qrels[query]])
             cosines = ranking.dense if ranking.dense is not None else ranking.scores
-            right += cosines[relevant].max(keepdims=True).tolist() if relevant.any() else []
-            wrong += cosines[~relevant].max(keepdims=True).tolist() if not relevant.all() else []
-        return right, wrong
+            best_relevant += cosines[relevant].max(keepdims=True).tolist() if relevant.any() else []
+            best_irrelevant += cosines[~relevant].max(keepdims=True).tolist() if not relevant.all() else []
+        return best_relevant, best_irrelevant
 
 
 def rank_queries(
-    name: str, retriever: Retriever, questions: QuerySet, ids: Sequence[str], vectors: Vectors
+    name: str, retriever: Retriever, queries: QuerySet, ids: Sequence[str], vectors: Vectors
 ) -> RankedQueries:
-    """Ask all questions, whose ``vectors`` have shape (queries, dimension), and return the answers."""
-    return RankedQueries(questions, rank_all(name, retriever, list(questions.texts.values()), vectors), ids, retriever)
-
-
-BATCH = 256
+    """Return the rankings of all queries, whose ``vectors`` have shape (queries, dimension)."""
+    return RankedQueries(queries, rank_all(name, retriever, list(queries.texts.values()), vectors), ids, retriever)
 
 
 def rank_all(name: str, retriever: Retriever, texts: Sequence[str], vectors: Vectors) -> list[Ranking]:
-    """Return the hybrid ranking of every query, its vector known, with progress."""
+    """Return the hybrid rankings of queries whose vectors are given, with progress."""
     rankings: list[Ranking] = []
     with Bar(name, len(texts), "queries") as bar, ThreadPoolExecutor(retriever.index.encoder.cores) as threads:
         for start in range(0, len(texts), BATCH):

@@ -17,12 +17,13 @@ Numbers = npt.NDArray[np.float64]
 Values = Sequence[float] | Numbers
 
 RESAMPLES = 10_000
+"""Resamples of a bootstrap or a randomisation test."""
 MAX_CELLS = 1 << 20
-"""Numbers held at a time: memory stays below 100 MB whatever the number of queries."""
+"""Numbers in memory at a time: less than 100 MB for any number of queries."""
 
 
 class Difference(BaseModel):
-    """How much better the tuned system is than the base, over the same queries."""
+    """Paired difference of the tuned and the base system over the same queries."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -41,19 +42,19 @@ def interval(values: Values, seed: int, resamples: int = RESAMPLES) -> tuple[flo
         ValueError: there are no values.
     """
     numbers = _checked(values)
-    if (numbers == numbers[0]).all():  # also one value alone, of which there is nothing to resample
+    if (numbers == numbers[0]).all():  # also a single value, which cannot be resampled
         return float(numbers[0]), float(numbers[0])
-    found = stats.bootstrap(
+    bounds = stats.bootstrap(
         (numbers,), np.mean, n_resamples=resamples, batch=_batch(numbers), method="percentile", rng=seed
     ).confidence_interval
-    return float(found.low), float(found.high)
+    return float(bounds.low), float(bounds.high)
 
 
 def paired(base: Values, tuned: Values, seed: int, resamples: int = RESAMPLES) -> Difference:
     """Compare two systems on the same queries; both have shape (queries,), in the same order.
 
     Raises:
-        ValueError: there are no queries, or the two have not the same number.
+        ValueError: there are no queries, or the two lengths differ.
     """
     before, after = _checked(base), _checked(tuned)
     if before.shape != after.shape:
@@ -72,13 +73,13 @@ def paired(base: Values, tuned: Values, seed: int, resamples: int = RESAMPLES) -
 
 
 def _randomisation(differences: Numbers, seed: int, resamples: int) -> float:
-    """Return how often chance alone, which swaps the systems of each query, gives a mean as far from zero.
+    """Return the two-sided p: how often random swaps of the two systems per query give a mean as far from zero.
 
-    Exact where few queries differ. Among random samples the observed one counts too, so that no p is zero (Phipson and
-    Smyth 2010).
+    Exact where few queries differ. With random samples the observed one counts too, so no p is zero (Phipson and Smyth
+    2010).
     """
-    changed = differences[differences != 0]  # a query that did not change has no sign to flip
-    if len(changed) < 2:  # one changed query is as likely either way
+    changed = differences[differences != 0]  # a query without a difference has no sign to flip
+    if len(changed) < 2:  # the sign of a single difference is as likely either way
         return 1.0
     test = stats.permutation_test(
         (changed,),
@@ -99,7 +100,7 @@ def _distance(differences: Numbers, axis: int) -> Numbers:
 
 
 def _batch(numbers: Numbers) -> int:
-    """Return how many resamples are held at a time."""
+    """Return the number of resamples that are in memory at a time."""
     return max(1, MAX_CELLS // len(numbers))
 
 

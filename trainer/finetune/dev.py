@@ -1,4 +1,4 @@
-"""What a training is judged by while it runs: one number on the dev split, bigger is better."""
+"""Dev metric of a training: one number on the dev split, larger is better, which decides the weights that are kept."""
 
 from __future__ import annotations
 
@@ -14,47 +14,47 @@ from sentence_transformers.sentence_transformer.evaluation import (
     InformationRetrievalEvaluator,
 )
 
-from trainer.finetune.examples import kind_of, read_examples
+from trainer.finetune.examples import detect_columns, read_examples
 from trainer.training.arguments import METRIC
 
 DevMetric = Callable[[SentenceTransformer], float]
-"""Takes the model that is being trained and returns how good it is; bigger is better."""
+"""Function from the model in training to its score on the dev split; larger is better."""
 
 
 class DevEvaluator(BaseEvaluator):
-    """Reports what a judge says under one key."""
+    """The library's evaluator around a dev metric, reported under the key `METRIC`."""
 
-    def __init__(self, judge: DevMetric) -> None:
+    def __init__(self, metric: DevMetric) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.judge = judge
+        self.metric = metric
         self.primary_metric = METRIC
 
-    def __call__(  # type: ignore[override]  # this one judges sentence encoders
+    def __call__(  # type: ignore[override]  # this one evaluates sentence encoders
         self,
         model: SentenceTransformer,
         output_path: str | None = None,  # noqa: ARG002
         epoch: int = -1,  # noqa: ARG002
         steps: int = -1,  # noqa: ARG002
     ) -> dict[str, float]:
-        """Return the judgement under its key."""
-        return {METRIC: float(self.judge(model))}
+        """Return the metric's value under its key."""
+        return {METRIC: float(self.metric(model))}
 
 
-def dev_judge(paths: Sequence[Path], batch_size: int) -> DevMetric:
-    """Return the judge that suits the columns of the dev examples.
+def make_dev_metric(paths: Sequence[Path], batch_size: int) -> DevMetric:
+    """Return the dev metric that suits the columns of the dev examples.
 
-    Queries with answers: nDCG@10 of searching all texts of the split. Scored sentences: Spearman's rank correlation.
-    Labelled sentences: average precision. All by cosine.
+    Pairs: nDCG@10 of searching all texts of the split. Scored sentences: Spearman's rank correlation. Labelled
+    sentences: average precision. All use the cosine.
 
     Raises:
         UserError: a file is not readable or a row is not complete.
     """
-    kind = kind_of(paths[0])
+    kind = detect_columns(paths[0])
     examples = read_examples(paths, kind)
     columns = {name: examples[name][:] for name in examples.column_names}
     evaluator: BaseEvaluator
     if kind == "pairs":
-        evaluator = _retrieval(columns, batch_size)
+        evaluator = _make_retrieval_evaluator(columns, batch_size)
     elif kind == "scored":
         evaluator = EmbeddingSimilarityEvaluator(
             columns["sentence1"],
@@ -74,15 +74,15 @@ def dev_judge(paths: Sequence[Path], batch_size: int) -> DevMetric:
             write_csv=False,
         )
 
-    def judge(model: SentenceTransformer) -> float:
-        metrics = evaluator(model)  # names its metric only now
-        return float(metrics[str(evaluator.primary_metric)])
+    def metric(model: SentenceTransformer) -> float:
+        metrics = evaluator(model)
+        return float(metrics[str(evaluator.primary_metric)])  # which is set only by the evaluation
 
-    return judge
+    return metric
 
 
-def _retrieval(columns: dict[str, list[Any]], batch_size: int) -> InformationRetrievalEvaluator:
-    """Return an evaluator that searches every text of the split, negatives too, for every query."""
+def _make_retrieval_evaluator(columns: dict[str, list[Any]], batch_size: int) -> InformationRetrievalEvaluator:
+    """Return an evaluator that searches all texts of the split, negatives included, for every query."""
     texts = [text for name, column in columns.items() if name != "query" for text in column]
     ids = {text: str(number) for number, text in enumerate(dict.fromkeys(texts))}
     answers: dict[str, set[str]] = {}

@@ -1,7 +1,7 @@
-"""One training, whatever its loss: the loop that `tsdae` and `finetune` share.
+"""Training loop that `tsdae` and `finetune` share, for any loss.
 
-The loop itself is `SentenceTransformerTrainer`. Here are the things that it leaves open: a schedule tied to the clock,
-one metric that decides, checkpoints that are complete or not there, and an end that keeps the best weights.
+The loop itself is `SentenceTransformerTrainer`. This module adds what the library leaves open: a schedule tied to the
+clock, one dev metric that decides, checkpoints that are complete or absent, and the best weights at the end.
 """
 
 from __future__ import annotations
@@ -27,36 +27,44 @@ from indexer.errors import UserError
 from indexer.progress import say
 from trainer.finetune.dev import DevEvaluator, DevMetric
 from trainer.finetune.grouped import GroupedBatchSampler
-from trainer.training.arguments import METRIC, leave_together, training_arguments, wait_for_all
+from trainer.training.arguments import METRIC, exit_together, training_arguments, wait_for_all
 from trainer.training.base_model import read_weights
-from trainer.training.checkpoints import Checkpoint, MarkComplete, last_checkpoint, load_loss, remove_incomplete
+from trainer.training.checkpoints import (
+    Checkpoint,
+    MarkComplete,
+    last_checkpoint,
+    load_loss_parameters,
+    remove_incomplete,
+)
 from trainer.training.clock import Clock, Schedule
-from trainer.training.log import LOG, TrainingLog, read_log, scores
-from trainer.training.output import CHECKPOINTS, Record, Result, Trained, finish, trained, write_record
+from trainer.training.log import LOG, TrainingLog, dev_scores, read_log
+from trainer.training.output import CHECKPOINTS, FinishedTraining, Record, Result, finish, load_finished, write_record
 from trainer.training.settings import FitSettings
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is trained on what."""
+    """A training: model, loss, examples and how batches are made."""
 
     name: str
     model: SentenceTransformer
     loss: nn.Module
     examples: Dataset
     record: Record
-    judge: DevMetric | None = None
-    whole: SentenceTransformer | None = None
-    """What is saved where ``model`` is only a part of it."""
+    dev_metric: DevMetric | None = None
+    full_model: SentenceTransformer | None = None
+    """The model to save where ``model`` is only a part of it."""
     collator: SentenceTransformerDataCollator | None = None
-    distinct: bool = False
-    """Whether no text may be twice in a batch, because a batch's texts are each other's negatives."""
+    no_duplicates: bool = False
+    """Whether a text may be in a batch only once, because the texts of a batch are each other's negatives."""
     grouped: bool = False
-    """Whether the rows of a text belong into one batch,"""
+    """Whether all rows of a positive belong in one batch."""
     neighbourhoods: Sequence[int] | None = None
-    """and of texts with the same number."""
+    """For ``grouped``: a number for each row; positives with the same number belong in one batch."""
     prompts: Mapping[str, str] | None = None
+    """Prompt of each column."""
     routes: Mapping[str, str] | None = None
+    """Route of each column through a `Router` module: query or document."""
 
 
 class _Trainer(SentenceTransformerTrainer):
@@ -69,30 +77,34 @@ class _Trainer(SentenceTransformerTrainer):
     def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LambdaLR:
         """Return a schedule that follows the clock."""
         self.clock.total = max(num_training_steps, 1)
-        self.lr_scheduler = LambdaLR(cast("Optimizer", optimizer or self.optimizer), lambda _: self.clock.rate())
+        self.lr_scheduler = LambdaLR(cast("Optimizer", optimizer or self.optimizer), lambda _: self.clock.rate_factor())
         self._created_lr_scheduler = True
         return self.lr_scheduler
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
-        """Leave the card out: it would count the tokens of all examples first."""
+        """Leave the card out: the library would count the tokens of all examples for it."""
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Write the encoder of a checkpoint, without a card and without pickled arguments."""
         self.model.save_pretrained(str(output_dir), create_model_card=False)
 
 
-def fit(task: Task, settings: FitSettings, out: Path) -> Trained:
-    """Train, keep the best weights, write the model into ``out`` and return how it went.
+def fit(task: Task, settings: FitSettings, out: Path) -> FinishedTraining:
+    """Train, keep the best weights, write the model into ``out`` and return the finished training.
 
-    With several processes all of them call this, and the first writes.
+    With several processes all of them call this, and the first one writes.
 
     Raises:
-        UserError: there are too few examples, the memory of the GPU is exhausted, or the loss is no number any more.
+        UserError: there are too few examples, the GPU is out of memory, or the loss is not finite.
     """
     folder = (out / CHECKPOINTS).resolve()
     checkpoint = last_checkpoint(folder)
     arguments = training_arguments(
-        settings, folder, judged=task.judge is not None, distinct=task.distinct, fresh=checkpoint is None
+        settings,
+        folder,
+        has_dev=task.dev_metric is not None,
+        no_duplicates=task.no_duplicates,
+        from_start=checkpoint is None,
     )
     if task.grouped:
         arguments.batch_sampler = partial(GroupedBatchSampler, neighbourhoods=task.neighbourhoods)
@@ -103,21 +115,22 @@ def fit(task: Task, settings: FitSettings, out: Path) -> Trained:
         remove_incomplete(folder)
         if settings.resume:
             say(
-                f"{task.name}: goes on from step {checkpoint.step}" if checkpoint else f"{task.name}: no checkpoint yet"
+                f"{task.name}: resumes from step {checkpoint.step}" if checkpoint else f"{task.name}: no checkpoint yet"
             )
     wait_for_all(arguments)
     state, seconds = _train(task, settings, arguments, out, checkpoint)
-    if task.judge:
-        _take_best(task.model, state)
+    if task.dev_metric:
+        _load_best(task.model, state)
     log = read_log(out / LOG)
-    start, best = scores(log)
+    start, best = dev_scores(log)
     result = Result(steps=state.global_step, seconds=round(seconds, 3), start=start, best=best)
+    wait_for_all(arguments)  # every process has read the best checkpoint, which finishing removes
     if first:
         if start is not None and best is not None:
             say(f"{task.name}: dev {start:.4f} → {best:.4f}" + ("" if best > start else ", not better than the start"))
-        finish(out, (task.whole or task.model).to("cpu").eval(), task.record, result)
-    leave_together(arguments)
-    return trained(out, result)
+        finish(out, (task.full_model or task.model).to("cpu").eval(), task.record, result)
+    exit_together(arguments)
+    return load_finished(out, result)
 
 
 def _train(
@@ -127,26 +140,27 @@ def _train(
     out: Path,
     checkpoint: Checkpoint | None,
 ) -> tuple[TrainerState, float]:
-    if checkpoint and checkpoint.stopped:  # killed between the last step and the end
+    """Run the library's loop and return its state and the seconds of the training."""
+    if checkpoint and checkpoint.stopped:  # it was killed after the last step, before the model was written
         task.model.load_state_dict(read_weights(checkpoint.path))
         return TrainerState.load_from_json(str(checkpoint.path / "trainer_state.json")), checkpoint.seconds
     folder = Path(str(arguments.output_dir))
     clock = Clock(settings.budget_seconds, settings.warmup)
-    journal = TrainingLog(
-        task.name, out / LOG, clock, METRIC if task.judge else None, checkpoint.step if checkpoint else 0
+    log = TrainingLog(
+        task.name, out / LOG, clock, METRIC if task.dev_metric else None, checkpoint.step if checkpoint else 0
     )
     callbacks: list[TrainerCallback] = [
         Schedule(
             clock,
             seconds=checkpoint.seconds if checkpoint else 0.0,
-            evaluates=task.judge is not None,
+            evaluates=task.dev_metric is not None,
             eval_steps=settings.eval_steps,
             save_steps=settings.save_steps,
         ),
-        journal,
+        log,
         MarkComplete(folder, clock, task.loss, task.model),
     ]
-    if settings.patience and task.judge:
+    if settings.patience and task.dev_metric:
         callbacks.append(EarlyStoppingCallback(settings.patience))
     trainer = _Trainer(
         clock,
@@ -154,11 +168,11 @@ def _train(
         args=arguments,
         train_dataset=task.examples,
         loss=task.loss,
-        evaluator=DevEvaluator(task.judge) if task.judge else None,
-        data_collator=task.collator or _collator(task, settings),
+        evaluator=DevEvaluator(task.dev_metric) if task.dev_metric else None,
+        data_collator=task.collator or _make_collator(task, settings),
         callbacks=callbacks,
     )
-    trainer.remove_callback(PrinterCallback)  # it prints to stdout, where only results belong
+    trainer.remove_callback(PrinterCallback)  # it prints to stdout, which is for results only
     if not len(trainer.get_train_dataloader()):
         raise UserError(
             f"--batch-size {settings.batch_size}: {len(task.examples)} examples make no batch on "
@@ -166,19 +180,19 @@ def _train(
         )
     try:
         if checkpoint:
-            load_loss(checkpoint.path, task.loss, task.model)
+            load_loss_parameters(checkpoint.path, task.loss, task.model)
         trainer.train(resume_from_checkpoint=str(checkpoint.path) if checkpoint else None)
     except torch.OutOfMemoryError as error:
         raise UserError(
-            "the memory of the GPU is exhausted; lower --batch-size and raise --accumulate, lower --max-tokens, "
-            "or take --loss cached-mnr with a small --mini-batch-size"
+            "the GPU is out of memory; lower --batch-size and raise --accumulate, lower --max-tokens, "
+            "or use --loss cached-mnr with a small --mini-batch-size"
         ) from error
     finally:
-        journal.close()
+        log.close()
     return trainer.state, clock.seconds
 
 
-def _collator(task: Task, settings: FitSettings) -> SentenceTransformerDataCollator:
+def _make_collator(task: Task, settings: FitSettings) -> SentenceTransformerDataCollator:
     return SentenceTransformerDataCollator(
         preprocess_fn=task.model.preprocess,
         prompts=dict(task.prompts or {}),
@@ -187,10 +201,10 @@ def _collator(task: Task, settings: FitSettings) -> SentenceTransformerDataColla
     )
 
 
-def _take_best(model: SentenceTransformer, state: TrainerState) -> None:
-    """Put the weights of the best checkpoint into the model, and fail where there is none.
+def _load_best(model: SentenceTransformer, state: TrainerState) -> None:
+    """Load the weights of the best checkpoint into the model; raise `UserError` where there is none.
 
-    The library logs such a failure and goes on with the last weights.
+    The library would only log such a failure and keep the last weights.
     """
     if state.best_model_checkpoint is None:
         raise UserError("the dev metric was never a number; check the examples given with --dev")

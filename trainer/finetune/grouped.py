@@ -1,8 +1,8 @@
-"""Ranking among the distinct texts of a batch: a passage that answers five queries is encoded once, not five times.
+"""Multiple negatives ranking over distinct texts: a passage with five queries in the batch is encoded once.
 
-On a CPU the passages are nearly all of the work: ten times as long as queries. `grouped-mnr` therefore puts all queries
-of a passage into one batch, encodes each distinct text once, and lets every query choose among all passages of the
-batch. Passages that lie near each other are put together, so that hard negatives need no mining.
+On a CPU, passages are nearly all of the work: they are ten times as long as queries. `grouped-mnr` therefore puts all
+queries of a passage into one batch, encodes each distinct text once, and ranks all passages of the batch for every
+query. Passages that are near each other share a batch, which gives hard negatives without mining.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from sentence_transformers.base.sampler import DefaultBatchSampler
 from torch import Tensor, nn
 
 NEIGHBOURHOOD = "neighbourhood"
-"""The column of numbers; examples with the same number are put into one batch, as far as they fit."""
-QUERIES = 8
-"""Most queries in a batch, for each passage that it may have."""
+"""Column of numbers; examples with the same number go into one batch, as far as they fit."""
+MAX_QUERIES = 8
+"""Largest number of queries in a batch, as a multiple of its passages."""
 
 
 class GroupedNegativesLoss(nn.Module):
-    """Multiple negatives ranking in which a text that is several times in the batch is encoded once.
+    """Multiple negatives ranking that encodes a text once, however often it is in the batch.
 
-    A query's negatives are all distinct positives of the batch but its own; where the same query has several, all of
-    them. Henderson et al. 2017, https://arxiv.org/abs/1705.00652, for the loss without groups.
+    The negatives of a query are all distinct positives of the batch except its own, of which it may have several.
+    Henderson et al. 2017, https://arxiv.org/abs/1705.00652, for the loss without groups.
 
     Args:
         model: the encoder.
@@ -43,24 +43,24 @@ class GroupedNegativesLoss(nn.Module):
         """Return the mean cross-entropy over the pairs, a scalar; there are no labels."""
         (queries, query_of), (passages, passage_of) = (self._encode(features) for features in sentence_features)
         scores = nn.functional.normalize(queries) @ nn.functional.normalize(passages).T * self.scale
-        right = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
-        right[query_of, passage_of] = True
-        others = right[query_of]  # a copy, a row for each pair
-        others[torch.arange(len(passage_of)), passage_of] = False
-        return nn.functional.cross_entropy(scores[query_of].masked_fill(others, -torch.inf), passage_of)
+        positive = torch.zeros(scores.shape, dtype=torch.bool, device=scores.device)
+        positive[query_of, passage_of] = True
+        excluded = positive[query_of]  # the query's other positives, a row for each pair; a copy
+        excluded[torch.arange(len(passage_of)), passage_of] = False
+        return nn.functional.cross_entropy(scores[query_of].masked_fill(excluded, -torch.inf), passage_of)
 
     def _encode(self, features: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the vectors of the distinct texts, and for each row which of them it is."""
+        """Return the vectors of the distinct texts, and for each row the index of its text among them."""
         tokens = features["input_ids"]
-        _, which = torch.unique(tokens, dim=0, return_inverse=True)
+        _, text_of = torch.unique(tokens, dim=0, return_inverse=True)
         rows = torch.arange(len(tokens), device=tokens.device)
-        first = torch.full((int(which.max()) + 1,), len(tokens), device=tokens.device)
-        first = first.scatter_reduce(0, which, rows, "amin")
+        first_row = torch.full((int(text_of.max()) + 1,), len(tokens), device=tokens.device)
+        first_row = first_row.scatter_reduce(0, text_of, rows, "amin")
         distinct = {
-            name: value[first] if isinstance(value, Tensor) and value.ndim and len(value) == len(tokens) else value
+            name: value[first_row] if isinstance(value, Tensor) and value.ndim and len(value) == len(tokens) else value
             for name, value in features.items()
         }
-        return self.model(distinct)["sentence_embedding"], which
+        return self.model(distinct)["sentence_embedding"], text_of
 
 
 class GroupedBatchSampler(DefaultBatchSampler):
@@ -69,28 +69,28 @@ class GroupedBatchSampler(DefaultBatchSampler):
     Args:
         dataset: with the column ``positive``.
         batch_size: distinct passages in a batch.
-        neighbourhoods: a number for each row; None where nothing is known of them.
-        rest: of the library's samplers.
+        neighbourhoods: a number for each row; None where neighbours are not known.
+        options: further arguments of the library's samplers.
     """
 
     def __init__(
-        self, dataset: Dataset, batch_size: int, *, neighbourhoods: Sequence[int] | None = None, **rest: Any
+        self, dataset: Dataset, batch_size: int, *, neighbourhoods: Sequence[int] | None = None, **options: Any
     ) -> None:
-        super().__init__(dataset, batch_size=batch_size, **rest)
+        super().__init__(dataset, batch_size=batch_size, **options)
         _, self._passage = np.unique(np.array(dataset["positive"]), return_inverse=True)
-        self._near = self._passage if neighbourhoods is None else np.asarray(neighbourhoods)
+        self._neighbourhood = self._passage if neighbourhoods is None else np.asarray(neighbourhoods)
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Yield the rows of each batch; another order each epoch, the same for the same seed."""
-        chance = np.random.default_rng((self.seed, self.epoch))
-        near = chance.permutation(int(self._near.max()) + 1)[self._near]
-        passage = chance.permutation(int(self._passage.max()) + 1)[self._passage]
-        order = np.lexsort((chance.permutation(len(near)), passage, near))
+        """Yield the rows of each batch, in another order in each epoch; the same seed gives the same orders."""
+        rng = np.random.default_rng((self.seed, self.epoch))
+        neighbourhood = rng.permutation(int(self._neighbourhood.max()) + 1)[self._neighbourhood]
+        passage = rng.permutation(int(self._passage.max()) + 1)[self._passage]
+        order = np.lexsort((rng.permutation(len(neighbourhood)), passage, neighbourhood))
         batch: list[int] = []
         passages: set[int] = set()
         for row in order.tolist():
             full = len(passages) == self.batch_size and passage[row] not in passages
-            if full or len(batch) == QUERIES * self.batch_size:
+            if full or len(batch) == MAX_QUERIES * self.batch_size:
                 yield batch
                 batch, passages = [], set()
             batch.append(row)
@@ -99,5 +99,5 @@ class GroupedBatchSampler(DefaultBatchSampler):
             yield batch
 
     def __len__(self) -> int:
-        """Return the number of batches of an epoch: it hardly depends on the order."""
+        """Return the number of batches of an epoch, which hardly depends on the order."""
         return max(sum(1 for _ in self), 1)

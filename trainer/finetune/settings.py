@@ -1,4 +1,4 @@
-"""Settings of `trainer tsdae` and `trainer finetune`."""
+"""Settings of the commands `trainer tsdae` and `trainer finetune`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Literal
 from pydantic import Field
 
 from indexer.corpus.settings import TextSettings
-from trainer.models.settings import Lengths, lengths
+from trainer.models.settings import Lengths, parse_lengths
 from trainer.training.settings import FitSettings
 
 
 class TsdaeSettings(FitSettings, TextSettings):
-    """How an encoder is pre-trained on the texts alone."""
+    """How an encoder is pre-trained on texts alone, with TSDAE."""
 
     model: str = Field(
         default="bert-base-uncased",
@@ -21,13 +21,16 @@ class TsdaeSettings(FitSettings, TextSettings):
         "sentence-transformers",
     )
     pooling: Literal["cls", "mean"] | None = Field(
-        default=None, description="How token vectors become one (default: the model's own; cls where it has none)"
+        default=None,
+        description="Pooling of the token vectors into one (default: the model's own; cls where it has none)",
     )
     deletion_ratio: float = Field(default=0.6, ge=0, lt=1, description="Share of the words that is deleted")
-    batch_size: int = Field(default=8, ge=1, description="Texts at a time")
-    learning_rate: float = Field(default=3e-5, gt=0, description="Learning rate at its highest")
+    batch_size: int = Field(default=8, ge=1, description="Texts of a batch")
+    learning_rate: float = Field(default=3e-5, gt=0, description="Highest learning rate, reached after the warm-up")
     max_tokens: int | None = Field(
-        default=128, ge=4, description="Tokens of a text that training reads; the model keeps its longest input"
+        default=128,
+        ge=4,
+        description="Tokens of a text that training reads, the rest is cut off; the model's longest input stays",
     )
 
 
@@ -57,9 +60,9 @@ class FinetuneSettings(FitSettings):
         description="Model to start from: a directory or a name on the Hub (default: the live model, else "
         "all-MiniLM-L6-v2)",
     )
-    loss: LossName = Field(default="mnr", description="Loss by its field name; trainer/README.md says what each needs")
+    loss: LossName = Field(default="mnr", description="Loss; docs/guides/losses.md says which columns each needs")
     matryoshka: Lengths = Field(
-        default=None, description="Lengths at which a prefix of the vector is trained to be of use, such as 384,256,128"
+        default=None, description="Prefix lengths of the vector that are trained too, such as 384,256,128"
     )
     mini_batch_size: int = Field(
         default=32, ge=1, description="Rows in memory at a time with cached-mnr, whose --batch-size can then be large"
@@ -67,12 +70,12 @@ class FinetuneSettings(FitSettings):
     temperature: float | None = Field(
         default=None,
         gt=0,
-        description="What cosines are divided by before the softmax (default: 0.05, a scale of 20; gist 0.01)",
+        description="Divisor of the cosines before the softmax (default: 0.05, a scale of 20; gist 0.01)",
     )
     teacher_temperature: float | None = Field(
         default=None,
         gt=0,
-        description="What the teacher's scores are divided by with kl and margin-mse (default: from their range)",
+        description="Divisor of the teacher's scores with kl and margin-mse (default: from their range)",
     )
     margin: float | None = Field(
         default=None,
@@ -80,13 +83,13 @@ class FinetuneSettings(FitSettings):
         description="Margin of triplet and the contrastive losses, in cosine distance (default: 0.5)",
     )
     guide: Path | None = Field(
-        default=None, description="Directory of the model that tells gist which negatives are false"
+        default=None, description="Directory of the model with which gist detects false negatives"
     )
     freeze: int | None = Field(
-        default=None, ge=0, description="Leave the embeddings and the first N layers as they are (default: train all)"
+        default=None, ge=0, description="Do not train the embeddings and the first N layers (default: train all)"
     )
 
     @property
     def matryoshka_lengths(self) -> tuple[int, ...]:
         """The lengths of the trained prefixes; none without `--matryoshka`."""
-        return lengths(self.matryoshka)
+        return parse_lengths(self.matryoshka)

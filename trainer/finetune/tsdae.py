@@ -1,9 +1,13 @@
-"""TSDAE: an encoder learns a corpus by rebuilding whole texts from the vectors of damaged ones.
+"""TSDAE: pre-training of an encoder on texts alone, by reconstructing each text from the vector of a damaged copy.
 
     python -m trainer tsdae --source corpus.parquet --model bert-base-uncased
 
-It comes *before* supervised training: afterwards it undoes more than it adds. Wang et al. 2021,
+It belongs *before* supervised training: afterwards it undoes more than it adds. Wang et al. 2021,
 https://arxiv.org/abs/2104.06979.
+
+The noise deletes words. It is drawn anew for every batch, so no epoch repeats the damage of another. It needs no word
+lists: a word is what stands between spaces. In scripts without spaces (Chinese, Japanese, Thai and others) it is a
+character with the combining marks that belong to it.
 """
 
 from __future__ import annotations
@@ -31,81 +35,134 @@ from indexer.errors import UserError
 from indexer.progress import say
 from trainer.finetune.dev import DevMetric
 from trainer.finetune.fit import Task, fit
-from trainer.finetune.losses import denoising_loss
+from trainer.finetune.losses import make_denoising_loss
 from trainer.finetune.settings import TsdaeSettings
 from trainer.models.base import locate
 from trainer.training.base_model import load_base_model
-from trainer.training.output import CHECKPOINTS, Record, Trained, check_out, trained, write_record
+from trainer.training.output import CHECKPOINTS, FinishedTraining, Record, check_output, load_finished, write_record
 from trainer.training.settings import FitSettings
 
+_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
+UNIT = regex.compile(rf"(?:[{_UNSPACED}]\p{{M}}*|[^\s{_UNSPACED}]+)\s*")
+"""A word, or a character of a script without spaces, with the white space after it."""
 
-def tsdae(source: str | Sequence[str], settings: TsdaeSettings, out: Path, judge: DevMetric | None = None) -> Trained:
+
+def tsdae(
+    source: str | Sequence[str], settings: TsdaeSettings, out: Path, dev_metric: DevMetric | None = None
+) -> FinishedTraining:
     """Pre-train an encoder on texts and write it as a sentence-transformers directory.
 
     Args:
         source: a corpus (file, folder or glob of Parquet, CSV or JSON lines; the training frame is one), or the texts.
         settings: see `TsdaeSettings`.
         out: the directory to write.
-        judge: takes the model during training and returns how good it is; the best weights are kept.
+        dev_metric: score of the model in training, larger is better; the best weights are kept.
 
     Raises:
-        UserError: the corpus or the model cannot be read, the architecture has no decoder, or ``out`` is taken.
+        UserError: the corpus or the model cannot be read, the architecture has no decoder, or ``out`` holds something
+            else.
     """
-    corpus = _check(source, settings) if isinstance(source, str) else None
-    inputs = corpus.inputs if corpus else [_describe(source)]
+    corpus = _check_corpus(source, settings) if isinstance(source, str) else None
+    inputs = corpus.inputs if corpus else [_describe_texts(source)]
     record = Record(settings=settings.model_dump(mode="json", exclude={"resume"}), inputs=inputs)
-    if done := check_out(out, record, resume=settings.resume):
+    if result := check_output(out, record, resume=settings.resume):
         say(f"{out}: already finished")
-        return trained(out, done)
-    model = load_base_model(locate(settings.model)[1], settings.pooling, plain="cls")
+        return load_finished(out, result)
+    model = load_base_model(locate(settings.model)[1], settings.pooling, default_pooling="cls")
     write_record(out, record)
     examples = _spool(corpus, out / CHECKPOINTS) if corpus else Dataset.from_dict({"text": list(source)})
-    task = denoising_task(model, examples, settings, record, ratio=settings.deletion_ratio, judge=judge)
+    task = make_denoising_task(model, examples, settings, record, ratio=settings.deletion_ratio, dev_metric=dev_metric)
     return fit(task, settings, out)
 
 
-def denoising_task(
+def make_denoising_task(
     model: SentenceTransformer,
     examples: Dataset,
     settings: FitSettings,
     record: Record,
     *,
     ratio: float,
-    judge: DevMetric | None,
+    dev_metric: DevMetric | None,
 ) -> Task:
-    """Return the task of rebuilding the column ``text`` of ``examples`` from the vectors of damaged copies.
+    """Return the task of reconstructing the column ``text`` of ``examples`` from the vectors of damaged copies.
 
-    What the model has after its pooling (a Dense layer, Normalize) takes no part and stays as it is: the decoder needs
-    vectors as wide as its own.
+    Modules after the model's pooling (Dense, Normalize) are not trained: the decoder needs vectors of its own width.
 
     Raises:
         UserError: there are several processes, or the architecture has no decoder.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UserError("tsdae trains on one GPU, for the decoder's gradients are not shared; start it with python -m")
+        raise UserError(
+            "tsdae trains on one GPU, because the decoder's gradients are not shared; start it with python -m"
+        )
     pooling = next((module for module in model if isinstance(module, Pooling)), None)
     if pooling is None:
         raise UserError("the model has no pooling; give --pooling")
-    part = SentenceTransformer(modules=[model[0], pooling], device="cpu")
-    set_seed(settings.seed)  # what of the decoder is new is drawn
+    encoder = SentenceTransformer(modules=[model[0], pooling], device="cpu")
+    set_seed(settings.seed)  # of the decoder's new weights
     return Task(
         name="tsdae",
-        model=part,
-        loss=denoising_loss(part),
+        model=encoder,
+        loss=make_denoising_loss(encoder),
         examples=examples,
         record=record,
-        judge=judge,
-        whole=model,
+        dev_metric=dev_metric,
+        full_model=model,
         collator=DeletionCollator(
-            preprocess_fn=part.preprocess,
-            tokenizer=part.tokenizer,
+            preprocess_fn=encoder.preprocess,
+            tokenizer=encoder.tokenizer,
             ratio=ratio,
-            max_length=min(settings.max_tokens or 512, part.max_seq_length or 512),
+            max_length=min(settings.max_tokens or 512, encoder.max_seq_length or 512),
         ),
     )
 
 
-def _check(source: str, settings: TsdaeSettings) -> Corpus:
+def delete_words(text: str, ratio: float, generator: torch.Generator | None = None) -> str:
+    """Return ``text`` without a random share of its words, the noise of TSDAE; at least one word is kept.
+
+    Args:
+        text: the text; one without any word is returned as it is.
+        ratio: the probability with which each word is deleted, 0 to 1. The paper found 0.6 best.
+        generator: source of random numbers; by default torch's own, which is seeded and saved in checkpoints.
+    """
+    units: list[str] = UNIT.findall(text)
+    if not units:
+        return text
+    draws = torch.rand(len(units), generator=generator)
+    kept = (draws >= ratio).tolist()
+    if not any(kept):
+        kept[int(draws.argmax())] = True
+    return "".join(unit for unit, keep in zip(units, kept, strict=True) if keep).strip()
+
+
+@dataclass
+class DeletionCollator(SentenceTransformerDataCollator):
+    """Makes batches of (damaged text, text) from rows with a column ``text``.
+
+    A long text is truncated to ``max_length`` tokens before it is damaged. The decoder then predicts no word that the
+    encoder cannot have seen, and the encoder sees no word that is not predicted.
+    """
+
+    tokenizer: PreTrainedTokenizerBase | None = None
+    ratio: float = 0.6
+
+    def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the features of the damaged and of the original texts, tokenized and padded."""
+        texts = self._truncate([row["text"] for row in features])
+        rows = [{"damaged": delete_words(text, self.ratio), "text": text} for text in texts]
+        batch: dict[str, Any] = super().__call__(rows)
+        return batch
+
+    def _truncate(self, texts: list[str]) -> list[str]:
+        if self.tokenizer is None or not isinstance(self.max_length, int):
+            return texts
+        offsets = self.tokenizer(
+            texts, truncation=True, max_length=self.max_length, return_offsets_mapping=True, return_attention_mask=False
+        )["offset_mapping"]
+        return [text[: max(end for _, end in spans)] for text, spans in zip(texts, offsets, strict=True)]
+
+
+def _check_corpus(source: str, settings: TsdaeSettings) -> Corpus:
     corpus = Corpus.check(source, **select(settings, TextSettings), title_column="none", skip_bad_rows=True)
     if corpus.rejects:
         first = corpus.rejects[0]
@@ -113,7 +170,7 @@ def _check(source: str, settings: TsdaeSettings) -> Corpus:
     return corpus
 
 
-def _describe(texts: Sequence[str]) -> InputEntry:
+def _describe_texts(texts: Sequence[str]) -> InputEntry:
     digest, size = hashlib.sha256(), 0
     for text in texts:
         raw = text.encode() + b"\0"
@@ -123,7 +180,7 @@ def _describe(texts: Sequence[str]) -> InputEntry:
 
 
 def _spool(corpus: Corpus, folder: Path) -> Dataset:
-    """Return the texts as a data set that is mapped into memory from a file, so that memory does not grow with them."""
+    """Write the texts to a file and return them as a memory-mapped data set: memory does not grow with their number."""
     folder.mkdir(parents=True, exist_ok=True)
     path, partial = folder / "texts.arrow", folder / ".texts.arrow"
     schema = pa.schema([("text", pa.string())])
@@ -132,55 +189,3 @@ def _spool(corpus: Corpus, folder: Path) -> Dataset:
             writer.write_batch(batch.select(["text"]))
     partial.replace(path)
     return Dataset.from_file(str(path))
-
-
-_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
-UNIT = regex.compile(rf"(?:[{_UNSPACED}]\p{{M}}*|[^\s{_UNSPACED}]+)\s*")
-"""A word or a character of a script without spaces, with the white space after it."""
-
-
-def delete_words(text: str, ratio: float, generator: torch.Generator | None = None) -> str:
-    """Return ``text`` without a random share of its words; at least one is kept.
-
-    Args:
-        text: the text; one without any word comes back as it is.
-        ratio: the probability with which each word is deleted, 0 to 1. The paper found 0.6 best.
-        generator: the source of chance; by default torch's own, which is seeded and kept in checkpoints.
-
-    The noise of TSDAE (Wang et al. 2021, https://arxiv.org/abs/2104.06979).
-    """
-    units: list[str] = UNIT.findall(text)
-    if not units:
-        return text
-    chance = torch.rand(len(units), generator=generator)
-    kept = (chance >= ratio).tolist()
-    if not any(kept):
-        kept[int(chance.argmax())] = True
-    return "".join(unit for unit, stays in zip(units, kept, strict=True) if stays).strip()
-
-
-@dataclass
-class DeletionCollator(SentenceTransformerDataCollator):
-    """Makes batches of (damaged text, text) from rows with a column ``text``.
-
-    A long text is cut to ``max_length`` tokens before it is damaged: the decoder is not asked for words that the
-    encoder cannot have seen, and the encoder sees none that the decoder is not asked for.
-    """
-
-    tokenizer: PreTrainedTokenizerBase | None = None
-    ratio: float = 0.6
-
-    def __call__(self, features: list[dict[str, Any]]) -> dict[str, Any]:
-        """Return the features of the damaged and of the whole texts, tokenized and padded."""
-        texts = self._cut([row["text"] for row in features])
-        rows = [{"damaged": delete_words(text, self.ratio), "text": text} for text in texts]
-        batch: dict[str, Any] = super().__call__(rows)
-        return batch
-
-    def _cut(self, texts: list[str]) -> list[str]:
-        if self.tokenizer is None or not isinstance(self.max_length, int):
-            return texts
-        offsets = self.tokenizer(
-            texts, truncation=True, max_length=self.max_length, return_offsets_mapping=True, return_attention_mask=False
-        )["offset_mapping"]
-        return [text[: max(end for _, end in spans)] for text, spans in zip(texts, offsets, strict=True)]

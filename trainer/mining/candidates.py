@@ -1,4 +1,7 @@
-"""What an index finds for a query beside the document that answers it: the texts that may become hard negatives."""
+"""Candidates for hard negatives: documents that an index finds for a query beside its answer. Cross-encoder teacher.
+
+A cross-encoder reads query and text together, and scores them better than vectors do.
+"""
 
 from __future__ import annotations
 
@@ -28,29 +31,29 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass
 class SearchedPair:
-    """A query and what the index finds for it: the positive first, then the best candidates that are no copies of it."""
+    """A query with its results: the positive first, then the best candidates that are no copies of it."""
 
     pair: dict[str, str]
     rows: Rows
     ranks: Rows
-    """Place of each row in the fused ranking, from 1."""
+    """Rank of each row in the fused ranking, from 1."""
     dense: Numbers
     scores: Numbers
-    """What the teacher says of each row."""
-    floor: float
-    """The teacher's score of the average candidate."""
+    """Score of each row by the teacher."""
+    mean_score: float
+    """Mean of the teacher's scores over all candidates."""
     ranking: Ranking
     texts: list[str]
-    """Text of each row, where the teacher has to read it."""
+    """Text of each row, where the teacher reads it; otherwise empty."""
 
 
 class CandidateFinder:
-    """Searches an index for candidates. Safe to use from several threads.
+    """Searches an index for candidates; thread-safe.
 
     Args:
         retriever: searches the index of the model that is to be trained.
-        settings: last rank, and what counts as a copy.
-        pairs: all pairs, so that no document that answers a query becomes its negative.
+        settings: last rank, and the cosine of copies.
+        pairs: all pairs; a document that answers a query is never its negative.
         allowed: whether a row of the index may be a negative, shape (documents,); all may where it is None.
         with_texts: read the texts of all candidates.
     """
@@ -73,56 +76,58 @@ class CandidateFinder:
         for query, document in zip(pairs["query"].to_pylist(), pairs["document"].to_pylist(), strict=True):
             self._answers.setdefault(query.casefold(), set()).add(self._rows[document])
 
-    def ask(self, pair: dict[str, str]) -> SearchedPair | None:
+    def search(self, pair: dict[str, str]) -> SearchedPair | None:
         """Search for the query of a pair; None where its document is not among the candidates."""
         positive = self._rows[pair["document"]]
         ranking = self._retriever.search(pair["query"])
-        place = np.flatnonzero(ranking.rows == positive)
-        if not len(place) or ranking.dense is None:
+        position = np.flatnonzero(ranking.rows == positive)
+        if not len(position) or ranking.dense is None:
             return None
         others = np.arange(min(self._settings.to_rank, len(ranking.rows)))
         others = others[self._allowed[ranking.rows[others]]]
         others = others[~np.isin(ranking.rows[others], list(self._answers[pair["query"].casefold()]))]
         others = others[~self._copies(positive, ranking.rows[others])]
-        places = np.concatenate([place, others])
-        asked = SearchedPair(
+        positions = np.concatenate([position, others])
+        searched = SearchedPair(
             pair=pair,
-            rows=ranking.rows[places],
-            ranks=places + 1,
-            dense=ranking.dense[places],
-            scores=ranking.scores[places],
-            floor=float(ranking.scores.mean()),
+            rows=ranking.rows[positions],
+            ranks=positions + 1,
+            dense=ranking.dense[positions],
+            scores=ranking.scores[positions],
+            mean_score=float(ranking.scores.mean()),
             ranking=ranking,
             texts=[],
         )
         if self._with_texts:
-            asked.texts = [self.text(asked, at) for at in range(len(places))]
-        return asked
+            searched.texts = [self.text(searched, column) for column in range(len(positions))]
+        return searched
 
     def _copies(self, positive: int, rows: Rows) -> npt.NDArray[np.bool_]:
-        """Say of each document whether its passages are, on average, near-duplicates of passages of the positive."""
+        """Return for each document whether its passages are, on average, near-duplicates of passages of the positive."""
         index = self._retriever.index
         if not len(rows):
             return np.empty(0, dtype=np.bool_)
-        own = index.dense.vectors(np.arange(index.first_passage[positive], index.first_passage[positive + 1]))
+        positive_vectors = index.dense.vectors(
+            np.arange(index.first_passage[positive], index.first_passage[positive + 1])
+        )
         lengths = index.first_passage[rows + 1] - index.first_passage[rows]
         bounds = np.cumsum(lengths) - lengths
         passages = np.repeat(index.first_passage[rows] - bounds, lengths) + np.arange(lengths.sum())
-        nearest = (index.dense.vectors(passages) @ own.T).max(axis=1)
+        nearest = (index.dense.vectors(passages) @ positive_vectors.T).max(axis=1)
         means = np.add.reduceat(nearest, bounds) / lengths
         return np.asarray(means >= self._settings.copy_cosine)
 
-    def text(self, asked: SearchedPair, at: int) -> str:
-        """Return what the encoder is given for a candidate: its best passage for the query, after its title.
+    def text(self, searched: SearchedPair, column: int) -> str:
+        """Return the encoder's input for a candidate: its title and its best passage for the query.
 
-        Texts for a query that *is* a title go without: otherwise the title would be learned to be its own answer.
+        Where the query is a title, titles are left out: the model would learn that a title answers itself.
         """
-        hit = self._retriever.page(asked.ranking, int(asked.ranks[at]) - 1, 1)[0]
-        return encoder_input(None if asked.pair["kind"] == "title" else hit.document.title, hit.passage)
+        hit = self._retriever.page(searched.ranking, int(searched.ranks[column]) - 1, 1)[0]
+        return encoder_input(None if searched.pair["kind"] == "title" else hit.document.title, hit.passage)
 
 
 class CrossEncoderTeacher:
-    """Scores pairs of query and text by the raw logit: the sigmoid that rankers end with flattens what is to be learned.
+    """Cross-encoder that scores pairs of query and text by its logit; a sigmoid would flatten the differences.
 
     Raises:
         UserError: the directory holds no cross-encoder, or one with several outputs.
@@ -147,5 +152,5 @@ class CrossEncoderTeacher:
 
     def scores(self, pairs: Sequence[tuple[str, str]]) -> npt.NDArray[np.float64]:
         """Return the logit of each (query, text), shape (pairs,)."""
-        found = self._model.predict(list(pairs), show_progress_bar=False, convert_to_numpy=True)
-        return np.asarray(found, dtype=np.float64).reshape(-1)
+        logits = self._model.predict(list(pairs), show_progress_bar=False, convert_to_numpy=True)
+        return np.asarray(logits, dtype=np.float64).reshape(-1)

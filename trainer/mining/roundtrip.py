@@ -1,7 +1,7 @@
-"""The round-trip filter: a query stays if the retriever finds the document that it was written for.
+"""Round-trip filter: keep the queries for which the retriever finds the document that they were written for.
 
-Called consistency filtering by Alberti et al., «Synthetic QA Corpora Generation with Roundtrip Consistency» (2019), and
-used for retrieval by Dai et al., «Promptagator» (2022). The retriever is the one that serves, both legs fused.
+Also called consistency filtering: Alberti et al., «Synthetic QA Corpora Generation with Roundtrip Consistency» (2019); used
+for retrieval by Dai et al., «Promptagator» (2022). The retriever is the one that serves, with both legs fused.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from indexer.index.index import Index
 from indexer.progress import Bar, say
 from indexer.retrieval.retriever import Retriever
 from trainer.data.pairs import read_pairs
-from trainer.files import whole
+from trainer.files import atomic_write
 from trainer.mining.settings import FilterSettings
 
 Task = TypeVar("Task")
@@ -30,14 +30,14 @@ Result = TypeVar("Result")
 
 
 def filter_file(path: Path, settings: FilterSettings, out: Path, data: Path | None = None) -> pa.Table:
-    """Filter the queries of a file, a frame or pairs, and write the pairs that stay to the Parquet file ``out``.
+    """Filter the queries of a frame or of a file of pairs, and write the kept pairs to the Parquet file ``out``.
 
     Raises:
-        UserError: a file or the index is not there, they do not belong together, or no query stays.
+        UserError: a file or the index does not exist, they are of different corpora, or no query is kept.
     """
     pairs = read_pairs(path, settings.split, settings.side)
-    kept = keep(pairs, open_retriever(settings.index, data), settings.k)
-    with whole(out) as part:
+    kept = filter_pairs(pairs, open_retriever(settings.index, data), settings.k)
+    with atomic_write(out) as part:
         pq.write_table(kept, part)
     return kept
 
@@ -47,17 +47,17 @@ def open_retriever(index: str | None, data: Path | None = None) -> Retriever:
     return Retriever(Index.open(Store("index", data).resolve(index)))
 
 
-def keep(pairs: pa.Table, retriever: Retriever, k: int) -> pa.Table:
+def filter_pairs(pairs: pa.Table, retriever: Retriever, k: int) -> pa.Table:
     """Return the pairs whose document is among the best ``k`` of the fused ranking, with their ``rank`` (from 1).
 
-    Says for each kind of query how many stay.
+    Prints for each kind of query how many are kept.
 
     Raises:
-        UserError: a document is not in the index, or no pair stays.
+        UserError: a document is not in the index, or no pair is kept.
     """
-    judged = ranked(pairs, retriever)
+    judged = rank_pairs(pairs, retriever)
     rank = judged["rank"].to_numpy()
-    for line in summary(judged, k):
+    for line in summarise(judged, k):
         say(line)
     kept = judged.filter(pa.array((rank > 0) & (rank <= k)))
     if not kept.num_rows:
@@ -68,39 +68,39 @@ def keep(pairs: pa.Table, retriever: Retriever, k: int) -> pa.Table:
     return kept
 
 
-def ranked(pairs: pa.Table, retriever: Retriever) -> pa.Table:
-    """Return ``pairs`` with the column ``rank``: the place of the document for its query, 0 where it is not found.
+def rank_pairs(pairs: pa.Table, retriever: Retriever) -> pa.Table:
+    """Return ``pairs`` with the column ``rank``: that of the document for its query, from 1; 0 where it is not found.
 
     Raises:
         UserError: a document is not in the index.
     """
     pairs = pairs.drop_columns(["rank"]) if "rank" in pairs.column_names else pairs
-    known = document_rows(pairs, retriever)
-    rows = [known[document] for document in pairs["document"].to_pylist()]
+    row_of = document_rows(pairs, retriever)
+    rows = [row_of[document] for document in pairs["document"].to_pylist()]
     queries = pairs["query"].to_pylist()
-    # A query that several documents have, a common title for example, is asked once.
-    askers: dict[str, list[int]] = {}
-    for place, query in enumerate(queries):
-        askers.setdefault(query, []).append(place)
+    # A query of several documents, such as a common title, is searched once.
+    positions: dict[str, list[int]] = {}
+    for position, query in enumerate(queries):
+        positions.setdefault(query, []).append(position)
     ranks = np.zeros(len(queries), dtype=np.int32)
-    with Bar("filter", len(askers), "queries") as bar:
-        for query, found in side_by_side(lambda text: (text, retriever.search(text).rows), askers, retriever):
-            for place in askers[query]:
-                at = np.flatnonzero(found == rows[place])
-                ranks[place] = at[0] + 1 if len(at) else 0
+    with Bar("filter", len(positions), "queries") as bar:
+        for query, found in map_concurrently(lambda text: (text, retriever.search(text).rows), positions, retriever):
+            for position in positions[query]:
+                hits = np.flatnonzero(found == rows[position])
+                ranks[position] = hits[0] + 1 if len(hits) else 0
             bar.advance(1)
     return pairs.append_column("rank", pa.array(ranks))
 
 
-def summary(judged: pa.Table, k: int) -> list[str]:
-    """Return a line for each kind of query and one for all: how many stay, and how many documents come first."""
+def summarise(judged: pa.Table, k: int) -> list[str]:
+    """Return a line for each kind of query and one for all: how many are kept, and how many documents rank first."""
     ranks = judged["rank"].to_numpy()
     kinds = np.array(judged["kind"].to_pylist(), dtype=object)
-    chosen = [(str(kind), ranks[kinds == kind]) for kind in sorted(set(kinds))]
+    by_kind = [(str(kind), ranks[kinds == kind]) for kind in sorted(set(kinds))]
     return [
-        f"{kind}: {int(((own > 0) & (own <= k)).sum()):,} of {len(own):,} queries find their document among the best "
-        f"{k}, {(own == 1).mean():.0%} at the first place"
-        for kind, own in [*chosen, ("all", ranks)]
+        f"{kind}: {int(((ranked > 0) & (ranked <= k)).sum()):,} of {len(ranked):,} queries find their document among the "
+        f"best {k}, {(ranked == 1).mean():.0%} at the first place"
+        for kind, ranked in [*by_kind, ("all", ranks)]
     ]
 
 
@@ -108,9 +108,9 @@ def document_rows(pairs: pa.Table, retriever: Retriever) -> dict[str, int]:
     """Return the row in the index of each document of the pairs.
 
     Raises:
-        UserError: a document is not there.
+        UserError: a document is not in the index.
     """
-    known: dict[str, int] = {}
+    rows: dict[str, int] = {}
     for document in pairs["document"].unique().to_pylist():
         row = retriever.index.row_of(document)
         if row is None:
@@ -118,18 +118,18 @@ def document_rows(pairs: pa.Table, retriever: Retriever) -> dict[str, int]:
                 f"document {document!r}: not in index {retriever.index.manifest.id}; "
                 "give the --index of the corpus that the queries were written for"
             )
-        known[document] = row
-    return known
+        rows[document] = row
+    return rows
 
 
-def side_by_side(work: Callable[[Task], Result], tasks: Iterable[Task], retriever: Retriever) -> Iterator[Result]:
-    """Yield ``work(task)`` for each task in order, with as many at a time as the encoder takes."""
+def map_concurrently(work: Callable[[Task], Result], tasks: Iterable[Task], retriever: Retriever) -> Iterator[Result]:
+    """Yield ``work(task)`` for each task in order, concurrently on as many threads as the encoder has cores."""
     cores = retriever.index.encoder.cores
-    waiting = iter(tasks)
+    remaining = iter(tasks)
     with ThreadPoolExecutor(cores) as threads:
-        # A few ahead of what is asked for: a million rankings do not wait in memory.
-        ahead = [threads.submit(work, task) for task in islice(waiting, 4 * cores)]
-        while ahead:
-            done = ahead.pop(0)
-            ahead += [threads.submit(work, task) for task in islice(waiting, 1)]
-            yield done.result()
+        # Only a few tasks are submitted ahead, which bounds the results in memory.
+        submitted = [threads.submit(work, task) for task in islice(remaining, 4 * cores)]
+        while submitted:
+            first = submitted.pop(0)
+            submitted += [threads.submit(work, task) for task in islice(remaining, 1)]
+            yield first.result()

@@ -1,4 +1,4 @@
-"""Write a sentence-transformers model as a model artifact: its files, its ONNX graphs, and the proof that they agree."""
+"""Content of a model artifact: the sentence-transformers files, the ONNX graphs, and a parity check between both."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIBRARIES = ("sentence-transformers", "transformers", "torch", "onnx", "onnxrunt
 
 @dataclass(frozen=True)
 class WrittenModel:
-    """What a manifest says of the files that were written."""
+    """Fields of the manifest that describe the written files."""
 
     encoder: EncoderContract
     counts: dict[str, int]
@@ -27,33 +27,33 @@ class WrittenModel:
 
 
 def write_model(
-    model: SentenceTransformer, folder: Path, texts: Sequence[str], *, int8: bool, insist: bool = True
+    model: SentenceTransformer, folder: Path, texts: Sequence[str], *, int8: bool, require_int8: bool = True
 ) -> WrittenModel:
-    """Write ``model`` into the empty or old ``folder``, export it, and compare the exports with it.
+    """Write ``model`` into ``folder``, export it to ONNX, and compare the vectors of both.
 
     Args:
         model: ready for inference.
-        folder: what is in it is removed.
-        texts: the vectors of these are compared.
+        folder: where to write; its earlier content is removed.
+        texts: the texts whose vectors are compared.
         int8: also write 8-bit weights.
-        insist: whether 8-bit weights that differ too much are an error; otherwise they are left out.
+        require_int8: whether 8-bit weights that differ too much are an error; otherwise they are left out.
 
     Raises:
-        UserError: an export gives other vectors.
+        UserError: the vectors of an export differ from the model's.
     """
-    shutil.rmtree(folder, ignore_errors=True)  # an export is quick: nothing of a killed one is taken up
+    shutil.rmtree(folder, ignore_errors=True)  # an export is fast: one that was killed starts anew
     folder.mkdir(parents=True)
     model.save_pretrained(str(folder), create_model_card=False)
     contract = encoder_contract(model)
-    small = folder / "onnx" / "model_int8.onnx"
+    int8_path = folder / "onnx" / "model_int8.onnx"
     with stage("export to ONNX"):
         export_onnx(model, folder / "onnx" / "model.onnx")
         if int8:
-            quantise(folder / "onnx" / "model.onnx", small)
-    metrics = check_parity(model, folder, contract, list(texts), int8=int8, insist=insist)
+            quantise(folder / "onnx" / "model.onnx", int8_path)
+    metrics = check_parity(model, folder, contract, list(texts), int8=int8, require_int8=require_int8)
     if int8 and "parity_int8" not in metrics:
         say("no 8-bit weights: they would give other vectors")
-        small.unlink()
+        int8_path.unlink()
     return WrittenModel(
         encoder=contract,
         counts={"parameters": sum(parameter.numel() for parameter in model.parameters())},

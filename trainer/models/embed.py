@@ -1,10 +1,10 @@
-"""Texts → vectors in a file, and which of the texts are nearest to each other.
+"""Embed texts into a file: a PyTorch tensor, a NumPy array or a Parquet table; and list each text's nearest neighbours.
 
     python -m trainer embed "a house by the sea" "a flat in town"            → sample_embeddings.pt
     python -m trainer embed --file texts.txt --out embeddings.npy
     python -m trainer embed --file corpus.parquet --similar 3
 
-Vectors go to the disk as they come: memory holds one batch of them, and the texts only where neighbours are printed.
+Vectors are written batch by batch: memory holds one batch of them, and the texts only where neighbours are listed.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ from indexer.errors import UserError
 from indexer.index.dense import unit
 from indexer.inference.encoder import Encoder, Precision, Vectors
 from indexer.progress import Bar
-from trainer.files import whole
+from trainer.files import atomic_write
 from trainer.models.settings import EmbedSettings
 
 Side = Literal["query", "document"]
 Encode = Callable[[list[str]], Vectors]
 BATCH = 256
+FORMATS = (".pt", ".npy", ".parquet")
 
 
 def embed(
@@ -49,31 +50,31 @@ def embed(
     ``.parquet`` the columns text and embedding.
 
     Args:
-        texts: what is embedded.
+        texts: the texts to embed.
         settings: model, format and number of neighbours.
-        side: whose prompt the model is given.
+        side: whether texts are encoded with the model's prompt for queries or for documents.
         total: number of the texts, where it is known.
-        show: is called with each line of the neighbours that ``settings.similar`` asks for.
+        show: called with each line of the neighbours that ``settings.similar`` asks for.
 
     Raises:
         UserError: there is no text or no such model, or the file cannot be written.
     """
     if settings.out.suffix not in FORMATS:
         raise UserError(f"--out {settings.out}: give a name that ends in {', '.join(FORMATS)}")
-    encode = encoder_of(settings.model, settings.precision, side)
-    seen: list[str] = []
+    encode = open_encoder(settings.model, settings.precision, side)
+    kept_texts: list[str] = []
     raw = settings.out.with_name(f".{settings.out.name}.vectors")
-    waiting = iter(texts)
+    remaining = iter(texts)
     try:
-        with whole(settings.out) as part:
+        with atomic_write(settings.out) as part:
             rows, dimension = 0, 0
             with raw.open("wb") as file, Bar("embed", total, "texts") as bar, VectorTable(part, settings.out) as table:
-                while batch := list(islice(waiting, BATCH)):
+                while batch := list(islice(remaining, BATCH)):
                     vectors = np.ascontiguousarray(encode(batch), dtype=np.float32)
                     rows, dimension = rows + len(batch), vectors.shape[1]
                     file.write(vectors.data)
                     table.add(batch, vectors)
-                    seen += batch if settings.similar else []
+                    kept_texts += batch if settings.similar else []
                     bar.advance(len(batch))
             if not rows:
                 raise UserError("no text to embed; give texts, --file FILE, or lines on standard input")
@@ -83,14 +84,14 @@ def embed(
             elif settings.out.suffix == ".npy":
                 write_array(part, raw, stored)
         if settings.similar:
-            for line in similar(seen, stored, settings.similar):
+            for line in list_neighbours(kept_texts, stored, settings.similar):
                 show(line)
         return rows
     finally:
         raw.unlink(missing_ok=True)
 
 
-def encoder_of(model: str | None, precision: Precision, side: Side) -> Encode:
+def open_encoder(model: str | None, precision: Precision, side: Side) -> Encode:
     """Return the function that embeds a batch of texts with a model artifact or a sentence-transformers directory.
 
     Raises:
@@ -99,11 +100,11 @@ def encoder_of(model: str | None, precision: Precision, side: Side) -> Encode:
     if model and not ID_PATTERN.fullmatch(model):
         if not Path(model).is_dir():
             raise UserError(f"--model {model}: neither a directory nor the id of a model; see `python -m indexer list`")
-        from trainer.models.onnx import load
+        from trainer.models.onnx import load_encoder
 
-        loaded = load(Path(model))
-        as_query, as_document = loaded.encode_query, loaded.encode_document
-        return lambda texts: (as_query if side == "query" else as_document)(texts, show_progress_bar=False)
+        loaded = load_encoder(Path(model))
+        encode = loaded.encode_query if side == "query" else loaded.encode_document
+        return lambda texts: encode(texts, show_progress_bar=False)
     encoder = Encoder.open(Store("model").resolve(model), precision)
     if side == "document":
         return encoder.encode_documents
@@ -115,69 +116,47 @@ def encoder_of(model: str | None, precision: Precision, side: Side) -> Encode:
     return encode_queries
 
 
-def read_texts(settings: EmbedSettings, given: list[str]) -> tuple[Iterable[str], int | None]:
-    """Return the texts of the command line, of the file, or else of standard input; and how many, where that is known.
+def read_texts(settings: EmbedSettings, arguments: list[str]) -> tuple[Iterable[str], int | None]:
+    """Return the texts of the command line, of the file, or of standard input; and their number, where it is known.
 
     Raises:
-        UserError: texts are given twice, the file is not readable, or a text is empty.
+        UserError: texts are given both ways, the file is not readable, or a text is empty.
     """
-    if given and settings.file:
+    if arguments and settings.file:
         raise UserError("--file: texts are given as arguments too; give one or the other")
-    if given:
-        for place, text in enumerate(given, start=1):
+    if arguments:
+        for number, text in enumerate(arguments, start=1):
             if not text.strip():
-                raise UserError(f"text {place}: empty; give a text")
-        return given, len(given)
+                raise UserError(f"text {number}: empty; give a text")
+        return arguments, len(arguments)
     if settings.file is None:
-        return _lines(sys.stdin, "standard input"), None
+        return _read_lines(sys.stdin, "standard input"), None
     if settings.file.suffix.lower() == ".txt":
-        return _file_lines(settings.file), None
+        return _read_file(settings.file), None
     corpus = Corpus.check(str(settings.file), text_column=settings.text_column, title_column="none")
     texts = (text for batch in corpus.batches() for text in batch.column("text").to_pylist())
     return texts, corpus.documents
 
 
-def similar(texts: list[str], vectors: Vectors, count: int) -> Iterator[str]:
-    """Yield each text and below it the ``count`` other texts with the largest cosine, nearest first, as lines."""
+def list_neighbours(texts: list[str], vectors: Vectors, count: int) -> Iterator[str]:
+    """Yield lines: each text, and below it the ``count`` other texts with the largest cosine, nearest first."""
     import faiss
 
     index = faiss.IndexFlatIP(vectors.shape[1])
     for start in range(0, len(texts), BATCH):
         index.add(unit(vectors[start : start + BATCH]))
     for start in range(0, len(texts), BATCH):
-        # One more than wanted: a text is among its own neighbours.
-        cosines, found = index.search(unit(vectors[start : start + BATCH]), min(count + 1, len(texts)))
-        for row, (near, rows) in enumerate(zip(cosines.tolist(), found.tolist(), strict=True), start):
-            yield _short(texts[row])
-            others = [(other, cosine) for other, cosine in zip(rows, near, strict=True) if other != row]
+        # One more than wanted: a text is its own nearest neighbour.
+        cosines, neighbours = index.search(unit(vectors[start : start + BATCH]), min(count + 1, len(texts)))
+        for row, (row_cosines, rows) in enumerate(zip(cosines.tolist(), neighbours.tolist(), strict=True), start):
+            yield _shorten(texts[row])
+            others = [(other, cosine) for other, cosine in zip(rows, row_cosines, strict=True) if other != row]
             for other, cosine in others[:count]:
-                yield f"  {cosine:.3f}  {_short(texts[other])}"
-
-
-def _file_lines(path: Path) -> Iterator[str]:
-    try:
-        with path.open(encoding="utf-8") as file:
-            yield from _lines(file, str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--file {path}: not readable as UTF-8 text; give one text a line") from error
-
-
-def _lines(lines: Iterable[str], name: str) -> Iterator[str]:
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            raise UserError(f"{name} line {number}: empty; every line is a text, so remove it")
-        yield line.strip()
-
-
-def _short(text: str) -> str:
-    return " ".join(text.split())[:100]
-
-
-FORMATS = (".pt", ".npy", ".parquet")
+                yield f"  {cosine:.3f}  {_shorten(texts[other])}"
 
 
 class VectorTable:
-    """Writes texts and vectors as Parquet, where that is the format."""
+    """Writes texts and vectors as Parquet; does nothing where ``out`` has another format."""
 
     def __init__(self, part: Path, out: Path) -> None:
         self._part = part if out.suffix == ".parquet" else None
@@ -208,8 +187,27 @@ def write_tensor(part: Path, stored: npt.NDArray[np.float32]) -> None:
 
 
 def write_array(part: Path, raw: Path, stored: npt.NDArray[np.float32]) -> None:
-    """Write the vectors in ``raw``, which ``stored`` maps, as a NumPy array."""
+    """Write the vectors in the file ``raw``, which ``stored`` maps into memory, as a NumPy array."""
     with part.open("wb") as file, raw.open("rb") as vectors:
         header = {"descr": "<f4", "fortran_order": False, "shape": stored.shape}
         np.lib.format.write_array_header_1_0(file, header)
         shutil.copyfileobj(vectors, file)
+
+
+def _read_file(path: Path) -> Iterator[str]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            yield from _read_lines(file, str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--file {path}: not readable as UTF-8 text; give one text a line") from error
+
+
+def _read_lines(lines: Iterable[str], name: str) -> Iterator[str]:
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            raise UserError(f"{name} line {number}: empty; remove it, because every line is a text")
+        yield line.strip()
+
+
+def _shorten(text: str) -> str:
+    return " ".join(text.split())[:100]

@@ -1,4 +1,4 @@
-"""`python -m trainer fill-mask`: which words a masked-language model expects behind [MASK], and how it comes to them."""
+"""`python -m trainer fill-mask`: predictions of a masked-language model for each [MASK] and, on request, every step."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from trainer.models.settings import FillMaskSettings
 
 
 def open_masked(model: str | None, data: Path | None = None) -> MaskedModel:
-    """Open a model to read with: a published one on its graph, a directory on torch.
+    """Open a masked-language model: a published one with its ONNX graph, a directory with torch.
 
     Args:
-        model: a directory of the Hub's format, or the id of a published model; by default the live one.
+        model: a directory in the Hub's format, or the id of a published model; by default the live one.
         data: the data directory; by default ``$DOWSE_DATA``.
 
     Raises:
@@ -30,7 +30,7 @@ def open_masked(model: str | None, data: Path | None = None) -> MaskedModel:
     if not directory.is_dir():
         raise UserError(
             f"--model {model}: neither a directory nor the id of a published model; "
-            "`python -m indexer list --kind masked` names those"
+            "see `python -m indexer list --kind masked`"
         )
     from trainer.models.masked_lm import load_masked, torch_network
 
@@ -56,29 +56,29 @@ def fill_mask(
         reading = model.read(text)
         if not reading.masked:
             raise UserError(
-                f"{text[:60]!r}: no {model.mask_token} in it; write {model.mask_token} where a word is to be found"
+                f"{text[:60]!r}: no {model.mask_token} in it; write {model.mask_token} where a word is to be predicted"
             )
         guesses = model.predict(reading, settings.top_k)
         if as_json:
-            show(json.dumps(record(text, model, reading, guesses), ensure_ascii=False))
+            show(json.dumps(build_record(text, model, reading, guesses), ensure_ascii=False))
         else:
-            show("\n".join(_told(text, model, reading, guesses, explain=settings.explain)))
+            show("\n".join(_format_lines(text, model, reading, guesses, explain=settings.explain)))
 
 
-def record(text: str, model: MaskedModel, reading: Reading, guesses: list[Prediction]) -> dict[str, object]:
-    """Return what was found as JSON has it: the text, the filled text, and for each mask its distribution's head."""
+def build_record(text: str, model: MaskedModel, reading: Reading, guesses: list[Prediction]) -> dict[str, object]:
+    """Return the predictions for JSON: the text, the filled text, and for each mask its most probable words."""
     masks = [
         {
             "position": guess.position,
             "entropy": round(guess.entropy, 4),
             "best": [
                 {
-                    "word": each.text,
-                    "id": each.id,
-                    "probability": round(each.probability, 6),
-                    "logit": round(each.logit, 4),
+                    "word": candidate.text,
+                    "id": candidate.id,
+                    "probability": round(candidate.probability, 6),
+                    "logit": round(candidate.logit, 4),
                 }
-                for each in guess.best
+                for candidate in guess.best
             ],
         }
         for guess in guesses
@@ -86,7 +86,10 @@ def record(text: str, model: MaskedModel, reading: Reading, guesses: list[Predic
     return {"text": text, "filled": model.fill(reading, guesses), "masks": masks}
 
 
-def _told(text: str, model: MaskedModel, reading: Reading, guesses: list[Prediction], *, explain: bool) -> list[str]:
+def _format_lines(
+    text: str, model: MaskedModel, reading: Reading, guesses: list[Prediction], *, explain: bool
+) -> list[str]:
+    """Return the predictions as lines for people, with ``explain`` also every step from pieces to the decoded text."""
     lines = [text]
     if explain:
         lines += ["", "1. word pieces and their ids; the model does not see those marked *"]
@@ -102,21 +105,19 @@ def _told(text: str, model: MaskedModel, reading: Reading, guesses: list[Predict
         lines += ["3. softmax: exp(logit) over the sum of all of a position's exp(logit); here those of the masks"]
     for number, guess in enumerate(guesses, start=1):
         if len(guesses) > 1 or explain:
-            lines += [
-                "",
-                f"{model.mask_token} {number}, position {guess.position}: {_entropy(guess, model.vocabulary)}",
-            ]
-        for each in guess.best:
-            logit = f"  logit {each.logit:7.3f}  id {each.id:6}" if explain else ""
-            lines.append(f"  {each.probability:6.1%}  {each.text}{logit}")
+            entropy = _describe_entropy(guess, model.vocabulary_size)
+            lines += ["", f"{model.mask_token} {number}, position {guess.position}: {entropy}"]
+        for candidate in guess.best:
+            logit = f"  logit {candidate.logit:7.3f}  id {candidate.id:6}" if explain else ""
+            lines.append(f"  {candidate.probability:6.1%}  {candidate.text}{logit}")
     if explain:
         best = ", ".join(f"{guess.best[0].id} ({guess.best[0].text})" for guess in guesses)
         lines += ["", f"4. arg max: {best}", f"5. decoded: {model.fill(reading, guesses)}"]
     return [*lines, ""] if explain or len(guesses) > 1 else lines
 
 
-def _entropy(guess: Prediction, vocabulary: int) -> str:
-    """Say how sure the model is: its entropy, and among how many equally likely words that would be a choice."""
+def _describe_entropy(guess: Prediction, vocabulary: int) -> str:
+    """Return the entropy of a prediction and its perplexity, the equivalent number of equally likely words, as text."""
     return (
         f"entropy {guess.entropy:.2f} nats of at most {math.log(vocabulary):.2f}, "
         f"as a choice among {math.exp(guess.entropy):,.1f} equally likely words"

@@ -1,4 +1,9 @@
-"""Publish a masked-language model: its own files, and the graph that the service and `fill-mask` read with."""
+"""Publish a masked-language model: its own files, and an ONNX graph from token ids to logits, vectors and attentions.
+
+The service and `fill-mask` use the graph. Attention is computed plainly («eager»): faster kernels never hold the
+attention matrix, which the service's page shows. Every architecture that transformers loads as a masked-language model
+is accepted. The next-sentence head of a BERT is left out of the graph.
+"""
 
 from __future__ import annotations
 
@@ -29,20 +34,24 @@ PATTERNS = (
     *NEEDED, "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt",
     "*.safetensors", "*.safetensors.index.json",
 )  # fmt: skip
-"""Files of the Hub's format; what else lies in the directory, such as logs and checkpoints, stays there."""
+"""Files of the Hub's format that are published; other files, such as logs and checkpoints, are not."""
 REPORT = "report"
+"""Folder with the report of the pre-training; published where it exists."""
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+MAX_DIFFERENCE = 1e-3
+"""Largest difference between graph and torch: in a probability, in an attention weight, and of a cosine from 1."""
 
 
 def publish_mlm(directory: Path, settings: PublishMlmSettings, data: Path | None = None) -> PublishResult:
-    """Publish the masked-language model in ``directory`` and make it the live one.
+    """Publish the masked-language model in ``directory`` and make it live.
 
     Args:
-        directory: of the Hub's format, with a fast tokenizer and weights in safetensors, as `pretrain` writes it.
-        settings: whether to publish again what is there.
+        directory: in the Hub's format, with a fast tokenizer and weights in safetensors, as `pretrain` writes it.
+        settings: whether to publish again where the same model is published already.
         data: the data directory; by default ``$DOWSE_DATA``.
 
     Raises:
-        UserError: the directory holds no such model, or the exported graph gives other numbers than torch.
+        UserError: the directory holds no such model, or the exported graph differs from torch.
     """
     files = _files(directory)
     models = Store(KIND, data)
@@ -66,24 +75,122 @@ def publish_mlm(directory: Path, settings: PublishMlmSettings, data: Path | None
     return PublishResult(manifest, fresh=True)
 
 
+def load_masked(directory: Path) -> PreTrainedModel:
+    """Load a masked-language model in the Hub's format for inference on the CPU.
+
+    Raises:
+        UserError: the directory holds no such model in safetensors, or a model without a masked-language head.
+    """
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    # transformers would report the next-sentence head as unused; it is left out on purpose.
+    logger = logging.getLogger("transformers")
+    level, options = logger.level, {"local_files_only": True, "use_safetensors": True, "trust_remote_code": False}
+    logger.setLevel(logging.ERROR + 1)
+    try:
+        model, loading = AutoModelForMaskedLM.from_pretrained(
+            str(directory), attn_implementation="eager", output_loading_info=True, **options
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = first_line(error)
+        raise UserError(
+            f"{directory}: not loadable as a masked-language model ({reason}); "
+            "give a directory that `python -m trainer pretrain` wrote"
+        ) from error
+    finally:
+        logger.setLevel(level)
+    if missing := sorted(loading["missing_keys"]):
+        raise UserError(
+            f"{directory}: has no head that fills masks (no {missing[0]}); sentence encoders have none; "
+            "give a directory that `python -m trainer pretrain` wrote"
+        )
+    loaded: PreTrainedModel = model.eval()
+    return loaded
+
+
+def torch_network(model: PreTrainedModel) -> Network:
+    """Return the model as the function of three arrays (ids, mask, types) that `MaskedModel` takes."""
+    graph = _Graph(model).eval()
+
+    def run(*arrays: Any) -> Outputs:
+        with torch.inference_mode():
+            return Outputs(*(tensor.numpy() for tensor in graph(*map(torch.from_numpy, arrays))))
+
+    return run
+
+
+def export_masked(model: PreTrainedModel, path: Path) -> None:
+    """Write the model as ONNX, with its weights in a separate file that processes map into memory and share.
+
+    The graph takes ``input_ids``, ``attention_mask`` and, where the model knows segments, ``token_type_ids``, each
+    int64 of shape (batch, length). It returns the float32 arrays of `indexer.inference.masked_lm.Outputs`.
+    """
+    ids = torch.tensor([[5, 6, 7, 8, 9], [6, 5, 0, 0, 0]])
+    mask, types = (ids > 0).long(), torch.zeros_like(ids)
+    batch = {0: "batch", 1: "length"}
+    axes = dict.fromkeys((*INPUTS, "logits", "hidden"), batch) | {"attentions": {0: "batch", 3: "length", 4: "length"}}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    single_file = path.with_suffix(".whole")
+    with quiet_export(), torch.no_grad():
+        torch.onnx.export(
+            _Graph(model).eval(), (ids, mask, types), str(single_file), input_names=list(INPUTS),
+            output_names=list(Outputs._fields), dynamic_axes=axes, opset_version=OPSET, dynamo=False,
+        )  # fmt: skip
+    graph = onnx.load(str(single_file))
+    single_file.unlink()
+    onnx.save(graph, str(path), save_as_external_data=True, location=path.name + ".data", size_threshold=1024)
+
+
+def check_masked(model: PreTrainedModel, folder: Path) -> dict[str, float]:
+    """Compare the exported graph with torch on rows of random ids of several lengths, padded and in two segments.
+
+    Returns:
+        The largest difference of a probability and of an attention weight, and the smallest cosine of two vectors.
+
+    Raises:
+        UserError: one of them differs by more than `MAX_DIFFERENCE`.
+    """
+    opened = MaskedModel.open(folder, threads=1)
+    rng = np.random.default_rng(0)
+    lengths = [2, 3, 7, min(40, opened.max_tokens), min(128, opened.max_tokens)]
+    ids = rng.integers(0, opened.vocabulary_size, (len(lengths), max(lengths)))
+    real = np.arange(max(lengths)) < np.array(lengths)[:, None]
+    segments = int(getattr(model.config, "type_vocab_size", 1)) > 1
+    types = (rng.random(ids.shape) < 0.5).astype(np.int64) * segments
+    with stage("compare the graph with torch"):
+        networks = (opened.network, torch_network(model))
+        exported, expected = (run(ids, real.astype(np.int64), types) for run in networks)
+    both_real = real[:, None, None, :, None] & real[:, None, None, None, :]
+    cosines = np.einsum("ij,ij->i", unit(exported.hidden[real]), unit(expected.hidden[real]))
+    metrics = {
+        "parity_probability": float(np.abs(_softmax(exported.logits) - _softmax(expected.logits))[real].max()),
+        "parity_attention": float((np.abs(exported.attentions - expected.attentions) * both_real).max()),
+        "parity_hidden": float(cosines.min()),
+    }
+    worst = max(metrics["parity_probability"], metrics["parity_attention"], 1 - metrics["parity_hidden"])
+    if not worst <= MAX_DIFFERENCE:
+        raise UserError(
+            f"{folder}: the ONNX graph differs from torch by {worst:.2g}, at most {MAX_DIFFERENCE:g} is allowed; "
+            "not published"
+        )
+    return {name: round(value, 7) for name, value in metrics.items()}
+
+
 def _files(directory: Path) -> list[Path]:
-    """Return the files of the Hub's format in a directory; raise `UserError` where one is missing that is needed."""
+    """Return the files of the Hub's format in a directory; raise `UserError` where a required one is missing."""
     if not directory.is_dir():
-        raise UserError(f"{directory}: no directory; give one as `python -m trainer pretrain` writes")
+        raise UserError(f"{directory}: no directory; give one that `python -m trainer pretrain` wrote")
     for name in NEEDED:
         if not (directory / name).is_file():
             raise UserError(
-                f"{directory / name}: missing; give a directory of the Hub's format with a fast tokenizer, "
-                "as `python -m trainer pretrain` writes"
+                f"{directory / name}: missing; give a directory in the Hub's format with a fast tokenizer, "
+                "such as `python -m trainer pretrain` writes"
             )
     return sorted(path for pattern in PATTERNS for path in directory.glob(pattern))
 
 
 def _write(directory: Path, files: list[Path], folder: Path) -> tuple[dict[str, int], dict[str, float]]:
-    """Copy the model's files, export the graph, compare the two; return what the manifest counts and measures."""
-    from indexer.inference.masked_lm import MaskedModel
-
-    shutil.rmtree(folder)  # an export is quick: nothing of a killed one is taken up
+    """Copy the model's files, export the graph and compare both; return counts and metrics of the manifest."""
+    shutil.rmtree(folder)  # an export is fast: one that was killed starts anew
     folder.mkdir()
     with stage("load the model"):
         model = load_masked(directory)
@@ -92,57 +199,21 @@ def _write(directory: Path, files: list[Path], folder: Path) -> tuple[dict[str, 
     if (directory / REPORT).is_dir():
         shutil.copytree(directory / REPORT, folder / REPORT)
     with stage("export to ONNX"):
-        export_reader(model, folder / GRAPH)
-    metrics = check_reader(model, folder)
+        export_masked(model, folder / GRAPH)
+    metrics = check_masked(model, folder)
     opened = MaskedModel.open(folder)
     counts = {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "layers": opened.heads[0],
-        "heads": opened.heads[1],
-        "vocabulary": opened.vocabulary,
+        "layers": opened.layers_and_heads[0],
+        "heads": opened.layers_and_heads[1],
+        "vocabulary": opened.vocabulary_size,
         "max_tokens": opened.max_tokens,
     }
     return counts, metrics
 
 
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-MOST_DIFFERENCE = 1e-3
-"""Between the graph and torch: of a probability, of an attention weight, and of a cosine from 1."""
-
-
-def load_masked(directory: Path) -> PreTrainedModel:
-    """Load a masked-language model of the Hub's format for inference on the CPU.
-
-    Raises:
-        UserError: the directory holds no such model in safetensors, or a model without the head that fills masks.
-    """
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    reports = logging.getLogger("transformers")  # they list the next-sentence head, which is left out on purpose
-    level, options = reports.level, {"local_files_only": True, "use_safetensors": True, "trust_remote_code": False}
-    reports.setLevel(logging.ERROR + 1)
-    try:
-        model, found = AutoModelForMaskedLM.from_pretrained(
-            str(directory), attn_implementation="eager", output_loading_info=True, **options
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = first_line(error)
-        raise UserError(
-            f"{directory}: not loadable as a masked-language model ({reason}); "
-            "give a directory as `python -m trainer pretrain` writes"
-        ) from error
-    finally:
-        reports.setLevel(level)
-    if missing := sorted(found["missing_keys"]):
-        raise UserError(
-            f"{directory}: has no head that fills masks (no {missing[0]}), as sentence encoders have none; "
-            "give a directory as `python -m trainer pretrain` writes"
-        )
-    loaded: PreTrainedModel = model.eval()
-    return loaded
-
-
-class _Reader(torch.nn.Module):
-    """A model as one function of its input tensors, with all that can be shown of it."""
+class _Graph(torch.nn.Module):
+    """A model as one function of its input tensors: logits, last hidden states and attentions of all layers."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
@@ -150,76 +221,11 @@ class _Reader(torch.nn.Module):
         self.segments = getattr(model.config, "type_vocab_size", 0) > 0
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor, types: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        given: dict[str, Any] = {"token_type_ids": types} if self.segments else {}
-        out = self.model(input_ids=ids, attention_mask=mask, output_hidden_states=True, output_attentions=True, **given)
-        return out.logits, out.hidden_states[-1], torch.stack(out.attentions, dim=1)
-
-
-def torch_network(model: PreTrainedModel) -> Network:
-    """Return the model as the function of three arrays that `MaskedModel` reads with."""
-    reader = _Reader(model).eval()
-
-    def run(*arrays: Any) -> Outputs:
-        with torch.inference_mode():
-            return Outputs(*(tensor.numpy() for tensor in reader(*map(torch.from_numpy, arrays))))
-
-    return run
-
-
-def export_reader(model: PreTrainedModel, path: Path) -> None:
-    """Write the model as ONNX with its weights beside it, in a file that processes map into memory and share.
-
-    The graph takes ``input_ids``, ``attention_mask`` and, where the model knows segments, ``token_type_ids``, each int64
-    of shape (batch, length), and gives the float32 arrays of `indexer.inference.masked_lm.Outputs`.
-    """
-    ids = torch.tensor([[5, 6, 7, 8, 9], [6, 5, 0, 0, 0]])
-    mask, types = (ids > 0).long(), torch.zeros_like(ids)
-    batch = {0: "batch", 1: "length"}
-    axes = dict.fromkeys((*INPUTS, "logits", "hidden"), batch) | {"attentions": {0: "batch", 3: "length", 4: "length"}}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    whole = path.with_suffix(".whole")
-    with quiet_export(), torch.no_grad():
-        torch.onnx.export(
-            _Reader(model).eval(), (ids, mask, types), str(whole), input_names=list(INPUTS),
-            output_names=list(Outputs._fields), dynamic_axes=axes, opset_version=OPSET, dynamo=False,
-        )  # fmt: skip
-    graph = onnx.load(str(whole))
-    whole.unlink()
-    onnx.save(graph, str(path), save_as_external_data=True, location=path.name + ".data", size_threshold=1024)
-
-
-def check_reader(model: PreTrainedModel, folder: Path) -> dict[str, float]:
-    """Compare the exported graph with torch on rows of random ids of every length, filled up and in two segments.
-
-    Returns:
-        The largest difference of a probability and of an attention weight, and the smallest cosine of two vectors.
-
-    Raises:
-        UserError: one of them is beyond `MOST_DIFFERENCE`.
-    """
-    opened = MaskedModel.open(folder, threads=1)
-    chance = np.random.default_rng(0)
-    lengths = [2, 3, 7, min(40, opened.max_tokens), min(128, opened.max_tokens)]
-    ids = chance.integers(0, opened.vocabulary, (len(lengths), max(lengths)))
-    real = np.arange(max(lengths)) < np.array(lengths)[:, None]
-    segments = int(getattr(model.config, "type_vocab_size", 1)) > 1
-    types = (chance.random(ids.shape) < 0.5).astype(np.int64) * segments
-    with stage("compare the graph with torch"):
-        networks = (opened.network, torch_network(model))
-        told, expected = (run(ids, real.astype(np.int64), types) for run in networks)
-    both = real[:, None, None, :, None] & real[:, None, None, None, :]
-    cosines = np.einsum("ij,ij->i", unit(told.hidden[real]), unit(expected.hidden[real]))
-    metrics = {
-        "parity_probability": float(np.abs(_softmax(told.logits) - _softmax(expected.logits))[real].max()),
-        "parity_attention": float((np.abs(told.attentions - expected.attentions) * both).max()),
-        "parity_hidden": float(cosines.min()),
-    }
-    worst = max(metrics["parity_probability"], metrics["parity_attention"], 1 - metrics["parity_hidden"])
-    if not worst <= MOST_DIFFERENCE:
-        raise UserError(
-            f"{folder}: the ONNX graph differs from torch by {worst:.2g}, at most {MOST_DIFFERENCE:g} goes; not published"
+        optional: dict[str, Any] = {"token_type_ids": types} if self.segments else {}
+        out = self.model(
+            input_ids=ids, attention_mask=mask, output_hidden_states=True, output_attentions=True, **optional
         )
-    return {name: round(value, 7) for name, value in metrics.items()}
+        return out.logits, out.hidden_states[-1], torch.stack(out.attentions, dim=1)
 
 
 def _softmax(logits: Any) -> Any:

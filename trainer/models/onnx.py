@@ -1,8 +1,9 @@
-"""sentence-transformers model → ONNX: one graph from token ids to the finished vector.
+"""Export of a sentence-transformers model to ONNX, one graph from token ids to the final vector; and the parity check.
 
-Pooling, Dense and Normalize modules become part of the graph, so that the service needs no code for any of them. The
-export goes through torch's TorchScript exporter with plain («eager») attention: what the other ways gave was slower or
-took six times as long to write (see DECISIONS.md).
+Pooling, Dense and Normalize modules become part of the graph, and the service needs no code for them. The export uses
+torch's TorchScript exporter with plain («eager») attention. The graphs of the other ways were slower, or took six times
+as long to write (see docs/decisions/training.md). Before a model is published, the vectors of the ONNX encoder are
+compared with those of sentence-transformers.
 """
 
 from __future__ import annotations
@@ -32,23 +33,27 @@ from indexer.progress import stage
 from trainer.models.settings import BaseSettings
 
 OPSET = 17
+PARITY_TEXTS = 200
+"""Texts that both encoders are compared on."""
+MIN_COSINE: dict[Precision, float] = {"fp32": 0.999, "int8": 0.98}
+"""Smallest cosine allowed between the two vectors of a text."""
 
 
-def load(directory: Path) -> SentenceTransformer:
+def load_encoder(directory: Path) -> SentenceTransformer:
     """Load a sentence-transformers directory (or a plain transformers one: mean pooling) for inference on the CPU.
 
     Raises:
         UserError: the directory holds no model that sentence-transformers can load.
     """
-    # Their bars are for downloads and shards: noise beside our own stages.
+    # Our own stages show progress; the library's bars are about downloads and shards.
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    # They warn of every configuration key that an older version left; nothing that an operator can act on.
+    # The library warns of every configuration key of an older version; an operator cannot act on that.
     logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
     options: dict[str, Any] = {"device": "cpu", "local_files_only": True, "trust_remote_code": False}
     try:
         try:
             model = SentenceTransformer(str(directory), model_kwargs={"attn_implementation": "eager"}, **options)
-        except ValueError:  # an architecture that has only one kind of attention
+        except ValueError:  # an architecture with only one implementation of attention
             model = SentenceTransformer(str(directory), **options)
     except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
         reason = first_line(error)
@@ -57,10 +62,10 @@ def load(directory: Path) -> SentenceTransformer:
 
 
 def encoder_contract(model: SentenceTransformer) -> EncoderContract:
-    """Read from the model's own modules and configuration what has to be done to a text.
+    """Return the encoder contract (prompts, pooling, lengths) from the model's own modules and configuration.
 
     Raises:
-        UserError: the model needs something that the graph does not hold.
+        UserError: the model needs something that the exported graph cannot hold.
     """
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 
@@ -84,8 +89,105 @@ def encoder_contract(model: SentenceTransformer) -> EncoderContract:
     )
 
 
+def export_onnx(model: SentenceTransformer, path: Path) -> None:
+    """Write the model as ONNX, with its weights in a separate file that processes map into memory and share.
+
+    The graph takes ``input_ids`` and ``attention_mask`` (and ``token_type_ids`` where the model has them), each int64
+    of shape (batch, tokens). It returns ``sentence_embedding``, float32 of shape (batch, dimension).
+    """
+    features = model.preprocess(["a text of some length", "short"])
+    inputs: list[str] = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in features]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    single_file = path.with_suffix(".whole")
+    with quiet_export(), torch.no_grad():
+        torch.onnx.export(
+            _Graph(model, inputs).eval(),
+            tuple(features[name] for name in inputs),
+            str(single_file),
+            input_names=inputs,
+            output_names=["sentence_embedding"],
+            dynamic_axes={name: {0: "batch", 1: "tokens"} for name in inputs} | {"sentence_embedding": {0: "batch"}},
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    graph = onnx.load(str(single_file))
+    single_file.unlink()
+    onnx.save(graph, str(path), save_as_external_data=True, location=path.name + ".data", size_threshold=1024)
+
+
+def quantise(source: Path, target: Path) -> None:
+    """Write an ONNX model with 8-bit weights, one scale per channel; activations are quantised at run time."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with quiet_export():
+        quantize_dynamic(str(source), str(target), weight_type=QuantType.QInt8, per_channel=True)
+
+
+@contextmanager
+def quiet_export() -> Iterator[None]:
+    """Silence the warnings that exporters emit on every export: tracer, deprecation, hints to pre-process."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        root.setLevel(level)
+
+
+def parity_texts(settings: BaseSettings) -> list[str]:
+    """Return the texts to compare on: from the corpus, or from Python's documentation where no corpus is given."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = settings.corpus
+        if source is None:
+            source = f"{folder}/sample.parquet"
+            write_sample(Path(source))
+        corpus = Corpus.check(source, text_column=settings.text_column, limit=20 * PARITY_TEXTS, skip_bad_rows=True)
+        texts: list[str] = [text for batch in corpus.batches() for text in batch.column("text").to_pylist()]
+    return texts[:: max(len(texts) // PARITY_TEXTS, 1)][:PARITY_TEXTS]
+
+
+def check_parity(
+    model: SentenceTransformer,
+    folder: Path,
+    contract: EncoderContract,
+    texts: list[str],
+    *,
+    int8: bool,
+    require_int8: bool = True,
+) -> dict[str, float]:
+    """Return the smallest cosine between the vectors of both encoders over ``texts``, per precision.
+
+    Without ``require_int8``, 8-bit weights that differ too much are left out of the result instead of raising.
+
+    Raises:
+        UserError: a cosine is below 0.999 (32-bit floats) or 0.98 (8-bit integers).
+    """
+    metrics = {}
+    with stage(f"compare with sentence-transformers on {len(texts)} texts"):
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # several threads would wait for one another where another process holds a core
+        expected = unit(model.encode_document(texts, show_progress_bar=False))
+        torch.set_num_threads(threads)
+        for precision in ("fp32", "int8") if int8 else ("fp32",):
+            vectors = Encoder(folder, contract, precision).encode_documents(texts)
+            cosine = float(np.einsum("ij,ij->i", expected, unit(vectors)).min())
+            if cosine < MIN_COSINE[precision]:
+                if precision == "int8" and not require_int8:
+                    continue
+                raise UserError(
+                    f"the {precision} ONNX encoder differs from sentence-transformers: cosine {cosine:.4f}, "
+                    f"needed {MIN_COSINE[precision]}; "
+                    + ("publish without --int8" if precision == "int8" else "not published")
+                )
+            metrics[f"parity_{precision}"] = round(cosine, 6)
+    return metrics
+
+
 def _prompt(model: SentenceTransformer, *names: str) -> str:
-    """Return the first prompt of these names that the model has, else its default prompt, else nothing."""
+    """Return the model's first prompt with one of these names, else its default prompt, else an empty string."""
     for name in (*names, model.default_prompt_name or ""):
         if prompt := model.prompts.get(name):
             return str(prompt)
@@ -93,10 +195,10 @@ def _prompt(model: SentenceTransformer, *names: str) -> str:
 
 
 def _max_tokens(model: SentenceTransformer) -> int:
-    stated = model.max_seq_length
-    room = getattr(getattr(model[0], "auto_model", None), "config", None)
-    positions = getattr(room, "max_position_embeddings", 512)
-    return int(min(stated or positions, positions))
+    configured = model.max_seq_length
+    config = getattr(getattr(model[0], "auto_model", None), "config", None)
+    positions = getattr(config, "max_position_embeddings", 512)
+    return int(min(configured or positions, positions))
 
 
 class _Graph(torch.nn.Module):
@@ -111,104 +213,3 @@ class _Graph(torch.nn.Module):
         features: dict[str, Any] = dict(zip(self.inputs, tensors, strict=True))
         vectors: torch.Tensor = self.model(features)["sentence_embedding"]
         return vectors
-
-
-def export_onnx(model: SentenceTransformer, path: Path) -> None:
-    """Write the model as ONNX with its weights beside it, in a file that processes map into memory and share.
-
-    The graph takes ``input_ids`` and ``attention_mask`` (and ``token_type_ids`` where the model has them), each int64 of
-    shape (batch, tokens), and gives ``sentence_embedding``, float32 of shape (batch, dimension).
-    """
-    features = model.preprocess(["a text of some length", "short"])
-    inputs: list[str] = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in features]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    whole = path.with_suffix(".whole")
-    with quiet_export(), torch.no_grad():
-        torch.onnx.export(
-            _Graph(model, inputs).eval(),
-            tuple(features[name] for name in inputs),
-            str(whole),
-            input_names=inputs,
-            output_names=["sentence_embedding"],
-            dynamic_axes={name: {0: "batch", 1: "tokens"} for name in inputs} | {"sentence_embedding": {0: "batch"}},
-            opset_version=OPSET,
-            dynamo=False,
-        )
-    graph = onnx.load(str(whole))
-    whole.unlink()
-    onnx.save(graph, str(path), save_as_external_data=True, location=path.name + ".data", size_threshold=1024)
-
-
-def quantise(source: Path, target: Path) -> None:
-    """Write an ONNX model with 8-bit weights, one scale per channel; activations are quantised as they come."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    with quiet_export():
-        quantize_dynamic(str(source), str(target), weight_type=QuantType.QInt8, per_channel=True)
-
-
-@contextmanager
-def quiet_export() -> Iterator[None]:
-    """Silence what exporters say about every export: tracer and deprecation warnings, hints to pre-process."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        root.setLevel(level)
-
-
-TEXTS = 200
-LEAST_COSINE: dict[Precision, float] = {"fp32": 0.999, "int8": 0.98}
-
-
-def parity_texts(settings: BaseSettings) -> list[str]:
-    """Return the texts to compare on: from the corpus, or from Python's documentation where none was given."""
-    with tempfile.TemporaryDirectory() as folder:
-        source = settings.corpus
-        if source is None:
-            source = f"{folder}/sample.parquet"
-            write_sample(Path(source))
-        corpus = Corpus.check(source, text_column=settings.text_column, limit=20 * TEXTS, skip_bad_rows=True)
-        texts: list[str] = [text for batch in corpus.batches() for text in batch.column("text").to_pylist()]
-    return texts[:: max(len(texts) // TEXTS, 1)][:TEXTS]
-
-
-def check_parity(
-    model: SentenceTransformer,
-    folder: Path,
-    contract: EncoderContract,
-    texts: list[str],
-    *,
-    int8: bool,
-    insist: bool = True,
-) -> dict[str, float]:
-    """Return the smallest cosine between the two encoders over ``texts``, per precision.
-
-    Without ``insist``, 8-bit weights that differ too much are left out of the result.
-
-    Raises:
-        UserError: a cosine is below 0.999 (32-bit floats) or 0.98 (8-bit integers).
-    """
-    metrics = {}
-    with stage(f"compare with sentence-transformers on {len(texts)} texts"):
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # several threads wait for one another when another process holds a core
-        expected = unit(model.encode_document(texts, show_progress_bar=False))
-        torch.set_num_threads(threads)
-        for precision in ("fp32", "int8") if int8 else ("fp32",):
-            vectors = Encoder(folder, contract, precision).encode_documents(texts)
-            least = float(np.einsum("ij,ij->i", expected, unit(vectors)).min())
-            if least < LEAST_COSINE[precision]:
-                if precision == "int8" and not insist:
-                    continue
-                raise UserError(
-                    f"the {precision} ONNX encoder differs from sentence-transformers: cosine {least:.4f}, "
-                    f"needed {LEAST_COSINE[precision]}; "
-                    + ("publish without --int8" if precision == "int8" else "not published")
-                )
-            metrics[f"parity_{precision}"] = round(least, 6)
-    return metrics

@@ -4,10 +4,10 @@ run.py             up to date? train, then go live on a WIN
 stages.py          stages of a run, in order
 plan.py            steps and time estimates before the start
 workspace.py       folder of a run; finished stages are reused
-dataset.py         what is learned from and measured on
-tuning.py          which training steps are tried and kept
+dataset.py         training, dev and test queries of a run
+tuning.py          which rungs are tried and kept
 layers.py          fine-tune the encoder's layers on labels
-exam.py            base against tuned on test queries
+comparison.py      base against tuned on test queries
 summary.py         report of a run
 compare_models.py  `trainer evaluate`
 settings.py        flags

@@ -1,4 +1,4 @@
-"""Compare two published models on a corpus, without learning anything.
+"""`trainer evaluate`: compare two published models on a corpus, without training.
 
 python -m trainer evaluate data/corpus.parquet --qrels labels/qrels.parquet
 """
@@ -19,8 +19,8 @@ from trainer.adapter.distillation import all_passages
 from trainer.data.labels import label_files
 from trainer.evaluate.report import Report
 from trainer.files import training_dir
+from trainer.pipeline.comparison import compare, published_candidate
 from trainer.pipeline.dataset import prepare_data
-from trainer.pipeline.exam import compare, published
 from trainer.pipeline.settings import EvaluateSettings, RunSettings
 from trainer.pipeline.summary import build_report
 from trainer.pipeline.tuning import TuningRecord, TuningResult
@@ -29,7 +29,7 @@ from trainer.reports.run_page import write_report
 
 
 def evaluate(source: str, settings: EvaluateSettings, data: Path | None = None) -> tuple[Report, Path]:
-    """Measure a published model against another one and write the report; return it and its directory.
+    """Compare a published model with another one and write the report; return it and its directory.
 
     Args:
         source: the corpus, as for `indexer.build.build.build`.
@@ -44,30 +44,28 @@ def evaluate(source: str, settings: EvaluateSettings, data: Path | None = None) 
     model = models.resolve(settings.model).name
     against = settings.against or models.manifest(model).config.get("tuned_from")
     if not against:
-        raise UserError(
-            f"model {model} was not tuned from another one; say with --against which one to compare it with"
-        )
+        raise UserError(f"model {model} was not tuned from another one; name the model to compare it with by --against")
     corpus = select(settings, CorpusSettings)
     built = build(source, BuildSettings(model=models.path(against).name, **corpus), data, live=False).manifest
     index = Index.open(Store("index", data).path(built.id))
-    asked = RunSettings(**corpus, qrels=settings.qrels, queries=settings.queries, seed=settings.seed)
+    run_settings = RunSettings(**corpus, qrels=settings.qrels, queries=settings.queries, seed=settings.seed)
     labels = [describe_input(path, path.name) for path in label_files(settings.qrels, settings.queries)]
-    recipe = asked.model_dump(mode="json", exclude={"qrels", "queries"}) | {"learn": False}
+    recipe = run_settings.model_dump(mode="json", exclude={"qrels", "queries"}) | {"learn": False}
     key = fingerprint("model", {"model": against}, [*built.inputs, *labels], recipe)
     with (
-        Workspace(training_dir(data), key) as workshop,
-        TemporaryDirectory(dir=workshop.folder, prefix=".pool-") as pool,
+        Workspace(training_dir(data), key) as workspace,
+        TemporaryDirectory(dir=workspace.folder, prefix=".pool-") as pool,
     ):
-        with workshop.stage("questions"):
-            material = prepare_data(source, index, asked, workshop, pool=Path(pool), learn=False)
-        with workshop.stage("exam"):
-            exam = compare(index, material, published(models, model, index), settings.seed)
-        nothing = TuningResult(
+        with workspace.stage("questions"):
+            run_data = prepare_data(source, index, run_settings, workspace, pool=Path(pool), learn=False)
+        with workspace.stage("exam"):
+            comparison = compare(index, run_data, published_candidate(models, model, index), settings.seed)
+        no_tuning = TuningResult(
             None, all_passages(index), None, TuningRecord(kept=False, score=0, rungs=[], losses=[], points=[])
         )
         report = build_report(
-            source, index, models.manifest(against), climbed=nothing, exam=exam,
-            config=settings.model_dump(mode="json"), seconds=workshop.seconds,
+            source, index, models.manifest(against), tuning=no_tuning, comparison=comparison,
+            config=settings.model_dump(mode="json"), seconds=workspace.seconds,
         )  # fmt: skip
     out = settings.out or training_dir(data) / "report"
     write_report(report, out)

@@ -1,4 +1,4 @@
-"""What a run learns from and is measured on, divided before anything is written or learned."""
+"""Training, dev and test queries of a run, divided by document before any query is written or trained on."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from trainer.data.settings import PrepareSettings, SplitSettings
 from trainer.data.split import Split, split
 from trainer.evaluate.encode import encode_queries
 from trainer.evaluate.report import ALL, UNSEEN, JudgedBy
-from trainer.mining.roundtrip import keep
-from trainer.pipeline.plan import Sizes
+from trainer.mining.roundtrip import filter_pairs
+from trainer.pipeline.plan import QueryCounts
 from trainer.pipeline.settings import RunSettings
 from trainer.pipeline.workspace import Workspace
 from trainer.queries.extract import extract
@@ -32,22 +32,28 @@ from trainer.queries.generate import generate
 from trainer.queries.settings import QueriesSettings
 from trainer.queries.synthetic import Documents, cloze_queries, keyword_queries
 
-EXTRACTS = 4
-"""Queries that are taken out of a document to learn from."""
+EXTRACTS_PER_DOCUMENT = 4
+"""Training queries that are extracted from a document."""
 MIN_LABELS = 50
-"""Labelled queries below which the texts alone are learned from, and the labels only measure."""
+"""Labelled training queries that are needed to train on labels; with fewer, labels are only used for evaluation."""
 TEST_SHARE = 0.2
-"""Of the documents, at most 500: the verdict needs many questions, and little is lost by learning from fewer."""
+"""Share of the documents for test, at most 500. The verdict needs many queries; training loses little by fewer documents."""
 MIN_UNSEEN = 40
-"""Dev questions about unseen documents that are listened to by themselves."""
+"""Dev queries about unseen documents that are needed to form a group of their own."""
 ROUND_TRIP_RANK = 3
-"""A query that a language model wrote stays if its document is among so many best."""
-TAKEN_OUT = "sentences taken out of held-out documents"
+"""A query that a language model wrote is kept if its document is among so many best."""
+CLOZE = "sentences taken out of held-out documents"
+"""Group of the report: inverse-cloze queries. They check that the tuned model did no harm (`trainer.evaluate.verdict`)."""
 
 
 @dataclass(frozen=True)
 class TestSet:
-    """QuerySet of the exam and the index that they are about, with the ids by which they name its documents."""
+    """Test queries of one group, and the index on which they are evaluated.
+
+    Attributes:
+        vectors: of the queries by the encoder of ``index``, shape (queries, dimension).
+        ids: id of each document of ``index`` by its row, as the qrels name it.
+    """
 
     queries: QuerySet
     vectors: np.ndarray
@@ -57,20 +63,22 @@ class TestSet:
 
 @dataclass(frozen=True)
 class RunData:
-    """Everything a run works with.
+    """Documents and queries of a run.
 
     Attributes:
         documents: of the corpus.
-        practice: queries without labels, to be distilled from the fused ranking.
-        supervised: queries with labels; None where there are none to learn from.
-        dev: questions by which rungs and weights are chosen.
-        tests: group of the report → its questions; the verdict rests on ``deciding``.
+        unlabelled: training queries without labels, for distillation from the fused ranking.
+        labelled: training queries with labels; None where there are none, or too few.
+        dev: queries by which rungs and weights are chosen.
+        tests: group of the report → its test queries.
+        deciding: the group on which the verdict rests.
         judged_by: labels or synthetic queries.
+        notes: caveats for the reader of the report.
     """
 
     documents: Documents
-    practice: EncodedQueries
-    supervised: EncodedQueries | None
+    unlabelled: EncodedQueries
+    labelled: EncodedQueries | None
     dev: EncodedQueries
     tests: dict[str, TestSet]
     deciding: str
@@ -79,70 +87,70 @@ class RunData:
 
     @property
     def unseen_dev(self) -> QuerySet | None:
-        """The dev questions about documents that are not learned from; None where these are all, or too few."""
-        if self.supervised is None:
+        """The dev queries about documents that are not trained on; None where these are all, or too few."""
+        if self.labelled is None:
             return None
-        unseen = self.dev.queries.unseen(self.supervised.queries.documents)
+        unseen = self.dev.queries.unseen(self.labelled.queries.documents)
         return unseen if MIN_UNSEEN <= len(unseen) < len(self.dev.queries) else None
 
-    def with_vectors(self, practice: EncodedQueries, supervised: EncodedQueries | None, dev: EncodedQueries) -> RunData:
-        """Return the same questions with the vectors of another encoder."""
-        return replace(self, practice=practice, supervised=supervised, dev=dev)
+    def with_vectors(self, unlabelled: EncodedQueries, labelled: EncodedQueries | None, dev: EncodedQueries) -> RunData:
+        """Return the same data with the query vectors of another encoder."""
+        return replace(self, unlabelled=unlabelled, labelled=labelled, dev=dev)
 
     @property
     def rows(self) -> dict[str, int]:
-        """Row of each document."""
+        """Row of each document by its id."""
         return {document: row for row, document in enumerate(self.documents.ids)}
 
 
 def prepare_data(
-    source: str, index: Index, settings: RunSettings, workshop: Workspace, *, pool: Path, learn: bool = True
+    source: str, index: Index, settings: RunSettings, workspace: Workspace, *, pool: Path, learn: bool = True
 ) -> RunData:
-    """Divide the corpus and the labels, and make the queries that are missing.
+    """Divide the corpus and the labels into train, dev and test, and make the queries that no labels give.
 
     Args:
         source: the corpus.
-        index: of it, with the model that is started from.
+        index: of the corpus, with the base model.
         settings: of the run.
-        workshop: where what takes long is kept.
-        pool: a folder for an index that lives as long as the run.
-        learn: whether queries to learn from are made too.
+        workspace: keeps the split, the written queries and their vectors.
+        pool: folder for the index of the cloze queries, which lives as long as the run.
+        learn: whether training queries are made too.
 
     Raises:
         UserError: the labels are refused, or the corpus gives no queries of a kind that is needed.
     """
     with stage("read the documents"):
         documents = Documents.of(index)
-    sides = _sides(documents, settings, workshop)
+    sides = _split(documents, settings, workspace)
     labels = None
     if settings.qrels:
         labels = read_labels(settings.qrels, settings.queries, set(documents.ids), settings.seed)
-    tests = _test_questions(documents, sides, labels, settings)
-    dev = _dev_questions(documents, sides, labels, settings)
-    supervised = _supervised_questions(sides, labels, tests) if learn else None
-    practice: list[str] = []
+    tests = _test_queries(documents, sides, labels, settings)
+    dev = _dev_queries(documents, sides, labels, settings)
+    labelled = _labelled_queries(sides, labels, tests) if learn else None
+    unlabelled: list[str] = []
     if learn:
         rows = _training_rows(documents, sides, labels, tests)
-        practice = _practice(documents, rows, index, settings, source=source, workshop=workshop)
-    queries = {"practice": practice, "dev": list(dev.texts.values())}
-    queries |= {name: list(questions.texts.values()) for name, questions in tests.groups.items()}
-    if supervised:
-        queries["labels"] = list(supervised.texts.values())
-    if missing := [name for name, texts in queries.items() if not texts and (learn or name != "practice")]:
+        unlabelled = _unlabelled_queries(documents, rows, index, settings, source=source, workspace=workspace)
+    queries = {"training": unlabelled, "dev": list(dev.texts.values())}
+    queries |= {name: list(group.texts.values()) for name, group in tests.groups.items()}
+    if labelled:
+        queries["labels"] = list(labelled.texts.values())
+    if missing := [name for name, texts in queries.items() if not texts and (learn or name != "training")]:
         raise UserError(
-            f"the corpus: its {len(index):,} documents give no question for {missing[0]!r}; "
+            f"the corpus: its {len(index):,} documents give no queries for {missing[0]!r}; "
             "give more documents with words in them, or labels with --qrels"
         )
-    vectors = _encode_all(queries, index.encoder, workshop)
-    groups = {name: TestSet(questions, vectors[name], index, documents.ids) for name, questions in tests.groups.items()}
+    vectors = _encode_all(queries, index.encoder, workspace)
+    groups = {name: TestSet(group, vectors[name], index, documents.ids) for name, group in tests.groups.items()}
     if tests.judged_by == "synthetic queries":
         groups |= _cloze_test(index, documents, sides, settings, pool)
     return RunData(
         documents=documents,
-        practice=EncodedQueries(
-            QuerySet({str(row): text for row, text in enumerate(practice)}, {}), vectors["practice"]
+        unlabelled=EncodedQueries(
+            QuerySet({str(row): text for row, text in enumerate(unlabelled)}, {}), vectors["training"]
         ),
-        supervised=EncodedQueries(supervised, vectors["labels"]) if supervised else None,
+        labelled=EncodedQueries(labelled, vectors["labels"]) if labelled else None,
         dev=EncodedQueries(dev, vectors["dev"]),
         tests=groups,
         deciding=UNSEEN if UNSEEN in groups else ALL,
@@ -153,14 +161,14 @@ def prepare_data(
 
 @dataclass(frozen=True)
 class _Tests:
-    """The test queries by group of the report, what the verdict rests on, and what a reader should know of it."""
+    """Test queries by group of the report, what judges them, and caveats for the reader of the report."""
 
     groups: dict[str, QuerySet]
     judged_by: JudgedBy
     notes: list[str]
 
 
-def _test_questions(documents: Documents, sides: Split, labels: Labels | None, settings: RunSettings) -> _Tests:
+def _test_queries(documents: Documents, sides: Split, labels: Labels | None, settings: RunSettings) -> _Tests:
     """Return the labelled test queries or, where there are none, key words of held-out documents."""
     if labels and len(labels.test):
         unseen = labels.test.unseen(labels.train.documents | labels.dev.documents)
@@ -170,35 +178,35 @@ def _test_questions(documents: Documents, sides: Split, labels: Labels | None, s
             return _Tests({ALL: labels.test, UNSEEN: unseen}, "labels", [])
         note = "Every document that answers a test query was trained on: the verdict may flatter the model."
         return _Tests({ALL: labels.test}, "labels", [note])
-    count = Sizes.within(settings.budget_seconds).keywords
-    questions = keyword_queries(documents, _rows(documents, sides, "test"), count, settings.seed)
+    count = QueryCounts.for_budget(settings.budget_seconds).keywords
+    queries = keyword_queries(documents, _rows(documents, sides, "test"), count, settings.seed)
     note = (
-        "There are no labels: held-out documents were asked for by key words and by sentences that were taken out "
+        "There are no labels: the test queries are key words of held-out documents, and sentences that were taken out "
         "of them. The figures say which model is better on this corpus, not how good either is for people's queries."
     )
-    return _Tests({UNSEEN: questions}, "synthetic queries", [note])
+    return _Tests({UNSEEN: queries}, "synthetic queries", [note])
 
 
-def _dev_questions(documents: Documents, sides: Split, labels: Labels | None, settings: RunSettings) -> QuerySet:
+def _dev_queries(documents: Documents, sides: Split, labels: Labels | None, settings: RunSettings) -> QuerySet:
     """Return the labelled dev queries or, where there are none, key words of the dev documents."""
     if labels and len(labels.dev):
         return labels.dev
-    count = Sizes.within(settings.budget_seconds).dev
+    count = QueryCounts.for_budget(settings.budget_seconds).dev
     return keyword_queries(documents, _rows(documents, sides, "dev"), count, settings.seed)
 
 
-def _supervised_questions(sides: Split, labels: Labels | None, tests: _Tests) -> QuerySet | None:
-    """Return the labelled queries to learn from; None where there are too few."""
+def _labelled_queries(sides: Split, labels: Labels | None, tests: _Tests) -> QuerySet | None:
+    """Return the labelled training queries; None where there are too few."""
     if labels is None:
         return None
-    questions = labels.train
-    if tests.judged_by != "labels":  # the test is about documents that were drawn without looking at the labels
-        questions = questions.unseen({*sides.documents("test"), *sides.documents("dev")})
-    return questions if len(questions) >= MIN_LABELS else None
+    queries = labels.train
+    if tests.judged_by != "labels":  # the test documents were drawn without regard to the labels
+        queries = queries.unseen({*sides.documents("test"), *sides.documents("dev")})
+    return queries if len(queries) >= MIN_LABELS else None
 
 
 def _training_rows(documents: Documents, sides: Split, labels: Labels | None, tests: _Tests) -> list[int]:
-    """Return the rows of the documents that may be trained on: no test or dev query is about them."""
+    """Return the rows of the documents that may be trained on: those that answer no test or dev query."""
     if labels is None or tests.judged_by != "labels":
         return _rows(documents, sides, "train")
     held_out = labels.test.documents | labels.dev.documents
@@ -208,68 +216,75 @@ def _training_rows(documents: Documents, sides: Split, labels: Labels | None, te
 def _cloze_test(
     index: Index, documents: Documents, sides: Split, settings: RunSettings, pool: Path
 ) -> dict[str, TestSet]:
-    """Return the group of sentences that were taken out of test documents; none where no document has three."""
-    count = Sizes.within(settings.budget_seconds).clozes
+    """Return the group of cloze queries, made of sentences of test documents; nothing where no document has three."""
+    count = QueryCounts.for_budget(settings.budget_seconds).clozes
     rows = _rows(documents, sides, "test")
     cloze = cloze_queries(index, documents, rows, folder=pool, count=count, seed=settings.seed)
     if not len(cloze.queries):
         return {}
     vectors = encode_queries("encode sentences", index.encoder, list(cloze.queries.texts.values()))
-    return {TAKEN_OUT: TestSet(cloze.queries, vectors, cloze.index, cloze.ids)}
+    return {CLOZE: TestSet(cloze.queries, vectors, cloze.index, cloze.ids)}
 
 
 def _rows(documents: Documents, sides: Split, side: str) -> list[int]:
+    """Return the rows of the documents on one side of the split."""
     rows = {document: row for row, document in enumerate(documents.ids)}
     return [rows[document] for document in sides.documents(side)]
 
 
-def _sides(documents: Documents, settings: RunSettings, workshop: Workspace) -> Split:
-    path = workshop.folder / "split.parquet"
+def _split(documents: Documents, settings: RunSettings, workspace: Workspace) -> Split:
+    """Split the documents, or read the split of an interrupted run."""
+    path = workspace.folder / "split.parquet"
     if not path.is_file():
         with stage("divide the documents"):
             split(documents.ids, documents.texts, SplitSettings(seed=settings.seed, test=TEST_SHARE)).write(path)
     return Split.read(path)
 
 
-def _practice(
-    documents: Documents, rows: list[int], index: Index, settings: RunSettings, *, source: str, workshop: Workspace
+def _unlabelled_queries(
+    documents: Documents, rows: list[int], index: Index, settings: RunSettings, *, source: str, workspace: Workspace
 ) -> list[str]:
-    """Return queries without labels to learn from: a language model's, where one was named, and extracts."""
-    chance = random.Random(settings.seed)  # noqa: S311 - a sample, no secret
-    most = Sizes.within(settings.budget_seconds).practice
+    """Return training queries without labels: those of a language model, where one is named, and extracts."""
+    rng = random.Random(settings.seed)  # noqa: S311 - a sample, no secret
+    limit = QueryCounts.for_budget(settings.budget_seconds).unlabelled
     train = {documents.ids[row] for row in rows}
-    written = _written(source, train, index, settings, workshop)[:most]
-    room = max(most - len(written), most // 2)
-    chosen = sorted(chance.sample(rows, min(len(rows), room)))
-    texts = [documents.texts[row] for row in chosen]
-    with stage("take queries out of the texts"):
-        found = extract([None] * len(texts), texts, EXTRACTS, detect_language(texts[:200]), settings.seed)
-    taken = [query for queries in found for _, query in queries]
-    return written + chance.sample(taken, min(room, len(taken)))
+    written = _written_queries(source, train, index, settings, workspace)[:limit]
+    count = max(limit - len(written), limit // 2)
+    sample = sorted(rng.sample(rows, min(len(rows), count)))
+    texts = [documents.texts[row] for row in sample]
+    with stage("extract queries from the texts"):
+        language = detect_language(texts[:200])
+        by_text = extract([None] * len(texts), texts, EXTRACTS_PER_DOCUMENT, language, settings.seed)
+    extracts = [query for queries in by_text for _, query in queries]
+    return written + rng.sample(extracts, min(count, len(extracts)))
 
 
-def _written(source: str, train: set[str], index: Index, settings: RunSettings, workshop: Workspace) -> list[str]:
-    """Return what a language model asks about the documents in ``train``, where one was named."""
+def _written_queries(
+    source: str, train: set[str], index: Index, settings: RunSettings, workspace: Workspace
+) -> list[str]:
+    """Return queries that a language model writes for documents of ``train``; none where no model is named."""
     if not (settings.llm or settings.llm_model or settings.llm_path):
         return []
     corpus = select(settings, DocumentSettings)
-    frame = prepare(source, PrepareSettings(**corpus, out=workshop.folder / "frame.parquet")).path
-    asked = settings.model_dump(include={"llm", "llm_model", "llm_path", "llm_wait", "seed"})
-    filled = workshop.folder / "queries.parquet"
+    frame = prepare(source, PrepareSettings(**corpus, out=workspace.folder / "frame.parquet")).path
+    llm = settings.model_dump(include={"llm", "llm_model", "llm_path", "llm_wait", "seed"})
+    filled = workspace.folder / "queries.parquet"
     if not filled.is_file():
-        most = min(Sizes.within(settings.budget_seconds).practice // 3, len(train))
-        generate(frame, QueriesSettings(**asked, limit_documents=most), filled)
+        limit = min(QueryCounts.for_budget(settings.budget_seconds).unlabelled // 3, len(train))
+        generate(frame, QueriesSettings(**llm, limit_documents=limit), filled)
     pairs = pairs_of(read_frame(filled))
     pairs = pairs.filter(np.array([document in train for document in pairs["document"].to_pylist()]))
     if not pairs.num_rows:
         return []
-    queries: list[str] = keep(pairs, Retriever(index), ROUND_TRIP_RANK)["query"].to_pylist()
+    queries: list[str] = filter_pairs(pairs, Retriever(index), ROUND_TRIP_RANK)["query"].to_pylist()
     return queries
 
 
-def _encode_all(queries: dict[str, list[str]], encoder: Encoder, workshop: Workspace) -> dict[str, np.ndarray]:
-    """Encode all queries at once, or take up what an interrupted run has encoded."""
-    whole = [text for texts in queries.values() for text in texts]
-    made = workshop.arrays("query-vectors", lambda: {"vectors": encode_queries("encode queries", encoder, whole)})
+def _encode_all(queries: dict[str, list[str]], encoder: Encoder, workspace: Workspace) -> dict[str, np.ndarray]:
+    """Encode all queries at once, or read the vectors of an interrupted run."""
+    everything = [text for texts in queries.values() for text in texts]
+    arrays = workspace.arrays(
+        "query-vectors", lambda: {"vectors": encode_queries("encode queries", encoder, everything)}
+    )
     bounds = np.cumsum([0, *map(len, queries.values())])
-    return {name: made["vectors"][bounds[at] : bounds[at + 1]] for at, name in enumerate(queries)}
+    return {name: arrays["vectors"][bounds[row] : bounds[row + 1]] for row, name in enumerate(queries)}

@@ -1,9 +1,10 @@
-"""What a run is going to do, said before it starts, with an estimate of the time that each step takes."""
+"""Plan of a run, shown before it starts: its steps with estimated times, and the number of queries that fit the budget."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from math import isnan
 from typing import Self
 
 from indexer.index.index import Index
@@ -11,26 +12,61 @@ from indexer.inference.passages import encoder_input
 from indexer.progress import format_duration
 from trainer.pipeline.settings import RunSettings
 
-SAMPLE = 32
+SAMPLE_DOCUMENTS = 32
+"""Documents by which the speed of encoding is measured."""
 SEARCH_SECONDS = 0.006
-"""A hybrid search whose query is encoded already, per core."""
+"""Seconds of a hybrid search per core, without encoding the query."""
+FULL_BUDGET = 180.0
+"""Budget in seconds from which on a run uses all its queries."""
+
+
+@dataclass(frozen=True)
+class QueryCounts:
+    """Numbers of synthetic queries of a run.
+
+    Attributes:
+        unlabelled: training queries for distillation. More than 6,000 gave little (docs/decisions/training.md), and each
+            costs an encoding and a search.
+        dev: dev queries, where there are no labels.
+        keywords: key-word test queries, where there are no labels.
+        clozes: sentences that are taken out of test documents; each gives two test queries.
+    """
+
+    unlabelled: int = 6_000
+    dev: int = 800
+    keywords: int = 1_200
+    clozes: int = 300
+
+    @classmethod
+    def for_budget(cls, budget: float) -> Self:
+        """Return the numbers of queries that fit into a budget in seconds."""
+        share = min(1.0, budget / FULL_BUDGET)
+        return cls(
+            # The most expensive queries, and those of which half do nearly as well.
+            unlabelled=max(int(6_000 * share**2), 1_000),
+            dev=max(int(800 * share), 200),
+            keywords=max(int(1_200 * share), 400),
+            clozes=max(int(300 * share), 120),
+        )
 
 
 @dataclass(frozen=True)
 class Step:
-    """One line of the plan: what, and about how many seconds."""
+    """One step of the plan: what is done, and its estimated seconds; NaN where no estimate is possible."""
 
-    what: str
+    name: str
     seconds: float
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a recipe depends on.
+    """Facts about the corpus, the settings and the machine, on which the plan depends.
 
     Attributes:
-        passages_a_second: that the encoder manages here.
-        queries_a_second: the same for short texts.
+        labels: whether there are labels.
+        llm: whether a language model writes queries.
+        passages_a_second: throughput of the encoder on this machine for passages of this corpus.
+        queries_a_second: its throughput for short texts.
     """
 
     documents: int
@@ -43,11 +79,11 @@ class Facts:
     queries_a_second: float
 
     @classmethod
-    def find(cls, index: Index, settings: RunSettings) -> Facts:
-        """Look at the corpus, the settings and the machine; takes about a second."""
+    def measure(cls, index: Index, settings: RunSettings) -> Facts:
+        """Measure the encoder on a sample of the corpus, and read the other facts; takes about a second."""
         import torch
 
-        rows = range(0, len(index), max(len(index) // SAMPLE, 1))
+        rows = range(0, len(index), max(len(index) // SAMPLE_DOCUMENTS, 1))
         texts = [encoder_input(index.document(row).title, index.document(row).text) for row in rows]
         encoder = index.encoder
         return cls(
@@ -62,24 +98,18 @@ class Facts:
         )
 
 
-def _rate(encode: object, texts: list[str]) -> float:
-    started = time.monotonic()
-    encode(texts)  # type: ignore[operator]
-    return len(texts) / max(time.monotonic() - started, 1e-6)
-
-
 def make_plan(facts: Facts, settings: RunSettings) -> list[Step]:
     """Return the steps of a run in their order."""
-    sizes = Sizes.within(settings.budget_seconds)
-    practice = min(sizes.practice, 4 * facts.documents)
-    exam = sizes.keywords + 2 * sizes.clozes
+    counts = QueryCounts.for_budget(settings.budget_seconds)
+    unlabelled = min(counts.unlabelled, 4 * facts.documents)
+    test = counts.keywords + 2 * counts.clozes
     search = SEARCH_SECONDS / facts.cores
     steps = [
-        Step("encode queries", (practice + sizes.dev + exam) / facts.queries_a_second),
-        Step("rung 1: even out what all passages have in common (whitening)", 2 * sizes.dev * search),
+        Step("encode queries", (unlabelled + counts.dev + test) / facts.queries_a_second),
+        Step("rung 1: whitening of the passage vectors", 2 * counts.dev * search),
         Step(
-            "rung 2: learn a map from the fused ranking of words and meaning",
-            (practice + 3 * sizes.dev) * search + practice / 400,
+            "rung 2: learn a map from the fused ranking (distillation)",
+            (unlabelled + 3 * counts.dev) * search + unlabelled / 400,
         ),
     ]
     if facts.llm:
@@ -91,52 +121,26 @@ def make_plan(facts: Facts, settings: RunSettings) -> list[Step]:
         steps.append(Step("rung 4: train the encoder's layers on the labels", settings.budget_seconds * 0.6))
         steps.append(Step("encode all passages again", encode))
     steps.append(Step("export and compare the exports", 25))
-    steps.append(Step("the exam: base against tuned", 2 * exam * search + 10))
+    steps.append(Step("evaluate base and tuned model on the test queries", 2 * test * search + 10))
     return steps
 
 
-def lines(facts: Facts, steps: list[Step]) -> list[str]:
-    """Return the plan as lines for people."""
-    known = "labels" if facts.labels else "no labels"
-    known += ", queries by a language model" if facts.llm else ""
+def format_plan(facts: Facts, steps: list[Step]) -> list[str]:
+    """Return the plan as lines of text."""
+    queries = "labels" if facts.labels else "no labels"
+    queries += ", queries by a language model" if facts.llm else ""
     cores = f"{facts.cores} cores" if facts.cores > 1 else "one core"
-    head = f"plan for {facts.documents:,} documents ({facts.passages:,} passages), {known}, on {facts.device} with {cores}:"
-    total = sum(step.seconds for step in steps if step.seconds == step.seconds)
+    head = f"plan for {facts.documents:,} documents ({facts.passages:,} passages), {queries}, on {facts.device} with {cores}:"
+    total = sum(step.seconds for step in steps if not isnan(step.seconds))
     body = [
-        f"  {step.what}: "
-        + (f"about {format_duration(step.seconds)}" if step.seconds == step.seconds else "depends on it")
+        f"  {step.name}: " + ("no estimate" if isnan(step.seconds) else f"about {format_duration(step.seconds)}")
         for step in steps
     ]
     return [head, *body, f"  together about {format_duration(total)}"]
 
 
-FULL = 180.0
-"""Seconds of budget from which nothing is saved on."""
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Numbers of queries.
-
-    Attributes:
-        practice: to learn from; more than 6,000 gave little (DECISIONS.md), and each costs an encoding and a search.
-        dev: to choose by, where there are no labels.
-        keywords: of the exam, where there are no labels.
-        clozes: sentences of the exam; each makes two queries.
-    """
-
-    practice: int = 6_000
-    dev: int = 800
-    keywords: int = 1_200
-    clozes: int = 300
-
-    @classmethod
-    def within(cls, budget: float) -> Self:
-        """Return what fits into a budget in seconds."""
-        share = min(1.0, budget / FULL)
-        return cls(
-            practice=max(int(6_000 * share**2), 1_000),  # the dearest part, and the one where half does nearly as well
-            dev=max(int(800 * share), 200),
-            keywords=max(int(1_200 * share), 400),
-            clozes=max(int(300 * share), 120),
-        )
+def _rate(encode: object, texts: list[str]) -> float:
+    """Return texts per second."""
+    started = time.monotonic()
+    encode(texts)  # type: ignore[operator]
+    return len(texts) / max(time.monotonic() - started, 1e-6)

@@ -1,4 +1,4 @@
-"""The chain: corpus → base index → held-out questions → the ladder → measured → published if it is better.
+"""`trainer run`: corpus → base index → held-out queries → ladder → evaluation → live if better.
 
 python -m trainer run data/corpus.parquet
 python -m trainer run data/corpus.parquet --qrels labels/qrels.parquet --budget 15m
@@ -23,12 +23,12 @@ from trainer.models.settings import BaseSettings
 from trainer.pipeline.settings import RunSettings
 
 RECIPE = 8
-"""Raised when runs come to other results than before: an earlier one with the same inputs is then not up to date."""
+"""Version of the recipe: raised when runs give other results, so that an earlier run with equal inputs is not up to date."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The manifest of the tuned model, and whether anything had to be done."""
+    """Manifest of the tuned model, and whether this call has trained it (``fresh``) or it was up to date."""
 
     manifest: Manifest
     fresh: bool
@@ -40,10 +40,10 @@ class Outcome:
 
 
 def run(source: str, settings: RunSettings, data: Path | None = None) -> Outcome:
-    """Tune an encoder on a corpus, measure it against the one that it was tuned from, and publish it.
+    """Tune an encoder on a corpus, compare it with its base, and publish it.
 
-    The tuned model goes live if the verdict is WIN; otherwise it is only kept, with its report. Stages whose results are
-    there are skipped: killed and started again, a run continues.
+    The tuned model goes live if the verdict is WIN; otherwise it is only kept, with its report. Finished stages are skipped:
+    a run that was killed resumes when it is started again.
 
     Args:
         source: the corpus, as for `indexer.build.build.build`.
@@ -58,52 +58,60 @@ def run(source: str, settings: RunSettings, data: Path | None = None) -> Outcome
         settings = _with_feedback(settings, data)
     labels = label_files(settings.qrels, settings.queries)
     models = Store("model", data)
-    start = _start(models, settings, data)
-    base = build(source, _index_settings(settings, start), data, live=False).manifest
-    inputs = [*base.inputs, *(describe_input(path, path.name) for path in labels)]
+    base_model = _base_model(models, settings, data)
+    base_index = build(source, _index_settings(settings, base_model), data, live=False).manifest
+    files = [*base_index.inputs, *(describe_input(path, path.name) for path in labels)]
     recipe = settings.model_dump(mode="json", exclude={"force", "qrels", "queries", "feedback", "llm_wait"})
     recipe |= {"recipe": RECIPE, "llm": _without_secrets(settings.llm)}
-    key = fingerprint("model", {"model": start}, inputs, recipe)
+    key = fingerprint("model", {"model": base_model}, files, recipe)
     with models.building():
         existing = models.reuse(key, live=False)
     if existing:
         _go_live(models, existing, settings)
         return Outcome(existing, fresh=False)
-    from trainer.pipeline.stages import RunInputs, train_and_publish  # loads torch: not where everything is up to date
+    from trainer.pipeline.stages import (  # loads torch, which an up-to-date run does not need
+        RunInputs,
+        train_and_publish,
+    )
 
-    manifest, known = train_and_publish(source, settings, data, RunInputs(key, inputs, recipe, start), base)
+    manifest, known = train_and_publish(source, settings, data, RunInputs(key, files, recipe, base_model), base_index)
     if known and (manifest.config["verdict"] == "WIN" or settings.force):
-        # The vectors are there: whoever builds this index next has nothing to encode.
+        # The vectors are known already: with this index the next build has nothing to encode.
         build(source, _index_settings(settings, manifest.id), data, live=False, known=known)
     _go_live(models, manifest, settings)
     return Outcome(manifest, fresh=True)
 
 
 def _with_feedback(settings: RunSettings, data: Path) -> RunSettings:
+    """Return the settings with the feedback of the service as labels."""
     if settings.qrels or settings.queries:
-        raise UserError("--feedback: gives the labels itself; leave --qrels and --queries out, or it")
+        raise UserError(
+            "--feedback: takes the labels from the service; leave out --qrels and --queries, or leave out --feedback"
+        )
     qrels, queries = feedback_labels(data)
     return settings.model_copy(update={"qrels": qrels, "queries": queries})
 
 
 def _without_secrets(llm: str | None) -> str | None:
-    """Return an endpoint as it may be kept in a manifest and shown in a report."""
+    """Return the URL of an endpoint without credentials, for manifest and report."""
     if not llm:
         return None
-    from trainer.queries.llm.openai_api import address
+    from trainer.queries.llm.openai_api import parse_endpoint
 
-    return address(llm)[0]
+    return parse_endpoint(llm)[0]
 
 
-def _start(models: Store, settings: RunSettings, data: Path) -> str:
-    """Return the id of the model to start from; publish it if it is not there."""
+def _base_model(models: Store, settings: RunSettings, data: Path) -> str:
+    """Return the id of the base model; publish it if it is not yet published."""
     live = models.current_id()
     if settings.model is not None or live is None:
         return publish_base(settings.model, BaseSettings(), data, live=live is None).manifest.id
-    start = str(models.manifest(live).config.get("tuned_from") or live)
-    if start not in models.ids():
-        raise UserError(f"{live} was tuned from {start}, which is gone; name the model to start from with --model")
-    return start
+    base_model = str(models.manifest(live).config.get("tuned_from") or live)
+    if base_model not in models.ids():
+        raise UserError(
+            f"{live} was tuned from {base_model}, which does not exist any more; name the model to start from with --model"
+        )
+    return base_model
 
 
 def _index_settings(settings: RunSettings, model: str) -> BuildSettings:
@@ -111,7 +119,7 @@ def _index_settings(settings: RunSettings, model: str) -> BuildSettings:
 
 
 def _go_live(models: Store, manifest: Manifest, settings: RunSettings) -> None:
-    """Make the model live if it is better, or if it has to be; say what happened and where the report is."""
+    """Make the model live on a WIN or with ``--force``; print the verdict, its reasons and the path of the report."""
     verdict = manifest.config["verdict"]
     say(f"verdict: {verdict}")
     for reason in manifest.notes:

@@ -8,15 +8,15 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, field_validator
 
 from indexer.corpus.settings import CorpusSettings
-from trainer.training.settings import checked_duration, parse_duration
+from trainer.training.settings import parse_duration, validate_duration
 
 
 class RunSettings(CorpusSettings):
-    """What is learned from, how long, and what is done with the result."""
+    """Labels, language model, base model and budget of a run, and what happens with the result."""
 
     qrels: Path | None = Field(
         default=None,
-        description="Labels: a file with query_id, doc_id and relevance; without it the run learns from the texts alone",
+        description="Labels: a file with query_id, doc_id and relevance; without it the run trains on the texts alone",
     )
     queries: Path | None = Field(
         default=None,
@@ -25,12 +25,12 @@ class RunSettings(CorpusSettings):
     )
     feedback: bool = Field(
         default=False,
-        description="Labels from the service, in place of --qrels: what people clicked and graded (POST /feedback)",
+        description="Labels from the service, in place of --qrels: clicks and grades sent to POST /feedback",
     )
     llm: str | None = Field(
         default=None,
         description="OpenAI-compatible endpoint of a language model that writes queries, see `trainer queries` "
-        "(default: none; queries are taken out of the texts)",
+        "(default: none; queries are extracted from the texts)",
     )
     llm_model: str | None = Field(default=None, description="Model at that endpoint, such as llama3")
     llm_path: str | None = Field(default=None, description="Directory of a language model that is run in this process")
@@ -40,20 +40,20 @@ class RunSettings(CorpusSettings):
         description="Model to start from: a name on the Hub or a directory (default: what the live model was tuned "
         "from, else all-MiniLM-L6-v2)",
     )
-    budget: Annotated[str, BeforeValidator(checked_duration)] = Field(
-        default="15m", description="Time that learning may take, such as 90s, 5m or 1h; measuring comes on top"
+    budget: Annotated[str, BeforeValidator(validate_duration)] = Field(
+        default="15m", description="Time for training, such as 90s, 5m or 1h; the evaluation comes on top"
     )
     layers: Literal["auto", "never", "always"] = Field(
         default="auto",
-        description="Train the encoder's own layers too: auto does where there are labels and time enough",
+        description="Train the encoder's layers too: auto does if there are labels and enough time",
     )
-    seed: int = Field(default=0, ge=0, description="Seed of everything that is drawn")
-    force: bool = Field(default=False, description="Make the tuned model live whatever the verdict says")
+    seed: int = Field(default=0, ge=0, description="Seed of every random choice")
+    force: bool = Field(default=False, description="Make the tuned model live whatever the verdict")
 
     @field_validator("qrels", "queries")
     @classmethod
     def _file(cls, path: Path | None) -> Path | None:
-        """Take an empty name and the null device, which docker-compose.yml mounts where no file is named, as none."""
+        """Read an empty name and the null device as no file: docker-compose.yml mounts the null device where none is named."""
         return None if path is not None and (path == Path() or path.is_char_device()) else path
 
     @property
@@ -63,20 +63,20 @@ class RunSettings(CorpusSettings):
 
 
 class EvaluateSettings(CorpusSettings):
-    """Which models are compared, on what."""
+    """Models to compare, and the queries to compare them on."""
 
     qrels: Path | None = Field(
         default=None,
-        description="Labels: a file with query_id, doc_id and relevance (default: questions about held-out documents)",
+        description="Labels: a file with query_id, doc_id and relevance (default: synthetic queries about held-out documents)",
     )
     queries: Path | None = Field(
         default=None, description="Queries of the labels (default: queries.parquet, .csv or .jsonl beside --qrels)"
     )
-    model: str | None = Field(default=None, description="Id of the model that is measured (default: models/CURRENT)")
+    model: str | None = Field(default=None, description="Id of the model to evaluate (default: models/CURRENT)")
     against: str | None = Field(
-        default=None, description="Id of the model that it is compared with (default: what it was tuned from)"
+        default=None, description="Id of the model to compare it with (default: the model it was tuned from)"
     )
-    seed: int = Field(default=0, ge=0, description="Seed of everything that is drawn")
+    seed: int = Field(default=0, ge=0, description="Seed of every random choice")
     out: Path | None = Field(
         default=None, description="Directory for report.json and report.html (default: training/report in $DOWSE_DATA)"
     )

@@ -1,4 +1,4 @@
-"""What a run does when there is something to do: questions, ladder, export, exam, report, artifact."""
+"""Stages of a training run in their order: data, ladder, export, comparison, report, artifact."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from indexer.progress import say
 from trainer.adapter.linear_map import apply
 from trainer.evaluate.report import Report
 from trainer.files import training_dir
+from trainer.pipeline.comparison import Candidate, Comparison, compare, published_candidate
 from trainer.pipeline.dataset import prepare_data
-from trainer.pipeline.exam import Candidate, Comparison, compare, published
-from trainer.pipeline.plan import Facts, lines, make_plan
+from trainer.pipeline.plan import Facts, format_plan, make_plan
 from trainer.pipeline.settings import RunSettings
 from trainer.pipeline.summary import build_report
 from trainer.pipeline.tuning import TuningResult, tune
@@ -29,121 +29,135 @@ from trainer.reports.model_card import model_card
 from trainer.reports.run_page import write_report
 
 PARITY_TEXTS = 32
+"""Texts on which the ONNX export is compared with the model."""
 PARITY_CHARACTERS = 1_000
-"""That are compared of a text: the longest is compared whole, and what is between differs only in its time."""
+"""Characters of each of these texts. The longest text is compared in full: lengths between would only cost more time."""
 
 
 @dataclass(frozen=True)
 class RunInputs:
-    """What a tuned model is made from: the model that is started from, the files, the settings, and their fingerprint."""
+    """Inputs of a tuned model.
+
+    Attributes:
+        fingerprint: of the other fields.
+        files: corpus and labels.
+        recipe: the settings that decide the result.
+        base_model: id of the model that training starts from.
+    """
 
     fingerprint: str
-    inputs: list[InputEntry]
+    files: list[InputEntry]
     recipe: dict[str, Any]
-    start: str
+    base_model: str
 
 
 def train_and_publish(
-    source: str, settings: RunSettings, data: Path, order: RunInputs, base: Manifest
+    source: str, settings: RunSettings, data: Path, inputs: RunInputs, base_index: Manifest
 ) -> tuple[Manifest, KnownVectors | None]:
-    """Learn, measure and publish, without going live.
+    """Train, evaluate and publish a model, without making it live.
 
     Args:
         source: the corpus.
         settings: of the run.
         data: the data directory.
-        order: what the model is made from.
-        base: manifest of the corpus's index with the model that is started from.
+        inputs: what the model is made from.
+        base_index: manifest of the index of the corpus with the base model.
 
     Returns:
-        The manifest of the tuned model and, where its passages were encoded anew, their vectors.
+        The manifest of the tuned model and, where its passages were encoded again, their vectors.
     """
     models = Store("model", data)
-    start = order.start
+    base_model = inputs.base_model
     with (
-        Workspace(training_dir(data), order.fingerprint) as workshop,
-        TemporaryDirectory(dir=workshop.folder, prefix=".pool-") as pool,
+        Workspace(training_dir(data), inputs.fingerprint) as workspace,
+        TemporaryDirectory(dir=workspace.folder, prefix=".pool-") as pool,
     ):
-        index = Index.open(Store("index", data).path(base.id))
-        facts = Facts.find(index, settings)
-        for line in lines(facts, make_plan(facts, settings)):
+        index = Index.open(Store("index", data).path(base_index.id))
+        facts = Facts.measure(index, settings)
+        for line in format_plan(facts, make_plan(facts, settings)):
             say(line)
-        with workshop.stage("questions"):
-            material = prepare_data(source, index, settings, workshop, pool=Path(pool))
-        climbed = tune(index, material, settings, workshop, facts=facts, start=models.path(start))
+        with workspace.stage("questions"):
+            run_data = prepare_data(source, index, settings, workspace, pool=Path(pool))
+        tuning = tune(index, run_data, settings, workspace, facts=facts, base_model=models.path(base_model))
         with models.building():
-            staging = models.staging(order.fingerprint)
-            with workshop.stage("export"):
-                texts = material.documents.texts
-                candidate, draft = _export(climbed, index, models.path(start), staging, texts)
-            with workshop.stage("exam"):
-                exam = compare(index, material, candidate, settings.seed, live=_live(models, start, index))
+            staging = models.staging(inputs.fingerprint)
+            with workspace.stage("export"):
+                texts = run_data.documents.texts
+                candidate, draft = _export(tuning, index, models.path(base_model), staging, texts)
+            with workspace.stage("exam"):
+                comparison = compare(index, run_data, candidate, settings.seed, live=_live(models, base_model, index))
             report = build_report(
                 source,
                 index,
-                models.manifest(models.current_id() or start),
-                climbed=climbed,
-                exam=exam,
-                config=order.recipe,
-                seconds=workshop.seconds,
+                models.manifest(models.current_id() or base_model),
+                tuning=tuning,
+                comparison=comparison,
+                config=inputs.recipe,
+                seconds=workspace.seconds,
             )
-            manifest = _publish(models, staging, report, exam, written=draft, order=order)
-        if climbed.directory is None:
+            manifest = _publish(models, staging, report, comparison, written=draft, inputs=inputs)
+        if tuning.directory is None:
             return manifest, None
         return manifest, KnownVectors(index.folder, vectors=DenseIndex.of(candidate.passages))
 
 
-def _live(models: Store, start: str, index: Index) -> Candidate | None:
-    """Return the live model where it is not the one that is started from: that is what has to be beaten."""
+def _live(models: Store, base_model: str, index: Index) -> Candidate | None:
+    """Return the live model where it is not the base model: the tuned model is then compared with it."""
     live = models.current_id()
-    if live is None or live == start:
+    if live is None or live == base_model:
         return None
-    return published(models, live, index)
+    return published_candidate(models, live, index)
 
 
 def _export(
-    climbed: TuningResult, index: Index, start: Path, staging: Path, texts: list[str]
+    tuning: TuningResult, index: Index, base_model: Path, staging: Path, texts: list[str]
 ) -> tuple[Candidate, dict[str, Any]]:
-    """Write the tuned model with its ONNX files; return it, and what its manifest says of the files."""
+    """Write the tuned model with its ONNX files; return it, and the fields of its manifest that describe the files."""
     from trainer.adapter.dense_module import with_map
     from trainer.models.artifact import write_model
 
-    model = with_map(climbed.directory or start, climbed.matrix)
+    model = with_map(tuning.directory or base_model, tuning.matrix)
     sample = [text[:PARITY_CHARACTERS] for text in texts[:: max(len(texts) // PARITY_TEXTS, 1)][:PARITY_TEXTS]]
     sample.append(max(texts, key=len))
-    written = write_model(model, staging, sample, int8=True, insist=False)
-    passages = climbed.passages if climbed.matrix is None else apply(climbed.matrix, climbed.passages)
-    if climbed.directory is None:
-        matrix = climbed.matrix if climbed.matrix is not None else np.eye(passages.shape[1], dtype=np.float32)
+    written = write_model(model, staging, sample, int8=True, require_int8=False)
+    passages = tuning.passages if tuning.matrix is None else apply(tuning.matrix, tuning.passages)
+    if tuning.directory is None:
+        matrix = tuning.matrix if tuning.matrix is not None else np.eye(passages.shape[1], dtype=np.float32)
         np.save(staging / MAP_FILE, matrix, allow_pickle=False)
         return Candidate(staging, written.encoder, index, passages, matrix), vars(written)
     return Candidate(staging, written.encoder, index, passages, None), vars(written)
 
 
 def _publish(
-    models: Store, staging: Path, report: Report, exam: Comparison, *, written: dict[str, Any], order: RunInputs
+    models: Store, staging: Path, report: Report, comparison: Comparison, *, written: dict[str, Any], inputs: RunInputs
 ) -> Manifest:
+    """Write report and model card, and publish the model; ``written`` are the manifest's fields about the files."""
     write_report(report, staging / "report")
     (staging / "README.md").write_text(model_card(report, written["encoder"]), encoding="utf-8")
-    base, tuned = exam.base[exam.deciding], exam.tuned[exam.deciding]
+    base, tuned = comparison.base[comparison.deciding], comparison.tuned[comparison.deciding]
     metrics = {
         "base_dense_ndcg10": base.mean(1),
-        "base_hybrid_ndcg10": base.mean(exam.weights[0]),
+        "base_hybrid_ndcg10": base.mean(comparison.weights[0]),
         "dense_ndcg10": tuned.mean(1),
-        "hybrid_ndcg10": tuned.mean(exam.weights[1]),
+        "hybrid_ndcg10": tuned.mean(comparison.weights[1]),
     }
-    config = order.recipe | {
+    config = inputs.recipe | {
         "base": report.base.name,
-        "tuned_from": order.start,
+        "tuned_from": inputs.base_model,
         "verdict": report.verdict,
         "judged_by": report.judged_by,
-        "dense_weight": exam.weights[1],
-        "query_precision": exam.precision,
+        "dense_weight": comparison.weights[1],
+        "query_precision": comparison.precision,
     }
     if (staging / MAP_FILE).is_file():
-        config["map_of"] = order.start
+        config["map_of"] = inputs.base_model
     written["metrics"] |= {name: round(value, 6) for name, value in metrics.items()}
     draft = Manifest(
-        kind="model", fingerprint=order.fingerprint, inputs=order.inputs, config=config, notes=report.reasons, **written
+        kind="model",
+        fingerprint=inputs.fingerprint,
+        inputs=inputs.files,
+        config=config,
+        notes=report.reasons,
+        **written,
     )
     return models.publish(staging, draft, live=False)

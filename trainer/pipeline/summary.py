@@ -1,4 +1,4 @@
-"""The report of a run, put together from what was measured."""
+"""Report of a run, built from the comparison of base and tuned model and from the record of the ladder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trainer.evaluate.report import (
     Weights,
 )
 from trainer.evaluate.verdict import METRIC
-from trainer.pipeline.exam import Comparison
+from trainer.pipeline.comparison import Comparison
 from trainer.pipeline.tuning import TuningResult
 
 
@@ -30,38 +30,38 @@ def build_report(
     index: Index,
     base: Manifest,
     *,
-    climbed: TuningResult,
-    exam: Comparison,
+    tuning: TuningResult,
+    comparison: Comparison,
     config: dict[str, Any],
     seconds: dict[str, float],
 ) -> Report:
-    """Return the report.
+    """Return the report of a run.
 
     Args:
         source: the corpus as it was given.
-        index: of the corpus, with the base's encoder.
-        base: manifest of the model that was started from.
-        climbed: what was tried and kept.
-        exam: what was measured.
-        config: the run's settings.
-        seconds: that each stage took.
+        index: of the corpus, with the base model's encoder.
+        base: manifest of the model that the tuned one is compared with.
+        tuning: rungs that were tried and kept.
+        comparison: rankings of both models.
+        config: settings of the run.
+        seconds: duration of each stage.
     """
-    verdict, reasons = exam.verdict()
-    before, after = exam.base[exam.deciding], exam.tuned[exam.deciding]
-    legs = {"dense": (1.0, 1.0), "hybrid": exam.weights}
+    verdict, reasons = comparison.verdict()
+    before, after = comparison.base[comparison.deciding], comparison.tuned[comparison.deciding]
+    legs = {"dense": (1.0, 1.0), "hybrid": comparison.weights}
     values = {leg: (before.metrics(old)[METRIC], after.metrics(new)[METRIC]) for leg, (old, new) in legs.items()}
-    shown = "hybrid" if exam.material.judged_by == "labels" else "dense"
+    shown = "hybrid" if comparison.run_data.judged_by == "labels" else "dense"
     weights = legs[shown]
     gains, losses = biggest_changes(*values[shown], list(before.queries.texts))
     change = _Changes(before, after, weights, values[shown], index)
-    record = climbed.record
+    record = tuning.record
     rows = {document: row for row, document in enumerate(before.ids)}
     return Report(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         verdict=verdict,
         reasons=reasons,
-        judged_by=exam.material.judged_by,
-        decided_on=exam.deciding,
+        judged_by=comparison.run_data.judged_by,
+        decided_on=comparison.deciding,
         corpus=CorpusFacts(
             name=Path(source).name if "://" not in source else "a database",
             documents=len(index),
@@ -76,20 +76,20 @@ def build_report(
         ),
         settings=config,
         seconds=seconds,
-        groups=exam.groups,
-        fusion=Weights(base=exam.weights[0], tuned=exam.weights[1], how=exam.how),
+        groups=comparison.groups,
+        fusion=Weights(base=comparison.weights[0], tuned=comparison.weights[1], how=comparison.how),
         changes={leg: [new[query] - old[query] for query in old] for leg, (old, new) in values.items()},
         change_of=f"{shown} nDCG@10",
         gains=[change.of(query) for query in gains],
         losses=[change.of(query) for query in losses],
         curves=Curves(loss=record.losses, dev=record.points, dev_measure="mean of dense and hybrid nDCG@10"),
         separation={"base": separation(*before.cosines(rows)), "tuned": separation(*after.cosines(rows))},
-        notes=[*exam.material.notes, *exam.notes],
+        notes=[*comparison.run_data.notes, *comparison.notes],
     )
 
 
 class _Changes:
-    """Shows what single queries found before and after."""
+    """Single queries with their answers and the first documents of both models."""
 
     def __init__(
         self,
@@ -99,26 +99,26 @@ class _Changes:
         values: tuple[Any, Any],
         index: Index,
     ) -> None:
-        self._answers = (before, after)
+        self._ranked = (before, after)
         self._weights = weights
         self._values = values
         self._index = index
         self._rows = {document: row for row, document in enumerate(before.ids)}
-        self._places = {query: place for place, query in enumerate(before.queries.texts)}
+        self._positions = {query: position for position, query in enumerate(before.queries.texts)}
 
     def of(self, query: str) -> QueryChange:
-        """Return one query with its answers and what either model put first."""
-        questions = self._answers[0].queries
+        """Return one query with its answers and the first document of each model."""
+        queries = self._ranked[0].queries
         first = []
-        for answers, weight in zip(self._answers, self._weights, strict=True):
-            order = answers.order(answers.rankings[self._places[query]], weight)
+        for ranked, weight in zip(self._ranked, self._weights, strict=True):
+            order = ranked.order(ranked.rankings[self._positions[query]], weight)
             first.append(self._show(order[0]) if order else None)
         return QueryChange(
             query_id=query,
-            query=questions.texts[query],
+            query=queries.texts[query],
             before=self._values[0][query],
             after=self._values[1][query],
-            wanted=[self._show(self._rows[document]) for document in list(questions.qrels[query])[:3]],
+            wanted=[self._show(self._rows[document]) for document in list(queries.qrels[query])[:3]],
             found_before=first[0],
             found_after=first[1],
         )

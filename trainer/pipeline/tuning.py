@@ -1,4 +1,7 @@
-"""Which rungs of the ladder a run climbs, and what comes out at the top."""
+"""Tuning of an encoder: the rungs of the ladder that a run tries, and the model that dev keeps.
+
+First the rungs of a linear map; then, with labels and time enough, the encoder's layers and the map again over them.
+"""
 
 from __future__ import annotations
 
@@ -20,21 +23,29 @@ from trainer.evaluate.report import DevPoint, LossPoint, Rung
 from trainer.pipeline.dataset import RunData
 from trainer.pipeline.plan import Facts
 from trainer.pipeline.settings import RunSettings
-from trainer.pipeline.workspace import EXAMPLES, Workspace
+from trainer.pipeline.workspace import EXAMPLES_FILE, Workspace
 
 if TYPE_CHECKING:
     from trainer.pipeline.layers import TrainedLayers
 
 MIN_LAYER_SECONDS = 90.0
-"""Training for less than this is not worth encoding the corpus again."""
+"""Shortest training of layers in seconds: less is not worth encoding the corpus again."""
 ENCODING_MARGIN = 1.3
-"""Times that encoding the corpus again is taken to last as long as a sample says: long texts are slower."""
+"""Factor on the estimated time of encoding the corpus again: long texts are slower than the sample."""
 RETUNE_SECONDS = 60.0
-"""Seconds that the map's rungs take when they are climbed again."""
+"""Seconds that are reserved for the map's rungs over trained layers."""
 
 
 class TuningRecord(BaseModel):
-    """What is remembered of a climb beside its result."""
+    """Record of the ladder, kept beside the resulting map.
+
+    Attributes:
+        kept: whether a map was kept.
+        score: on dev, of what was kept.
+        rungs: that were tried.
+        losses: of the training.
+        points: scores on dev, the untuned model's first.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,10 +58,10 @@ class TuningRecord(BaseModel):
 
 @dataclass(frozen=True)
 class TuningResult:
-    """The tuned encoder: a directory of sentence-transformers, a map behind it, and how they came about.
+    """A tuned encoder: a sentence-transformers directory, a map behind it, and the record of the ladder.
 
     Attributes:
-        directory: the encoder under the map; None is the one that was started from.
+        directory: the encoder under the map; None is the base model.
         passages: its vectors of all passages of the corpus, shape (passages, dimension).
         matrix: the map; None where none was kept.
     """
@@ -62,103 +73,109 @@ class TuningResult:
 
     @property
     def changed(self) -> bool:
-        """Whether anything was kept at all."""
+        """Whether any rung was kept."""
         return self.directory is not None or self.matrix is not None
 
 
 def tune(
-    index: Index, material: RunData, settings: RunSettings, workshop: Workspace, *, facts: Facts, start: Path
+    index: Index, run_data: RunData, settings: RunSettings, workspace: Workspace, *, facts: Facts, base_model: Path
 ) -> TuningResult:
-    """Climb the ladder: whitening, distillation from the fused ranking, labels and layers where there are labels.
+    """Tune up the ladder: whitening, distillation from the fused ranking, then labels and layers where there are labels.
 
-    Hybrid search is measured on dev at its best weight where dev has labels; otherwise at the index's weight, since
-    synthetic questions say little about it.
+    Hybrid search is measured on dev at its best weight where dev has labels. Otherwise it is measured at the index's
+    weight, since synthetic queries say little about weights.
 
     Args:
-        index: of the corpus, with the encoder that is started from.
-        material: what is learned from.
+        index: of the corpus, with the base model.
+        run_data: training and dev queries.
         settings: of the run.
-        workshop: where what is finished is kept.
-        facts: of the machine and the corpus; say how long encoding takes.
-        start: directory of the model that is started from.
+        workspace: keeps finished results.
+        facts: of the machine and the corpus, for the time that encoding takes.
+        base_model: directory of the base model.
     """
-    with workshop.stage("ladder"):
-        made = workshop.arrays("ladder", lambda: _tune_map(index, material, settings))
-    record = TuningRecord.model_validate_json(str(made["record"]))
-    climbed = TuningResult(None, all_passages(index), made["matrix"] if record.kept else None, record)
+    with workspace.stage("ladder"):
+        arrays = workspace.arrays("ladder", lambda: _tune_map(index, run_data, settings))
+    record = TuningRecord.model_validate_json(str(arrays["record"]))
+    tuning = TuningResult(None, all_passages(index), arrays["matrix"] if record.kept else None, record)
     encoding = facts.passages / facts.passages_a_second
-    spent = sum(workshop.seconds.get(stage, 0.0) for stage in ("questions", "ladder"))
+    spent = sum(workspace.seconds.get(stage, 0.0) for stage in ("questions", "ladder"))
     left = settings.budget_seconds - spent - ENCODING_MARGIN * encoding - RETUNE_SECONDS
-    begun = (workshop.folder / EXAMPLES).is_file()  # a run that was killed there goes on with it
-    if material.supervised is None or settings.layers == "never":
-        return climbed
-    if settings.layers == "auto" and left < MIN_LAYER_SECONDS and not begun:
+    interrupted = (workspace.folder / EXAMPLES_FILE).is_file()  # a run that was killed in this training continues it
+    if run_data.labelled is None or settings.layers == "never":
+        return tuning
+    if settings.layers == "auto" and left < MIN_LAYER_SECONDS and not interrupted:
         say(f"the encoder's layers stay as they are: --budget {settings.budget} leaves no time for them")
-        return climbed
+        return tuning
     from trainer.pipeline.layers import train_layers  # loads sentence-transformers
 
-    with workshop.stage("layers"):
+    with workspace.stage("layers"):
         return _retune_over_trained_layers(
-            climbed,
+            tuning,
             train_layers(
-                index, material, start, seconds=max(left, MIN_LAYER_SECONDS), seed=settings.seed, workshop=workshop
+                index,
+                run_data,
+                base_model,
+                seconds=max(left, MIN_LAYER_SECONDS),
+                seed=settings.seed,
+                workspace=workspace,
             ),
             settings,
-            workshop,
+            workspace,
         )
 
 
 def _retune_over_trained_layers(
-    lower: TuningResult, layers: TrainedLayers, settings: RunSettings, workshop: Workspace
+    frozen: TuningResult, layers: TrainedLayers, settings: RunSettings, workspace: Workspace
 ) -> TuningResult:
-    """Climb the map's rungs again over trained layers; return what is better on dev."""
-    made = workshop.arrays("ladder-layers", lambda: _tune_map(layers.index, layers.material, settings))
-    higher = TuningRecord.model_validate_json(str(made["record"]))
-    kept = higher.score > lower.record.score
-    trained = layers.trained
-    untouched = higher.points[0].value
+    """Tune a map over trained layers too; return the result that is better on dev: this one, or that of frozen layers."""
+    arrays = workspace.arrays("ladder-layers", lambda: _tune_map(layers.index, layers.run_data, settings))
+    trained = TuningRecord.model_validate_json(str(arrays["record"]))
+    kept = trained.score > frozen.record.score
+    without_map = trained.points[0].value
     rungs = [
-        *(lower.record.rungs if not kept else [rung.model_copy(update={"kept": False}) for rung in lower.record.rungs]),
+        *([rung.model_copy(update={"kept": False}) for rung in frozen.record.rungs] if kept else frozen.record.rungs),
         Rung(
             name="layers",
             kept=kept,
-            seconds=trained.seconds,
-            dev_before=lower.record.points[0].value,
-            dev_after=untouched,
+            seconds=layers.trained.seconds,
+            dev_before=frozen.record.points[0].value,
+            dev_after=without_map,
         ),
         *(
             rung.model_copy(update={"name": f"layers, {rung.name}", "kept": rung.kept and kept})
-            for rung in higher.rungs
+            for rung in trained.rungs
         ),
     ]
-    say(f"layers: dev {lower.record.score:.4f} → {higher.score:.4f}, {'kept' if kept else 'dropped'}")
+    say(f"layers: dev {frozen.record.score:.4f} → {trained.score:.4f}, {'kept' if kept else 'dropped'}")
     record = TuningRecord(
-        kept=higher.kept if kept else lower.record.kept,
-        score=max(higher.score, lower.record.score),
+        kept=trained.kept if kept else frozen.record.kept,
+        score=max(trained.score, frozen.record.score),
         rungs=rungs,
         losses=[
             LossPoint(step=entry["step"], seconds=entry["seconds"], loss=entry["loss"])
-            for entry in trained.log
+            for entry in layers.trained.log
             if "loss" in entry
         ],
-        points=[*lower.record.points, DevPoint(at="layers", value=untouched), *higher.points[1:]],
+        points=[*frozen.record.points, DevPoint(at="layers", value=without_map), *trained.points[1:]],
     )
     if not kept:
-        return replace(lower, record=record)
-    return TuningResult(layers.directory, layers.passages, made["matrix"] if higher.kept else None, record)
+        return replace(frozen, record=record)
+    return TuningResult(layers.directory, layers.passages, arrays["matrix"] if trained.kept else None, record)
 
 
-def _tune_map(index: Index, material: RunData, settings: RunSettings) -> dict[str, np.ndarray]:
-    weights = WEIGHTS if material.judged_by == "labels" else (Retriever(index).fusion.dense_weight,)
-    ladder = Ladder(index, material.documents.ids, material.dev, weights, settings.seed, material.unseen_dev)
-    texts = list(material.practice.queries.texts.values())
+def _tune_map(index: Index, run_data: RunData, settings: RunSettings) -> dict[str, np.ndarray]:
+    """Try the rungs of a linear map; return ``matrix``, the best map, and ``record``, a `TuningRecord` as JSON."""
+    weights = WEIGHTS if run_data.judged_by == "labels" else (Retriever(index).fusion.dense_weight,)
+    ladder = Ladder(index, run_data.documents.ids, run_data.dev, weights, settings.seed, run_data.unseen_dev)
+    texts = list(run_data.unlabelled.queries.texts.values())
     ladder.attempt("whitening", ladder.whiten, shares=())
-    ladder.attempt("distillation", lambda: ladder.distill(texts, material.practice.vectors, ladder.best))
-    if labelled := material.supervised:
-        white = ladder.whiten() if ladder.matrix is None else None
-        ladder.attempt("labels", lambda: ladder.supervise(labelled, material.rows, ladder.best))
-        if white is not None:  # dropped before, but what is learned from there carries over further (DECISIONS.md)
-            ladder.attempt("whitening and labels", lambda: ladder.supervise(labelled, material.rows, white))
+    ladder.attempt("distillation", lambda: ladder.distill(texts, run_data.unlabelled.vectors, ladder.best))
+    if labelled := run_data.labelled:
+        whitened = ladder.whiten() if ladder.matrix is None else None
+        ladder.attempt("labels", lambda: ladder.supervise(labelled, run_data.rows, ladder.best))
+        if whitened is not None:
+            # Dev dropped whitening, but a map that is learned from there generalises better (docs/decisions/training.md).
+            ladder.attempt("whitening and labels", lambda: ladder.supervise(labelled, run_data.rows, whitened))
     record = TuningRecord(
         kept=ladder.matrix is not None,
         score=ladder.score,

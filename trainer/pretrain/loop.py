@@ -1,4 +1,4 @@
-"""The loop of pre-training: steps tied to the clock, measured, logged and saved, on one process or several."""
+"""Training loop of pre-training on one or more processes: steps that follow the clock, evaluation, log, checkpoints."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from transformers import PreTrainedModel
 
 from indexer.errors import UserError
 from indexer.progress import Bar, say
-from trainer.pretrain.batches import Batch, Batcher, prefetched
+from trainer.pretrain.batches import Batch, Batcher, prefetch
 from trainer.pretrain.checkpoint import State, load, save
-from trainer.pretrain.examples import Place, Recipe
+from trainer.pretrain.examples import DataPosition, Recipe
 from trainer.pretrain.objective import HeldOutEvaluator, Objective
 from trainer.pretrain.settings import PretrainSettings
 from trainer.training.checkpoints import Checkpoint, last_checkpoint, remove_incomplete
@@ -25,43 +25,44 @@ from trainer.training.clock import CADENCE, EVALUATION_SHARE, LOG_POINTS, SAVE_S
 from trainer.training.log import LOG, read_log
 from trainer.training.output import CHECKPOINTS
 
-RAMP = 0.5
-"""Share of the training in which `--accumulate` is reached."""
-NEVER = 10**12
+ACCUMULATION_RAMP = 0.5
+"""Share of the training after which the full `--accumulate` is used."""
+UNLIMITED = 10**12
+"""Number of steps where only the budget ends the training."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is trained on what; the same on all processes."""
+    """Model, data and evaluator of a training; equal on all processes."""
 
     model: PreTrainedModel
     batcher: Batcher
     recipe: Recipe
-    watch: HeldOutEvaluator
-    room: int
+    evaluator: HeldOutEvaluator
+    batch_tokens: int
     learning_rate: float
     nsp: bool
 
 
-class Ended(NamedTuple):
-    """How far a training came."""
+class TrainingTotals(NamedTuple):
+    """Totals of a finished training."""
 
     step: int
     tokens: int
     seconds: float
-    training: float
-    """Seconds without measuring."""
+    training_seconds: float
+    """Seconds without evaluations."""
 
 
 class Loop:
     """One training.
 
     Args:
-        job: what is trained.
-        settings: how.
-        out: the run's directory.
+        job: model, data and evaluator.
+        settings: how it is trained.
+        out: the output directory.
         accelerator: the processes and their devices.
-        total: steps that the training has without a clock; None for as many as the budget allows.
+        total: number of steps; None for as many as the budget allows.
     """
 
     def __init__(
@@ -73,96 +74,97 @@ class Loop:
         self._folder = out / CHECKPOINTS
         self._accelerator = accelerator
         self._clock = Clock(settings.budget_seconds, settings.warmup)
-        self._clock.total = total or NEVER
+        self._clock.total = total or UNLIMITED
         self._objective = Objective(job.model, nsp=job.nsp).to(accelerator.device)
-        self._optimizer = optimizer(self._objective, settings, job.learning_rate)
+        self._optimizer = make_optimizer(self._objective, settings, job.learning_rate)
         self._state = State()
         self._losses = torch.zeros(3, device=accelerator.device, dtype=torch.float64)
-        """Sums since the last line of the log: masked words, next sentence, batches."""
-        self._fresh = 0
+        """Sums since the last line of the log: MLM loss, NSP loss, batches."""
+        self._new_tokens = 0
         """Tokens of this process since the last line of the log."""
         self._saved = 0.0
-        self._cost = job.watch.cost()
+        self._cost_ratio = job.evaluator.cost_ratio()
 
-    def run(self) -> Ended:
-        """Train to the end and return how far it came.
+    def run(self) -> TrainingTotals:
+        """Train to the end and return the totals.
 
         Raises:
-            UserError: the loss is no number any more, or the memory of the GPU is exhausted.
+            UserError: the loss is not finite, or the GPU is out of memory.
         """
-        before = last_checkpoint(self._folder)
+        checkpoint = last_checkpoint(self._folder)
         self._accelerator.wait_for_everyone()
-        if before:
-            self._state = load(before.path, self._job.model, self._optimizer)
+        if checkpoint:
+            self._state = load(checkpoint.path, self._job.model, self._optimizer)
         if self._accelerator.is_main_process:
             remove_incomplete(self._folder)
             if self._settings.resume:
-                say(f"pretrain: goes on from step {before.step:,}" if before else "pretrain: no checkpoint yet")
-            _cut_log(self._out / LOG, self._state.step)
-        if before and before.stopped:
-            return self._ended(before.seconds)
+                say(f"pretrain: resumes from step {checkpoint.step:,}" if checkpoint else "pretrain: no checkpoint yet")
+            _truncate_log(self._out / LOG, self._state.step)
+        if checkpoint and checkpoint.stopped:
+            return self._totals(checkpoint.seconds)
         if self._settings.compile:
             self._objective.compile(dynamic=True)
         wrapped = self._accelerator.prepare_model(self._objective)
-        self._clock.start(self._state.step, before.seconds if before else 0.0)
+        self._clock.start(self._state.step, checkpoint.seconds if checkpoint else 0.0)
         self._saved = self._clock.seconds
-        if not before:
-            self._measure()
+        if not checkpoint:
+            self._evaluate()
         stream = self._job.batcher.stream(
             self._job.recipe,
-            self._job.room,
+            self._job.batch_tokens,
             self._state.place,
             processes=self._accelerator.num_processes,
             process=self._accelerator.process_index,
         )
         bar = Bar("pretrain", None, "tokens") if self._accelerator.is_main_process else None
         try:
-            with prefetched(stream) as coming:
-                self._train(wrapped, coming, bar)
+            with prefetch(stream) as batches:
+                self._train(wrapped, batches, bar)
         except torch.OutOfMemoryError as error:
-            raise UserError(
-                "the memory of the GPU is exhausted; lower --batch-tokens and raise --accumulate"
-            ) from error
+            raise UserError("the GPU is out of memory; lower --batch-tokens and raise --accumulate") from error
         finally:
             if bar:
                 bar.__exit__(None, None, None)
-        return self._ended(self._clock.seconds)
+        return self._totals(self._clock.seconds)
 
-    def _ended(self, seconds: float) -> Ended:
-        return Ended(self._state.step, self._state.tokens, seconds, seconds - self._state.measuring)
+    def _totals(self, seconds: float) -> TrainingTotals:
+        return TrainingTotals(self._state.step, self._state.tokens, seconds, seconds - self._state.measuring)
 
-    def _train(self, wrapped: torch.nn.Module, coming: Iterator[tuple[Place, Batch]], bar: Bar | None) -> None:
+    def _train(self, wrapped: torch.nn.Module, batches: Iterator[tuple[DataPosition, Batch]], bar: Bar | None) -> None:
         if bar:
             bar.__enter__()
         wrapped.train()
-        over = False
-        while not over:
-            place = self._step(wrapped, coming)
+        finished = False
+        while not finished:
+            position = self._step(wrapped, batches)
             before = self._clock.progress
             self._clock.tick(self._state.step + 1)
-            self._state = self._state._replace(step=self._state.step + 1, place=place)
-            over = self._clock.over or self._clock.step >= self._clock.total
+            self._state = self._state._replace(step=self._state.step + 1, place=position)
+            finished = self._clock.spent or self._clock.step >= self._clock.total
             now = self._clock.progress
-            due = over or self._due(self._settings.eval_steps, now)
-            saves = due or self._every(self._settings.save_steps, self._clock.seconds - self._saved >= SAVE_SECONDS)
-            if saves or passed(before, now, LOG_POINTS):  # a checkpoint holds no half of a line
+            evaluates = finished or self._evaluation_due(self._settings.eval_steps, now)
+            saves = evaluates or self._save_due(
+                self._settings.save_steps, self._clock.seconds - self._saved >= SAVE_SECONDS
+            )
+            # A log line is written before every checkpoint, whose state has no losses of an unfinished line.
+            if saves or crosses_boundary(before, now, LOG_POINTS):
                 self._log(bar)
-            if due:
-                self._measure()
+            if evaluates:
+                self._evaluate()
             if saves:
-                self._save(stopped=over)
+                self._save(stopped=finished)
 
-    def _step(self, wrapped: torch.nn.Module, coming: Iterator[tuple[Place, Batch]]) -> Place:
-        """Do one step and return the place of its last group of batches."""
-        reached = min(self._clock.progress / RAMP, 1.0)
-        count = max(round(self._settings.accumulate * reached), 1)
-        rate = self._job.learning_rate * self._clock.rate()
+    def _step(self, wrapped: torch.nn.Module, batches: Iterator[tuple[DataPosition, Batch]]) -> DataPosition:
+        """Train one step and return the position of its last group of batches."""
+        ramp = min(self._clock.progress / ACCUMULATION_RAMP, 1.0)
+        count = max(round(self._settings.accumulate * ramp), 1)
+        rate = self._job.learning_rate * self._clock.rate_factor()
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        place = Place()
+        position = DataPosition()
         for number in range(count):
-            place, batch = next(coming)
-            self._fresh += batch.tokens
+            position, batch = next(batches)
+            self._new_tokens += batch.tokens
             if number + 1 < count:
                 with self._accelerator.no_sync(wrapped):
                     self._backward(wrapped, batch, count)
@@ -171,72 +173,75 @@ class Loop:
         torch.nn.utils.clip_grad_norm_(self._objective.parameters(), self._settings.clip)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
-        return place
+        return position
 
     def _backward(self, wrapped: torch.nn.Module, batch: Batch, count: int) -> None:
-        if self._settings.dropout:  # drawn from the step, so that a training that was taken up draws the same
+        if self._settings.dropout:  # seeded by the step, for the same dropout in a resumed training
             torch.manual_seed(hash((self._settings.seed, self._state.step, self._accelerator.process_index)))
         losses = wrapped(batch.to(self._accelerator.device))
         self._accelerator.backward(losses.sum() / count)
         self._losses[:2] += losses.detach()
         self._losses[2] += 1
 
-    def _due(self, every: int | None, now: float) -> bool:
-        if every is not None:
-            return self._state.step % every == 0
-        affordable = self._state.measuring + self._clock.reserve / self._cost <= EVALUATION_SHARE * self._clock.seconds
-        return passed(self._state.evaluated, now, CADENCE) and affordable
+    def _evaluation_due(self, eval_steps: int | None, now: float) -> bool:
+        if eval_steps is not None:
+            return self._state.step % eval_steps == 0
+        # The reserve is the cost of the final evaluation on everything.
+        seconds = self._state.measuring + self._clock.reserve / self._cost_ratio
+        return (
+            crosses_boundary(self._state.evaluated, now, CADENCE) and seconds <= EVALUATION_SHARE * self._clock.seconds
+        )
 
-    def _every(self, every: int | None, otherwise: bool) -> bool:
-        return otherwise if every is None else self._state.step % every == 0
+    def _save_due(self, save_steps: int | None, otherwise: bool) -> bool:
+        return otherwise if save_steps is None else self._state.step % save_steps == 0
 
     def _log(self, bar: Bar | None) -> None:
-        """Write a line about what has been learned since the last one. All processes have a part in it.
+        """Write a line with the mean losses since the last one. All processes must call this.
 
         Raises:
-            UserError: the loss is no number any more.
+            UserError: the loss is not finite.
         """
-        sums = torch.cat([self._losses, self._losses.new_tensor([float(self._fresh)])])
-        mlm, nsp, count, fresh = (float(value) for value in self._accelerator.reduce(sums, "sum"))
+        sums = torch.cat([self._losses, self._losses.new_tensor([float(self._new_tokens)])])
+        mlm, nsp, count, new_tokens = (float(value) for value in self._accelerator.reduce(sums, "sum"))
         self._losses.zero_()
-        self._fresh = 0
-        self._state = self._state._replace(tokens=self._state.tokens + int(fresh))
+        self._new_tokens = 0
+        self._state = self._state._replace(tokens=self._state.tokens + int(new_tokens))
         if not math.isfinite(mlm + nsp):
-            raise UserError(f"the loss is no number at step {self._state.step}; lower --learning-rate")
+            raise UserError(f"the loss is not a number at step {self._state.step}; lower --learning-rate")
         if not bar:
             return
-        said: dict[str, float] = {"mlm": mlm / count} | ({"nsp": nsp / count} if self._job.nsp else {})
-        self._write({name: round(value, 6) for name, value in said.items()} | {"learning_rate": self._rate()})
-        figures = ", ".join(f"{name.upper()} {value:.3f}" for name, value in said.items())
-        bar.revise(f"pretrain ({figures})", round(self._state.tokens / max(self._clock.progress, 1e-9)))
-        bar.advance(int(fresh))
+        losses: dict[str, float] = {"mlm": mlm / count} | ({"nsp": nsp / count} if self._job.nsp else {})
+        self._write({name: round(value, 6) for name, value in losses.items()} | {"learning_rate": self._rate()})
+        title = ", ".join(f"{name.upper()} {value:.3f}" for name, value in losses.items())
+        bar.revise(f"pretrain ({title})", round(self._state.tokens / max(self._clock.progress, 1e-9)))
+        bar.advance(int(new_tokens))
 
     def _rate(self) -> float:
         return float(self._optimizer.param_groups[0]["lr"])
 
-    def _measure(self) -> None:
-        """Measure on a sample of the held-out documents, on the first process."""
+    def _evaluate(self) -> None:
+        """Evaluate on a sample of the held-out documents, on the first process."""
         started = self._clock.seconds
         if self._accelerator.is_main_process:
-            figures = self._job.watch.measure(
+            metrics = self._job.evaluator.measure(
                 self._objective, self._accelerator.device, everything=False, autocast=self._accelerator.autocast
             )
             self._write(
                 {
                     f"held_out_{name}": round(value, 6)
-                    for name, value in figures.model_dump().items()
+                    for name, value in metrics.model_dump().items()
                     if value is not None
                 }
             )
-            nsp = "" if figures.nsp_accuracy is None else f", NSP accuracy {figures.nsp_accuracy:.3f}"
+            nsp = "" if metrics.nsp_accuracy is None else f", NSP accuracy {metrics.nsp_accuracy:.3f}"
             say(
-                f"step {self._state.step:,}, held out: MLM {figures.mlm_loss:.3f} "
-                f"({figures.mlm_loss - figures.unigram_loss:+.3f} to unigrams){nsp}"
+                f"step {self._state.step:,}, held out: MLM {metrics.mlm_loss:.3f} "
+                f"({metrics.mlm_loss - metrics.unigram_loss:+.3f} to unigrams){nsp}"
             )
         self._clock.tick(self._state.step)
-        took = self._clock.seconds - started
-        self._clock.reserve = took * self._cost  # what measuring everything at the end will take
-        self._state = self._state._replace(evaluated=self._clock.progress, measuring=self._state.measuring + took)
+        seconds = self._clock.seconds - started
+        self._clock.reserve = seconds * self._cost_ratio  # for the final evaluation on everything
+        self._state = self._state._replace(evaluated=self._clock.progress, measuring=self._state.measuring + seconds)
 
     def _save(self, *, stopped: bool) -> None:
         self._accelerator.wait_for_everyone()
@@ -253,24 +258,24 @@ class Loop:
             file.write(json.dumps(head | line) + "\n")
 
 
-def optimizer(model: torch.nn.Module, settings: PretrainSettings, rate: float) -> torch.optim.Optimizer:
-    """Return the optimizer of all weights that learn; only matrices decay."""
-    learning = [weight for weight in model.parameters() if weight.requires_grad]
+def make_optimizer(model: torch.nn.Module, settings: PretrainSettings, rate: float) -> torch.optim.Optimizer:
+    """Return the optimizer of all trainable weights; weight decay applies to matrices only."""
+    trainable = [weight for weight in model.parameters() if weight.requires_grad]
     groups = [
-        {"params": [weight for weight in learning if weight.ndim >= 2], "weight_decay": settings.weight_decay},
-        {"params": [weight for weight in learning if weight.ndim < 2], "weight_decay": 0.0},
+        {"params": [weight for weight in trainable if weight.ndim >= 2], "weight_decay": settings.weight_decay},
+        {"params": [weight for weight in trainable if weight.ndim < 2], "weight_decay": 0.0},
     ]
     kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
     return kind(groups, lr=rate, betas=(0.9, 0.98), eps=1e-6, fused=True)
 
 
-def passed(before: float, now: float, parts: int) -> bool:
-    """Say whether progress has gone from one to another of so many equal parts of the training."""
+def crosses_boundary(before: float, now: float, parts: int) -> bool:
+    """Return whether progress has crossed a boundary between ``parts`` equal parts of the training."""
     return math.floor(now * parts + 1e-9) > math.floor(before * parts + 1e-9)
 
 
-def _cut_log(path: Path, step: int) -> None:
-    """Leave in the log what belongs to the checkpoint that is taken up."""
+def _truncate_log(path: Path, step: int) -> None:
+    """Drop the lines after the checkpoint that is resumed from."""
     kept = [line for line in read_log(path) if step and line["step"] <= step]
     partial = path.with_name(f".{path.name}")
     partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")

@@ -1,7 +1,11 @@
-"""What pre-training minimises: the loss of predicting masked words and, on request, of telling whether b follows a.
+"""Objective of pre-training, the MLM and NSP losses; and its evaluation on held-out documents.
 
-The head that predicts words is computed at the chosen positions only. It is a matrix as large as the vocabulary, and for a
-small model most of the work where it is computed everywhere.
+The masked-language head is computed at the chosen positions only. It is a matrix as large as the vocabulary, and for a
+small model most of the work where it is computed at every position.
+
+The evaluation reports the loss of the unigram distribution too. A model whose loss is near it has learned how frequent
+words are, and nothing else. One in five chosen positions shows the right piece or a random one; the loss is therefore
+also given for positions that show [MASK], where only the context helps.
 """
 
 from __future__ import annotations
@@ -21,31 +25,47 @@ from transformers import PreTrainedModel
 
 from indexer.errors import UserError
 from trainer.pretrain.batches import Batch, Batcher
-from trainer.pretrain.examples import HOLES, ORDER, Place, Recipe, batches, blocks, examples, generator
+from trainer.pretrain.examples import (
+    MASKS,
+    ORDER,
+    DataPosition,
+    Recipe,
+    count_blocks,
+    make_examples,
+    make_generator,
+    plan_batches,
+)
+
+SAMPLE_TOKENS = 24_000
+"""Smallest number of tokens in an evaluation during the training; at the end all documents are evaluated."""
+PASSES = 2
+"""Passes over all held-out documents in the final evaluation, with new pairs in each."""
+BATCH_TOKENS = 4096
+"""Tokens of a batch in an evaluation."""
 
 
 class Losses(NamedTuple):
-    """What came of a batch."""
+    """Losses of the positions and examples of a batch."""
 
     mlm: torch.Tensor
     """Cross-entropy in nats at each chosen position, shape (chosen,)."""
-    mlm_right: torch.Tensor
-    """Whether the likeliest piece is the right one, shape (chosen,)."""
+    mlm_correct: torch.Tensor
+    """Whether the most probable piece is the right one, shape (chosen,)."""
     nsp: torch.Tensor
     """Cross-entropy in nats of each example, shape (rows,); empty without next-sentence prediction."""
-    nsp_right: torch.Tensor
-    """Whether the answer was right, shape (rows,); empty without next-sentence prediction."""
+    nsp_correct: torch.Tensor
+    """Whether the answer is right, shape (rows,); empty without next-sentence prediction."""
 
 
 class Objective(nn.Module):
     """A model and its losses.
 
     Args:
-        model: a `BertForPreTraining`, or with ``nsp`` false any model with an encoder and a head for masked words.
-        nsp: whether next-sentence prediction is learned too.
+        model: a `BertForPreTraining`, or with ``nsp`` false any model with an encoder and a masked-language head.
+        nsp: whether next-sentence prediction is trained too.
 
     Raises:
-        UserError: the model has no such head.
+        UserError: the model has no masked-language head that is known here.
     """
 
     def __init__(self, model: PreTrainedModel, *, nsp: bool) -> None:
@@ -55,13 +75,13 @@ class Objective(nn.Module):
         self.typed = getattr(model.config, "type_vocab_size", 0) > 1
         if not hasattr(model, "cls") and not hasattr(model, "lm_head"):
             raise UserError(
-                f"{model.config.model_type} has no head for masked words that is known here; take bert, roberta, "
+                f"{model.config.model_type} has no masked-language head that is known here; use bert, roberta, "
                 "xlm-roberta, camembert or mpnet"
             )
-        if not nsp:  # what has no part in the loss must not wait for gradients on several GPUs
-            for part in (getattr(model.base_model, "pooler", None), getattr(self._heads, "seq_relationship", None)):
-                if isinstance(part, nn.Module):
-                    part.requires_grad_(requires_grad=False)
+        if not nsp:  # modules without a part in the loss must not wait for gradients on several GPUs
+            for module in (getattr(model.base_model, "pooler", None), getattr(self._heads, "seq_relationship", None)):
+                if isinstance(module, nn.Module):
+                    module.requires_grad_(requires_grad=False)
 
     @property
     def _heads(self) -> nn.Module | None:
@@ -69,14 +89,14 @@ class Objective(nn.Module):
         return heads
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """Return the two mean losses, masked words and next sentence, shape (2,); their sum is minimised."""
+        """Return the mean MLM and NSP losses, shape (2,); their sum is minimised."""
         logits, answers = self.logits(batch)
         mlm = functional.cross_entropy(logits, batch.labels)
         nsp = mlm.new_zeros(()) if answers is None else functional.cross_entropy(answers, 1 - batch.is_next)
         return torch.stack([mlm, nsp])
 
     def logits(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return the scores of the vocabulary at the chosen positions, (chosen, vocabulary), and of next and not, (rows, 2)."""
+        """Return the logits of the chosen positions, (chosen, vocabulary), and of next and not next, (rows, 2)."""
         types = {"token_type_ids": batch.token_type_ids} if self.typed else {}
         encoded = self.model.base_model(input_ids=batch.input_ids, attention_mask=batch.attention_mask, **types)
         states = encoded.last_hidden_state
@@ -88,36 +108,29 @@ class Objective(nn.Module):
         return scores, self._heads.seq_relationship(encoded.pooler_output) if self.nsp else None  # type: ignore[operator]
 
     @torch.no_grad()
-    def judge(self, batch: Batch) -> Losses:
-        """Return what the model makes of each position and example."""
+    def evaluate(self, batch: Batch) -> Losses:
+        """Return the loss of each position and example, and whether the prediction is right."""
         logits, answers = self.logits(batch)
         empty = torch.empty(0, device=logits.device)
-        nsp, right = empty, empty.bool()
+        nsp, nsp_correct = empty, empty.bool()
         if answers is not None:
-            wanted = 1 - batch.is_next
-            nsp, right = (
-                functional.cross_entropy(answers.float(), wanted, reduction="none"),
-                answers.argmax(1) == wanted,
+            classes = 1 - batch.is_next
+            nsp, nsp_correct = (
+                functional.cross_entropy(answers.float(), classes, reduction="none"),
+                answers.argmax(1) == classes,
             )
         mlm = functional.cross_entropy(logits.float(), batch.labels, reduction="none")
-        return Losses(mlm, logits.argmax(1) == batch.labels, nsp, right)
+        return Losses(mlm, logits.argmax(1) == batch.labels, nsp, nsp_correct)
 
 
-SAMPLE = 24_000
-"""Tokens, at least, that are measured on during the training; at the end it is all of them, twice, paired anew."""
-PASSES = 2
-ROOM = 4096
-"""Tokens of a batch that is measured."""
-
-
-class Figures(BaseModel):
-    """What was measured on held-out documents; losses are cross-entropies in nats."""
+class HeldOutMetrics(BaseModel):
+    """Metrics on held-out documents; losses are cross-entropies in nats."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     mlm_loss: float = Field(description="of the pieces at all chosen positions")
-    mlm_accuracy: float = Field(description="share of these whose likeliest piece is the right one")
-    masked_loss: float = Field(description="of those that show [MASK]")
+    mlm_accuracy: float = Field(description="share of these whose most probable piece is the right one")
+    masked_loss: float = Field(description="of the positions that show [MASK]")
     masked_accuracy: float = Field(description="share of these that are right")
     unigram_loss: float = Field(description="of the same pieces by their frequencies in the training documents")
     nsp_loss: float | None = Field(description="of whether the second segment follows; null without it")
@@ -128,7 +141,7 @@ class Figures(BaseModel):
 
 @dataclass(frozen=True)
 class HeldOutEvaluator:
-    """Measures, always on the same examples with the same holes.
+    """Evaluates a model on held-out documents, always on the same examples with the same masks.
 
     ``log_frequency`` is the logarithm of each piece's share of the training documents, shape (vocabulary,).
     """
@@ -144,56 +157,58 @@ class HeldOutEvaluator:
         *,
         everything: bool,
         autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
-    ) -> Figures:
-        """Return what the model makes of a sample of the held-out documents, or of all of them."""
-        was = objective.training
+    ) -> HeldOutMetrics:
+        """Return the metrics on a sample of the held-out documents, or on all of them with ``everything``."""
+        was_training = objective.training
         objective.eval()
-        parts: list[tuple[torch.Tensor, ...]] = []
+        values: list[tuple[torch.Tensor, ...]] = []
         rows = 0
         frequency = torch.from_numpy(self.log_frequency).to(device)
         for batch in self._batches(everything=everything):
             moved = batch.to(device)
             with autocast():
-                losses = objective.judge(moved)
-            parts.append((*losses, moved.hidden, -frequency[moved.labels]))
+                losses = objective.evaluate(moved)
+            values.append((*losses, moved.is_mask, -frequency[moved.labels]))
             rows += len(batch.is_next)
-        objective.train(was)
-        columns = [torch.cat(column).double().cpu().numpy() for column in zip(*parts, strict=True)]
-        mlm, right, nsp, nsp_right, hidden, unigram = columns
-        shown = hidden.astype(bool)
-        return Figures(
+        objective.train(was_training)
+        columns = [torch.cat(column).double().cpu().numpy() for column in zip(*values, strict=True)]
+        mlm, mlm_correct, nsp, nsp_correct, is_mask, unigram = columns
+        masked = is_mask.astype(bool)
+        return HeldOutMetrics(
             mlm_loss=mlm.mean(),
-            mlm_accuracy=right.mean(),
-            masked_loss=mlm[shown].mean(),
-            masked_accuracy=right[shown].mean(),
+            mlm_accuracy=mlm_correct.mean(),
+            masked_loss=mlm[masked].mean(),
+            masked_accuracy=mlm_correct[masked].mean(),
             unigram_loss=unigram.mean(),
             nsp_loss=nsp.mean() if len(nsp) else None,
-            nsp_accuracy=nsp_right.mean() if len(nsp) else None,
+            nsp_accuracy=nsp_correct.mean() if len(nsp) else None,
             positions=len(mlm),
             examples=rows,
         )
 
-    def cost(self) -> float:
-        """Return how much more work measuring everything is than measuring the sample."""
+    def cost_ratio(self) -> float:
+        """Return the cost of evaluating everything as a multiple of the cost of the sample."""
         tokens = sum(batch.tokens for batch in self._batches(everything=False))
         return max(PASSES * len(self.batcher.corpus.tokens) / max(tokens, 1), 1.0)
 
     def mean_length(self) -> float:
-        """Return how many tokens an example has, special ones included."""
-        spans = examples(self.batcher.corpus, self.recipe, 0, 0)
+        """Return the mean number of tokens of an example, special tokens included."""
+        spans = make_examples(self.batcher.corpus, self.recipe, 0, 0)
         return float(spans.tokens.mean()) + self.recipe.special
 
     def _batches(self, *, everything: bool) -> Iterator[Batch]:
-        corpus, seen = self.batcher.corpus, 0
+        corpus, tokens = self.batcher.corpus, 0
         for epoch in range(PASSES if everything else 1):
-            for block in range(blocks(corpus)):
-                spans = examples(corpus, self.recipe, epoch, block)
-                plan = batches(spans, self.recipe.special, ROOM, generator(self.recipe.seed, ORDER, epoch, block))
+            for block in range(count_blocks(corpus)):
+                spans = make_examples(corpus, self.recipe, epoch, block)
+                plan = plan_batches(
+                    spans, self.recipe.special, BATCH_TOKENS, make_generator(self.recipe.seed, ORDER, epoch, block)
+                )
                 for number, rows in enumerate(plan):
-                    if not everything and seen >= SAMPLE:
+                    if not everything and tokens >= SAMPLE_TOKENS:
                         return
-                    batch = self.batcher.lay_out(
-                        spans.take(rows), generator(self.recipe.seed, HOLES, *Place(epoch, block, number))
+                    batch = self.batcher.collate(
+                        spans.take(rows), make_generator(self.recipe.seed, MASKS, *DataPosition(epoch, block, number))
                     )
-                    seen += batch.tokens
+                    tokens += batch.tokens
                     yield batch

@@ -1,4 +1,4 @@
-"""What a pre-training measured: `report.json` for programs, `report.html` for people."""
+"""Report of a pre-training, `report.json`; and the share of a GPU's peak in floating-point operations that it used."""
 
 from __future__ import annotations
 
@@ -10,11 +10,19 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from transformers import PretrainedConfig
 
-from trainer.pretrain.objective import Figures
+from trainer.pretrain.objective import HeldOutMetrics
 
 FORMAT = 1
 FOLDER = "report"
 PREFIX = "held_out_"
+"""Prefix of the held-out metrics in the log."""
+PEAKS = {
+    "B200": 2250, "GB200": 2450, "H200": 989, "GH200": 989, "H100 NVL": 835, "H100 PCIe": 756, "H100": 989, "H800": 989,
+    "A100": 312, "A800": 312, "A40": 150, "A30": 165, "A10G": 70, "A10": 125, "L40S": 362, "L40": 181, "L4": 121,
+    "RTX 6000 Ada": 364, "RTX 5090": 210, "RTX 4090": 165, "RTX 4080": 97, "RTX 3090": 71, "RTX A6000": 155,
+    "MI300X": 1307, "MI250X": 383,
+}  # fmt: skip
+"""Part of a GPU's name → its dense bf16 peak in 10¹² operations a second, without sparsity, published by its maker."""
 
 
 class _Part(BaseModel):
@@ -22,127 +30,122 @@ class _Part(BaseModel):
 
 
 class CorpusFacts(_Part):
-    """What was learned from, and what was held out."""
+    """Sizes of the training and of the held-out documents."""
 
     name: str = Field(description="the source")
     documents: int = Field(description="training documents")
-    held_out_documents: int = Field(description="documents that nothing was learned from")
+    held_out_documents: int = Field(description="held-out documents, which were not trained on")
     tokens: int = Field(description="tokens of the training documents")
     held_out_tokens: int = Field(description="tokens of the held-out documents")
     vocabulary: int = Field(description="pieces of the tokenizer")
 
 
 class ModelFacts(_Part):
-    """What was trained."""
+    """The model and its sizes."""
 
-    start: str | None = Field(description="the checkpoint that it went on from; null for a new model")
+    start: str | None = Field(description="the checkpoint that the training started from; null for a new model")
     architecture: str = Field(description="class of transformers")
     parameters: int = Field(description="weights")
     layers: int = Field(description="layers")
     hidden: int = Field(description="width")
-    heads: int = Field(description="heads of attention")
+    heads: int = Field(description="attention heads")
     max_length: int = Field(description="longest input in tokens")
 
 
 class WorkFacts(_Part):
-    """What it took."""
+    """Device, time and speed of the training."""
 
-    device: str = Field(description="what computed")
-    processes: int = Field(description="how many processes")
+    device: str = Field(description="name of the GPU or CPU")
+    processes: int = Field(description="number of processes")
     steps: int = Field(description="steps of the optimizer")
-    tokens: int = Field(description="tokens seen, special ones included and padding not")
-    seconds: float = Field(description="time of the training, with measuring and saving")
-    tokens_per_second: float = Field(description="tokens by seconds of training, without measuring")
+    tokens: int = Field(description="tokens seen, with special tokens and without padding")
+    seconds: float = Field(description="time of the training, with evaluations and checkpoints")
+    tokens_per_second: float = Field(description="tokens per second of training, without evaluations")
     peak_share: float | None = Field(
-        description="floating-point operations by what the GPU could do (dense bf16); null where that is not known"
+        description="floating-point operations as a share of the GPU's peak (dense bf16); null where that is not known"
     )
 
 
-class Point(_Part):
-    """A measurement on the sample of held-out documents."""
+class HeldOutPoint(_Part):
+    """An evaluation on the sample of held-out documents."""
 
-    step: int = Field(description="steps that were done")
-    seconds: float = Field(description="time that had gone")
-    tokens: int = Field(description="tokens that had been seen")
-    figures: Figures = Field(description="what was measured")
+    step: int = Field(description="steps so far")
+    seconds: float = Field(description="time so far")
+    tokens: int = Field(description="tokens seen so far")
+    figures: HeldOutMetrics = Field(description="the metrics")
 
 
-class Loss(_Part):
-    """Training losses, the mean since the point before."""
+class LossPoint(_Part):
+    """Training losses, the mean since the previous point."""
 
-    step: int = Field(description="steps that were done")
-    seconds: float = Field(description="time that had gone")
-    tokens: int = Field(description="tokens that had been seen")
-    mlm: float = Field(description="loss of masked words, nats")
-    nsp: float | None = Field(default=None, description="loss of the next sentence, nats; null without it")
+    step: int = Field(description="steps so far")
+    seconds: float = Field(description="time so far")
+    tokens: int = Field(description="tokens seen so far")
+    mlm: float = Field(description="MLM loss, nats")
+    nsp: float | None = Field(default=None, description="NSP loss, nats; null without next-sentence prediction")
 
 
 class PretrainReport(_Part):
-    """A pre-training as a whole."""
+    """Report of a pre-training."""
 
-    format: int = Field(default=FORMAT, description="version of this file's form")
+    format: int = Field(default=FORMAT, description="version of this file's format")
     created: str = Field(description="time, ISO 8601, UTC")
-    corpus: CorpusFacts = Field(description="what was learned from")
-    model: ModelFacts = Field(description="what was trained")
-    work: WorkFacts = Field(description="what it took")
+    corpus: CorpusFacts = Field(description="training and held-out documents")
+    model: ModelFacts = Field(description="the model")
+    work: WorkFacts = Field(description="device, time and speed")
     settings: dict[str, Any] = Field(description="the command's settings")
-    result: Figures = Field(description="the trained model on all held-out documents, twice, paired and masked anew")
-    held_out: list[Point] = Field(description="the model in training, on a sample of them")
-    losses: list[Loss] = Field(description="training losses")
+    result: HeldOutMetrics = Field(
+        description="the trained model on all held-out documents, twice, paired and masked anew"
+    )
+    held_out: list[HeldOutPoint] = Field(description="the model during training, on a sample of them")
+    losses: list[LossPoint] = Field(description="training losses")
 
     @property
     def gain(self) -> float:
-        """How many nats better than the unigram distribution the trained model is."""
+        """Difference of the unigram loss and the trained model's MLM loss, in nats."""
         return self.result.unigram_loss - self.result.mlm_loss
 
     @property
     def masked_gain(self) -> float:
-        """The same where [MASK] stands; the unigram loss is that of all chosen positions."""
+        """The same for positions that show [MASK]; the unigram loss is that of all chosen positions."""
         return self.result.unigram_loss - self.result.masked_loss
 
 
-def curves(log: Sequence[dict[str, float]]) -> tuple[list[Point], list[Loss]]:
-    """Return what the lines of a log say of held-out documents and of the training losses."""
+def read_curves(log: Sequence[dict[str, float]]) -> tuple[list[HeldOutPoint], list[LossPoint]]:
+    """Return the held-out metrics and the training losses from the lines of a log."""
     points, losses = [], []
     for line in log:
         head: dict[str, Any] = {name: line[name] for name in ("step", "seconds", "tokens")}
-        measured = {
-            name: line.get(PREFIX + name) for name in Figures.model_fields if PREFIX + name in line or "nsp" in name
+        metrics = {
+            name: line.get(PREFIX + name)
+            for name in HeldOutMetrics.model_fields
+            if PREFIX + name in line or "nsp" in name
         }
         if PREFIX + "mlm_loss" in line:
-            points.append(Point(**head, figures=Figures.model_validate(measured)))
+            points.append(HeldOutPoint(**head, figures=HeldOutMetrics.model_validate(metrics)))
         else:
-            losses.append(Loss(**head, mlm=line["mlm"], nsp=line.get("nsp")))
+            losses.append(LossPoint(**head, mlm=line["mlm"], nsp=line.get("nsp")))
     return points, losses
 
 
-def now() -> str:
-    """Return the time as the report has it."""
+def utc_now() -> str:
+    """Return the time in the report's format."""
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
-PEAKS = {
-    "B200": 2250, "GB200": 2450, "H200": 989, "GH200": 989, "H100 NVL": 835, "H100 PCIe": 756, "H100": 989, "H800": 989,
-    "A100": 312, "A800": 312, "A40": 150, "A30": 165, "A10G": 70, "A10": 125, "L40S": 362, "L40": 181, "L4": 121,
-    "RTX 6000 Ada": 364, "RTX 5090": 210, "RTX 4090": 165, "RTX 4080": 97, "RTX 3090": 71, "RTX A6000": 155,
-    "MI300X": 1307, "MI250X": 383,
-}  # fmt: skip
-"""Part of a GPU's name → its dense bf16 peak in 10¹² operations a second, without sparsity, as its maker gives it."""
-
-
-def peak(name: str) -> float | None:
-    """Return the dense bf16 peak of a GPU in operations a second, or None for one that is not known."""
-    matching = [part for part in PEAKS if re.search(rf"\b{re.escape(part)}\b", name, re.IGNORECASE)]
-    return PEAKS[max(matching, key=len)] * 1e12 if matching else None
+def peak_operations(name: str) -> float | None:
+    """Return the dense bf16 peak of a GPU in operations a second, or None for an unknown one."""
+    matches = [part for part in PEAKS if re.search(rf"\b{re.escape(part)}\b", name, re.IGNORECASE)]
+    return PEAKS[max(matches, key=len)] * 1e12 if matches else None
 
 
 def operations_per_token(config: PretrainedConfig, length: float, mask: float) -> float:
-    """Return what one token costs, forward and backward, counted as the field does: 6 for each weight of a matrix.
+    """Return the floating-point operations of one token, forward and backward: 6 for each weight of a matrix.
 
     Args:
         config: of the model.
-        length: tokens of a sequence, which attention multiplies with each other.
-        mask: share of the positions at which the vocabulary is scored.
+        length: tokens of a sequence; attention multiplies all pairs of them.
+        mask: share of the positions at which the masked-language head is computed.
     """
     width, inner = config.hidden_size, config.intermediate_size
     layer = 4 * width * width + 2 * width * inner + 2 * width * length

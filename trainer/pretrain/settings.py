@@ -1,4 +1,4 @@
-"""The settings of `python -m trainer pretrain`: the only place where a name, a default and a help text stand."""
+"""Settings of `python -m trainer pretrain`: name, default and help text of every flag."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, field_validator
 
 from indexer.corpus.settings import SourceSettings
-from trainer.training.settings import checked_duration, parse_duration
+from trainer.training.settings import parse_duration, validate_duration
 
 SMALL_CORPUS = 10_000_000
-"""Tokens below which a checkpoint is the better start."""
+"""Corpus in tokens; with a smaller one it is better to start from a checkpoint."""
 
 
 class PretrainSettings(SourceSettings):
@@ -18,41 +18,41 @@ class PretrainSettings(SourceSettings):
 
     document_column: str | None = Field(
         default=None,
-        description="Column whose equal values, row after row, make one document of several rows (default: each row is "
-        "a document)",
+        description="Column whose value joins consecutive rows with the same value into one document (default: each "
+        "row is a document)",
     )
     held_out: float = Field(
-        default=0.05, gt=0, le=0.5, description="Share of the documents that nothing is learned from, to measure on"
+        default=0.05, gt=0, le=0.5, description="Share of the documents that are not trained on, for the evaluation"
     )
     vocab_size: int = Field(
         default=8192, ge=64, description="Word pieces of the tokenizer that is learned, a multiple of 64"
     )
-    keep_case: bool = Field(default=False, description="Keep capital letters instead of making them small")
-    keep_accents: bool = Field(default=False, description="Keep accents instead of taking them off")
-    layers: int = Field(default=4, ge=1, description="Layers")
-    hidden: int = Field(default=256, ge=8, description="Width of the layers")
+    keep_case: bool = Field(default=False, description="Do not lower-case the texts")
+    keep_accents: bool = Field(default=False, description="Do not strip accents")
+    layers: int = Field(default=4, ge=1, description="Number of layers")
+    hidden: int = Field(default=256, ge=8, description="Hidden size: width of the layers")
     heads: int | None = Field(
-        default=None, ge=1, description="Heads of attention (default: one for each 64 of the width)"
+        default=None, ge=1, description="Attention heads (default: one for each 64 of the hidden size)"
     )
     intermediate: int | None = Field(
-        default=None, ge=8, description="Width inside the layers (default: four times --hidden)"
+        default=None, ge=8, description="Width of the feed-forward part of a layer (default: four times --hidden)"
     )
-    max_length: int = Field(default=128, ge=16, description="Longest input in tokens, special ones included")
+    max_length: int = Field(default=128, ge=16, description="Longest input in tokens, special tokens included")
     dropout: float = Field(
         default=0.0,
         ge=0,
         lt=1,
-        description="Dropout in pre-training; the model that is written says 0.1 to what follows",
+        description="Dropout in pre-training; the written configuration says 0.1, for fine-tuning",
     )
     no_nsp: bool = Field(
         default=False,
-        description="Learn masked words only, from one segment; without it half of the examples have a second segment of "
-        "another document and the model learns which",
+        description="Train on masked words only, with one segment (default: half of the examples have a second segment "
+        "from another document, and the model learns which)",
     )
     mask: float = Field(default=0.15, gt=0, lt=1, description="Share of the positions that are predicted")
-    whole_words: bool = Field(default=False, description="Choose all pieces of a word or none")
+    whole_words: bool = Field(default=False, description="Mask all pieces of a word or none")
     short: float = Field(
-        default=0.1, ge=0, le=1, description="Share of the examples that are made shorter than they could be"
+        default=0.1, ge=0, le=1, description="Share of the examples that are made shorter than the longest input"
     )
     batch_tokens: int | None = Field(
         default=None, ge=64, description="Tokens of a batch, on each GPU (default: 1,024; 65,536 on a GPU)"
@@ -60,56 +60,62 @@ class PretrainSettings(SourceSettings):
     accumulate: int = Field(
         default=1,
         ge=1,
-        description="Batches whose gradients make one step, reached over the first half of the training",
+        description="Batches whose gradients are added up for one step; the number grows over the first half of the "
+        "training",
     )
     optimizer: Literal["adamw", "adam"] = Field(
-        default="adamw", description="AdamW decays the weights by themselves, Adam through the gradients"
+        default="adamw", description="adamw: decoupled weight decay; adam: weight decay through the gradients"
     )
     learning_rate: float | None = Field(
-        default=None, gt=0, description="Learning rate at its highest (default: 1e-3; 1e-4 with --from)"
+        default=None,
+        gt=0,
+        description="Highest learning rate, reached after the warm-up (default: 1e-3; 1e-4 with --from)",
     )
     warmup: float = Field(
         default=0.1,
         ge=0,
         le=1,
-        description="Share of the training in which the learning rate rises, before it falls to 0",
+        description="Share of the training in which the learning rate rises; afterwards it falls to 0",
     )
     weight_decay: float = Field(default=0.01, ge=0, description="Weight decay of matrices")
-    clip: float = Field(default=1.0, gt=0, description="Longest gradient; a longer one is shortened")
+    clip: float = Field(default=1.0, gt=0, description="Largest gradient norm; longer gradients are clipped")
     epochs: float | None = Field(
-        default=None, gt=0, description="Times that the corpus is seen (default: 10, or as often as --budget allows)"
+        default=None, gt=0, description="Passes over the corpus (default: 10, or as many as --budget allows)"
     )
     max_steps: int | None = Field(
-        default=None, ge=1, description="Steps, in place of --epochs; a few of them are a dry run"
+        default=None, ge=1, description="Number of steps, in place of --epochs; a few make a dry run"
     )
-    budget: Annotated[str | None, BeforeValidator(checked_duration)] = Field(
+    budget: Annotated[str | None, BeforeValidator(validate_duration)] = Field(
         default=None,
-        description="Time that the training may take, such as 20m or 8h, measuring on held-out documents included: warm-up "
-        "and decay follow the clock",
+        description="Time that the training may take, such as 20m or 8h, evaluations included; warm-up and decay "
+        "follow the clock",
     )
     bf16: Literal["auto", "on", "off"] = Field(
-        default="auto", description="Compute in 16-bit bfloat, weights stay in 32 bits: auto where the GPU can"
+        default="auto",
+        description="Compute in bfloat16, with weights in 32 bits; auto uses it where the GPU supports it",
     )
     compile: bool = Field(
         default=False,
         description="Compile the model first (torch.compile): a minute or more, then faster steps on a GPU",
     )
-    seed: int = Field(default=42, ge=0, description="Seed of everything that is drawn")
+    seed: int = Field(default=42, ge=0, description="Seed of all random numbers")
     eval_steps: int | None = Field(
         default=None,
         ge=1,
-        description="Steps between measurements on held-out documents (default: ten in the training)",
+        description="Steps between evaluations on held-out documents (default: ten evaluations in all)",
     )
     save_steps: int | None = Field(
-        default=None, ge=1, description="Steps between checkpoints (default: ten in the training, or every ten minutes)"
+        default=None,
+        ge=1,
+        description="Steps between checkpoints (default: ten in all, but at least every ten minutes)",
     )
-    resume: bool = Field(default=False, description="Take up what was begun in --out from its last checkpoint")
+    resume: bool = Field(default=False, description="Continue the training in --out from its last checkpoint")
 
     @field_validator("vocab_size")
     @classmethod
     def _multiple(cls, size: int) -> int:
         if size % 64:
-            raise ValueError("give a multiple of 64, which GPUs multiply faster")
+            raise ValueError("give a multiple of 64, with which GPUs are faster")
         return size
 
     @property

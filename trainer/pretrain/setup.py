@@ -1,4 +1,4 @@
-"""From settings and prepared texts to what the loop of pre-training needs, the same on all processes."""
+"""Setup of a pre-training on all processes: model, batches, evaluator and number of steps, from settings and data."""
 
 from __future__ import annotations
 
@@ -14,130 +14,143 @@ from transformers import BertForPreTraining, PreTrainedModel, PreTrainedTokenize
 
 from indexer.errors import UserError
 from indexer.progress import stage
-from trainer.pretrain.batches import Batcher, Masker, Special
+from trainer.pretrain.batches import Batcher, Masker, SpecialIds
 from trainer.pretrain.data import PretrainData
-from trainer.pretrain.examples import Recipe, batches, blocks, examples, generator
-from trainer.pretrain.initialise import compare_segments, read_similarity, start_head, vectors
+from trainer.pretrain.examples import Recipe, count_blocks, make_examples, make_generator, plan_batches
+from trainer.pretrain.initialise import (
+    cooccurrence_vectors,
+    initialise_mlm_head,
+    initialise_nsp_head,
+    initialise_segment_comparison,
+)
 from trainer.pretrain.loop import Job
-from trainer.pretrain.model import Checkpoint, new_model, set_dropout
+from trainer.pretrain.model import BaseCheckpoint, new_model, set_dropout
 from trainer.pretrain.objective import HeldOutEvaluator
 from trainer.pretrain.settings import PretrainSettings
-from trainer.pretrain.tokens import fast_tokenizer, frequencies, word_starts
+from trainer.pretrain.tokens import count_frequencies, find_word_starts, to_fast_tokenizer
 
 EPOCHS = 10.0
 NEW_RATE, CHECKPOINT_RATE = 1e-3, 1e-4
+"""Default learning rates of a new model and of one from a checkpoint."""
 CPU_TOKENS, GPU_TOKENS = 1024, 65_536
-COMPARED = 64
-"""Batches by which a new model sets the level from which one segment is said to follow another."""
-WATCHED_SEED = 2**31
-"""What held-out documents are cut and masked by, whatever `--seed` is, so that runs can be compared."""
-MOST_NEXT = 0.6
-"""Share of the examples whose second segment follows, beyond which there is nothing to be told apart."""
-PREPARING = timedelta(days=1)
-"""How long other processes wait for the first one, which learns the tokenizer and encodes the corpus."""
+"""Default tokens of a batch."""
+CALIBRATION_BATCHES = 64
+"""Batches on which the next-sentence head of a new model is scaled and centred."""
+HELD_OUT_SEED = 2**31
+"""Seed of cutting and masking held-out documents. It does not depend on `--seed`, which makes runs comparable."""
+MAX_NEXT_SHARE = 0.6
+"""Largest share of examples whose second segment follows; with a larger one there is too little to tell apart."""
+PREPARE_TIMEOUT = timedelta(days=1)
+"""Time that other processes wait for the first one, which learns the tokenizer and encodes the corpus."""
 
 
 class Setup(NamedTuple):
-    """What is trained, its tokenizer, and its steps; None for as many as the budget allows."""
+    """The job, the tokenizer, and the number of steps; None for as many as the budget allows."""
 
     job: Job
     tokenizer: PreTrainedTokenizerFast
     steps: int | None
 
 
-def processes(settings: PretrainSettings) -> Accelerator:
-    """Join the processes that `accelerate launch` has started, or be the only one."""
+def make_accelerator(settings: PretrainSettings) -> Accelerator:
+    """Join the processes that `accelerate launch` started, or be the only one."""
     cuda = torch.cuda.is_available()
-    half = cuda and torch.cuda.is_bf16_supported() if settings.bf16 == "auto" else settings.bf16 == "on"
+    bf16 = cuda and torch.cuda.is_bf16_supported() if settings.bf16 == "auto" else settings.bf16 == "on"
     torch.set_float32_matmul_precision("high")
     return Accelerator(
         cpu=not cuda,
-        mixed_precision="bf16" if half else "no",
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=PREPARING)],
+        mixed_precision="bf16" if bf16 else "no",
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PREPARE_TIMEOUT)],
     )
 
 
 def set_up(
-    settings: PretrainSettings, material: PretrainData, checkpoint: Checkpoint | None, accelerator: Accelerator
+    settings: PretrainSettings, data: PretrainData, checkpoint: BaseCheckpoint | None, accelerator: Accelerator
 ) -> Setup:
-    """Return what the loop needs.
+    """Return model, batches, evaluator, tokenizer and number of steps.
 
     Raises:
         UserError: the sizes do not fit, or there is too little text for a batch.
     """
-    pieces = material.tokenizer
-    compared = None
+    pieces = data.tokenizer
+    similarity = None
     if checkpoint:
         tokenizer, model = checkpoint.tokenizer, checkpoint.model
-        share = np.log(frequencies(material.train, model.config.vocab_size))
-        if not checkpoint.head and isinstance(model, BertForPreTraining):
-            start_head(model, share)
+        log_frequency = np.log(count_frequencies(data.train, model.config.vocab_size))
+        if not checkpoint.has_mlm_head and isinstance(model, BertForPreTraining):
+            initialise_mlm_head(model, log_frequency)
     else:
-        tokenizer = fast_tokenizer(pieces, settings.max_length)
-        share = np.log(frequencies(material.train, pieces.get_vocab_size()))
-        known = None
-        if accelerator.is_main_process:  # the others are given its weights
+        tokenizer = to_fast_tokenizer(pieces, settings.max_length)
+        log_frequency = np.log(count_frequencies(data.train, pieces.get_vocab_size()))
+        vectors = None
+        if accelerator.is_main_process:  # the other processes receive its weights
             with stage("count which words stand together"):
-                known = vectors(material.train, pieces.get_vocab_size(), settings.hidden, settings.seed)
-        model = new_model(settings, share, known, tokenizer.pad_token_id)
-        compared = None if known is None or settings.no_nsp else compare_segments(model, share, tokenizer.cls_token_id)
+                vectors = cooccurrence_vectors(data.train, pieces.get_vocab_size(), settings.hidden, settings.seed)
+        model = new_model(settings, log_frequency, vectors, tokenizer.pad_token_id)
+        if vectors is not None and not settings.no_nsp:
+            similarity = initialise_segment_comparison(model, log_frequency, tokenizer.cls_token_id)
     set_dropout(model, settings.dropout)
-    nsp = not settings.no_nsp and (checkpoint is None or checkpoint.nsp)
+    nsp = not settings.no_nsp and (checkpoint is None or checkpoint.has_nsp_head)
     recipe = Recipe(_length(settings, model), nsp=nsp, short=settings.short, seed=settings.seed)
     on_gpu = accelerator.device.type == "cuda"
     batcher = Batcher(
-        material.train,
-        Special(tokenizer.pad_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id),
-        masker(settings, tokenizer),
+        data.train,
+        SpecialIds(tokenizer.pad_token_id, tokenizer.cls_token_id, tokenizer.sep_token_id),
+        make_masker(settings, tokenizer),
         nsp=nsp,
         multiple=8 if on_gpu or settings.compile else 1,
     )
-    watched = Batcher(material.held_out, batcher.special, batcher.masker, nsp=nsp)
-    watch = HeldOutEvaluator(watched, Recipe(recipe.length, nsp=nsp, short=settings.short, seed=WATCHED_SEED), share)
-    room = settings.batch_tokens or (GPU_TOKENS if on_gpu else CPU_TOKENS)
+    held_out = Batcher(data.held_out, batcher.special, batcher.masker, nsp=nsp)
+    held_out_recipe = Recipe(recipe.length, nsp=nsp, short=settings.short, seed=HELD_OUT_SEED)
+    evaluator = HeldOutEvaluator(held_out, held_out_recipe, log_frequency)
+    batch_tokens = settings.batch_tokens or (GPU_TOKENS if on_gpu else CPU_TOKENS)
     rate = settings.learning_rate or (CHECKPOINT_RATE if checkpoint else NEW_RATE)
-    job = Job(model, batcher, recipe, watch, max(room, recipe.length), rate, nsp)
-    steps = _steps(settings, job, accelerator.num_processes)
-    if compared is not None and isinstance(model, BertForPreTraining):
-        some = islice(batcher.stream(recipe, max(CPU_TOKENS, recipe.length), None), COMPARED)
-        read_similarity(model, compared, [batch for _, batch in some])
+    job = Job(model, batcher, recipe, evaluator, max(batch_tokens, recipe.length), rate, nsp)
+    steps = _count_steps(settings, job, accelerator.num_processes)
+    if similarity is not None and isinstance(model, BertForPreTraining):
+        batches = islice(batcher.stream(recipe, max(CPU_TOKENS, recipe.length), None), CALIBRATION_BATCHES)
+        initialise_nsp_head(model, similarity, [batch for _, batch in batches])
     return Setup(job, tokenizer, steps)
 
 
-def masker(settings: PretrainSettings, tokenizer: PreTrainedTokenizerFast) -> Masker:
-    """Return what masks: random pieces are any but special and unused ones."""
+def make_masker(settings: PretrainSettings, tokenizer: PreTrainedTokenizerFast) -> Masker:
+    """Return the masker; random pieces are drawn from all but special and unused ones."""
     special = set(tokenizer.all_special_ids)
-    named = tokenizer.get_vocab()
-    words = [number for piece, number in named.items() if number not in special and not piece.startswith("[unused")]
+    vocabulary = tokenizer.get_vocab()
+    words = [
+        number for piece, number in vocabulary.items() if number not in special and not piece.startswith("[unused")
+    ]
     return Masker(
         mask=tokenizer.mask_token_id,
         words=np.array(sorted(words)),
-        continues=~word_starts(tokenizer.backend_tokenizer),
+        continues=~find_word_starts(tokenizer.backend_tokenizer),
         share=settings.mask,
         whole_words=settings.whole_words,
     )
 
 
 def _length(settings: PretrainSettings, model: PreTrainedModel) -> int:
-    """Return the longest input; architectures that number positions from behind the padding have fewer of them."""
+    """Return the longest input. Architectures whose positions start after the padding id have fewer of them."""
     config = model.config
-    behind = 0 if config.model_type == "bert" else (config.pad_token_id or 0) + 1
-    return min(settings.max_length, int(config.max_position_embeddings) - behind)
+    offset = 0 if config.model_type == "bert" else (config.pad_token_id or 0) + 1
+    return min(settings.max_length, int(config.max_position_embeddings) - offset)
 
 
-def _steps(settings: PretrainSettings, job: Job, parallel: int) -> int | None:
+def _count_steps(settings: PretrainSettings, job: Job, processes: int) -> int | None:
+    """Return the number of steps, or None for as many as the budget allows; raise `UserError` for too little text."""
     corpus, recipe = job.batcher.corpus, job.recipe
-    first = examples(corpus, recipe, 0, 0)
-    if not len(first.a) or not len(examples(job.watch.batcher.corpus, job.watch.recipe, 0, 0).a):
+    first = make_examples(corpus, recipe, 0, 0)
+    if not len(first.a) or not len(make_examples(job.evaluator.batcher.corpus, job.evaluator.recipe, 0, 0).a):
         raise UserError(
-            "--held-out: too few documents to learn from some and to measure on others; give more texts, or another share"
+            "--held-out: too few documents for both training and evaluation; give more texts, or another share"
         )
-    if recipe.nsp and first.is_next.mean() > MOST_NEXT:
+    if recipe.nsp and first.is_next.mean() > MAX_NEXT_SHARE:
         raise UserError("next-sentence prediction needs texts of several documents; give more, or --no-nsp")
     if settings.max_steps:
         return settings.max_steps
     if settings.budget and not settings.epochs:
         return None
-    in_block = len(batches(first, recipe.special, job.room, generator(0)))
-    epoch = in_block * blocks(corpus) if blocks(corpus) == 1 else in_block * len(corpus.tokens) / first.tokens.sum()
-    return max(ceil((settings.epochs or EPOCHS) * epoch / (settings.accumulate * parallel)), 1)
+    block_batches = len(plan_batches(first, recipe.special, job.batch_tokens, make_generator(0)))
+    blocks = count_blocks(corpus)
+    epoch_batches = block_batches * blocks if blocks == 1 else block_batches * len(corpus.tokens) / first.tokens.sum()
+    return max(ceil((settings.epochs or EPOCHS) * epoch_batches / (settings.accumulate * processes)), 1)

@@ -1,10 +1,10 @@
-"""Queries for every row of the training frame: by a language model, or taken from the texts where there is none.
+"""`trainer queries`: queries for every row of the training frame, by a language model or extracted from the texts.
 
     python -m trainer queries --llm http://localhost:11434/v1 --llm-model llama3
     python -m trainer queries
 
-What a model answers is journalled row by row beside the output. A second start asks only about rows that have no answer;
-the frame is written when all have one. The summary accounts for every row and every query that was dropped.
+Answers of the model are journalled row by row beside the output. A second start asks only for rows without an answer. The
+frame is written when all rows have one. The summary accounts for every row and every dropped query.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from trainer.queries.settings import QueriesSettings
 from trainer.queries.summary import Summary
 
 SAMPLE = 400
-"""Texts, spread over the frame, by which its language is told."""
+"""Texts, spread over the frame, by which its language is detected."""
 
 
 def generate(frame: Path, settings: QueriesSettings, out: Path | None = None) -> Summary:
@@ -31,13 +31,13 @@ def generate(frame: Path, settings: QueriesSettings, out: Path | None = None) ->
 
     Args:
         frame: Parquet with id, document, title and text.
-        settings: who is asked and for what; where they name no model, the queries are taken from the texts.
+        settings: language model, kinds and number of queries; without a model, queries are extracted from the texts.
         out: the filled frame, by default ``queries.parquet`` beside the frame; ``*.journal.jsonl`` and
             ``*.summary.json`` have the same name.
 
     Raises:
-        UserError: the frame is unsound, the model cannot be reached, or rows are left without an answer: then the
-            summary and the journal are there, the filled frame is not, and another call goes on.
+        UserError: the frame is invalid, the model cannot be reached, or rows have no answer. In the last case summary and
+            journal are written, the filled frame is not, and another call continues.
     """
     started = time.monotonic()
     out = out or frame.with_name("queries.parquet")
@@ -55,32 +55,33 @@ def generate(frame: Path, settings: QueriesSettings, out: Path | None = None) ->
         _extract(plan, settings, summary)
         summary.report(out, started)
         return summary
-    asked = QueryWriting(plan, settings, summary)
+    writing = QueryWriting(plan, settings, summary)
     try:
-        asked.run()
+        writing.run()
     except KeyboardInterrupt:
         summary.report(out, started)
         raise
     summary.report(out, started)
-    asked.refuse_missing()
+    writing.refuse_missing()
     return summary
 
 
 def _extract(plan: Plan, settings: QueriesSettings, summary: Summary) -> None:
-    """Fill the frame with queries that are taken from the texts."""
+    """Fill the frame with queries that are extracted from the texts."""
     from trainer.queries.extract import extract
 
     def fill(rows: list[FrameRow]) -> list[Pairs]:
-        wanted = [row for row in rows if plan.chosen[row.number]]
-        titles, texts = [row.title for row in wanted], [row.text for row in wanted]
-        found = iter(extract(titles, texts, settings.count, plan.language, settings.seed))
-        pairs = [next(found) if plan.chosen[row.number] else [] for row in rows]
+        chosen = [row for row in rows if plan.chosen[row.number]]
+        titles, texts = [row.title for row in chosen], [row.text for row in chosen]
+        extracted = iter(extract(titles, texts, settings.count, plan.language, settings.seed))
+        pairs = [next(extracted) if plan.chosen[row.number] else [] for row in rows]
         for row, queries in zip(rows, pairs, strict=True):
             if plan.chosen[row.number]:
-                what = outcome(len(queries), settings.count)
-                summary.count(Entry(row.id, "", what, [list(pair) for pair in queries]))
-        summary.asked += len(wanted)
-        bar.advance(len(wanted))
+                summary.count(
+                    Entry(row.id, "", outcome(len(queries), settings.count), [list(pair) for pair in queries])
+                )
+        summary.asked += len(chosen)
+        bar.advance(len(chosen))
         return pairs
 
     with Bar("queries", summary.chosen, "rows") as bar:
@@ -88,17 +89,17 @@ def _extract(plan: Plan, settings: QueriesSettings, summary: Summary) -> None:
 
 
 def _check(frame: Path, rows: int) -> str:
-    """Check that all rows can be used and return the language of most texts.
+    """Check all rows, and return the language of most texts.
 
     Raises:
-        UserError: an id is there twice, or a row lacks what it needs.
+        UserError: an id occurs twice, a row lacks id, document or text, or there are no rows.
     """
     seen: set[str] = set()
     sample: list[str] = []
     every = max(1, rows // SAMPLE)
     for row in read_rows(frame):
         if row.id in seen:
-            raise UserError(f"{frame} row {row.number + 1}: id {row.id!r} is there twice; correct the frame")
+            raise UserError(f"{frame} row {row.number + 1}: id {row.id!r} occurs twice; correct the frame")
         seen.add(row.id)
         if row.number % every == 0:
             sample.append(row.text)

@@ -1,4 +1,4 @@
-"""The summary of `queries`: what became of every row, and of everything that was no query."""
+"""Summary of `trainer queries`: rows by outcome, and kept and dropped queries."""
 
 from __future__ import annotations
 
@@ -9,35 +9,37 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from indexer.progress import format_duration, say
-from trainer.files import whole
+from trainer.files import atomic_write
 from trainer.queries.llm.journal import Entry
 
 
 class Summary(BaseModel):
-    """What became of the rows of a frame. ``chosen`` is the sum of the outcomes, and of asked, resumed and unasked."""
+    """Counts of the rows of a frame by outcome. ``chosen`` is the sum of the outcomes, and of asked, resumed and unasked."""
 
     model_config = ConfigDict(extra="forbid")
 
-    source: str = Field(description="who wrote the queries: a model and where it ran, or `extracts`")
+    source: str = Field(description="source of the queries: a model and where it ran, or `extracts`")
     rows: int = Field(default=0, description="rows of the frame")
-    chosen: int = Field(default=0, description="rows that were to get queries: all, but for --limit-documents")
-    asked: int = Field(default=0, description="rows that were asked about in this run")
-    resumed: int = Field(default=0, description="rows whose answer an earlier run had journalled")
-    unasked: int = Field(default=0, description="rows that were not asked about, because the endpoint was given up")
-    again: int = Field(
-        default=0, description="rows among those asked that had failed or been refused in an earlier run"
+    chosen: int = Field(default=0, description="rows that should get queries: all, or those of --limit-documents")
+    asked: int = Field(default=0, description="rows for which this run asked the model")
+    resumed: int = Field(default=0, description="rows with an answer in the journal of an earlier run")
+    unasked: int = Field(
+        default=0, description="rows for which the model was not asked, because the endpoint was given up"
     )
-    stale: int = Field(default=0, description="rows whose answer in the journal is to another text or other settings")
-    complete: int = Field(default=0, description="rows with as many queries as were asked for")
+    again: int = Field(default=0, description="asked rows that had failed or been refused in an earlier run")
+    stale: int = Field(
+        default=0, description="rows whose answer in the journal belongs to another text or other settings"
+    )
+    complete: int = Field(default=0, description="rows with all queries")
     underfilled: int = Field(default=0, description="rows with fewer")
-    empty: int = Field(default=0, description="rows whose answers held no query")
-    refused: int = Field(default=0, description="rows that the model does not take, such as one too long for it")
+    empty: int = Field(default=0, description="rows whose answers contain no query")
+    refused: int = Field(default=0, description="rows that the model refuses, such as texts that are too long for it")
     failed: int = Field(default=0, description="rows without an answer after all retries")
     queries: int = Field(default=0, description="queries that were kept")
     kinds: dict[str, int] = Field(default={}, description="queries that were kept, by kind")
-    dropped: dict[str, int] = Field(default={}, description="what was not kept, by reason")
-    attempts: int = Field(default=0, description="requests behind these answers, retries included")
-    seconds: float = Field(default=0, description="time that this run took")
+    dropped: dict[str, int] = Field(default={}, description="dropped queries, by reason")
+    attempts: int = Field(default=0, description="requests for these answers, retries included")
+    seconds: float = Field(default=0, description="duration of this run")
 
     def count(self, entry: Entry) -> None:
         """Account for one row."""
@@ -48,7 +50,7 @@ class Summary(BaseModel):
         self.attempts += entry.attempts
 
     def lines(self) -> str:
-        """Return the summary in a few words for people."""
+        """Return the summary as one line of text."""
         words = [f"{self.queries:,} queries for {self.chosen:,} rows from {self.source}"]
         words += [
             f"{getattr(self, name):,} {name}"
@@ -60,8 +62,8 @@ class Summary(BaseModel):
         return "; ".join(words) + f"; {format_duration(self.seconds)}"
 
     def report(self, out: Path, started: float) -> None:
-        """Say the summary and write it beside ``out``; ``started`` is when the run began, by the monotonic clock."""
+        """Print the summary and write it beside ``out``; ``started`` is the start of the run by the monotonic clock."""
         self.seconds = round(time.monotonic() - started, 3)
         say(self.lines())
-        with whole(out.with_suffix(".summary.json")) as part:
+        with atomic_write(out.with_suffix(".summary.json")) as part:
             part.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -1,9 +1,10 @@
-"""Exam questions without labels, about documents that were held out.
+"""Synthetic test queries about held-out documents, for corpora without labels.
 
-Two kinds, because either alone can be fooled. *Key words* of a document, which it still contains: they show whether the
-encoder tells the documents of this corpus apart better than before. *Half of a sentence that was taken out* of a
-document: they show whether it still understands what a text means when its words are gone. (Two queries a sentence: its halves.) What improves the first and
-harms the second has learned to look at words only. DECISIONS.md has how this agrees with labels.
+There are two kinds, because each alone can mislead. *Key words* of a document, which it still contains, show whether the
+encoder tells the documents of this corpus apart better than before. *Cloze queries* are the two halves of a sentence that was
+taken out of a document (inverse cloze task). They show whether the encoder still finds a text by its meaning when the words
+are gone. A model that gains on the first and loses on the second has learned to match words only.
+docs/decisions/training.md compares these verdicts with those by labels.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from indexer.build.assemble import private_index
+from indexer.build.assemble import build_private_index
 from indexer.build.inverse_cloze import make_clozes
 from indexer.build.settings import BuildSettings
 from indexer.build.vectors import KnownVectors
@@ -24,10 +25,10 @@ from indexer.progress import quiet, stage
 from trainer.data.labels import QuerySet
 from trainer.queries.extract import extract
 
-EXTRACTS = 5
-"""Extracts a document, of which the key words are kept."""
+EXTRACTS_PER_DOCUMENT = 5
+"""Extracts per document, of which only the key-word queries are used."""
 POOL_DOCUMENTS = 2_000
-"""Documents among which a cloze's own is looked for."""
+"""Documents of the pool in which cloze queries are searched."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Documents:
 
     @classmethod
     def of(cls, index: Index) -> Documents:
-        """Read them."""
+        """Read the documents of an index."""
         documents = [index.document(row) for row in range(len(index))]
         return cls(
             [document.id for document in documents],
@@ -49,24 +50,30 @@ class Documents:
         )
 
 
-def keyword_queries(documents: Documents, rows: Sequence[int], most: int, seed: int) -> QuerySet:
-    """Return at most ``most`` questions made of the key words of the documents in ``rows``."""
+def keyword_queries(documents: Documents, rows: Sequence[int], limit: int, seed: int) -> QuerySet:
+    """Return at most ``limit`` queries of key words of the documents in ``rows``."""
     texts = [documents.texts[row] for row in rows]
     language = detect_language(texts[:200]) if texts else "none"
-    found = extract([None] * len(rows), texts, EXTRACTS, language, seed)
-    asked = {
-        f"{documents.ids[row]}/{place}": (query, documents.ids[row])
-        for row, queries in zip(rows, found, strict=True)
-        for place, (kind, query) in enumerate(queries)
+    by_document = extract([None] * len(rows), texts, EXTRACTS_PER_DOCUMENT, language, seed)
+    pairs = {
+        f"{documents.ids[row]}/{number}": (query, documents.ids[row])
+        for row, queries in zip(rows, by_document, strict=True)
+        for number, (kind, query) in enumerate(queries)
         if kind == "keywords"
     }
-    chosen = sorted(random.Random(seed).sample(sorted(asked), min(most, len(asked))))  # noqa: S311
-    return QuerySet({key: asked[key][0] for key in chosen}, {key: {asked[key][1]: 1} for key in chosen})
+    chosen = sorted(random.Random(seed).sample(sorted(pairs), min(limit, len(pairs))))  # noqa: S311
+    return QuerySet({key: pairs[key][0] for key in chosen}, {key: {pairs[key][1]: 1} for key in chosen})
 
 
 @dataclass(frozen=True)
 class ClozePool:
-    """QuerySet about documents that lack what is asked, and an index of such documents; its ids are row numbers."""
+    """Cloze queries, and an index of a pool of documents from which their sentences were removed.
+
+    Attributes:
+        queries: the halves of the sentences; qrels name documents by the pool's ids.
+        index: of the pool.
+        ids: of its documents by row: numbers from 1 as text.
+    """
 
     queries: QuerySet
     index: Index
@@ -82,36 +89,36 @@ def cloze_queries(
     count: int,
     seed: int,
 ) -> ClozePool:
-    """Take a sentence out of each of some documents and ask for them by half of its words.
+    """Take one sentence out of each of some documents, and make two queries of its halves.
 
     Args:
-        index: of the corpus; its encoder is used, and its vectors for the documents that stay as they are.
+        index: of the corpus; its encoder is used, and its vectors for unchanged documents.
         documents: of that index.
         rows: held-out documents, from which sentences are taken.
-        folder: where the index of the pool is written.
-        count: how many sentences.
-        seed: of everything that is drawn.
+        folder: to which the index of the pool is written.
+        count: number of sentences.
+        seed: of all random choices.
     """
-    chance = random.Random(seed)  # noqa: S311 - a sample, no secret
-    held = list(rows)
-    others = sorted(set(range(len(documents.ids))) - set(held))
-    pool = held + chance.sample(others, min(len(others), max(POOL_DOCUMENTS - len(held), 0)))
+    rng = random.Random(seed)  # noqa: S311 - a sample, no secret
+    held_out = list(rows)
+    others = sorted(set(range(len(documents.ids))) - set(held_out))
+    pool = held_out + rng.sample(others, min(len(others), max(POOL_DOCUMENTS - len(held_out), 0)))
     contents: list[dict[str, Any]] = [{"title": documents.titles[row], "text": documents.texts[row]} for row in pool]
     texts: dict[str, str] = {}
-    for cloze in make_clozes([documents.texts[row] for row in held], count, seed):
-        for half, words in enumerate(halves(cloze.sentence, chance)):
+    for cloze in make_clozes([documents.texts[row] for row in held_out], count, seed):
+        for half, words in enumerate(halves(cloze.sentence, rng)):
             texts[f"{cloze.row + 1}/{half}"] = words
         contents[cloze.row]["text"] = cloze.rest
     config = index.manifest.config
     settings = BuildSettings(language=config["language"], passages=config["passages"], precision=config["precision"])
     with stage("take sentences out of documents"), quiet():
         known = KnownVectors(index.folder)
-        made = private_index(contents, settings, index.encoder, known, folder)
-    ids = [made.document(row).id for row in range(len(made))]
-    return ClozePool(QuerySet(texts, {key: {key.partition("/")[0]: 1} for key in texts}), made, ids)
+        pool_index = build_private_index(contents, settings, index.encoder, known, folder)
+    ids = [pool_index.document(row).id for row in range(len(pool_index))]
+    return ClozePool(QuerySet(texts, {key: {key.partition("/")[0]: 1} for key in texts}), pool_index, ids)
 
 
-def halves(sentence: str, chance: random.Random) -> tuple[str, str]:
+def halves(sentence: str, rng: random.Random) -> tuple[str, str]:
     """Divide the words of a sentence at random into two halves, each in the order of the sentence.
 
     A sentence without spaces is cut in the middle.
@@ -119,8 +126,8 @@ def halves(sentence: str, chance: random.Random) -> tuple[str, str]:
     words = sentence.split()
     if len(words) < 4:
         return sentence[: len(sentence) // 2], sentence[len(sentence) // 2 :]
-    drawn = set(chance.sample(range(len(words)), len(words) // 2))
+    first = set(rng.sample(range(len(words)), len(words) // 2))
     return (
-        " ".join(word for place, word in enumerate(words) if place in drawn),
-        " ".join(word for place, word in enumerate(words) if place not in drawn),
+        " ".join(word for position, word in enumerate(words) if position in first),
+        " ".join(word for position, word in enumerate(words) if position not in first),
     )

@@ -1,4 +1,4 @@
-"""The model card: README.md of a tuned model in the Hub's format, with what the report says."""
+"""Model card: README.md of a tuned model in the Hub's format, with the figures of the report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trainer.reports.page import interval, p_value, plain_name, signed, value
 from trainer.reports.plots import short
 
 HUB_METRICS = {"nDCG@10": "cosine_ndcg@10", "MRR@10": "cosine_mrr@10", "Recall@100": "cosine_recall@100"}
-"""Our name of a measure → the Hub's; hybrid figures are of a system around the model and stay out of the front matter."""
+"""Our name of a metric → the Hub's. Hybrid figures measure a system around the model, and stay out of the front matter."""
 
 MEANING = (
     "Mean and 95 % bootstrap interval over the queries; p of a two-sided paired randomisation test. "
@@ -36,7 +36,7 @@ def model_card(report: Report, encoder: EncoderContract, licence: str | None = N
     Args:
         report: of the run that made the model.
         encoder: the model's contract, for its dimension and lengths.
-        licence: SPDX id of the base model's licence, where it is known; the tuned model inherits it.
+        licence: SPDX id of the base model's licence, where it is known; it holds for the tuned model too.
     """
     parts = [
         f"---\n{_front_matter(report, licence)}\n---",
@@ -46,7 +46,7 @@ def model_card(report: Report, encoder: EncoderContract, licence: str | None = N
         "## How to use it",
         _contract(encoder),
         USE,
-        "The same encoder lies in `onnx/model.onnx`: tokens in, finished vectors out.",
+        "The same encoder is in `onnx/model.onnx`: tokens in, finished vectors out.",
         "## Before and after",
         *_tables(report),
         f"{MEANING} The verdict rests on the group “{report.decided_on}”.",
@@ -102,7 +102,7 @@ def _origin(report: Report) -> str:
 def _contract(encoder: EncoderContract) -> str:
     text = (
         f"Texts become vectors of {encoder.dimension} dimensions ({encoder.pooling} pooling"
-        f"{', unit length' if encoder.normalised else ''}); what goes beyond {encoder.max_tokens} tokens is cut off. "
+        f"{', unit length' if encoder.normalised else ''}); longer texts are cut after {encoder.max_tokens} tokens. "
     )
     if not encoder.query_prompt and not encoder.document_prompt:
         return text + "It needs no prompts."
@@ -120,10 +120,10 @@ def _tables(report: Report) -> list[str]:
             "|---|" + "---|" * len(METRICS),
         ]
         for system, figures in group.systems.items():
-            cells = [f"{short(figures[each].mean)} {interval(figures[each])}" for each in METRICS]
+            cells = [f"{short(figures[metric].mean)} {interval(figures[metric])}" for metric in METRICS]
             rows.append(f"| {system} | " + " | ".join(cells) + " |")
         for leg, differences in group.differences.items():
-            cells = [f"{signed(differences[each].mean)} ({p_value(differences[each].p)})" for each in METRICS]
+            cells = [f"{signed(differences[metric].mean)} ({p_value(differences[metric].p)})" for metric in METRICS]
             rows.append(f"| **tuned − base, {leg}** | " + " | ".join(cells) + " |")
         parts.append("\n".join(rows).replace("\N{NO-BREAK SPACE}", " "))
     return parts
@@ -134,7 +134,7 @@ def _rungs(report: Report) -> str:
         return ""
     rows = ["| rung | dev before | dev after | kept |", "|---|---|---|---|"]
     for rung in report.tuned.rungs:
-        before, after = (short(each) if each is not None else "–" for each in (rung.dev_before, rung.dev_after))
+        before, after = (short(score) if score is not None else "–" for score in (rung.dev_before, rung.dev_after))
         rows.append(f"| {_line(rung.name)} | {before} | {after} | {'yes' if rung.kept else 'no'} |")
     return "\n".join(rows)
 
@@ -142,11 +142,11 @@ def _rungs(report: Report) -> str:
 def _limits(report: Report) -> list[str]:
     limits = [
         f"It was tuned and measured on the corpus {report.corpus.name} alone; elsewhere its base model may be better.",
-        "Vectors of this model and of its base model do not fit together: an index has to be built with this one.",
+        "Vectors of this model and of its base model are not comparable: an index has to be built with this one.",
     ]
     if report.judged_by != "labels":
         limits.append(
-            "No human judgements were at hand: the evaluation queries are synthetic, and real users ask differently."
+            "There were no human judgements: the evaluation queries are synthetic, and real users search differently."
         )
     return limits + report.notes
 
@@ -156,5 +156,5 @@ def _bullets(sentences: Iterable[str]) -> str:
 
 
 def _line(text: str) -> str:
-    """Return text from outside as one line of Markdown in which nothing is markup."""
+    """Return foreign text as one line of Markdown, with all markup escaped."""
     return "".join(f"\\{letter}" if letter in "\\`*_[]<>|#" else letter for letter in " ".join(text.split()))

@@ -1,4 +1,4 @@
-"""HTML page of a report: one file with its style sheet and plots, without a script and without the network."""
+"""HTML page of a report: one file with its style sheet and plots, without scripts or network access."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from indexer.progress import format_duration
 from trainer.evaluate.report import HTML_FILE, JSON_FILE, Summary
 from trainer.evaluate.significance import Difference
-from trainer.files import whole
+from trainer.files import atomic_write
 from trainer.reports.plots import Plot, short
 
 STYLE = Path(__file__).with_name("report.css")
@@ -24,8 +24,8 @@ STYLE = Path(__file__).with_name("report.css")
 def render(template: Path, plots: Sequence[Plot], **values: Any) -> str:
     """Return the page that a Jinja template makes of ``values`` and ``plots``.
 
-    Every value enters the page as text, never as markup. The plots are markup: whoever draws them writes each text in
-    them by an XML writer. The style sheet goes with its hash, which the page's content security policy names.
+    Every value enters the page as text, never as markup. The plots are markup: an XML writer must have escaped the texts in
+    them. The page's content security policy names the hash of the style sheet.
     """
     style = STYLE.read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -40,19 +40,19 @@ def render(template: Path, plots: Sequence[Plot], **values: Any) -> str:
     return environment.from_string(template.read_text(encoding="utf-8")).render(
         style=Markup(style),  # noqa: S704 - a file of this package
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-        plots=[(plot, Markup(plot.svg)) for plot in plots],  # noqa: S704 - as said above
+        plots=[(plot, Markup(plot.svg)) for plot in plots],  # noqa: S704 - their texts are escaped
         **values,
     )
 
 
 def write_files(report: BaseModel, page: str, folder: Path) -> None:
-    """Write ``folder/report.html`` and then ``folder/report.json``, each whole or not at all.
+    """Write ``folder/report.html`` and then ``folder/report.json``, each complete or not at all.
 
     Raises:
         UserError: a file cannot be written.
     """
     for name, text in ((HTML_FILE, page), (JSON_FILE, report.model_dump_json(indent=2) + "\n")):
-        with whole(folder / name) as part:
+        with atomic_write(folder / name) as part:
             part.write_text(text, encoding="utf-8")
 
 
@@ -62,10 +62,10 @@ def signed(number: float) -> str:
     return ("±" if text == ".000" else "−" if number < 0 else "+") + text
 
 
-def interval(part: Summary | Difference) -> str:
+def interval(figure: Summary | Difference) -> str:
     """Format the 95 % interval of a mean, or of a difference with its signs."""
-    form = signed if isinstance(part, Difference) else short
-    return f"[{form(part.low)},\N{NO-BREAK SPACE}{form(part.high)}]"
+    form = signed if isinstance(figure, Difference) else short
+    return f"[{form(figure.low)},\N{NO-BREAK SPACE}{form(figure.high)}]"
 
 
 def p_value(p: float) -> str:
@@ -80,7 +80,7 @@ def plain_name(name: str) -> str:
 
 
 def value(setting: object) -> str:
-    """Return a setting of the recipe as a reader wants it: yes and no, lists with commas, short numbers."""
+    """Format a setting of the recipe for readers: yes and no, lists with commas, short numbers."""
     match setting:
         case bool():
             text = "yes" if setting else "no"
@@ -91,7 +91,7 @@ def value(setting: object) -> str:
         case list():
             text = ", ".join(map(value, setting))
         case dict():
-            text = ", ".join(f"{plain_name(str(key))} {value(each)}" for key, each in setting.items())
+            text = ", ".join(f"{plain_name(str(key))} {value(item)}" for key, item in setting.items())
         case _:
             text = "" if setting is None else str(setting)
     return text or "–"

@@ -1,4 +1,4 @@
-"""The plots of a report: figures with intervals, change per query, separation of scores, loss and dev curves."""
+"""Plots of a report: metrics with intervals, change per query, separation of scores, loss and dev curves."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from trainer.evaluate.metrics import METRICS
 from trainer.evaluate.report import SYSTEMS, Curves, Leg, Report, Separation, Which
 from trainer.reports.svg import COLOURS, drawing, figure, inline
 
-MOST_BARS = 400
-"""Queries drawn one by one; of more, evenly spaced ones are drawn, which have the same shape."""
+MAX_BARS = 400
+"""Queries that are drawn as bars; of more queries, evenly spaced ones are drawn, which give the same shape."""
 
-LOOKS = {"base": ("base", "o"), "tuned": ("tuned", "D"), "BM25": ("words", "s")}
-"""First word of a system's name → role of its colour, and its marker, so that colour is never the only sign."""
+STYLES = {"base": ("base", "o"), "tuned": ("tuned", "D"), "BM25": ("words", "s")}
+"""First word of a system's name → role of its colour, and its marker: colour is never the only distinction."""
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot as the page shows it; what its caption leaves out is in the description for who cannot see it."""
+    """A plot of the page. Its SVG has a description for screen readers, with figures that the caption leaves out."""
 
     title: str
     caption: str
@@ -31,7 +31,7 @@ class Plot:
 
 
 def short(value: float) -> str:
-    """Format a measure as the field's tables do: ``.291``, ``1.000``, ``−.006``."""
+    """Format a metric as tables of the field do: ``.291``, ``1.000``, ``−.006``."""
     text = f"{abs(value):.3f}".removeprefix("0")
     return ("−" if value < 0 and text != ".000" else "") + text
 
@@ -56,23 +56,28 @@ def plots(report: Report) -> list[Plot]:
 
 
 def measure_plot(report: Report, measure: str) -> Plot:
-    """Draw mean and interval of every system in one measure, over the queries that decide."""
+    """Draw mean and interval of every system in one metric, over the deciding group of queries."""
     group = report.deciding
     systems = [name for name in SYSTEMS if name in group.systems]
     name = measure.lower().replace("@", "-at-")
     with drawing(name):
         drawn, axes = _axes()
-        for place, system in enumerate(systems):
+        for position, system in enumerate(systems):
             summary = group.systems[system][measure]
-            role, marker = LOOKS[system.partition(" ")[0]]
+            role, marker = STYLES[system.partition(" ")[0]]
             spread = [[summary.mean - summary.low], [summary.high - summary.mean]]
             axes.errorbar(
-                summary.mean, -place, xerr=spread, fmt=marker, color=COLOURS[role], capsize=3, markersize=6, lw=1.6
+                summary.mean, -position, xerr=spread, fmt=marker, color=COLOURS[role], capsize=3, markersize=6, lw=1.6
             )
             axes.annotate(
-                short(summary.mean), (summary.mean, -place), (0, 6), textcoords="offset points", ha="center", fontsize=9
+                short(summary.mean),
+                (summary.mean, -position),
+                (0, 6),
+                textcoords="offset points",
+                ha="center",
+                fontsize=9,
             )
-        axes.set_yticks([-place for place in range(len(systems))], systems)
+        axes.set_yticks([-position for position in range(len(systems))], systems)
         axes.set_ylim(0.6 - len(systems), 0.7)
         axes.set_xlabel(measure)
         axes.xaxis.set_major_formatter(FuncFormatter(tick))
@@ -85,16 +90,16 @@ def measure_plot(report: Report, measure: str) -> Plot:
 
 
 def change_plot(changes: Sequence[float], leg: Leg) -> Plot:
-    """Draw how much every query gained or lost in nDCG@10, sorted."""
+    """Draw the change of nDCG@10 of every query, sorted."""
     values = np.sort(np.asarray(changes))[::-1]
     gained, lost = int((values > 0).sum()), int((values < 0).sum())
     name = f"change-{leg}"
     with drawing(name):
         drawn, axes = _axes()
-        shown = values[np.linspace(0, len(values) - 1, min(len(values), MOST_BARS)).round().astype(int)]
-        places = np.linspace(0, len(values), len(shown) + 1)
+        shown = values[np.linspace(0, len(values) - 1, min(len(values), MAX_BARS)).round().astype(int)]
+        edges = np.linspace(0, len(values), len(shown) + 1)
         for role, part in (("tuned", shown.clip(min=0)), ("base", shown.clip(max=0))):
-            axes.stairs(part, places, fill=True, color=COLOURS[role])
+            axes.stairs(part, edges, fill=True, color=COLOURS[role])
         axes.axhline(0, color=COLOURS["soft"], lw=0.8)
         axes.set_xlabel("queries, sorted by change")
         axes.set_ylabel(f"change of {leg} nDCG@10")
@@ -107,20 +112,21 @@ def change_plot(changes: Sequence[float], leg: Leg) -> Plot:
 
 
 def separation_plot(histograms: Mapping[Which, Separation], which: Which, label: str) -> Plot:
-    """Draw how far the scores of relevant documents lie from those of the best irrelevant ones, for one model."""
-    own = histograms[which]
-    edges = np.asarray(own.edges)
+    """Draw the cosines of relevant documents and of the best irrelevant ones as histograms, for one model."""
+    histogram = histograms[which]
+    edges = np.asarray(histogram.edges)
     centres = (edges[1:] + edges[:-1]) / 2
     shares = {
-        kind: np.asarray(getattr(own, kind)) / max(sum(getattr(own, kind)), 1) for kind in ("relevant", "irrelevant")
+        kind: np.asarray(getattr(histogram, kind)) / max(sum(getattr(histogram, kind)), 1)
+        for kind in ("relevant", "irrelevant")
     }
     name = f"separation-{which}"
     with drawing(name):
         drawn, axes = _axes()
         axes.stairs(shares["irrelevant"], edges, fill=True, color=COLOURS["words"], alpha=0.45, label="best irrelevant")
         axes.stairs(shares["relevant"], edges, color=COLOURS["tuned"], lw=2, label="relevant")
-        axes.set_xlim(  # the same for both models, so that they can be compared by eye
-            min(each.edges[0] for each in histograms.values()), max(each.edges[-1] for each in histograms.values())
+        axes.set_xlim(  # the same for both models, which makes their plots comparable
+            min(other.edges[0] for other in histograms.values()), max(other.edges[-1] for other in histograms.values())
         )
         axes.set_xlabel("cosine of query and document")
         axes.set_ylabel("share of documents")
@@ -151,14 +157,14 @@ def loss_plot(curves: Curves) -> Plot:
 
 
 def dev_plot(curves: Curves) -> Plot:
-    """Draw the dev split's measure after every step or rung at which it was taken."""
+    """Draw the score on dev after every step or rung at which it was measured."""
     points = curves.dev
-    places = list(range(len(points)))
+    positions = list(range(len(points)))
     with drawing("dev"):
         drawn, axes = _axes()
-        axes.plot(places, [point.value for point in points], "D-", color=COLOURS["tuned"], markersize=5, lw=1.6)
+        axes.plot(positions, [point.value for point in points], "D-", color=COLOURS["tuned"], markersize=5, lw=1.6)
         every = -(-len(points) // 6)
-        axes.set_xticks(places[::every], [_label(point.at) for point in points[::every]])
+        axes.set_xticks(positions[::every], [_label(point.at) for point in points[::every]])
         axes.set_xlabel("step" if isinstance(points[-1].at, int) else "rung")
         axes.set_ylabel(f"{_label(curves.dev_measure)} on dev")
         axes.yaxis.set_major_formatter(FuncFormatter(tick))
@@ -174,7 +180,7 @@ def _axes() -> tuple[Figure, Axes]:
 
 
 def _label(name: str | int) -> str:
-    """Return a name as there is room for at an axis; the page's tables have it whole."""
+    """Return a name that fits at an axis, cut if it is long; the page's tables have the full name."""
     text = str(name)
     return text if len(text) <= 20 else text[:18] + " …"
 

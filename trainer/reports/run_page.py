@@ -11,13 +11,13 @@ from trainer.reports.plots import plots
 
 HEADLINES = {
     "WIN": "The tuned model is better",
-    "TIE": "No difference that can be relied on",
+    "TIE": "No significant difference",
     "LOSS": "The tuned model is worse",
 }
 
 
 def report_page(report: Report) -> str:
-    """Return the page. What comes from the corpus or the queries enters it as text, never as markup."""
+    """Return the page; texts of the corpus and of queries enter it as text, never as markup."""
     return render(
         Path(__file__).with_name("report_template.html"),
         plots(report),

@@ -1,8 +1,8 @@
-"""A matplotlib figure as SVG that lives inside a page: accessible, coloured by the page's style sheet, without styles.
+"""Inline SVG of matplotlib figures: accessible, coloured by the page's style sheet, without `style` attributes.
 
-matplotlib writes `style` attributes, which a strict content security policy refuses, and fixed colours, which cannot be
-readable in light and in dark. Here every colour is a role: a plot draws with ``COLOURS["base"]``, and in the page the
-element has the class ``stroke-base`` or ``fill-base``, which the style sheet gives a colour for either scheme.
+matplotlib writes `style` attributes, which a strict content security policy refuses, and fixed colours, which are not
+readable in both light and dark schemes. Here every colour is a role: a plot draws with ``COLOURS["base"]``, and the element
+in the page has the class ``stroke-base`` or ``fill-base``. The style sheet gives the class a colour for either scheme.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from matplotlib.figure import Figure
 
 ROLES = ("ink", "soft", "line", "base", "tuned", "words")
 COLOURS = {role: f"#0000{number:02x}" for number, role in enumerate(ROLES, 1)}
-"""Role → the colour that stands for it while matplotlib draws."""
+"""Role → the placeholder colour with which matplotlib draws it."""
 
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
 ET.register_namespace("", SVG)
 STYLE: dict[Any, Any] = {
-    "text.parse_math": False,  # a dollar in a name is a dollar
+    "text.parse_math": False,  # a dollar in a name starts no formula
     "svg.fonttype": "none",  # text stays text: small, selectable, read by screen readers
     "font.size": 10,
     "text.color": COLOURS["ink"],
@@ -44,13 +44,13 @@ STYLE: dict[Any, Any] = {
 
 
 def figure(height: float = 2.7) -> Figure:
-    """Return an empty figure five inches wide, to be drawn on and given to `inline` within `drawing`."""
+    """Return an empty figure five inches wide; draw on it and pass it to `inline` within `drawing`."""
     return Figure(figsize=(5, height), layout="constrained")
 
 
 @contextmanager
 def drawing(name: str) -> Iterator[None]:
-    """Let matplotlib draw inside as `inline` needs it; equal data give equal bytes."""
+    """Set matplotlib up for `inline` within the block; equal data give equal bytes."""
     with mpl.rc_context({**STYLE, "svg.hashsalt": name}):
         yield
 
@@ -61,8 +61,8 @@ def inline(drawn: Figure, name: str, title: str, description: str) -> str:
     Args:
         drawn: a figure whose colours are from `COLOURS`.
         name: of the plot within the page; starts every id, so that no two plots share one.
-        title: what a screen reader says first.
-        description: what a reader who does not see the plot has to know.
+        title: of the plot, which a screen reader reads first.
+        description: content of the plot, for readers who cannot see it.
     """
     buffer = io.StringIO()
     drawn.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -82,11 +82,11 @@ def inline(drawn: Figure, name: str, title: str, description: str) -> str:
         "stroke-linejoin": "round",
         "class": "plot",
     }
-    for place, (tag, text) in enumerate((("title", title), ("desc", description))):
+    for position, (tag, text) in enumerate((("title", title), ("desc", description))):
         node = ET.Element(f"{{{SVG}}}{tag}", {"id": f"{name}-{'title' if tag == 'title' else 'description'}"})
         node.text = text
-        root.insert(place, node)
-    return ET.tostring(root, encoding="unicode").replace(f' xmlns="{SVG}"', "")  # inside HTML it is known
+        root.insert(position, node)
+    return ET.tostring(root, encoding="unicode").replace(f' xmlns="{SVG}"', "")  # not needed inside HTML
 
 
 def _drop_style_sheets(root: ET.Element) -> None:
@@ -97,15 +97,15 @@ def _drop_style_sheets(root: ET.Element) -> None:
 
 
 def _name_ids(root: ET.Element, name: str) -> None:
-    """Keep the ids that something refers to, each with the plot's name before it; drop all others."""
+    """Prefix the ids that are referred to with the plot's name; drop all others."""
     used: set[str] = set()
     for element in root.iter():
         for value in element.attrib.values():
             used |= set(re.findall(r"url\(#([^)]+)\)", value))
         used |= {element.attrib[key][1:] for key in (f"{{{XLINK}}}href", "href") if key in element.attrib}
     for element in root.iter():
-        if (own := element.attrib.pop("id", None)) in used:
-            element.set("id", f"{name}-{own}")
+        if (identifier := element.attrib.pop("id", None)) in used:
+            element.set("id", f"{name}-{identifier}")
         if link := element.attrib.pop(f"{{{XLINK}}}href", None):
             element.set("href", f"#{name}-{link[1:]}")
         for key, value in element.attrib.items():
@@ -113,14 +113,14 @@ def _name_ids(root: ET.Element, name: str) -> None:
 
 
 def _restyle(element: ET.Element) -> None:
-    """Turn a `style` attribute into presentation attributes, and the colours that stand for roles into classes."""
+    """Replace a `style` attribute by presentation attributes, and placeholder colours by classes."""
     classes = []
     declared = dict(part.split(":", 1) for part in element.attrib.pop("style", "").split(";") if ":" in part)
     for key, value in ((key.strip(), value.strip()) for key, value in declared.items()):
         role = next((role for role, colour in COLOURS.items() if colour == value), None)
         if role:
             classes.append(f"{key}-{role}")
-        elif key == "font":  # a shorthand, which is no presentation attribute; the page chooses the family
+        elif key == "font":  # a shorthand is no presentation attribute; the page sets the family
             element.set("font-size", re.findall(r"[\d.]+px", value)[0])
         elif key != "font-family":
             element.set(key, value)

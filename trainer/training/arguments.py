@@ -1,4 +1,4 @@
-"""What the library's trainer is told: everything that our settings say, and silence about the rest."""
+"""Arguments of sentence-transformers' trainer, made from our settings, and barriers between processes."""
 
 from __future__ import annotations
 
@@ -17,37 +17,42 @@ from indexer.progress import say
 from trainer.training.settings import FitSettings
 
 NEVER = 10**9
-"""Steps between what the library does on its own: `trainer.training.clock.Schedule` says when."""
+"""Steps between the library's own evaluations and checkpoints: `trainer.training.clock.Schedule` decides instead."""
+METRIC = "eval_dev"
+"""Key under which the trainer reports the dev metric.
+
+The library's own keys depend on the evaluator and on the model, and are known only after a first evaluation. With a
+wrong key the last checkpoint silently becomes the best."""
 
 
 def training_arguments(
-    settings: FitSettings, folder: Path, *, judged: bool, distinct: bool, fresh: bool
+    settings: FitSettings, folder: Path, *, has_dev: bool, no_duplicates: bool, from_start: bool
 ) -> SentenceTransformerTrainingArguments:
-    """Return the library's arguments for ``settings``; with several processes, this joins them.
+    """Return the library's arguments for ``settings``. With several processes, this call also joins them.
 
     Args:
         settings: what the operator chose.
-        folder: where checkpoints go.
-        judged: whether there is a dev metric.
-        distinct: whether no text may be twice in a batch.
-        fresh: whether the training starts, and with it the dev metric of the start is wanted.
+        folder: directory of the checkpoints.
+        has_dev: whether there is a dev metric.
+        no_duplicates: whether a text may be in a batch only once.
+        from_start: whether the training starts anew; then the dev metric is also measured before the first step.
 
     Raises:
-        UserError: the package that is to be reported to is not installed.
+        UserError: the package that ``--report-to`` names is not installed.
     """
     cuda = torch.cuda.is_available()
     reports: list[str] = [] if settings.report_to == "none" else [settings.report_to]
     for package in reports:
         if importlib.util.find_spec(package) is None:
             raise UserError(f"--report-to {package}: the package is not installed; pip install {package}")
-    # Otherwise it would write among the checkpoints, which are removed at the end.
+    # By default TensorBoard's files would lie among the checkpoints, which are removed at the end.
     os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(folder.parent / "tensorboard"))
     optional: dict[str, Any] = {}
-    if distinct:
-        # The hashes make the check for duplicates quick; 0 processes because each would import everything anew.
+    if no_duplicates:
+        # Hashes make the check for duplicates fast; 0 processes because each would import everything anew.
         optional["batch_sampler"] = partial(NoDuplicatesBatchSampler, precompute_hashes=True, precompute_num_proc=0)
-    if judged:
-        optional |= {"eval_strategy": "steps", "eval_steps": NEVER, "eval_on_start": fresh}
+    if has_dev:
+        optional |= {"eval_strategy": "steps", "eval_steps": NEVER, "eval_on_start": from_start}
     arguments = SentenceTransformerTrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=settings.batch_size,
@@ -79,15 +84,15 @@ def training_arguments(
 
 
 def wait_for_all(arguments: SentenceTransformerTrainingArguments) -> None:
-    """Wait until every process has come here."""
+    """Wait until every process has reached this call."""
     if arguments.world_size > 1:
         torch.distributed.barrier()
 
 
-def leave_together(arguments: SentenceTransformerTrainingArguments) -> None:
-    """Wait until every process has come here, and keep its connections open until the first one has seen that.
+def exit_together(arguments: SentenceTransformerTrainingArguments) -> None:
+    """Wait until every process has reached this call, and keep its connections open until the first process knows it.
 
-    Who ends at once after a barrier closes connections in which others may still wait for it.
+    A process that ends right after a barrier closes connections in which others may still wait for it.
     """
     wait_for_all(arguments)
     if arguments.world_size > 1:
@@ -97,8 +102,3 @@ def leave_together(arguments: SentenceTransformerTrainingArguments) -> None:
         else:
             for other in range(1, arguments.world_size):
                 torch.distributed.send(token, other)
-
-
-METRIC = "eval_dev"
-"""The key under which the trainer reports it. The library's own keys depend on the evaluator and on the model and are
-known only after a first evaluation, and with a wrong one the last checkpoint silently becomes the best."""

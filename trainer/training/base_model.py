@@ -1,4 +1,4 @@
-"""The model that a training starts from: found, loaded in 32 bits, and partly frozen on demand."""
+"""The model that a training starts from: find it, load it in 32 bits, and freeze some of its layers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from indexer.errors import UserError, first_line
 from indexer.progress import stage
 from trainer.models.base import locate
 
-Mode = Literal["cls", "mean"]
+PoolingMode = Literal["cls", "mean"]
 
 
 def find_base_model(model: str | None, data: Path | None = None) -> Path:
@@ -43,21 +43,23 @@ def find_base_model(model: str | None, data: Path | None = None) -> Path:
     return locate(model)[1]
 
 
-def load_base_model(directory: Path, pooling: Mode | None = None, plain: Mode = "mean") -> SentenceTransformer:
-    """Load a model to train it, on the CPU, with 32-bit weights: those that an optimizer can add small steps to.
+def load_base_model(
+    directory: Path, pooling: PoolingMode | None = None, default_pooling: PoolingMode = "mean"
+) -> SentenceTransformer:
+    """Load a model for training, on the CPU, with 32-bit weights: small steps of an optimizer are lost in 16 bits.
 
     Args:
         directory: of sentence-transformers, or of transformers alone (an encoder with or without the heads of
             pre-training).
         pooling: cls or mean in place of the pooling that the model has.
-        plain: the pooling of a model that has none.
+        default_pooling: the pooling of a model that has none.
 
     Raises:
         UserError: the directory holds no model that can be loaded.
     """
-    quiet()
-    with stage("load the model") if is_first() else nullcontext():
-        return _load(directory, pooling, plain).float()
+    silence_libraries()
+    with stage("load the model") if is_first_process() else nullcontext():
+        return _load(directory, pooling, default_pooling).float()
 
 
 def read_weights(directory: Path) -> dict[str, torch.Tensor]:
@@ -66,7 +68,7 @@ def read_weights(directory: Path) -> dict[str, torch.Tensor]:
     return weights
 
 
-def _load(directory: Path, pooling: Mode | None, plain: Mode) -> SentenceTransformer:
+def _load(directory: Path, pooling: PoolingMode | None, default_pooling: PoolingMode) -> SentenceTransformer:
     options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     weights: dict[str, Any] = {"dtype": torch.float32}
     try:
@@ -75,33 +77,33 @@ def _load(directory: Path, pooling: Mode | None, plain: Mode) -> SentenceTransfo
         else:
             encoder = Transformer(str(directory), model_kwargs=weights | options, config_kwargs=options)
             width = encoder.get_embedding_dimension()
-            parts: list[nn.Module] = [encoder, Pooling(width, pooling_mode=pooling or plain)]
-            model = SentenceTransformer(modules=parts, device="cpu")
+            modules: list[nn.Module] = [encoder, Pooling(width, pooling_mode=pooling or default_pooling)]
+            model = SentenceTransformer(modules=modules, device="cpu")
     except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
         reason = first_line(error)
         raise UserError(f"{directory}: not loadable as a model to train ({reason})") from error
     if pooling:
-        _pool(model, pooling)
+        _replace_pooling(model, pooling)
     return model
 
 
-def _pool(model: SentenceTransformer, mode: Mode) -> None:
+def _replace_pooling(model: SentenceTransformer, mode: PoolingMode) -> None:
     for name, module in list(model.named_children()):
         if isinstance(module, Pooling) and module.pooling_mode != mode:
             model._modules[name] = Pooling(module.embedding_dimension, pooling_mode=mode)  # noqa: SLF001
 
 
 def freeze(model: SentenceTransformer, layers: int | None) -> None:
-    """Keep the embeddings and the first ``layers`` layers as they are; None freezes nothing.
+    """Freeze the embeddings and the first ``layers`` layers; None freezes nothing.
 
-    What lies below the last frozen layer takes no part in the backward pass, which saves its time and memory too.
+    Frozen layers take no part in the backward pass, which saves its time and memory too.
 
     Raises:
-        UserError: the model has fewer layers.
+        UserError: the model has fewer layers, or its architecture is not known.
     """
     if layers is None:
         return
-    encoder = transformer_of(model)
+    encoder = find_transformer(model)
     depth = encoder.config.num_hidden_layers
     blocks = next((m for m in encoder.modules() if isinstance(m, nn.ModuleList) and len(m) == depth), None)
     if blocks is None:
@@ -113,21 +115,21 @@ def freeze(model: SentenceTransformer, layers: int | None) -> None:
         module.requires_grad_(requires_grad=False)
 
 
-def transformer_of(model: SentenceTransformer) -> PreTrainedModel:
+def find_transformer(model: SentenceTransformer) -> PreTrainedModel:
     """Return the transformer inside ``model``; raise `UserError` where there is none."""
     if model.transformers_model is None:
         raise UserError("the model has no transformer; this needs one")
     return model.transformers_model
 
 
-def is_first() -> bool:
-    """Return whether this is the first of several processes, or the only one: the one that speaks and writes."""
+def is_first_process() -> bool:
+    """Return whether this is the first of several processes, or the only one: it alone prints and writes."""
     return os.environ.get("RANK", "0") == "0"
 
 
-def quiet() -> None:
-    """Silence the libraries' bars, hints and reports of unused weights: noise beside our own stages."""
-    # What their own code does with torch, once a step and process.
+def silence_libraries() -> None:
+    """Silence the libraries' progress bars, hints and reports of unused weights; our own stages say enough."""
+    # Warnings about the libraries' own use of torch, repeated by every process at every step.
     warnings.filterwarnings("ignore", message=r".*(broadcast_buffers|all_gather).*deprecated", category=FutureWarning)
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]

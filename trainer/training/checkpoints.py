@@ -1,15 +1,15 @@
-"""Checkpoints of a training: complete ones only, with all that the training goes on with.
+"""Checkpoints of a training: only complete ones count, and each holds everything that resuming needs.
 
     <out>/checkpoints/checkpoint-120/
         model.safetensors, modules.json …        the encoder
         optimizer.pt, scheduler.pt, rng_state.pth, trainer_state.json
-        loss.safetensors                         what the loss learned beside the encoder (the decoder of TSDAE)
+        loss.safetensors                         weights of the loss beside the encoder (the decoder of TSDAE)
         complete.json                            written last; a directory without it does not exist
 
 The weights are read with safetensors, the rest with torch's ``weights_only``: nothing is unpickled.
 """
 
-# ruff: noqa: ARG002 - every callback of transformers is given everything
+# ruff: noqa: ARG002 - transformers passes every callback all arguments
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from trainer.training.clock import Clock
 
 COMPLETE = "complete.json"
-LOSS_WEIGHTS = "loss.safetensors"
+LOSS_FILE = "loss.safetensors"
 _NAME = re.compile(r"checkpoint-(\d+)")
 
 
 class Checkpoint(NamedTuple):
-    """A complete checkpoint: where it is, how long the training had run, and whether it had ended."""
+    """A complete checkpoint: directory, steps and seconds of the training, and whether the training had ended."""
 
     path: Path
     step: int
@@ -66,8 +66,8 @@ def _step(path: Path) -> int:
     return int(path.name.rpartition("-")[2])
 
 
-def own_weights(loss: nn.Module, model: nn.Module) -> dict[str, nn.Parameter]:
-    """Return what ``loss`` learns beside the weights of ``model``, by name; none for most losses."""
+def loss_parameters(loss: nn.Module, model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters that ``loss`` trains beside those of ``model``, by name; most losses have none."""
     shared = {id(parameter) for parameter in model.parameters()}
     return {
         name: parameter
@@ -76,19 +76,19 @@ def own_weights(loss: nn.Module, model: nn.Module) -> dict[str, nn.Parameter]:
     }
 
 
-def load_loss(checkpoint: Path, loss: nn.Module, model: nn.Module) -> None:
-    """Put back what the loss had learned. The library's trainer keeps the encoder's weights only."""
-    weights = own_weights(loss, model)
+def load_loss_parameters(checkpoint: Path, loss: nn.Module, model: nn.Module) -> None:
+    """Restore the loss's own parameters. The library's trainer keeps the encoder's weights only."""
+    weights = loss_parameters(loss, model)
     if not weights:
         return
-    saved = load_file(checkpoint / LOSS_WEIGHTS)
+    saved = load_file(checkpoint / LOSS_FILE)
     with torch.no_grad():
         for name, parameter in weights.items():
             parameter.copy_(saved[name])
 
 
 class MarkComplete(TrainerCallback):
-    """Adds the loss's own weights to a checkpoint that was just written, and then the mark that it is complete."""
+    """Callback that adds the loss's own weights to a new checkpoint, and then marks it as complete."""
 
     def __init__(self, folder: Path, clock: Clock, loss: nn.Module, model: nn.Module) -> None:
         self._folder = folder
@@ -103,10 +103,8 @@ class MarkComplete(TrainerCallback):
         if not state.is_world_process_zero:
             return
         path = self._folder / f"checkpoint-{state.global_step}"
-        if weights := own_weights(self._loss, self._model):
-            save_file(
-                {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}, path / LOSS_WEIGHTS
-            )
+        if weights := loss_parameters(self._loss, self._model):
+            save_file({name: weight.detach().cpu().contiguous() for name, weight in weights.items()}, path / LOSS_FILE)
         mark = {
             "step": state.global_step,
             "seconds": round(self._clock.seconds, 3),

@@ -1,12 +1,12 @@
-"""How far a training is: by its steps or by the clock, whichever is further; and what happens when.
+"""Progress of a training, by steps or by the clock; and the schedule of logs, evaluations and checkpoints.
 
-A budget of time is a promise that a number of steps is not: the machine may be busy, the texts longer than thought. So
-warm-up and decay of the learning rate follow the progress ``max(steps done / all steps, time gone / budget)``, the rate
-reaches zero when the budget ends, and nothing of it is cut off (the idea is that of Geiping and Goldstein 2022,
+A budget of time holds where a number of steps does not: the machine may be busy, or the texts longer than expected.
+Warm-up and decay of the learning rate therefore follow ``max(steps done / all steps, time gone / budget)``. The rate
+reaches zero when the budget ends, and the decay is never cut off (Geiping and Goldstein 2022,
 https://arxiv.org/abs/2212.14034).
 """
 
-# ruff: noqa: ARG002 - every callback of transformers is given everything
+# ruff: noqa: ARG002 - transformers passes every callback all arguments
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 CADENCE = 10
-"""Evaluations, and checkpoints, of one training where the operator says nothing."""
+"""Evaluations, and checkpoints, of one training where the operator gives no number of steps."""
 LOG_POINTS = 500
+"""Lines of the log with a loss, in one training."""
 SAVE_SECONDS = 600.0
-"""A checkpoint at least this often: what a killed training loses at most."""
+"""Longest time between checkpoints: a killed training loses at most this much."""
 EVALUATION_SHARE = 0.2
-"""Of the time that has gone, at most this much went into evaluations, except those that the operator asked for."""
+"""Largest share of the elapsed time that evaluations take, unless the operator chose their steps."""
 
 
 class Clock:
-    """Steps and seconds of one training, the same on all processes.
+    """Steps and seconds of one training, equal on all processes.
 
     Args:
         budget: seconds that the training may take; None for as long as its steps take.
@@ -41,19 +42,19 @@ class Clock:
         self.step = 0
         self.seconds = 0.0
         self.reserve = 0.0
-        """Seconds that the last evaluation will take: the steps end that much before the budget."""
+        """Seconds that the last evaluation will take; the steps end this much before the budget does."""
         self.pace = 0.0
         """Seconds that the last step took."""
         self._origin = time.monotonic()
 
     def start(self, step: int, seconds: float) -> None:
-        """Start, or take up a training that had done ``step`` steps in ``seconds``."""
+        """Start, or resume a training that had done ``step`` steps in ``seconds``."""
         self._origin = time.monotonic() - seconds
         self.step = step
         self.tick(step)
 
     def tick(self, step: int) -> None:
-        """Record that ``step`` steps are done now. Several processes go by the clock of the first."""
+        """Record that ``step`` steps are done now. All processes use the clock of the first one."""
         before = self.seconds
         self.seconds = time.monotonic() - self._origin
         if torch.distributed.is_available() and torch.distributed.is_initialized():
@@ -67,13 +68,13 @@ class Clock:
 
     @property
     def time_share(self) -> float:
-        """The share of the budget that has gone, 0 to 1; 0 without a budget."""
+        """The share of the budget that is spent, 0 to 1; 0 without a budget."""
         if self.budget is None:
             return 0.0
-        return min(self.seconds / self._for_steps(self.budget), 1.0)
+        return min(self.seconds / self._step_budget(self.budget), 1.0)
 
-    def _for_steps(self, budget: float) -> float:
-        """Return when the steps end: at least half of the budget is theirs, however long an evaluation takes."""
+    def _step_budget(self, budget: float) -> float:
+        """Return the seconds for steps: at least half of the budget, however long an evaluation takes."""
         return max(budget - self.reserve, budget / 2)
 
     @property
@@ -82,32 +83,35 @@ class Clock:
         return min(max(self.step / self.total, self.time_share), 1.0)
 
     @property
-    def over(self) -> bool:
-        """Whether the budget has gone, or so much of it that another step would end further beyond it than before."""
-        return self.budget is not None and self.seconds + self.pace / 2 >= self._for_steps(self.budget)
+    def spent(self) -> bool:
+        """Whether the budget is spent.
 
-    def rate(self) -> float:
-        """Return the factor on the learning rate for the coming step: a linear warm-up, then linear to 0.
-
-        It is taken in the middle of the step, so that neither the first nor the last is done with a rate of 0.
+        It counts as spent, too, where one more step would miss its end by more than stopping now does.
         """
-        at = min(max((self.step + 0.5) / self.total, self.time_share), 1.0)
-        if at < self.warmup:
-            return at / self.warmup
-        return (1 - at) / (1 - self.warmup) if self.warmup < 1 else 1.0
+        return self.budget is not None and self.seconds + self.pace / 2 >= self._step_budget(self.budget)
+
+    def rate_factor(self) -> float:
+        """Return the factor on the learning rate for the next step: a linear warm-up, then a linear decay to 0.
+
+        It is computed for the middle of the step: neither the first step nor the last has a rate of 0.
+        """
+        progress = min(max((self.step + 0.5) / self.total, self.time_share), 1.0)
+        if progress < self.warmup:
+            return progress / self.warmup
+        return (1 - progress) / (1 - self.warmup) if self.warmup < 1 else 1.0
 
     def expected_steps(self) -> int:
-        """Return how many steps the training will have had, as it looks now."""
+        """Return the estimated number of steps of the whole training."""
         return min(self.total, max(round(self.step / max(self.progress, 1e-9)), self.step))
 
 
 class Schedule(TrainerCallback):
-    """Says after every step whether to log, to evaluate, to save and to stop.
+    """Callback that decides after every step whether to log, to evaluate, to save and to stop.
 
     Args:
-        clock: the clock that it keeps.
-        seconds: what the training took before it was taken up again.
-        evaluates: whether there is something to evaluate on.
+        clock: the clock that this callback advances.
+        seconds: time of the training before it was resumed.
+        evaluates: whether there is a dev split to evaluate on.
         eval_steps: steps between evaluations; None for ten in the whole training.
         save_steps: steps between checkpoints; None for ten in the whole training, or ten minutes.
     """
@@ -135,13 +139,13 @@ class Schedule(TrainerCallback):
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Read the clock before the schedule of the learning rate does."""
+        """Advance the clock before the learning-rate schedule reads it."""
         self.clock.tick(state.global_step + 1)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Decide what follows the step."""
+        """Decide what happens after the step."""
         clock = self.clock
-        control.should_training_stop |= clock.over or state.global_step >= state.max_steps
+        control.should_training_stop |= clock.spent or state.global_step >= state.max_steps
         last = control.should_training_stop
         if last or self._passed(self._logged, LOG_POINTS):
             control.should_log = True
@@ -149,13 +153,13 @@ class Schedule(TrainerCallback):
         if self.evaluates and (last or self._evaluation_due(state.global_step)):
             control.should_evaluate = True
             self._evaluated = clock.progress
-        # What is evaluated is saved, so that the best can be taken up at the end.
+        # Evaluated weights are saved, because the best of them are loaded at the end.
         if control.should_evaluate or last or self._save_due(state.global_step):
             control.should_save = True
             self._saved, self._saved_at = clock.progress, clock.seconds
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Note how long the evaluation took."""
+        """Record how long the evaluation took."""
         before = self.clock.seconds
         self.clock.tick(state.global_step)
         self.clock.reserve = self.clock.seconds - before
@@ -170,9 +174,9 @@ class Schedule(TrainerCallback):
     def _save_due(self, step: int) -> bool:
         if self._save_steps is not None:
             return step % self._save_steps == 0
-        waited = self.clock.seconds - self._saved_at
-        return self._passed(self._saved, CADENCE) or waited >= SAVE_SECONDS
+        unsaved = self.clock.seconds - self._saved_at
+        return self._passed(self._saved, CADENCE) or unsaved >= SAVE_SECONDS
 
     def _passed(self, before: float, parts: int) -> bool:
-        """Whether progress has gone from one to another of so many equal parts of the training."""
+        """Return whether progress has crossed a boundary between ``parts`` equal parts of the training."""
         return math.floor(self.clock.progress * parts + 1e-9) > math.floor(before * parts + 1e-9)

@@ -1,10 +1,10 @@
-"""What a training says while it runs: a bar with rate and ETA, and a line of JSON for every loss and evaluation.
+"""Log of a training while it runs: a progress bar with rate and ETA, and one JSON line per loss and evaluation.
 
 {"step": 12, "seconds": 8.4, "loss": 0.4127, "learning_rate": 1.8e-05}
 {"step": 20, "seconds": 13.9, "dev": 0.7312}
 """
 
-# ruff: noqa: ARG002 - every callback of transformers is given everything
+# ruff: noqa: ARG002 - transformers passes every callback all arguments
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from trainer.training.clock import Clock
 LOG = "log.jsonl"
 
 
-class Scores(NamedTuple):
-    """The dev metric of the weights that training started from, and the best that it reached; None without a dev."""
+class DevScores(NamedTuple):
+    """The dev metric of the weights that training started from, and its best value; None without a dev split."""
 
     start: float | None
     best: float | None
 
 
 def read_log(path: Path) -> list[dict[str, float]]:
-    """Return the lines of a training log; the last one may have been cut off by a kill and is then left out."""
+    """Return the lines of a training log. A last line that a kill cut off is left out."""
     lines = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         try:
@@ -40,22 +40,22 @@ def read_log(path: Path) -> list[dict[str, float]]:
     return lines
 
 
-def scores(log: list[dict[str, float]]) -> Scores:
-    """Return the dev metric before the first step and the best after it."""
+def dev_scores(log: list[dict[str, float]]) -> DevScores:
+    """Return the dev metric before the first step, and its best value after it."""
     dev = [(int(line["step"]), line["dev"]) for line in log if "dev" in line]
     trained = [value for step, value in dev if step]
-    return Scores(dev[0][1] if dev and not dev[0][0] else None, max(trained) if trained else None)
+    return DevScores(dev[0][1] if dev and not dev[0][0] else None, max(trained) if trained else None)
 
 
 class TrainingLog(TrainerCallback):
-    """Writes the log and moves the bar; only the first of several processes does.
+    """Callback that writes the log and advances the bar, on the first of several processes only.
 
     Args:
-        name: what is running, for the bar.
-        path: the log. Lines of steps after the checkpoint that is taken up are dropped.
+        name: title of the bar.
+        path: the log. Lines of steps after the checkpoint that is resumed from are dropped.
         clock: the clock of the training.
         metric: the key of the dev metric; None without a dev split.
-        step: the step that the training goes on from.
+        step: the step that the training resumes from.
     """
 
     def __init__(self, name: str, path: Path, clock: Clock, metric: str | None, step: int) -> None:
@@ -80,7 +80,7 @@ class TrainingLog(TrainerCallback):
         self._bar = Bar(self._name, state.max_steps - state.global_step, "steps").__enter__()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Move the bar."""
+        """Advance the bar."""
         if self._bar:
             title = self._name if self._loss is None else f"{self._name} (loss {self._loss:.4g})"
             self._bar.revise(title, self._clock.expected_steps() - self._from)
@@ -97,14 +97,14 @@ class TrainingLog(TrainerCallback):
         """Write the loss.
 
         Raises:
-            UserError: the loss is no number any more; nothing is learned from then on.
+            UserError: the loss is not finite; nothing is learned from then on.
         """
         if not logs or "loss" not in logs:
             return
         self._loss = logs["loss"]
         if not math.isfinite(self._loss):
             self.close()
-            raise UserError(f"the loss is no number at step {state.global_step}; lower --learning-rate")
+            raise UserError(f"the loss is not a number at step {state.global_step}; lower --learning-rate")
         self._write(state.global_step, loss=round(self._loss, 6), learning_rate=logs["learning_rate"])
 
     def on_evaluate(
@@ -115,7 +115,7 @@ class TrainingLog(TrainerCallback):
         metrics: dict[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Write and say the dev metric."""
+        """Log and print the dev metric."""
         if self._bar and metrics and self._metric:
             value = float(metrics[self._metric])
             self._write(state.global_step, dev=round(value, 6))
@@ -128,7 +128,7 @@ class TrainingLog(TrainerCallback):
         self.close()
 
     def close(self) -> None:
-        """Close the bar, whether training ended or failed."""
+        """Close the bar, whether the training ended or failed."""
         if self._bar:
             self._bar.__exit__(None, None, None)
             self._bar = None

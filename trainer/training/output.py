@@ -1,8 +1,8 @@
-"""The directory that a training writes: refused where it would destroy something, and complete or unfinished.
+"""Output directory of a training: refused where something would be destroyed, resumed where unfinished, then completed.
 
-<out>/training.json      what was trained, on what, and, at the end, with which result
+<out>/training.json      settings and inputs and, at the end, the result
 <out>/log.jsonl          every loss and evaluation
-<out>/checkpoints/       while it runs
+<out>/checkpoints/       only while it runs
 <out>/modules.json …     the model in the format of sentence-transformers, written last
 """
 
@@ -26,26 +26,26 @@ from trainer.training.log import LOG, read_log
 
 RECORD = "training.json"
 CHECKPOINTS = "checkpoints"
-LAST = ("config.json", "modules.json")
-"""Without these two no library takes a directory for a model, so they are what makes it one."""
-MAY_CHANGE = {"report_to", "budget", "patience", "eval_steps", "save_steps"}
-"""What a training may be taken up with another value of."""
+MODEL_MARKERS = ("config.json", "modules.json")
+"""Written last: no library takes a directory without these two files for a model."""
+MAY_DIFFER = {"report_to", "budget", "patience", "eval_steps", "save_steps"}
+"""Settings that may have another value when a training is resumed."""
 
 
 class Result(BaseModel):
-    """How a training ended."""
+    """Result of a training."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     steps: int = Field(description="steps of the optimizer")
-    seconds: float = Field(description="time that they took, with evaluations, without what a kill has lost")
+    seconds: float = Field(description="time that they took, with evaluations, without work that a kill lost")
     start: float | None = Field(description="dev metric before the first step; null without a dev split")
     best: float | None = Field(description="dev metric of the weights that were kept; null without a dev split")
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A finished training: the model's directory, what it took, and the dev metric of the start and of what was kept."""
+class FinishedTraining:
+    """A finished training: the model's directory, steps, seconds, and the dev metric at the start and of the result."""
 
     path: Path
     steps: int
@@ -56,16 +56,16 @@ class Trained:
 
 
 class Record(BaseModel):
-    """What a training was told to do, and its result once it has one."""
+    """Settings and inputs of a training, and its result once it is finished."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     settings: dict[str, Any] = Field(description="the command's settings")
-    inputs: list[InputEntry] = Field(description="the files that it learned from")
+    inputs: list[InputEntry] = Field(description="the files that it was trained on")
     result: Result | None = Field(default=None, description="null while it is unfinished")
 
 
-def describe(settings: BaseModel, paths: Sequence[Path] = ()) -> Record:
+def describe_training(settings: BaseModel, paths: Sequence[Path] = ()) -> Record:
     """Return the record of a training that is about to start.
 
     Raises:
@@ -80,24 +80,24 @@ def describe(settings: BaseModel, paths: Sequence[Path] = ()) -> Record:
     )
 
 
-def check_out(out: Path, record: Record, *, resume: bool) -> Result | None:
+def check_output(out: Path, record: Record, *, resume: bool) -> Result | None:
     """Return the result of the same training where ``out`` already holds it, and None where there is work to do.
 
     Raises:
-        UserError: the directory holds something else, or a training that was not asked to go on.
+        UserError: the directory holds something else, or a training and ``resume`` is not set.
     """
     if not out.exists() or not any(out.iterdir()):
         return None
     try:
         earlier = Record.model_validate_json((out / RECORD).read_bytes())
     except (OSError, ValueError) as error:
-        raise UserError(f"{out}: holds other files than a training's; give another --out") from error
+        raise UserError(f"{out}: holds files that are not of a training; give another --out") from error
     if earlier.result is None and last_checkpoint(out / CHECKPOINTS) is None:
-        return None  # nothing that would be lost
+        return None  # nothing would be lost
     if not resume:
         state = "an unfinished" if earlier.result is None else "a finished"
-        raise UserError(f"{out}: holds {state} training; take it up with --resume or give another --out")
-    for name in sorted({*earlier.settings, *record.settings} - MAY_CHANGE):
+        raise UserError(f"{out}: holds {state} training; continue it with --resume or give another --out")
+    for name in sorted({*earlier.settings, *record.settings} - MAY_DIFFER):
         if earlier.settings.get(name) != record.settings.get(name):
             raise UserError(
                 f"--{name.replace('_', '-')} {record.settings.get(name)}: {out} was begun with "
@@ -108,13 +108,13 @@ def check_out(out: Path, record: Record, *, resume: bool) -> Result | None:
     return earlier.result
 
 
-def trained(out: Path, result: Result) -> Trained:
-    """Return a finished training with its log."""
-    return Trained(path=out, log=read_log(out / LOG), **result.model_dump())
+def load_finished(out: Path, result: Result) -> FinishedTraining:
+    """Return the finished training in ``out`` with its log."""
+    return FinishedTraining(path=out, log=read_log(out / LOG), **result.model_dump())
 
 
 def write_record(out: Path, record: Record) -> None:
-    """Write ``training.json``, whole or not at all."""
+    """Write ``training.json``, completely or not at all."""
     out.mkdir(parents=True, exist_ok=True)
     partial = out / f".{RECORD}"
     partial.write_text(
@@ -126,11 +126,11 @@ def write_record(out: Path, record: Record) -> None:
 def finish(out: Path, model: SentenceTransformer, record: Record, result: Result) -> None:
     """Write the model into ``out``, then the result, then remove the checkpoints.
 
-    The model is saved aside and moved file by file; what makes the directory a model comes last.
+    The model is saved among the checkpoints first and then moved file by file, `MODEL_MARKERS` last.
     """
-    whole = out / CHECKPOINTS / "result"
-    shutil.rmtree(whole, ignore_errors=True)
-    model.save_pretrained(str(whole), create_model_card=False)
-    move_into(whole, out, last=LAST)
+    staging = out / CHECKPOINTS / "result"
+    shutil.rmtree(staging, ignore_errors=True)
+    model.save_pretrained(str(staging), create_model_card=False)
+    move_into(staging, out, last=MODEL_MARKERS)
     write_record(out, record.model_copy(update={"result": result}))
     shutil.rmtree(out / CHECKPOINTS)

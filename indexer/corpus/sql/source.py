@@ -1,9 +1,9 @@
-"""SQL databases as a source: the rows of one statement, read with a server-side cursor into a Parquet file.
+"""SQL databases as a corpus: the rows of one statement, read with a server-side cursor into a Parquet file.
 
     python -m indexer build 'postgresql+psycopg://me@db.example/shop' --query "select id, description as text from listings"
 
-Any URL that SQLAlchemy knows; PostgreSQL and SQLite are tested. The transaction is read-only where the database offers
-that. What a driver says is shown without the password, and the driver's exception, which may quote it, is not chained.
+Any URL that SQLAlchemy supports works; PostgreSQL and SQLite are tested. The transaction is read-only where the database
+offers that. A driver's message is shown without the password. The driver's exception may quote it and is not chained.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from indexer.corpus.chunks import SourceFile
 from indexer.corpus.sql.spool import ROWS_PER_BATCH, RowWriter, claim_folder
-from indexer.corpus.sql.url import parse, reason, render, secrets
+from indexer.corpus.sql.url import describe_error, find_secrets, parse_url, render_url
 from indexer.errors import UserError
 from indexer.progress import Bar
 
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Connection, CursorResult, Row
 
 QUERY_EXAMPLE = '--query "select id, description as text from listings"'
-CONNECT_SECONDS = 10
-COUNT_SECONDS = 2.0
-"""How long a count of the rows may take; it is for the estimate of the time only."""
+CONNECT_TIMEOUT_SECONDS = 10
+COUNT_TIMEOUT_SECONDS = 2.0
+"""Time limit of counting the rows; the count only serves to estimate the remaining time."""
 
-DRIVERS = {
+DRIVER_PACKAGES = {
     "psycopg": "'psycopg[binary]'",
     "psycopg2": "psycopg2-binary",
     "MySQLdb": "mysqlclient",
     "mysql": "mysql-connector-python",
 }
-"""Modules that are called otherwise than the package that brings them."""
+"""Packages of driver modules whose package has another name than the module."""
 
-DIALECTS = {
+DIALECT_PACKAGES = {
     "bigquery": "sqlalchemy-bigquery",
     "clickhouse": "clickhouse-sqlalchemy",
     "cockroachdb": "sqlalchemy-cockroachdb",
@@ -47,37 +47,38 @@ DIALECTS = {
     "snowflake": "snowflake-sqlalchemy",
     "trino": "'trino[sqlalchemy]'",
 }
-"""Packages of dialects that SQLAlchemy does not bring itself."""
+"""Packages of dialects that SQLAlchemy does not include."""
 
 
 def spool(spec: str, query: str | None, limit: int | None, data: Path | None, owner: object) -> SourceFile:
     """Write the first ``limit`` rows of ``query``, or all, to a Parquet file and return it.
 
     Args:
-        spec: the URL of the database. The file is called by it, without what is secret.
-        query: one statement that returns rows, as the database understands it.
-        limit: how many rows, or None.
-        data: the file lies below this directory; by default ``$DOWSE_DATA``.
-        owner: when it is no longer used, the file is removed.
+        spec: the URL of the database. Without its secrets it is the name of the returned file.
+        query: one statement that returns rows, in the database's SQL.
+        limit: maximum number of rows, or None for all.
+        data: the file is written below this directory; by default ``$DOWSE_DATA``.
+        owner: the file is removed when this object is no longer used.
 
     Raises:
-        UserError: no query; the URL, the database or the statement is refused; two columns have the same name.
+        UserError: there is no query; the URL, the database or the statement is refused; or two columns have the same
+            name.
     """
-    url = parse(spec)
-    name, hidden = render(url), secrets(url)
+    url = parse_url(spec)
+    name, secrets = render_url(url), find_secrets(url)
     if not query or not query.strip():
         raise UserError(f"{name}: no statement; give one with {QUERY_EXAMPLE}")
     from sqlalchemy.exc import SQLAlchemyError
 
     path = claim_folder(owner, data) / "rows.parquet"
-    advice = "the statement is refused ({}); correct --query"
+    message = "the statement is refused ({}); correct --query"
     try:
-        with _connect(url, name, hidden) as connection:
+        with _connect(url, name, secrets) as connection:
             _begin(connection)
-            total = _count(connection, query)
+            total = _count_rows(connection, query)
             with closing(_execute(connection, query, stream_results=True)) as result:
-                names = _names(result, name)
-                advice = "reading stopped ({}); correct --query, or run the command again"
+                names = _column_names(result, name)
+                message = "reading stopped ({}); correct --query, or run the command again"
                 total = min(total, limit) if total is not None and limit else total
                 with RowWriter(path, names) as writer, Bar("read", total, "rows") as bar:
                     while rows := _fetch(result, None if limit is None else limit - bar.done):
@@ -85,31 +86,36 @@ def spool(spec: str, query: str | None, limit: int | None, data: Path | None, ow
                         bar.advance(len(rows))
         return SourceFile(path, name)
     except SQLAlchemyError as error:
-        problem = advice.format(reason(error, hidden))
-    # Raised here and not above: the driver's exception may quote what is secret, and a log prints exceptions in chains.
+        problem = message.format(describe_error(error, secrets))
+    # Raised outside the handler: the driver's exception may quote secrets, and logs print chained exceptions.
     raise UserError(f"{name}: {problem}")
 
 
-def _connect(url: URL, name: str, hidden: list[str]) -> Connection:
+def _connect(url: URL, name: str, secrets: list[str]) -> Connection:
     from sqlalchemy import create_engine
     from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
     from sqlalchemy.pool import NullPool
 
     try:
         if url.get_dialect().is_async:
-            raise UserError(f"{name}: {url.drivername} is asynchronous; name a driver that is not")
+            raise UserError(f"{name}: {url.drivername} is asynchronous; name a synchronous driver")
         if url.get_backend_name() == "sqlite" and not _sqlite_file(url):
-            raise UserError(f"{name}: there is no such file; give the path of the database")  # or it would be made
-        return create_engine(url, poolclass=NullPool, connect_args=_arguments(url)).connect()
+            raise UserError(f"{name}: there is no such file; give the path of the database")  # SQLite would create it
+        return create_engine(url, poolclass=NullPool, connect_args=_connect_arguments(url)).connect()
     except NoSuchModuleError:
-        known = DIALECTS.get(url.get_backend_name(), "the package of the dialect")
-        remedy = "write postgresql://" if url.drivername == "postgres" else f"correct it, or pip install {known}"
+        package = DIALECT_PACKAGES.get(url.get_backend_name(), "the package of the dialect")
+        remedy = "write postgresql://" if url.drivername == "postgres" else f"correct it, or pip install {package}"
         problem = f"SQLAlchemy knows no dialect {url.drivername!r}; {remedy}"
     except ImportError as error:
         module = (error.name or "").partition(".")[0] or url.get_driver_name()
-        problem = f"the driver {module} is not installed; pip install {DRIVERS.get(module, module)}"
-    except (SQLAlchemyError, TypeError, ValueError, OSError) as error:  # the others: arguments no driver takes
-        problem = f"not reachable ({reason(error, hidden)}); check host, port, user, password and database"
+        problem = f"the driver {module} is not installed; pip install {DRIVER_PACKAGES.get(module, module)}"
+    except (
+        SQLAlchemyError,
+        TypeError,
+        ValueError,
+        OSError,
+    ) as error:  # not only SQLAlchemyError: the driver refuses the arguments of the URL
+        problem = f"not reachable ({describe_error(error, secrets)}); check host, port, user, password and database"
     raise UserError(f"{name}: {problem}")
 
 
@@ -118,19 +124,20 @@ def _sqlite_file(url: URL) -> bool:
     return database.startswith("file:") or Path(database).is_file()
 
 
-def _arguments(url: URL) -> dict[str, Any]:
-    stated = "connect_timeout" in url.query or "PGCONNECT_TIMEOUT" in os.environ
-    if url.get_driver_name() in ("psycopg", "psycopg2") and not stated:
-        return {"connect_timeout": CONNECT_SECONDS}  # without it, a silent host is waited for for minutes
+def _connect_arguments(url: URL) -> dict[str, Any]:
+    has_timeout = "connect_timeout" in url.query or "PGCONNECT_TIMEOUT" in os.environ
+    if url.get_driver_name() in ("psycopg", "psycopg2") and not has_timeout:
+        return {"connect_timeout": CONNECT_TIMEOUT_SECONDS}  # without it the driver waits minutes for a silent host
     return {}
 
 
 def _begin(connection: Connection) -> None:
-    """Begin the one transaction in which all is read, where possible a read-only one."""
+    """Begin the transaction in which all rows are read: read-only where the database offers that."""
     if connection.dialect.name == "postgresql":
         connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        # The same table is read in the same order, so that it gives the same checksum; and all rows are wanted, not the
-        # first of them soon. Set only where they exist: other databases speak PostgreSQL's protocol.
+        # Without synchronised scans an unchanged table is read in the same order and gives the same checksum. The cursor
+        # is planned for all rows, not for an early first one. Set only where the settings exist: other databases speak
+        # PostgreSQL's protocol.
         for setting, value in (("synchronize_seqscans", "off"), ("cursor_tuple_fraction", "1")):
             connection.exec_driver_sql(
                 f"select set_config(name, '{value}', true) from pg_settings where name = '{setting}'"  # noqa: S608
@@ -140,47 +147,47 @@ def _begin(connection: Connection) -> None:
 
 
 def _execute(connection: Connection, statement: str, *, stream_results: bool = False) -> CursorResult[Any]:
-    """Execute a statement as it stands: neither ``:name`` nor ``%`` means a parameter."""
+    """Execute a statement unchanged: neither ``:name`` nor ``%`` means a parameter."""
     options = {"no_parameters": True, "stream_results": stream_results}
     return connection.exec_driver_sql(statement, execution_options=options)
 
 
-def _fetch(result: CursorResult[Any], left: int | None) -> Sequence[Row[Any]]:
-    """Return some of the rows of which ``left`` are wanted."""
-    wanted = ROWS_PER_BATCH if left is None else min(left, ROWS_PER_BATCH)
-    return result.fetchmany(wanted) if wanted else []  # to some drivers 0 means their own choice
+def _fetch(result: CursorResult[Any], remaining: int | None) -> Sequence[Row[Any]]:
+    """Return the next rows, at most ``remaining`` of them."""
+    count = ROWS_PER_BATCH if remaining is None else min(remaining, ROWS_PER_BATCH)
+    return result.fetchmany(count) if count else []  # for some drivers 0 means a default of their own
 
 
-def _count(connection: Connection, query: str) -> int | None:
-    """Return how many rows there are, or None where that cannot be had within `COUNT_SECONDS`."""
+def _count_rows(connection: Connection, query: str) -> int | None:
+    """Return the number of rows, or None where counting fails or takes longer than `COUNT_TIMEOUT_SECONDS`."""
     from sqlalchemy.exc import SQLAlchemyError
 
     statement = f"select count(*) from ({query.strip().rstrip(';')}\n) as counted"  # noqa: S608 - as the user wrote it
     try:
         if connection.dialect.name == "postgresql":
             with connection.begin_nested() as attempt:
-                connection.exec_driver_sql(f"set local statement_timeout = {round(COUNT_SECONDS * 1000)}")
+                connection.exec_driver_sql(f"set local statement_timeout = {round(COUNT_TIMEOUT_SECONDS * 1000)}")
                 count = int(_execute(connection, statement).scalar_one())
-                attempt.rollback()  # of the setting
+                attempt.rollback()  # also undoes the setting
             return count
         if connection.dialect.name == "sqlite":
             driver: Any = connection.connection.driver_connection
-            deadline = time.monotonic() + COUNT_SECONDS
+            deadline = time.monotonic() + COUNT_TIMEOUT_SECONDS
             driver.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
             try:
                 return int(_execute(connection, statement).scalar_one())
             finally:
                 driver.set_progress_handler(None, 0)
-    except SQLAlchemyError:  # too slow, or wrong, which the statement itself will say better
+    except SQLAlchemyError:  # too slow, or an error that the statement itself will report
         pass
     return None
 
 
-def _names(result: CursorResult[Any], name: str) -> list[str]:
+def _column_names(result: CursorResult[Any], name: str) -> list[str]:
     if not result.returns_rows:
         raise UserError(f"{name}: the statement returns no rows; give a select with --query")
     names = list(result.keys())
-    for each in names:
-        if names.count(each) > 1:
-            raise UserError(f"{name}: two columns are called {each!r}; name one of them otherwise with `as` in --query")
+    for column in names:
+        if names.count(column) > 1:
+            raise UserError(f"{name}: two columns are called {column!r}; rename one with `as` in --query")
     return names

@@ -1,6 +1,6 @@
-"""The tools that an assistant has over the Model Context Protocol: what they are told to be, and what they do.
+"""Tools of the Model Context Protocol: their descriptions for assistants, and the requests that they stand for.
 
-Each is a request to a route of the service in another dress. Nothing here knows the protocol; `model_context.py` does.
+Each tool is a request to a route of the service. Nothing here knows the protocol; `server.py` does.
 """
 
 from __future__ import annotations

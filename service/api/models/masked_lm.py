@@ -104,7 +104,7 @@ def fill_mask(request: Request, live: Live, body: schemas.FillMaskRequest) -> sc
 def read(request: Request, live: Live, body: schemas.ReadRequest) -> schemas.ReadResponse:
     """Return a text's word pieces, what is expected in the places of its hidden words, and one head's attention."""
     started = time.perf_counter()
-    layers, heads = live.model.heads
+    layers, heads = live.model.layers_and_heads
     if body.layer > layers:
         raise _invalid("layer", f"the model has {layers} layers")
     if body.head > heads:
@@ -140,8 +140,8 @@ def compare(request: Request, body: schemas.CompareRequest) -> schemas.CompareRe
         encoder = None
     words = sentences = None
     if masked:
-        first = _read(masked.model, "first", body.first, most=schemas.MAX_PIECES)
-        second = _read(masked.model, "second", body.second, most=schemas.MAX_PIECES)
+        first = _read(masked.model, "first", body.first, max_pieces=schemas.MAX_PIECES)
+        second = _read(masked.model, "second", body.second, max_pieces=schemas.MAX_PIECES)
         words = answers.shared_words(body.first, first, body.second, second)
     if encoder:
         sentences = answers.cosine(*encoder.retriever.index.encoder.encode_documents([body.first, body.second]))
@@ -155,10 +155,12 @@ def compare(request: Request, body: schemas.CompareRequest) -> schemas.CompareRe
     )
 
 
-def _read(model: MaskedModel, field: str, text: str, hide: Collection[int] = (), most: int | None = None) -> Reading:
+def _read(
+    model: MaskedModel, field: str, text: str, hide: Collection[int] = (), max_pieces: int | None = None
+) -> Reading:
     """Read a text that came in a field of the request; raise a problem where it is too long."""
     try:
-        return model.read(text, hide, most)
+        return model.read(text, hide, max_pieces)
     except UserError as error:
         raise _invalid(field, str(error)) from error
 

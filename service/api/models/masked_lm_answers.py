@@ -18,9 +18,9 @@ def facts(model: MaskedModel, manifest: Manifest) -> schemas.MaskedFacts:
         id=manifest.id,
         name=str(manifest.config.get("base", manifest.id)),
         mask_token=model.mask_token,
-        layers=model.heads[0],
-        heads=model.heads[1],
-        vocabulary=model.vocabulary,
+        layers=model.layers_and_heads[0],
+        heads=model.layers_and_heads[1],
+        vocabulary=model.vocabulary_size,
         max_pieces=min(model.max_tokens, schemas.MAX_PIECES),
     )
 

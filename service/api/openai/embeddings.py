@@ -64,7 +64,7 @@ def _steps(live: Serving, body: schemas.EmbeddingsRequest, width: int) -> Iterat
     is_query = body.input_type == "query"
     prompt = encoder.contract.query_prompt if is_query else encoder.contract.document_prompt
     encode = encoder.encode_queries if is_query else encoder.encode_documents
-    read = encoder.read(body.texts, prompt)
+    read = encoder.count_tokens(body.texts, prompt)
     vectors = np.empty((len(read), encoder.contract.dimension), dtype=np.float32)
     first, *others = batches_by_length([range(text.tokens) for text in read], BATCH_TOKENS)
     vectors[first] = encode([body.texts[place] for place in first])

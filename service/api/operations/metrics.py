@@ -15,6 +15,12 @@ from service.observability import worker_metrics as shared_metrics
 from service.problems import RESPONSES
 from service.serving.searcher import Searcher
 
+INDEX_METRICS: dict[str, tuple[str, list[str]]] = {
+    "dowse_index_documents": ("Documents in the live index", []),
+    "dowse_index_info": ("The live index and its model", ["index", "model"]),
+}
+"""Name of a metric of the live index → what it is, and its labels."""
+
 router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500, 503)})
 
 
@@ -43,7 +49,11 @@ class IndexCollector(Collector):
         if live is None:
             return
         index = live.retriever.index
-        yield GaugeMetricFamily("dowse_index_documents", "Documents in the live index", value=len(index))
-        identity = GaugeMetricFamily("dowse_index_info", "The live index and its model", labels=["index", "model"])
-        identity.add_metric([index.manifest.id, index.manifest.parents["model"]], 1)
-        yield identity
+        values: dict[str, tuple[list[str], int]] = {
+            "dowse_index_documents": ([], len(index)),
+            "dowse_index_info": ([index.manifest.id, index.manifest.parents["model"]], 1),
+        }
+        for name, (text, labels) in INDEX_METRICS.items():
+            family = GaugeMetricFamily(name, text, labels=labels)
+            family.add_metric(*values[name])
+            yield family

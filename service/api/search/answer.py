@@ -1,4 +1,4 @@
-"""Answer of a search: from a request to the results of a page."""
+"""Response of a search: runs one search request and builds its results, scores, timings and highlights."""
 
 from __future__ import annotations
 
@@ -23,90 +23,92 @@ from service.observability.metrics import observe_stages
 from service.serving.batching import PendingQuery
 
 STAGES = ("encode", "dense", "lexical", "fuse", "fetch")
-"""The stages that every answer states, also one that took no time."""
+"""Stages that every response lists, also those that took no time."""
 
 
 def answer_search(
     request: Request,
     live: Retriever,
-    asked: schemas.SearchRequest,
-    where: str,
+    search: schemas.SearchRequest,
+    location: str,
     *,
     vector: Vectors | None = None,
     neighbours: Neighbours | None = None,
-    encoded: PendingQuery | None = None,
+    pending: PendingQuery | None = None,
 ) -> schemas.SearchResponse:
-    """Answer one search.
+    """Run one search and return its response.
 
     Args:
-        request: for its id.
-        live: what answers.
-        asked: the search.
-        where: the part of the request that it stands in, for errors: ``body``, ``query``.
-        vector: the query's, where it was encoded already.
-        neighbours: of ``vector``, where they were found already.
-        encoded: the query, where it may have been encoded with others while it waited.
+        request: for its id and the state of the application.
+        live: retriever of the live index.
+        search: what to search for.
+        location: the part of the request that holds ``search``, for errors: ``body``, ``query``.
+        vector: of the query, if it is encoded already.
+        neighbours: nearest passages of ``vector``, if they are known already.
+        pending: the query as the request queue had it, perhaps encoded in a batch.
     """
     started = time.perf_counter()
-    if encoded and encoded.vector is not None:
-        vector = encoded.vector
-    check_columns(live.index, asked, where)
-    own = live.fusion
-    fusion = own.model_copy(update=asked.fusion.model_dump(exclude_unset=True)) if asked.fusion else own
-    allowed = filtering.allowed(asked.filter, live.index, where)
-    counted = filtering.counts(asked, live.index, allowed, where)
-    ranking = live.search(asked.query, asked.mode, fusion, vector=vector, neighbours=neighbours, allowed=allowed)
-    if encoded and vector is not None:
-        ranking.timings["encode"] = encoded.milliseconds
-    reranking = Reranking(request.app.state.reranker, live, ranking, asked.rerank) if asked.rerank else None
-    results = arranged(request, live, ranking, asked, asked.mode, explain=asked.explain, reranking=reranking)
-    found = page_of(request, live, ranking, results, started)
+    if pending and pending.vector is not None:
+        vector = pending.vector
+    check_columns(live.index, search, location)
+    default = live.fusion
+    fusion = default.model_copy(update=search.fusion.model_dump(exclude_unset=True)) if search.fusion else default
+    mask = filtering.document_mask(search.filter, live.index, location)
+    counts = filtering.count_matches(search, live.index, mask, location)
+    ranking = live.search(search.query, search.mode, fusion, vector=vector, neighbours=neighbours, allowed=mask)
+    if pending and vector is not None:
+        ranking.timings["encode"] = pending.milliseconds
+    reranking = Reranking(request.app.state.reranker, live, ranking, search.rerank) if search.rerank else None
+    results = build_results(request, live, ranking, search, search.mode, explain=search.explain, reranking=reranking)
+    fields = common_fields(request, live, ranking, results, started)
     if reranking:
-        found["rerank"] = reranking.said
-    if asked.mode != "dense" and (ranking.lexical is None or not ranking.lexical.any()):
-        found["suggestion"] = suggestion(asked.query, live.index.lexical, live.index.visible)
-    return schemas.SearchResponse(query=asked.query, offset=asked.offset, **found, **counted)
+        fields["rerank"] = reranking.outcome
+    if search.mode != "dense" and (ranking.lexical is None or not ranking.lexical.any()):
+        fields["suggestion"] = suggestion(search.query, live.index.lexical, live.index.visible)
+    return schemas.SearchResponse(query=search.query, offset=search.offset, **fields, **counts)
 
 
-def arranged(
+def build_results(
     request: Request,
     live: Retriever,
     ranking: Ranking,
-    asked: Paged,
+    options: Paged,
     mode: Mode,
     *,
     explain: bool = False,
     reranking: Reranking | None = None,
 ) -> list[schemas.Result]:
-    """Return the results of the page that is asked for, with what is asked for about each."""
-    page = arrange(live.index, ranking, asked, mode=mode, offset=asked.offset, count=asked.top_k, rerank=reranking)
-    hits = live.hits(ranking, page.places, asked.offset + 1, explain=explain)
-    results = [result_of(hit, explain=explain, fields=asked.fields) for hit in hits]
+    """Return the results of the requested page, with scores, groups and highlights as far as they were requested."""
+    page = arrange(
+        live.index, ranking, options, mode=mode, offset=options.offset, count=options.top_k, rerank=reranking
+    )
+    hits = live.hits(ranking, page.positions, options.offset + 1, explain=explain)
+    results = [result_of(hit, explain=explain, fields=options.fields) for hit in hits]
     if reranking and explain:
-        for result, place in zip(results, page.places, strict=True):
-            if result.scores and place in reranking.scores:
-                result.scores.rerank = round(reranking.scores[place], 6)
-    if asked.group_by is not None:
-        for result, place in zip(results, page.places, strict=True):
-            result.group = page.groups[place]
-    if asked.highlight:
-        marked = highlights(live.index, ranking, hits, request.app.state.sentences)
-        for result, spans in zip(results, marked, strict=True):
+        for result, position in zip(results, page.positions, strict=True):
+            if result.scores and position in reranking.scores:
+                result.scores.rerank = round(reranking.scores[position], 6)
+    if options.group_by is not None:
+        for result, position in zip(results, page.positions, strict=True):
+            result.group = page.groups[position]
+    if options.highlight:
+        highlights = find_highlights(live.index, ranking, hits, request.app.state.sentences)
+        for result, spans in zip(results, highlights, strict=True):
             result.highlights = spans
     return results
 
 
-def page_of(
+def common_fields(
     request: Request, live: Retriever, ranking: Ranking, results: list[schemas.Result], started: float
 ) -> dict[str, Any]:
-    """Return what every list of results comes with; ``started`` is when the request was taken up."""
+    """Return the fields of every response with results; ``started`` is the start time of the work."""
     observe_stages(ranking.timings)
     return {
         "results": results,
         "count": len(results),
         "took_ms": round((time.perf_counter() - started) * 1e3, 3),
         "timings": schemas.Timings(
-            **dict.fromkeys(STAGES, 0.0) | {stage: round(spent, 3) for stage, spent in ranking.timings.items()}
+            **dict.fromkeys(STAGES, 0.0) | {stage: round(ms, 3) for stage, ms in ranking.timings.items()}
         ),
         "index": index_info(live.index),
         "request_id": request.scope["request_id"],
@@ -114,9 +116,9 @@ def page_of(
 
 
 def result_of(hit: Hit, *, explain: bool = False, fields: list[str] | None = None) -> schemas.Result:
-    """Return a hit as the API says it, with the metadata columns ``fields`` or all."""
+    """Return a hit as a result of the API, with the metadata columns ``fields`` or all."""
     metadata = hit.document.metadata
-    said = {
+    values = {
         "id": hit.document.id,
         "rank": hit.rank,
         "score": round(hit.score, 6),
@@ -125,20 +127,20 @@ def result_of(hit: Hit, *, explain: bool = False, fields: list[str] | None = Non
         "metadata": metadata if fields is None else {name: metadata.get(name) for name in fields},
     }
     if explain:
-        said["scores"] = schemas.Scores(
-            dense=hit.dense and leg_of(hit.dense), lexical=hit.lexical and leg_of(hit.lexical)
+        values["scores"] = schemas.Scores(
+            dense=hit.dense and leg_score_of(hit.dense), lexical=hit.lexical and leg_score_of(hit.lexical)
         )
-    return schemas.Result(**said)
+    return schemas.Result(**values)
 
 
-def leg_of(leg: LegScore) -> schemas.LegScore:
-    """Return what a leg says as the API says it."""
-    said = {"score": round(leg.score, 6), "rank": leg.rank}
-    return schemas.LegScore(**said if leg.part is None else said | {"part": round(leg.part, 6)})
+def leg_score_of(leg: LegScore) -> schemas.LegScore:
+    """Return score and rank of a leg as the API has them."""
+    values = {"score": round(leg.score, 6), "rank": leg.rank}
+    return schemas.LegScore(**values if leg.part is None else values | {"part": round(leg.part, 6)})
 
 
-def highlights(index: Index, ranking: Ranking, hits: Sequence[Hit], vectors: SentenceVectors) -> list[Highlights]:
-    """Return where each of ``hits`` answers the ranking's query.
+def find_highlights(index: Index, ranking: Ranking, hits: Sequence[Hit], vectors: SentenceVectors) -> list[Highlights]:
+    """Return the highlights of each hit: the query's words by the lexical index, the nearest sentence by the encoder.
 
     In lexical mode the query has no vector yet and is encoded here.
     """
@@ -149,6 +151,6 @@ def highlights(index: Index, ranking: Ranking, hits: Sequence[Hit], vectors: Sen
         texts = index.lexical.spans(ranking.query, [hit.passage for hit in hits])
         query = index.encoder.encode_query(ranking.query) if ranking.vector is None else ranking.vector
         model = index.manifest.parents["model"]
-        found = nearest_sentences(query, [hit.passage for hit in hits], model, index.encoder, vectors)
-        spans = zip(titles, texts, found, strict=True)
+        sentences = nearest_sentences(query, [hit.passage for hit in hits], model, index.encoder, vectors)
+        spans = zip(titles, texts, sentences, strict=True)
         return [Highlights(title=title, text=text, sentence=sentence) for title, text, sentence in spans]

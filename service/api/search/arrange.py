@@ -1,7 +1,7 @@
-"""From a ranking to a page: the least score, re-ranking, diversity, and groups, in this order, each only where it was asked for.
+"""Arrangement of a ranking into a page: minimum score, re-ranking, diversity and groups, as far as they were requested.
 
-Every step takes places in the ranking one by one and hands them on, so that no more is looked at than the page needs.
-What stands on a page depends on the pages before it and on nothing after it: pages neither repeat nor lose a document.
+The steps run in this order. Each takes positions in the ranking one by one and passes them on: no more is computed than
+the page needs. A page depends on the pages before it and on nothing after it: pages neither repeat nor lose a document.
 """
 
 from __future__ import annotations
@@ -21,109 +21,116 @@ from indexer.retrieval.retriever import Mode
 from service.api.search.schemas import Arrangement
 from service.problems import invalid
 
-NESTED = ("list", "large_list", "struct", "map")
-"""How the Arrow types begin whose values are no single ones."""
+NESTED_TYPES = ("list", "large_list", "struct", "map")
+"""Prefixes of the Arrow types whose values are not scalars."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """Places in a ranking, in the order in which they are shown; with the value of each where they were grouped."""
+    """Positions in a ranking, in the order in which they are shown.
 
-    places: list[int]
+    Attributes:
+        positions: of the results of the page.
+        groups: position → value of the `group_by` column, if results were grouped.
+    """
+
+    positions: list[int]
     groups: Mapping[int, Any] = field(default_factory=dict)
 
 
 def arrange(
     index: Index,
     ranking: Ranking,
-    asked: Arrangement,
+    options: Arrangement,
     *,
     mode: Mode,
     offset: int,
     count: int,
     rerank: Callable[[list[int]], Mapping[int, float]] | None = None,
 ) -> Page:
-    """Return the page of ``count`` results from ``offset`` on, arranged as asked.
+    """Return the page of ``count`` results from ``offset`` on.
 
     Args:
         index: of the ranking.
         ranking: all candidates of a query.
-        asked: what is asked for.
+        options: of the request.
         mode: of the search.
-        offset: results to skip.
-        count: results of a page.
-        rerank: gives the first of some places, best first, new scores; they are ordered by these, all others follow.
+        offset: number of results to skip.
+        count: number of results of a page.
+        rerank: takes positions, best first, and returns new scores of the first of them. These positions are ordered by
+            the new scores; all others follow.
     """
-    good = _good_enough(ranking, mode, asked.min_score)
-    scores = rerank(list(good)) if rerank else {}
-    head = sorted(scores, key=lambda place: -scores[place])
-    rest: Iterable[int] = (place for place in good if place not in scores) if scores else good
-    if asked.diversity and scores:  # of two kinds, which have no common scale: what was not re-ranked follows
-        head = list(_diverse(index, ranking, head, np.array([scores[place] for place in head]), asked.diversity))
-    elif asked.diversity:
-        rest = _diverse(index, ranking, list(good), ranking.scores[list(good)], asked.diversity)
-    places: Iterable[int] = chain(head, rest)
+    eligible = _filter_by_score(ranking, mode, options.min_score)
+    scores = rerank(list(eligible)) if rerank else {}
+    reranked = sorted(scores, key=lambda position: -scores[position])
+    others: Iterable[int] = (position for position in eligible if position not in scores) if scores else eligible
+    if options.diversity and scores:  # only the re-ranked ones: their scores have no scale in common with the others'
+        cross_scores = np.array([scores[position] for position in reranked])
+        reranked = list(_diversify(index, ranking, reranked, cross_scores, options.diversity))
+    elif options.diversity:
+        others = _diversify(index, ranking, list(eligible), ranking.scores[list(eligible)], options.diversity)
+    positions: Iterable[int] = chain(reranked, others)
     groups: dict[int, Any] = {}
-    if asked.group_by is not None:
-        places = _grouped(index, ranking, places, asked, groups)
-    return Page(list(islice(places, offset, offset + count)), groups)
+    if options.group_by is not None:
+        positions = _limit_groups(index, ranking, positions, options, groups)
+    return Page(list(islice(positions, offset, offset + count)), groups)
 
 
-def check_columns(index: Index, asked: Arrangement, where: str) -> None:
+def check_columns(index: Index, options: Arrangement, location: str) -> None:
     """Refuse columns that the index does not have, or that cannot be grouped by.
 
     Args:
-        index: the live one.
-        asked: what the request says.
-        where: the part of the request that it stands in: ``body``, ``query``.
+        index: the live index.
+        options: of the request.
+        location: the part of the request that holds ``options``: ``body``, ``query``.
 
     Raises:
-        Problem: names the field and lists the columns.
+        Problem: 422; it names the field and lists the columns.
     """
-    if not asked.fields and asked.group_by is None:
+    if not options.fields and options.group_by is None:
         return
     columns = index.metadata_types
-    for name in asked.fields or []:
+    for name in options.fields or []:
         if name not in columns:
-            raise invalid(f"{where}.fields", f"no column {name!r}; there is: {_listed(columns)}")
-    if asked.group_by is None:
+            raise invalid(f"{location}.fields", f"no column {name!r}; there is: {_list_names(columns)}")
+    if options.group_by is None:
         return
-    single = [name for name, kind in columns.items() if not kind.startswith(NESTED)]
-    if asked.group_by not in single:
+    scalars = [name for name, kind in columns.items() if not kind.startswith(NESTED_TYPES)]
+    if options.group_by not in scalars:
         raise invalid(
-            f"{where}.group_by", f"no column {asked.group_by!r} of single values; there is: {_listed(single)}"
+            f"{location}.group_by", f"no column {options.group_by!r} of single values; there is: {_list_names(scalars)}"
         )
 
 
-def _listed(names: Iterable[str]) -> str:
+def _list_names(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "none"
 
 
-def _good_enough(ranking: Ranking, mode: Mode, least: float | None) -> Sequence[int]:
-    """Return the places whose score is not below the least: cosine of the dense leg, or BM25 where that is all there is."""
+def _filter_by_score(ranking: Ranking, mode: Mode, minimum: float | None) -> Sequence[int]:
+    """Return the positions whose score reaches a minimum: the cosine of the dense leg, or BM25 in lexical mode."""
     scores = ranking.lexical if mode == "lexical" else ranking.dense
-    if least is None or scores is None:
+    if minimum is None or scores is None:
         return range(len(ranking.rows))
-    return [int(place) for place in np.flatnonzero(scores >= least)]
+    return [int(position) for position in np.flatnonzero(scores >= minimum)]
 
 
-def _diverse(index: Index, ranking: Ranking, places: list[int], scores: Numbers, share: float) -> Iterator[int]:
-    order = mmr(relevance(scores), centroids(index, ranking.rows[places]), share)
-    return (places[chosen] for chosen in order)
+def _diversify(index: Index, ranking: Ranking, positions: list[int], scores: Numbers, share: float) -> Iterator[int]:
+    order = mmr(relevance(scores), centroids(index, ranking.rows[positions]), share)
+    return (positions[i] for i in order)
 
 
-def _grouped(
-    index: Index, ranking: Ranking, places: Iterable[int], asked: Arrangement, groups: dict[int, Any]
+def _limit_groups(
+    index: Index, ranking: Ranking, positions: Iterable[int], options: Arrangement, groups: dict[int, Any]
 ) -> Iterator[int]:
-    """Yield places while their group has room, and note the value of each in ``groups``."""
-    taken: Counter[Any] = Counter()
-    for place in places:
-        value = index.document(int(ranking.rows[place])).metadata.get(asked.group_by or "")
-        if value is None or value != value:  # noqa: PLR0124 - NaN is no value either
-            groups[place] = None
+    """Yield the positions whose group is not full yet, and record the value of each in ``groups``."""
+    sizes: Counter[Any] = Counter()
+    for position in positions:
+        value = index.document(int(ranking.rows[position])).metadata.get(options.group_by or "")
+        if value is None or value != value:  # noqa: PLR0124 - NaN counts as no value
+            groups[position] = None
         else:
-            taken[value] += 1
-            if taken[value] > asked.group_size:
+            sizes[value] += 1
+            if sizes[value] > options.group_size:
                 continue
-            groups[place] = value
-        yield place
+            groups[position] = value
+        yield position

@@ -1,4 +1,4 @@
-"""`POST /search/batch`: many searches at once, their queries encoded and their neighbours found together."""
+"""`POST /search/batch`: several searches in one request, with their queries encoded and their neighbours found together."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class BatchRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     searches: Annotated[list[schemas.SearchRequest], Field(min_length=1, max_length=MAX_SEARCHES)] = Field(
-        description="each as the body of `POST /search`"
+        description="the searches, each like the body of `POST /search`"
     )
 
 
@@ -37,37 +37,42 @@ class BatchResponse(BaseModel):
     """Answer of `/search/batch`."""
 
     responses: list[schemas.SearchResponse] = Field(description="one for each search, in their order, from one index")
-    took_ms: float = Field(description="milliseconds for all of them; encoding counts here and in no single response")
+    took_ms: float = Field(description="milliseconds for all searches; encoding counts here and in no single response")
     request_id: RequestId
 
 
 @router.post(
     "/search/batch",
     tags=["search"],
-    summary="Many searches at once",
+    summary="Several searches in one request",
     responses={400: RESPONSES[400], **QUEUED},
 )
 @queued
 def post_batch(request: Request, live: Live, body: BatchRequest) -> BatchResponse:
-    """Rank the documents of the index for several queries, which costs less than one request for each."""
+    """Rank the documents of the index for several queries; this costs less than a request for each."""
     started = time.perf_counter()
     vectors = _vectors(live, body.searches)
     neighbours = _neighbours(live, body.searches, vectors)
     responses = [
         answer_search(
-            request, live, asked, f"body.searches.{place}", vector=vectors.get(place), neighbours=neighbours.get(place)
+            request,
+            live,
+            search,
+            f"body.searches.{number}",
+            vector=vectors.get(number),
+            neighbours=neighbours.get(number),
         )
-        for place, asked in enumerate(body.searches)
+        for number, search in enumerate(body.searches)
     ]
     took = round((time.perf_counter() - started) * 1e3, 3)
     return BatchResponse(responses=responses, took_ms=took, request_id=request.scope["request_id"])
 
 
 def _vectors(live: Retriever, searches: list[schemas.SearchRequest]) -> dict[int, Vectors]:
-    """Encode the queries of all searches that have a dense leg; keys are their places in the batch."""
-    places = [place for place, asked in enumerate(searches) if asked.mode != "lexical"]
-    vectors = live.index.encoder.encode_queries([searches[place].query for place in places])
-    return dict(zip(places, vectors, strict=True))
+    """Encode the queries of all searches that have a dense leg; keys are the numbers of the searches in the batch."""
+    numbers = [number for number, search in enumerate(searches) if search.mode != "lexical"]
+    vectors = live.index.encoder.encode_queries([searches[number].query for number in numbers])
+    return dict(zip(numbers, vectors, strict=True))
 
 
 def _neighbours(
@@ -75,9 +80,10 @@ def _neighbours(
 ) -> dict[int, Neighbours]:
     """Find the neighbours of all vectors in one pass over the index.
 
-    A search that may not see all documents looks for its own: for a filter, or because some were deleted or replaced.
+    Searches that may not see all documents are left out and find their own neighbours: because of a filter, or because
+    documents were deleted or replaced.
     """
-    places = [place for place in vectors if searches[place].filter is None]
-    if not places or live.index.visible is not None:
+    numbers = [number for number in vectors if searches[number].filter is None]
+    if not numbers or live.index.visible is not None:
         return {}
-    return dict(zip(places, live.nearest(np.stack([vectors[place] for place in places])), strict=True))
+    return dict(zip(numbers, live.nearest(np.stack([vectors[number] for number in numbers])), strict=True))

@@ -1,4 +1,4 @@
-"""Filters and facets of a request: what does not fit the index becomes a problem that says where and lists the fields."""
+"""Filters and facets of a request, applied to the index; one that does not fit it is a 422 that names and lists fields."""
 
 from __future__ import annotations
 
@@ -13,54 +13,56 @@ from indexer.filters.filter import Filter
 from indexer.index.document_mask import DocumentMask
 from indexer.index.index import Index
 from service.api.search.schemas import SearchRequest
-from service.problems import Problem, ProblemField
+from service.problems import invalid
 
-Answer = TypeVar("Answer")
+Value = TypeVar("Value")
 
 
-def allowed(asked: Filter | None, index: Index, where: str = "body") -> DocumentMask | None:
+def document_mask(filter_: Filter | None, index: Index, location: str = "body") -> DocumentMask | None:
     """Return the documents that pass a filter; None without one.
 
     Args:
-        asked: the filter.
-        index: which answers.
-        where: the part of the request that it stands in, for the problem.
+        filter_: of the request.
+        index: the live index.
+        location: the part of the request that holds the filter, for the problem.
 
     Raises:
         Problem: 422, the filter does not fit the index.
     """
-    return None if asked is None else _or_problem(f"{where}.filter", lambda: compile_filter(asked, index))
+    if filter_ is None:
+        return None
+    return _convert_error(f"{location}.filter", lambda: compile_filter(filter_, index))
 
 
-def counts(
-    asked: SearchRequest, index: Index, among: DocumentMask | None, where: str = "body"
+def count_matches(
+    search: SearchRequest, index: Index, mask: DocumentMask | None, location: str = "body"
 ) -> dict[str, int | dict[str, Facet]]:
-    """Return `matches` and `facets` of a response, as far as they are asked for.
+    """Return `matches` and `facets` of a response, as far as they were requested.
 
     Args:
-        asked: the request.
-        index: which answers.
-        among: the documents that pass its filter; None for all.
-        where: the part of a whole request that it stands in, for the problem.
+        search: the request.
+        index: the live index.
+        mask: the documents that pass the filter of the request; None for all.
+        location: the part of the request that holds ``search``, for the problem.
 
     Raises:
         Problem: 422, a facet does not fit the index.
     """
-    if asked.filter is None and not asked.facets:
+    if search.filter is None and not search.facets:
         return {}
-    among = compile_filter(Filter(), index) if among is None else among
-    if not asked.facets:
-        return {"matches": among.count}
+    mask = compile_filter(Filter(), index) if mask is None else mask
+    if not search.facets:
+        return {"matches": mask.count}
     facets = {
-        each.field: _or_problem(f"{where}.facets.{place}", partial(count_facet, each, index, among))
-        for place, each in enumerate(asked.facets)
+        facet.field: _convert_error(f"{location}.facets.{number}", partial(count_facet, facet, index, mask))
+        for number, facet in enumerate(search.facets)
     }
-    return {"matches": among.count, "facets": facets}
+    return {"matches": mask.count, "facets": facets}
 
 
-def _or_problem(where: str, work_out: Callable[[], Answer]) -> Answer:
+def _convert_error(location: str, compute: Callable[[], Value]) -> Value:
+    """Return what ``compute`` returns; turn its `FilterError` into a problem."""
     try:
-        return work_out()
+        return compute()
     except FilterError as error:
-        fields = [ProblemField(field=where, message=str(error))]
-        raise Problem(422, "invalid-request", f"{where}: {error}", fields) from error
+        raise invalid(location, str(error)) from error

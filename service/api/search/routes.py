@@ -20,23 +20,23 @@ from service.serving.queue import queued_query
 router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500, 503)})
 
 
-def _pending(request: Request, live: Retriever, body: schemas.SearchRequest) -> PendingQuery | None:  # noqa: ARG001
+def _query_of_body(request: Request, live: Retriever, body: schemas.SearchRequest) -> PendingQuery | None:  # noqa: ARG001
     return None if body.mode == "lexical" else PendingQuery(live.index.encoder, body.query)
 
 
-def _pending_of_link(request: Request, live: Retriever, query: schemas.SearchQuery) -> PendingQuery | None:  # noqa: ARG001
+def _query_of_link(request: Request, live: Retriever, query: schemas.SearchQuery) -> PendingQuery | None:  # noqa: ARG001
     return None if query.mode == "lexical" else PendingQuery(live.index.encoder, query.q)
 
 
 @router.post("/search", tags=["search"], summary="Search", responses={400: RESPONSES[400], **QUEUED})
-@queued_query(_pending)
+@queued_query(_query_of_body)
 def post_search(request: Request, live: Live, body: schemas.SearchRequest) -> schemas.SearchResponse:
     """Rank the documents of the index for a query."""
-    return answer_search(request, live, body, "body", encoded=request.scope["query"])
+    return answer_search(request, live, body, "body", pending=request.scope["query"])
 
 
 @router.get("/search", tags=["search"], summary="Search, with a query string", responses=QUEUED)
-@queued_query(_pending_of_link)
+@queued_query(_query_of_link)
 def get_search(request: Request, live: Live, query: Annotated[schemas.SearchQuery, Query()]) -> schemas.SearchResponse:
-    """Rank the documents of the index for a query: the same as `POST /search`, for links and for a browser."""
-    return answer_search(request, live, query.request(), "query", encoded=request.scope["query"])
+    """Rank the documents of the index for a query: like `POST /search`, for links and browsers."""
+    return answer_search(request, live, query.request(), "query", pending=request.scope["query"])

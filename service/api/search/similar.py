@@ -1,7 +1,7 @@
-"""Similarity routes: documents like one of the index, or like examples.
+"""Similarity routes: documents similar to one of the index, or to examples.
 
 An id may hold slashes, and `/documents/a/similar` asks for the neighbours of `a`. A document whose own id is `a/similar`
-is reached as `/documents/a%2Fsimilar`: whether a slash was encoded shows in the raw path alone.
+is reached as `/documents/a%2Fsimilar`: only the raw path shows whether a slash was encoded.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from indexer.retrieval.rocchio import rocchio
 from service.api.dependencies import QUEUED, Live, row_of
 from service.api.schemas import AnsweredBy, Query, RequestId, Took
 from service.api.search import filtering, schemas
-from service.api.search.answer import arranged, page_of, result_of
+from service.api.search.answer import build_results, common_fields, result_of
 from service.api.search.arrange import check_columns
 from service.api.search.schemas import Paged, TopK
 from service.problems import RESPONSES, invalid
@@ -39,21 +39,23 @@ Ids = Annotated[list[Annotated[str, Field(min_length=1, max_length=2_000)]], Fie
 class SimilarRequest(Paged):
     """Body of `POST /similar`."""
 
-    text: Query | None = Field(default=None, description="what is meant, in words")
-    ids: Ids = Field(default=[], description="documents that are like it; they are not among the results")
-    negative_text: Query | None = Field(default=None, description="what is not meant, in words")
-    negative_ids: Ids = Field(default=[], description="documents that are not like it; nor are they among the results")
+    text: Query | None = Field(default=None, description="what to look for, in plain words")
+    ids: Ids = Field(default=[], description="ids of documents to resemble; they are not among the results")
+    negative_text: Query | None = Field(default=None, description="what not to look for, in plain words")
+    negative_ids: Ids = Field(
+        default=[], description="ids of documents not to resemble; they are not among the results either"
+    )
     filter: Filter | None = Field(default=None, description="which documents may be returned")
 
     @model_validator(mode="after")
-    def _something_is_meant(self) -> Self:
+    def _check_positive_example(self) -> Self:
         if self.text is None and not self.ids:
-            raise ValueError("give a text, ids, or both; negatives alone do not say what is meant")
+            raise ValueError("give a text, ids, or both; negative examples alone are not enough")
         return self
 
 
 class ExamplesResponse(BaseModel):
-    """Answer of `POST /similar`; scores are cosines to what is meant."""
+    """Answer of `POST /similar`; scores are cosines to the vector of the examples."""
 
     results: schemas.Results
     count: schemas.Count
@@ -65,7 +67,7 @@ class ExamplesResponse(BaseModel):
 
 
 class _LiteralSlash(APIRoute):
-    """A route whose last slash has to stand in the path as it is, not encoded as a part of an id."""
+    """A route that matches only if the last slash of the raw path is literal, not encoded as a part of an id."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         raw: bytes = scope.get("raw_path") or b"/similar"
@@ -73,11 +75,11 @@ class _LiteralSlash(APIRoute):
 
 
 router = APIRouter(responses=ERRORS)
-of_document = APIRouter(route_class=_LiteralSlash, responses=ERRORS)
-"""To be included before the route of a whole document, which takes any path below `/documents/`."""
+document_router = APIRouter(route_class=_LiteralSlash, responses=ERRORS)
+"""To be included before the route of one document, which matches every path below `/documents/`."""
 
 
-@of_document.get(
+@document_router.get(
     "/documents/{document_id:path}/similar",
     tags=["documents"],
     summary="Similar documents",
@@ -85,51 +87,52 @@ of_document = APIRouter(route_class=_LiteralSlash, responses=ERRORS)
 )
 @queued
 def similar(request: Request, live: Live, document_id: str, top_k: TopK = 10) -> schemas.SimilarResponse:
-    """Return the documents nearest to this one by cosine, the document itself left out."""
+    """Return the documents nearest to a document by cosine; the document itself is left out."""
     started = time.perf_counter()
     ranking = live.similar(row_of(live, document_id), top_k)
     results = [result_of(hit) for hit in live.page(ranking, 0, top_k)]
-    return schemas.SimilarResponse(id=document_id, **page_of(request, live, ranking, results, started))
+    return schemas.SimilarResponse(id=document_id, **common_fields(request, live, ranking, results, started))
 
 
 @router.post(
     "/similar",
     tags=["search"],
-    summary="Documents like examples",
+    summary="Documents similar to examples",
     responses={400: RESPONSES[400], **QUEUED},
 )
 @queued
 def post_similar(request: Request, live: Live, body: SimilarRequest) -> ExamplesResponse:
-    """Rank documents by nearness to what is meant: the text, plus the documents like it, less those unlike it.
+    """Rank documents by similarity to examples: a text and positive documents, minus negative ones.
 
-    The vectors are added as Rocchio has it, with the weights 1, 0.75 and -0.5; a document's is the mean of its passages.
+    The vectors are combined by Rocchio's formula, with the weights 1 (text), 0.75 (positive) and -0.5 (negative). The
+    vector of a document is the mean of its passages' vectors.
     """
     started = time.perf_counter()
     check_columns(live.index, body, "body")
-    allowed = filtering.allowed(body.filter, live.index)
-    rows, negative = _rows(live, body.ids, "ids"), _rows(live, body.negative_ids, "negative_ids")
-    examples = np.array(sorted({*rows, *negative}), dtype=np.int64)
-    vector = _query_vector(live, body, rows, negative)
-    # As many more candidates as there are examples: those are left out, and every page is cut from as many as ever.
+    mask = filtering.document_mask(body.filter, live.index)
+    positive, negative = _rows(live, body.ids, "ids"), _rows(live, body.negative_ids, "negative_ids")
+    examples = np.array(sorted({*positive, *negative}), dtype=np.int64)
+    vector = _query_vector(live, body, positive, negative)
+    # The examples are left out of the ranking: with as many more candidates, its depth is the usual one.
     depth = live.index.candidates + len(examples)
-    ranking = live.search(body.text or "", "dense", candidates=depth, vector=vector, allowed=allowed)
+    ranking = live.search(body.text or "", "dense", candidates=depth, vector=vector, allowed=mask)
     ranking = ranking.take(np.flatnonzero(~np.isin(ranking.rows, examples)))
-    results = arranged(request, live, ranking, body, "dense")
-    return ExamplesResponse(offset=body.offset, **page_of(request, live, ranking, results, started))
+    results = build_results(request, live, ranking, body, "dense")
+    return ExamplesResponse(offset=body.offset, **common_fields(request, live, ranking, results, started))
 
 
 def _rows(live: Retriever, ids: list[str], field: str) -> list[int]:
-    rows = [live.index.row_of(each) for each in ids]
-    for place, row in enumerate(rows):
+    rows = [live.index.row_of(document_id) for document_id in ids]
+    for number, row in enumerate(rows):
         if row is None:
-            raise invalid(f"body.{field}.{place}", f"the index holds no document {ids[place]!r}")
+            raise invalid(f"body.{field}.{number}", f"the index holds no document {ids[number]!r}")
     return [row for row in rows if row is not None]
 
 
-def _query_vector(live: Retriever, body: SimilarRequest, relevant: list[int], irrelevant: list[int]) -> Vectors:
+def _query_vector(live: Retriever, body: SimilarRequest, positive: list[int], negative: list[int]) -> Vectors:
     """Return the Rocchio query vector of the examples, shape (dimension,)."""
-    likes, unlikes = (centroids(live.index, np.array(rows, dtype=np.int64)) for rows in (relevant, irrelevant))
+    likes, dislikes = (centroids(live.index, np.array(rows, dtype=np.int64)) for rows in (positive, negative))
     encode = live.index.encoder.encode_query
     if body.negative_text is not None:
-        unlikes = np.vstack([unlikes, encode(body.negative_text)])
-    return rocchio(None if body.text is None else encode(body.text), likes, unlikes)
+        dislikes = np.vstack([dislikes, encode(body.negative_text)])
+    return rocchio(None if body.text is None else encode(body.text), likes, dislikes)

@@ -1,4 +1,4 @@
-"""The manifest: one altered byte anywhere in an artifact is noticed, and the error names the file."""
+"""Manifest: one altered byte anywhere in an artifact is noticed, and the error names the file."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def verify(altered_data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     return call
 
 
-def live(data: Path, kind: str = "index") -> Path:
+def find_live(data: Path, kind: str = "index") -> Path:
     """Return the directory of the live artifact."""
     return Store(kind, data).resolve()
 
@@ -66,7 +66,7 @@ def flip(path: Path, position: int, mask: int) -> bytes:
     return before
 
 
-def a_manifest(**fields: object) -> Manifest:
+def make_manifest(**fields: object) -> Manifest:
     """Return a manifest with every field filled."""
     values = {
         "kind": "index", "id": "20261120T101500Z-1f2e3d4c", "created": "2026-11-20T10:15:00+00:00",
@@ -89,7 +89,7 @@ def a_manifest(**fields: object) -> Manifest:
 @pytest.mark.parametrize("kind", ["index", "model"])
 def test_a_flipped_byte_in_any_file_is_refused(kind: str, altered_data: Path, verify: Verify) -> None:
     """One flipped byte, in whichever file and place: verify names the file, and the index does not open."""
-    artifact, index = live(altered_data, kind), live(altered_data)
+    artifact, index = find_live(altered_data, kind), find_live(altered_data)
     files = [path for path in artifact.rglob("*") if path.is_file()]
     assert artifact / "manifest.json" in files
     assert len(files) > 8
@@ -115,7 +115,7 @@ def test_a_flipped_byte_in_any_file_is_refused(kind: str, altered_data: Path, ve
 
 def test_every_byte_of_the_manifest_counts(altered_data: Path) -> None:
     """Wherever in the manifest a byte is altered, its checksum included, it is refused."""
-    artifact = live(altered_data)
+    artifact = find_live(altered_data)
     path = artifact / "manifest.json"
     for position in range(0, path.stat().st_size, 23):
         before = flip(path, position, 0x01)
@@ -127,7 +127,7 @@ def test_every_byte_of_the_manifest_counts(altered_data: Path) -> None:
 
 def test_an_altered_line_end_in_the_manifest_is_refused(altered_data: Path) -> None:
     """A line feed that became a carriage return is an altered byte like any other."""
-    artifact = live(altered_data)
+    artifact = find_live(altered_data)
     path = artifact / "manifest.json"
     flip(path, path.read_bytes().index(b"\n"), 0x0A ^ 0x0D)
     with pytest.raises(UserError, match=r"manifest\.json"):
@@ -137,14 +137,14 @@ def test_an_altered_line_end_in_the_manifest_is_refused(altered_data: Path) -> N
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"5", b"null", b'{"format": 1}', b"\xff\xfe", b"\x00" * 100])
 def test_a_file_that_is_no_manifest_is_refused(altered_data: Path, content: bytes) -> None:
     """Whatever stands in manifest.json, the answer is one error that names it."""
-    (live(altered_data) / "manifest.json").write_bytes(content)
+    (find_live(altered_data) / "manifest.json").write_bytes(content)
     with pytest.raises(UserError, match=r"manifest\.json"):
-        read_manifest(live(altered_data))
+        read_manifest(find_live(altered_data))
 
 
 def test_cut_and_grown_files_are_refused(altered_data: Path) -> None:
     """A file that is shorter or longer than published is refused with both sizes."""
-    artifact = live(altered_data)
+    artifact = find_live(altered_data)
     path = artifact / "vectors.faiss"
     whole = path.read_bytes()
     for content in (whole[:-1], whole + b"\0", b""):
@@ -156,11 +156,11 @@ def test_cut_and_grown_files_are_refused(altered_data: Path) -> None:
 def test_a_missing_file_is_refused(altered_data: Path, verify: Verify) -> None:
     """Each file of an index and of its model is needed: without it verify and opening name it."""
     for kind in ("index", "model"):
-        artifact = live(altered_data, kind)
+        artifact = find_live(altered_data, kind)
         for name in read_manifest(artifact).files:
             (artifact / name).rename(altered_data / "away")
             with pytest.raises(UserError, match="missing"):
-                Index.open(live(altered_data), verify=True)
+                Index.open(find_live(altered_data), verify=True)
             status, message = verify()
             assert (status, message.count("\n")) == (2, 1)
             assert str(artifact / name) in message
@@ -169,7 +169,7 @@ def test_a_missing_file_is_refused(altered_data: Path, verify: Verify) -> None:
 
 def test_an_index_without_manifest_is_refused(altered_data: Path, verify: Verify) -> None:
     """A directory without its manifest does not exist: verify of its id and opening it are refused."""
-    artifact = live(altered_data)
+    artifact = find_live(altered_data)
     (artifact / "manifest.json").unlink()
     with pytest.raises(UserError, match=r"manifest\.json"):
         Index.open(artifact)
@@ -180,7 +180,7 @@ def test_an_index_without_manifest_is_refused(altered_data: Path, verify: Verify
 
 def test_verify_notices_that_the_live_index_is_gone(altered_data: Path, verify: Verify) -> None:
     """`verify` without an id does not say that all is well while CURRENT names an index that is not there."""
-    artifact = live(altered_data)
+    artifact = find_live(altered_data)
     (artifact / "manifest.json").unlink()
     status, message = verify()
     assert status == 2, "exit 0 although the live index cannot be opened"
@@ -189,8 +189,8 @@ def test_verify_notices_that_the_live_index_is_gone(altered_data: Path, verify: 
 
 def test_an_index_whose_model_is_gone_is_refused(altered_data: Path, verify: Verify) -> None:
     """An index pins its model; without it the index neither verifies nor opens, and the error names the model."""
-    model = live(altered_data, "model")
-    index = live(altered_data)
+    model = find_live(altered_data, "model")
+    index = find_live(altered_data)
     shutil.rmtree(model)
     with pytest.raises(UserError, match=model.name):
         Index.open(index)
@@ -202,7 +202,7 @@ def test_an_index_whose_model_is_gone_is_refused(altered_data: Path, verify: Ver
 @pytest.mark.parametrize("name", ["extra.json", "lexical/extra.json"])
 def test_an_added_file_is_refused(altered_data: Path, verify: Verify, name: str) -> None:
     """A file that was not published does not belong into an artifact."""
-    artifact = live(altered_data)
+    artifact = find_live(altered_data)
     (artifact / name).write_text("{}")
     status, message = verify()
     assert status == 2, "an added file passes"
@@ -213,7 +213,7 @@ def test_an_added_file_is_refused(altered_data: Path, verify: Verify, name: str)
 
 def test_an_added_link_is_refused(altered_data: Path, verify: Verify) -> None:
     """A symbolic link that was added to an artifact is refused: it may lead anywhere."""
-    artifact = live(altered_data)
+    artifact = find_live(altered_data)
     (artifact / "lexical" / "link").symlink_to("/etc")
     status, message = verify()
     assert status == 2, "an added link passes"
@@ -222,7 +222,7 @@ def test_an_added_link_is_refused(altered_data: Path, verify: Verify) -> None:
 
 def test_a_file_replaced_by_a_link_is_refused(altered_data: Path) -> None:
     """A file whose place a link has taken is refused, even where what it leads to has the right content."""
-    artifact = live(altered_data)
+    artifact = find_live(altered_data)
     (artifact / "ids.arrow").rename(altered_data / "ids.arrow")
     (artifact / "ids.arrow").symlink_to(altered_data / "ids.arrow")
     with pytest.raises(UserError, match=r"ids\.arrow"):
@@ -232,7 +232,7 @@ def test_a_file_replaced_by_a_link_is_refused(altered_data: Path) -> None:
 @pytest.mark.parametrize("number", [0, 2, 99, None, "1"])
 def test_another_format_is_refused(tmp_path: Path, number: object) -> None:
     """A manifest of another format, though intact, is refused with both numbers."""
-    write_manifest(tmp_path, a_manifest())
+    write_manifest(tmp_path, make_manifest())
     text = json.loads((tmp_path / "manifest.json").read_text())
     text |= {"format": number, "checksum": "0" * 64}
     blank = json.dumps(text)
@@ -250,7 +250,7 @@ def test_a_path_that_leaves_the_artifact_is_refused(tmp_path: Path, name: str) -
     artifact = tmp_path / "artifact"
     (artifact / "part").mkdir(parents=True)
     entry = FileEntry(size=1, sha256=hashlib.sha256(b"x").hexdigest())
-    write_manifest(artifact, a_manifest(files={name.format(absolute=outside): entry}))
+    write_manifest(artifact, make_manifest(files={name.format(absolute=outside): entry}))
     with pytest.raises(UserError, match="outside the artifact"):
         verify_files(artifact)
 
@@ -265,7 +265,7 @@ def test_verify_as_a_program(altered_data: Path) -> None:
             timeout=60, check=False,
         )  # fmt: skip
 
-    artifact = live(altered_data)
+    artifact = find_live(altered_data)
     sound = program()
     assert (sound.returncode, sound.stderr) == (0, "")
     assert artifact.name in sound.stdout
@@ -281,14 +281,14 @@ def test_verify_as_a_program(altered_data: Path) -> None:
 
 def test_round_trip(tmp_path: Path) -> None:
     """What is written is what is read, and the checksum is the one of the text."""
-    manifest = a_manifest()
+    manifest = make_manifest()
     write_manifest(tmp_path, manifest)
-    found = read_manifest(tmp_path)
-    assert found.model_dump(exclude={"checksum"}) == manifest.model_dump(exclude={"checksum"})
-    assert found.checksum != manifest.checksum
+    read = read_manifest(tmp_path)
+    assert read.model_dump(exclude={"checksum"}) == manifest.model_dump(exclude={"checksum"})
+    assert read.checksum != manifest.checksum
     text = (tmp_path / "manifest.json").read_text(encoding="utf-8")
     assert "cörpus.parquet" in text  # for people to read
-    assert hashlib.sha256(text.replace(found.checksum, "0" * 64).encode()).hexdigest() == found.checksum
+    assert hashlib.sha256(text.replace(read.checksum, "0" * 64).encode()).hexdigest() == read.checksum
 
 
 def test_fingerprint_covers_what_decides_the_content() -> None:

@@ -1,4 +1,4 @@
-"""Publishing: an artifact appears whole or not at all, wherever the process dies."""
+"""Store: an artifact is published whole or not at all, wherever the process dies."""
 
 from __future__ import annotations
 
@@ -79,13 +79,13 @@ with Store("index", Path(sys.argv[1])).building():
 """
 
 
-def python(program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def run_python(program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run a program in a process of its own."""
     command = [sys.executable, "-c", program, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, timeout=120, check=False)
 
 
-def draft(fingerprint: str, kind: str = "index", parents: dict[str, str] | None = None) -> Manifest:
+def make_draft(fingerprint: str, kind: str = "index", parents: dict[str, str] | None = None) -> Manifest:
     """Return the manifest of an artifact that is about to be published."""
     return Manifest.model_validate(
         {
@@ -101,22 +101,22 @@ def publish(store: Store, fingerprint: str, content: str = "content") -> str:
         staging = store.staging(fingerprint)
         (staging / "part").mkdir()
         (staging / "part" / "file").write_text(content)
-        return store.publish(staging, draft(fingerprint, store.kind)).id
+        return store.publish(staging, make_draft(fingerprint, store.kind)).id
 
 
-def hidden(store: Store) -> list[Path]:
+def list_hidden(store: Store) -> list[Path]:
     """Return the hidden directories of a store."""
     return [path for path in store.root.iterdir() if path.is_dir() and path.name.startswith(".")]
 
 
-def answers(store: Store, artifact: str) -> list[str]:
-    """Open an index, checked against its manifest, and return the ids that a query finds."""
+def search_ids(store: Store, artifact: str) -> list[str]:
+    """Open an index, verified against its manifest, and return the ids that a query finds."""
     retriever = Retriever(Index.open(store.path(artifact), verify=True, cores=1))
     return [hit.document.id for hit in retriever.page(retriever.search("the cat in the garden"), 0, 10)]
 
 
 def write_changed_corpus(path: Path) -> Path:
-    """Write a second corpus: the stories, one of them retold, and one more."""
+    """Write a second corpus: the stories, one of them with another text, and one more."""
     rows = [(key, title, text) for key, title, text in STORIES if key != "b"]
     rows += [("b", "The dog", "The old dog sleeps on the street."), ("g", "The ship", "A small ship on a blue sea.")]
     ids, titles, texts = (list(column) for column in zip(*rows, strict=True))
@@ -154,7 +154,7 @@ def test_publish_makes_a_complete_live_artifact(tmp_path: Path) -> None:
     manifest = store.verify(artifact)
     assert list(manifest.files) == ["part/file"]
     assert manifest.files["part/file"].size == len("content")
-    assert not hidden(store)
+    assert not list_hidden(store)
 
 
 def test_two_artifacts_in_one_second_have_different_ids(tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ def test_publish_refuses_links(tmp_path: Path) -> None:
         staging = store.staging("ab" * 32)
         (staging / "link").symlink_to("/etc/hostname")
         with pytest.raises(UserError, match="no links"):
-            store.publish(staging, draft("ab" * 32))
+            store.publish(staging, make_draft("ab" * 32))
     assert store.ids() == []
     assert store.current_id() is None
 
@@ -301,7 +301,7 @@ def publish_quietly(store: Store, fingerprint: str) -> str:
     with store.building():
         staging = store.staging(fingerprint)
         (staging / "file").write_text(fingerprint)
-        return store.publish(staging, draft(fingerprint, store.kind), live=False).id
+        return store.publish(staging, make_draft(fingerprint, store.kind), live=False).id
 
 
 def test_published_without_going_live(tmp_path: Path) -> None:
@@ -331,7 +331,7 @@ def test_the_first_artifact_may_stay_in_the_background(tmp_path: Path) -> None:
 
 
 def test_reuse_leaves_it_in_the_background(tmp_path: Path) -> None:
-    """Asked for without ``live``, it is found and stays where it is, however often."""
+    """`reuse` without ``live`` returns it and leaves it in the background, however often."""
     store = Store("index", tmp_path)
     live, beside = publish(store, "ab" * 32), publish_quietly(store, "cd" * 32)
     for _ in range(2):
@@ -344,7 +344,7 @@ def test_reuse_leaves_it_in_the_background(tmp_path: Path) -> None:
 
 
 def test_it_goes_live_when_it_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The first time that it is asked for with ``live`` it goes live, though an older one is: nobody has rolled back."""
+    """The first `reuse` with ``live`` makes it live, although an older one is live: nobody has rolled back."""
     store = Store("index", tmp_path)
     older, beside = publish(store, "ab" * 32), publish_quietly(store, "cd" * 32)
     store.reuse("cd" * 32)
@@ -368,7 +368,7 @@ def test_one_that_was_activated_was_live(tmp_path: Path) -> None:
 
 
 def test_killed_while_going_live(tmp_path: Path) -> None:
-    """Killed before CURRENT is replaced, an artifact that was never live goes live when it is asked for again."""
+    """Killed before CURRENT is replaced, an artifact that was never live goes live at the next `reuse`."""
     store = Store("index", tmp_path)
     older, beside = publish(store, "ab" * 32), publish_quietly(store, "cd" * 32)
     program = (
@@ -377,14 +377,14 @@ def test_killed_while_going_live(tmp_path: Path) -> None:
         "indexer.artifacts.store.reached = reached\n"
         "indexer.artifacts.store.Store('index', Path(sys.argv[1])).reuse('cd' * 32)"
     )
-    assert python(program, tmp_path).returncode == -signal.SIGKILL
+    assert run_python(program, tmp_path).returncode == -signal.SIGKILL
     assert store.current_id() == older
     store.reuse("cd" * 32)
     assert store.current_id() == beside
 
 
 def test_killed_while_publishing_quietly(tmp_path: Path) -> None:
-    """Killed right after the rename, it is there, not live, and goes live when it is asked for: nothing else happens."""
+    """Killed right after the rename, it exists, is not live, and goes live at the next `reuse`."""
     store = Store("index", tmp_path)
     older = publish(store, "ab" * 32)
     staging = store.staging("cd" * 32)
@@ -398,7 +398,7 @@ def test_killed_while_publishing_quietly(tmp_path: Path) -> None:
         "with store.building():\n"
         "    store.publish(Path(sys.argv[2]), Manifest.model_validate_json(sys.argv[3]), live=False)"
     )
-    assert python(program, tmp_path, staging, draft("cd" * 32).model_dump_json()).returncode == -signal.SIGKILL
+    assert run_python(program, tmp_path, staging, make_draft("cd" * 32).model_dump_json()).returncode == -signal.SIGKILL
     assert len(store.ids()) == 2
     with store.building():
         assert store.current_id() == older
@@ -407,7 +407,7 @@ def test_killed_while_publishing_quietly(tmp_path: Path) -> None:
 
 
 def test_prune_removes_the_marker_with_the_artifact(tmp_path: Path) -> None:
-    """What says that an artifact was never live goes with it, and so does what a killed publishing has left of it."""
+    """The marker of an artifact that was never live is removed with it, and so is the marker of a killed publishing."""
     store = Store("index", tmp_path)
     removed, kept = publish_quietly(store, "ab" * 32), publish_quietly(store, "cd" * 32)
     live = publish(store, "ef" * 32)
@@ -421,17 +421,17 @@ def test_prune_removes_the_marker_with_the_artifact(tmp_path: Path) -> None:
 # --- killed ---------------------------------------------------------------------------------------------------------
 
 
-def killed_and_repeated(step: str, live_data: Path, corpus: Path) -> tuple[str, str, BuildResult]:
+def kill_and_repeat(step: str, live_data: Path, corpus: Path) -> tuple[str, str, BuildResult]:
     """Kill a build at ``step``, look at what is left, build again; return the live ids before and after the kill."""
     store = Store("index", live_data)
     old = store.current_id()
     assert old
-    done = python(KILLED_WHILE_PUBLISHING, step, corpus, live_data)
+    done = run_python(KILLED_WHILE_PUBLISHING, step, corpus, live_data)
     assert done.returncode == -signal.SIGKILL, done.stderr
     live = store.current_id()
     assert live in store.ids()
-    assert "a" in answers(store, live)
-    assert len(hidden(store)) <= 1
+    assert "a" in search_ids(store, live)
+    assert len(list_hidden(store)) <= 1
     for artifact in store.ids():
         store.verify(artifact)
     return old, live, build(str(corpus), SETTINGS, live_data, cores=1)
@@ -441,12 +441,12 @@ def killed_and_repeated(step: str, live_data: Path, corpus: Path) -> tuple[str, 
 def test_killed_while_publishing(step: str, live_data: Path, tmp_path: Path) -> None:
     """Killed at any step of publishing: an intact index is live and answers, and the same build succeeds afterwards."""
     corpus = write_changed_corpus(tmp_path / "changed.parquet")
-    old, live, again = killed_and_repeated(step, live_data, corpus)
+    old, live, again = kill_and_repeat(step, live_data, corpus)
     store = Store("index", live_data)
     assert (live == old) == (step != "current-replaced")
     assert again.fresh == (step in ("files", "synced", "manifest"))
     assert store.ids() == [old, again.manifest.id]
-    assert "g" in answers(store, again.manifest.id)
+    assert "g" in search_ids(store, again.manifest.id)
     store.prune(keep=3, pinned=set())
     assert store.ids() == [old, again.manifest.id]
     assert {path.name for path in store.root.iterdir()} == {"CURRENT", ".lock", *store.ids()}
@@ -456,13 +456,13 @@ def test_killed_while_publishing(step: str, live_data: Path, tmp_path: Path) -> 
 def test_repeating_a_killed_build_makes_its_index_live(step: str, live_data: Path, tmp_path: Path) -> None:
     """Nobody has rolled back: after a kill the same command brings the new corpus live, wherever the kill was."""
     corpus = write_changed_corpus(tmp_path / "changed.parquet")
-    _, _, again = killed_and_repeated(step, live_data, corpus)
+    _, _, again = kill_and_repeat(step, live_data, corpus)
     assert Store("index", live_data).current_id() == again.manifest.id
 
 
 def test_killed_first_build(data: Path, corpus: Path) -> None:
     """Killed between rename and CURRENT on the very first build: nothing is live, and the repeated build is."""
-    assert python(KILLED_WHILE_PUBLISHING, "renamed", corpus, data).returncode == -signal.SIGKILL
+    assert run_python(KILLED_WHILE_PUBLISHING, "renamed", corpus, data).returncode == -signal.SIGKILL
     store = Store("index", data)
     assert store.current_id() is None
     again = build(str(corpus), SETTINGS, data, cores=1)
@@ -471,14 +471,14 @@ def test_killed_first_build(data: Path, corpus: Path) -> None:
 
 
 def test_killed_while_embedding(data: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A build killed between two parts goes on where it stopped and gives the vectors of an undisturbed build."""
+    """A build that was killed between two parts resumes where it stopped and gives the same vectors as an undisturbed one."""
     undisturbed_data = Path(shutil.copytree(data, tmp_path / "undisturbed"))
-    assert python(KILLED_WHILE_EMBEDDING, corpus, data).returncode == -signal.SIGKILL
+    assert run_python(KILLED_WHILE_EMBEDDING, corpus, data).returncode == -signal.SIGKILL
     store = Store("index", data)
     assert store.current_id() is None
     assert store.ids() == []
-    assert len(hidden(store)) == 1
-    journal = hidden(store)[0] / "vectors.f32"
+    assert len(list_hidden(store)) == 1
+    journal = list_hidden(store)[0] / "vectors.f32"
     assert journal.stat().st_size > 0
     with journal.open("ab") as file:
         file.write(b"half a row")  # the kill came in the middle of a write
@@ -491,7 +491,7 @@ def test_killed_while_embedding(data: Path, corpus: Path, tmp_path: Path, monkey
     assert resumed.counts["embedded"] > 0
     assert resumed.counts["embedded"] + resumed.counts["reused"] == resumed.counts["passages"]
     assert resumed.counts["passages"] == undisturbed.counts["passages"]
-    assert not hidden(store)
+    assert not list_hidden(store)
     assert "vectors.f32" not in resumed.files
 
     rows = np.arange(resumed.counts["passages"])
@@ -504,9 +504,9 @@ def test_killed_while_embedding(data: Path, corpus: Path, tmp_path: Path, monkey
 
 def test_power_failure_in_the_journal_is_noticed(data: Path, corpus: Path) -> None:
     """Rows of zeros, which a file system may leave after a power failure, are refused and never published."""
-    assert python(KILLED_WHILE_EMBEDDING, corpus, data).returncode == -signal.SIGKILL
+    assert run_python(KILLED_WHILE_EMBEDDING, corpus, data).returncode == -signal.SIGKILL
     store = Store("index", data)
-    journal = hidden(store)[0] / "vectors.f32"
+    journal = list_hidden(store)[0] / "vectors.f32"
     journal.write_bytes(bytes(journal.stat().st_size))
     with pytest.raises(UserError, match="holds empty rows; delete"):
         build(str(corpus), SETTINGS, data, cores=1)
@@ -524,8 +524,8 @@ def test_killed_while_pruning(live_data: Path) -> None:
         "shutil.rmtree = lambda path: os.kill(os.getpid(), signal.SIGKILL)\n"
         "Store('index', Path(sys.argv[1])).prune(0, set())"
     )
-    assert python(program, live_data).returncode == -signal.SIGKILL
+    assert run_python(program, live_data).returncode == -signal.SIGKILL
     assert extra not in store.ids()
-    assert [path.name for path in hidden(store)] == [f".removing-{extra}"]
+    assert [path.name for path in list_hidden(store)] == [f".removing-{extra}"]
     assert store.prune(3, set()) == [f".removing-{extra}"]
-    assert not hidden(store)
+    assert not list_hidden(store)

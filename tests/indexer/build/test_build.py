@@ -1,4 +1,4 @@
-"""Building: what ends up in an index, what is reused, and which index is live afterwards."""
+"""Build of an index: what it holds, what is reused, and which index is live afterwards."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from trainer.models.settings import BaseSettings
 
 
 def make(corpus: Path, data: Path, **settings: Any) -> Manifest:
-    """Build an index, one that was not there before, and return its manifest."""
-    built = build(str(corpus), BuildSettings.model_validate({"language": "en"} | settings), data, cores=2)
-    assert built.fresh
-    assert Store("index", data).current_id() == built.manifest.id
-    return built.manifest
+    """Build an index that does not exist yet and return its manifest."""
+    result = build(str(corpus), BuildSettings.model_validate({"language": "en"} | settings), data, cores=2)
+    assert result.fresh
+    assert Store("index", data).current_id() == result.manifest.id
+    return result.manifest
 
 
-def opened(data: Path, manifest: Manifest | None = None) -> Index:
+def open_index(data: Path, manifest: Manifest | None = None) -> Index:
     """Open an index, by default the live one."""
     return Index.open(Store("index", data).resolve(manifest and manifest.id), cores=2)
 
 
-def found(data: Path, query: str, mode: str = "lexical") -> list[str]:
-    """Return the ids that the live index finds."""
-    retriever = Retriever(opened(data))
+def search_ids(data: Path, query: str, mode: str = "lexical") -> list[str]:
+    """Return the ids that a search in the live index returns."""
+    retriever = Retriever(open_index(data))
     return [hit.document.id for hit in retriever.page(retriever.search(query, mode), 0, 100)]
 
 
@@ -56,8 +56,8 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
-def stories(**changed: str) -> list[dict[str, Any]]:
-    """Return the six stories as rows, some of them with another text."""
+def story_rows(**changed: str) -> list[dict[str, Any]]:
+    """Return the six stories as rows; ``changed`` has other texts for some."""
     return [{"id": key, "title": title, "text": changed.get(key, text)} for key, title, text in STORIES]
 
 
@@ -67,7 +67,7 @@ def stories(**changed: str) -> list[dict[str, Any]]:
 def test_an_index_holds_its_documents(data: Path, corpus: Path) -> None:
     """Documents come back by row and by id as they were given, and a manifest says what was done."""
     manifest = make(corpus, data)
-    index = opened(data)
+    index = open_index(data)
     assert [index.document(row).id for row in range(6)] == [key for key, _, _ in STORIES]
     assert [index.document(row).text for row in range(6)] == [text for _, _, text in STORIES]
     assert [index.row_of(key) for key, _, _ in STORIES] == list(range(6))
@@ -88,14 +88,13 @@ def test_an_index_holds_its_documents(data: Path, corpus: Path) -> None:
 
 def test_more_documents_than_fit_into_a_batch(data: Path, tmp_path: Path) -> None:
     """Over several batches, a row leads to its document and an id to its row, whatever characters ids have."""
-    chance = random.Random(1)
+    rng = random.Random(1)
     names = [
-        f"{chance.choice(['a', 'Z', 'é', '東', '🙂', '￿', ' ', '-'])}{number}"
-        for number in range(2 * ROWS_PER_BATCH + 77)
+        f"{rng.choice(['a', 'Z', 'é', '東', '🙂', '￿', ' ', '-'])}{number}" for number in range(2 * ROWS_PER_BATCH + 77)
     ]
-    rows = [{"id": name, "text": " ".join(chance.choices(WORDS, k=5)), "number": at} for at, name in enumerate(names)]
+    rows = [{"id": name, "text": " ".join(rng.choices(WORDS, k=5)), "number": at} for at, name in enumerate(names)]
     manifest = make(write(tmp_path / "corpus.parquet", rows), data)
-    index = opened(data)
+    index = open_index(data)
     assert manifest.counts["passages"] == len(index) == len(names)
     for row in (0, 1, ROWS_PER_BATCH - 1, ROWS_PER_BATCH, 2 * ROWS_PER_BATCH, len(names) - 1):
         assert index.document(row).id == names[row]
@@ -109,27 +108,27 @@ def test_more_documents_than_fit_into_a_batch(data: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
 def test_formats_give_the_same_index(data: Path, tmp_path: Path, suffix: str) -> None:
-    """A corpus is found the same whichever format it comes in."""
-    make(write(tmp_path / f"corpus{suffix}", stories()), data)
-    assert found(data, "queen") == ["d"]
-    assert found(data, "garden", "hybrid")[:2] in (["a", "f"], ["f", "a"])
+    """Search results do not depend on the format of the corpus."""
+    make(write(tmp_path / f"corpus{suffix}", story_rows()), data)
+    assert search_ids(data, "queen") == ["d"]
+    assert search_ids(data, "garden", "hybrid")[:2] in (["a", "f"], ["f", "a"])
 
 
 def test_long_documents_are_split(data: Path, tmp_path: Path) -> None:
-    """A long document gets a vector for each passage, so that its end is found too; with `one` it gets one vector."""
+    """A long document gets a vector for each passage: its end is found too. With `one` it gets one vector."""
     start, end = "The cat sits in the garden. " * 10, "The queen drinks wine in the castle."
     corpus = write(
         tmp_path / "corpus.parquet", [{"id": "x", "text": start + end}, {"id": "y", "text": "Snow on the sea."}]
     )
     split = make(corpus, data)
     assert split.counts["passages"] > 4
-    retriever = Retriever(opened(data))
+    retriever = Retriever(open_index(data))
     [hit, _] = retriever.page(retriever.search(end, "dense"), 0, 2)
     assert hit.document.id == "x"
     assert end in hit.passage
     one = make(corpus, data, passages="one")
     assert one.counts["passages"] == 2
-    assert opened(data).passage_offsets(0) == (0, len(start + end))
+    assert open_index(data).passage_offsets(0) == (0, len(start + end))
 
 
 @pytest.mark.parametrize("overlap", [0, 20])
@@ -137,29 +136,29 @@ def test_overlap_is_that_of_the_flag(data: Path, tmp_path: Path, overlap: int) -
     """Passages share no text with an overlap of 0, and some with a larger one."""
     corpus = write(tmp_path / "corpus.parquet", [{"id": "x", "text": "The cat sits. The dog runs. " * 20}])
     manifest = make(corpus, data, overlap_tokens=overlap)
-    index = opened(data)
+    index = open_index(data)
     spans = [index.passage_offsets(passage) for passage in range(manifest.counts["passages"])]
     assert any(start < before for (_, before), (start, _) in pairwise(spans)) == (overlap > 0)
     assert manifest.config["overlap_tokens"] == overlap
 
 
 def test_titles_are_searched_by_both_legs(data: Path, corpus: Path) -> None:
-    """A title belongs to its document in both legs; with `--title-column none` it does to none, and is metadata."""
+    """A title belongs to its document in both legs; with `--title-column none` it belongs to neither and is metadata."""
     make(corpus, data)
-    assert found(data, "winter") == ["e"]
-    with_titles = opened(data).dense.vectors(np.arange(3))
+    assert search_ids(data, "winter") == ["e"]
+    with_titles = open_index(data).dense.vectors(np.arange(3))
     make(corpus, data, title_column="none")
-    assert found(data, "winter") == []
-    document = opened(data).document(4)
+    assert search_ids(data, "winter") == []
+    document = open_index(data).document(4)
     assert (document.title, document.metadata["title"]) == (None, "Winter")
-    assert not np.allclose(opened(data).dense.vectors(np.arange(3)), with_titles, atol=1e-3)
+    assert not np.allclose(open_index(data).dense.vectors(np.arange(3)), with_titles, atol=1e-3)
 
 
 def test_other_columns(data: Path, tmp_path: Path) -> None:
     """Id, text and title may have other names."""
     rows = [{"key": number, "name": "Winter", "body": "Snow in the city."} for number in (11, 5)]
     make(write(tmp_path / "c.parquet", rows), data, id_column="key", text_column="body", title_column="name")
-    assert found(data, "winter") == ["11", "5"]  # ids in the order of their characters
+    assert search_ids(data, "winter") == ["11", "5"]  # ids in the order of their characters
 
 
 def test_ids_from_row_numbers_are_noted(data: Path, tmp_path: Path) -> None:
@@ -169,7 +168,7 @@ def test_ids_from_row_numbers_are_noted(data: Path, tmp_path: Path) -> None:
     assert manifest.notes[0] == "ids: row number"
     assert any("row number" in note and "no column 'id'" in note for note in manifest.notes[1:])
     assert manifest.config["ids"] == "row number"
-    assert len(found(data, "queen")) == 1
+    assert len(search_ids(data, "queen")) == 1
 
 
 # --- settings -------------------------------------------------------------------------------------------------------
@@ -179,7 +178,7 @@ def test_limit(data: Path, corpus: Path) -> None:
     """With a limit only the first rows are read."""
     manifest = make(corpus, data, limit=3)
     assert (manifest.counts["rows"], manifest.counts["documents"], manifest.config["limit"]) == (3, 3, 3)
-    assert set(found(data, "the garden city sea", "dense")) == {"a", "b", "c"}
+    assert set(search_ids(data, "the garden city sea", "dense")) == {"a", "b", "c"}
 
 
 def test_settings_are_recorded_and_used(data: Path, corpus: Path) -> None:
@@ -187,7 +186,7 @@ def test_settings_are_recorded_and_used(data: Path, corpus: Path) -> None:
     manifest = make(corpus, data, fusion="rrf", dense_weight=0.3, candidates=2)
     assert manifest.config["fusion"] == {"method": "rrf", "dense_weight": 0.3}
     assert manifest.config["candidates"] == 2
-    index = opened(data)
+    index = open_index(data)
     fusion = Retriever(index).fusion
     assert (fusion.method, fusion.dense_weight, index.candidates) == ("rrf", 0.3, 2)
     ranking = Retriever(index).search("dog")
@@ -218,41 +217,41 @@ def test_language_is_recorded_and_used(data: Path, tmp_path: Path, language: str
     rows = [{"id": "x", "text": text}, {"id": "y", "text": "dog"}]
     manifest = make(write(tmp_path / "corpus.jsonl", rows), data, language=language)
     assert manifest.config["language"] == language
-    assert found(data, query) == ["x"]
+    assert search_ids(data, query) == ["x"]
 
 
 def test_language_is_detected(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without the flag the language is found out, said, and recorded."""
+    """Without the flag the language is detected, printed and recorded."""
     texts = ["Los gatos duermen en las casas del pueblo.", "¿Cómo puedo quitar los duplicados de una lista?"]
     rows = [{"id": str(at), "text": text} for at, text in enumerate(texts)]
     manifest = make(write(tmp_path / "corpus.jsonl", rows), data, language="auto")
     assert manifest.config["language"] == "es"
     assert "language: es" in capsys.readouterr().err
-    assert found(data, "gato") == ["0"]
+    assert search_ids(data, "gato") == ["0"]
 
 
 def test_a_corpus_in_a_language_without_stemmer(data: Path, tmp_path: Path) -> None:
-    """A corpus whose language has no stemmer here is indexed by its words as they are."""
+    """A corpus whose language has no stemmer is indexed by its words without stemming."""
     rows = [{"id": "x", "text": "Jak odstranić duplikaty z listy, zachowując kolejność elementów?"}]
     manifest = make(write(tmp_path / "corpus.jsonl", rows), data, language="auto")
     assert manifest.config["language"] == "none"
-    assert found(data, "duplikaty") == ["x"]
+    assert search_ids(data, "duplikaty") == ["x"]
 
 
 def test_int8_is_recorded_and_used(data: Path, corpus: Path) -> None:
-    """With 8-bit weights documents and queries are encoded with these, and no vector of the others is reused."""
+    """With 8-bit weights documents and queries are encoded with these, and no 32-bit vector is reused."""
     make(corpus, data)
     manifest = make(corpus, data, precision="int8")
     assert manifest.config["precision"] == "int8"
     assert manifest.counts["reused"] == 0
-    assert opened(data).encoder.precision == "int8"
+    assert open_index(data).encoder.precision == "int8"
     assert manifest.metrics["self_retrieval"] == 1
 
 
 # --- refused --------------------------------------------------------------------------------------------------------
 
 
-def refused(corpus: Path | str, data: Path, match: str, **settings: Any) -> None:
+def assert_refused(corpus: Path | str, data: Path, match: str, **settings: Any) -> None:
     """Assert that a build is refused in one line and that what was live still is."""
     store = Store("index", data)
     before = (store.ids(), store.current_id())
@@ -275,7 +274,9 @@ def test_bad_rows_are_refused(data: Path, corpus: Path, tmp_path: Path, live: bo
     """A corpus with bad rows is refused with their numbers before any work; nothing is published."""
     if live:
         make(corpus, data)
-    refused(write(tmp_path / "bad.jsonl", BAD_ROWS), data, r"row 2.*empty text.*row 3.*duplicate id.*--skip-bad-rows")
+    assert_refused(
+        write(tmp_path / "bad.jsonl", BAD_ROWS), data, r"row 2.*empty text.*row 3.*duplicate id.*--skip-bad-rows"
+    )
 
 
 def test_bad_rows_can_be_left_out(data: Path, tmp_path: Path) -> None:
@@ -288,7 +289,7 @@ def test_bad_rows_can_be_left_out(data: Path, tmp_path: Path) -> None:
     assert [(reject["row"], reject["id"]) for reject in rejects] == [(2, "b"), (3, "a")]
     assert rejects[0]["reason"] == "empty text"
     assert "duplicate id" in rejects[1]["reason"]
-    assert set(found(data, "cat snow dog")) == {"a", "c"}
+    assert set(search_ids(data, "cat snow dog")) == {"a", "c"}
 
 
 def test_no_bad_rows_no_file(data: Path, corpus: Path) -> None:
@@ -298,20 +299,20 @@ def test_no_bad_rows_no_file(data: Path, corpus: Path) -> None:
 
 def test_without_a_model(tmp_path: Path, corpus: Path) -> None:
     """Without a model a build says which command publishes one."""
-    refused(corpus, tmp_path / "empty", r"there is no model yet; run `python -m trainer base`")
+    assert_refused(corpus, tmp_path / "empty", r"there is no model yet; run `python -m trainer base`")
 
 
 def test_unknown_model_language_and_corpus(data: Path, corpus: Path, tmp_path: Path) -> None:
-    """A model, a language or a corpus that is not there is refused by its name."""
-    refused(corpus, data, r"no model 'nonsense'", model="nonsense")
-    refused(corpus, data, r"--language xx: not known", language="xx")
-    refused(tmp_path / "nothing.parquet", data, "nothing.parquet")
+    """A model, a language or a corpus that does not exist is refused with its name."""
+    assert_refused(corpus, data, r"no model 'nonsense'", model="nonsense")
+    assert_refused(corpus, data, r"--language xx: not known", language="xx")
+    assert_refused(tmp_path / "nothing.parquet", data, "nothing.parquet")
 
 
 def test_int8_of_a_model_without_it(tmp_path: Path, corpus: Path, tiny_model: Path) -> None:
     """8-bit weights that the model does not have are refused with the command that makes them."""
     publish_base(str(tiny_model), BaseSettings(corpus=str(corpus)), tmp_path / "plain")
-    refused(corpus, tmp_path / "plain", r"no int8 weights.*--int8", precision="int8")
+    assert_refused(corpus, tmp_path / "plain", r"no int8 weights.*--int8", precision="int8")
 
 
 def test_an_altered_model_is_refused(data: Path, corpus: Path) -> None:
@@ -319,7 +320,7 @@ def test_an_altered_model_is_refused(data: Path, corpus: Path) -> None:
     model = Store("model", data).resolve()
     path = model / "onnx" / "model.onnx.data"
     path.write_bytes(path.read_bytes()[::-1])
-    refused(corpus, data, r"model\.onnx\.data: content differs")
+    assert_refused(corpus, data, r"model\.onnx\.data: content differs")
 
 
 def test_wrong_vectors_are_noticed(data: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,7 +331,7 @@ def test_wrong_vectors_are_noticed(data: Path, corpus: Path, monkeypatch: pytest
         "blocks",
         lambda self: (np.roll(block, 1, axis=0) for block in blocks(self)),
     )
-    refused(corpus, data, "does not hold the vectors of its passages")
+    assert_refused(corpus, data, "does not hold the vectors of its passages")
 
 
 # --- again ----------------------------------------------------------------------------------------------------------
@@ -347,7 +348,7 @@ def test_the_same_again_is_up_to_date(data: Path, corpus: Path, tmp_path: Path) 
 
 
 def test_force_builds_again(data: Path, corpus: Path) -> None:
-    """By force an index is built again; its vectors are known already."""
+    """With --force an index is built again; its vectors are reused."""
     first = make(corpus, data)
     second = make(corpus, data, force=True)
     assert second.id > first.id
@@ -355,24 +356,26 @@ def test_force_builds_again(data: Path, corpus: Path) -> None:
     assert second.counts["embedded"] == 0
     assert second.counts["reused"] == second.counts["passages"]
     rows = np.arange(6)
-    assert np.allclose(opened(data, first).dense.vectors(rows), opened(data, second).dense.vectors(rows), atol=1e-6)
+    assert np.allclose(
+        open_index(data, first).dense.vectors(rows), open_index(data, second).dense.vectors(rows), atol=1e-6
+    )
 
 
 def test_only_changed_passages_are_embedded(data: Path, tmp_path: Path) -> None:
     """After one row has changed, one row is embedded, and every vector is the one of its own text."""
-    first = make(write(tmp_path / "1.jsonl", stories()), data)
-    rows = [{"id": "new", "title": None, "text": "Rain."}, *reversed(stories(c="The king eats bread."))]
+    first = make(write(tmp_path / "1.jsonl", story_rows()), data)
+    rows = [{"id": "new", "title": None, "text": "Rain."}, *reversed(story_rows(c="The king eats bread."))]
     second = make(write(tmp_path / "2.jsonl", rows), data)
     assert first.counts["embedded"] == first.counts["passages"]
     assert second.counts["embedded"] == 2
     assert second.counts["reused"] == second.counts["passages"] - 2
     assert second.metrics["self_retrieval"] == 1
-    index = opened(data)
+    index = open_index(data)
     texts = [f"{row['title'] or ''} {row['text']}".strip() for row in rows]
-    own = [int(index.first_passage[row]) for row in range(7) if np.diff(index.first_passage)[row] == 1]
-    expected = index.encoder.encode_documents([texts[index.document_of[passage]] for passage in own])
-    assert len(own) > 3
-    assert np.einsum("ij,ij->i", index.dense.vectors(np.array(own)), expected).min() > 0.9999
+    whole_documents = [int(index.first_passage[row]) for row in range(7) if np.diff(index.first_passage)[row] == 1]
+    expected = index.encoder.encode_documents([texts[index.document_of[passage]] for passage in whole_documents])
+    assert len(whole_documents) > 3
+    assert np.einsum("ij,ij->i", index.dense.vectors(np.array(whole_documents)), expected).min() > 0.9999
 
 
 def test_another_model_reuses_nothing(data: Path, corpus: Path, tmp_path: Path) -> None:
@@ -390,26 +393,26 @@ def test_an_index_keeps_its_model(data: Path, corpus: Path, tmp_path: Path) -> N
     first = make(corpus, data)
     other = make_tiny_model(tmp_path / "other", dense=8)
     publish_base(str(other), BaseSettings(corpus=str(corpus)), data)
-    assert opened(data, first).encoder.contract.dimension == 32
-    assert found(data, "the queen", "dense")
+    assert open_index(data, first).encoder.contract.dimension == 32
+    assert search_ids(data, "the queen", "dense")
     assert not build(str(corpus), BuildSettings(language="en", model=first.parents["model"]), data).fresh
     assert make(corpus, data).encoder.dimension == 8
 
 
 def test_an_altered_live_index_gives_no_vectors(data: Path, corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing is reused from a live index that was altered: it is said, and all is embedded anew."""
+    """Nothing is reused from a live index that was altered: a line says so, and all passages are embedded again."""
     first = make(corpus, data)
     path = Store("index", data).path(first.id) / "vectors.faiss"
     path.write_bytes(path.read_bytes()[:-4] + b"\0\0\0\0")
     second = make(corpus, data, force=True)
     assert second.counts["reused"] == 0
     assert "nothing is reused" in capsys.readouterr().err
-    assert opened(data).manifest.id == second.id
+    assert open_index(data).manifest.id == second.id
 
 
 def test_an_older_corpus_goes_live_again(data: Path, tmp_path: Path) -> None:
-    """Who builds an earlier corpus again wants it back: it goes live, without being built."""
-    old, new = (write(tmp_path / f"{name}.jsonl", stories(a=f"The {name}.")) for name in ("cat", "dog"))
+    """An earlier corpus that is built again goes live without being built: the user wants it back."""
+    old, new = (write(tmp_path / f"{name}.jsonl", story_rows(a=f"The {name}.")) for name in ("cat", "dog"))
     first, second = make(old, data), make(new, data)
     store = Store("index", data)
     assert store.current_id() == second.id
@@ -420,7 +423,7 @@ def test_an_older_corpus_goes_live_again(data: Path, tmp_path: Path) -> None:
 
 def test_a_rollback_stays(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """After a rollback the repeated build of the newer corpus leaves the older one live, and says how to go forward."""
-    old, new = (write(tmp_path / f"{name}.jsonl", stories(a=f"The {name}.")) for name in ("cat", "dog"))
+    old, new = (write(tmp_path / f"{name}.jsonl", story_rows(a=f"The {name}.")) for name in ("cat", "dog"))
     first, second = make(old, data), make(new, data)
     store = Store("index", data)
     store.activate(first.id)
@@ -434,20 +437,20 @@ def test_a_rollback_stays(data: Path, tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_copies_in_different_parts_are_ties(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Copies of a text have the same vector wherever they stand in the corpus, so that their order is that of the ids."""
+    """Copies of a text have the same vector wherever they are in the corpus: their order is that of the ids."""
     monkeypatch.setattr(indexer.build.assemble, "DOCUMENTS_PER_PART", 3)
-    chance = random.Random(2)
-    rows = [{"id": f"x{at:02}", "text": " ".join(chance.choices(WORDS, k=chance.randint(2, 25)))} for at in range(40)]
+    rng = random.Random(2)
+    rows = [{"id": f"x{at:02}", "text": " ".join(rng.choices(WORDS, k=rng.randint(2, 25)))} for at in range(40)]
     for at, name in ((3, "z"), (11, "y"), (20, "b"), (31, "a"), (39, "c")):
         rows[at] = {"id": name, "text": "The king and the queen eat cheese with wine in the castle."}
     make(write(tmp_path / "corpus.jsonl", rows), data)
     for mode in ("dense", "hybrid", "lexical"):
-        assert found(data, "The king and the queen eat cheese", mode)[:5] == ["a", "b", "c", "y", "z"]
+        assert search_ids(data, "The king and the queen eat cheese", mode)[:5] == ["a", "b", "c", "y", "z"]
 
 
 def test_two_corpora_of_one_name(data: Path, tmp_path: Path) -> None:
     """A corpus that changed under the same name is another index."""
     first = make(write_corpus(tmp_path / "corpus.parquet"), data)
-    second = make(write(tmp_path / "corpus.parquet", stories(a="The horse.")), data)
+    second = make(write(tmp_path / "corpus.parquet", story_rows(a="The horse.")), data)
     assert first.fingerprint != second.fingerprint
     assert first.inputs[0].name == second.inputs[0].name

@@ -1,4 +1,4 @@
-"""Folding writes into an index: the same documents before, after, and wherever the process dies in between."""
+"""Compaction: the same documents are visible before, after, and wherever the process dies in between."""
 
 from __future__ import annotations
 
@@ -63,40 +63,40 @@ def put(data: Path, *documents: NewDocument, deleted: tuple[str, ...] = ()) -> N
         log.append(log.draft(preparer.recipe, preparer.prepare(documents), deleted))
 
 
-def seen(data: Path) -> Index:
-    """Return what a service that starts now would show."""
+def open_live(data: Path) -> Index:
+    """Open the live index with its writes, as a service that starts now would."""
     return apply_writes(Index.open(Store("index", data).resolve()), WriteLog(data).read())
 
 
-def contents(index: Index) -> dict[str, tuple[str | None, str, dict[str, object]]]:
+def read_contents(index: Index) -> dict[str, tuple[str | None, str, dict[str, object]]]:
     """Return every document that a search can find."""
     ranking = Retriever(index).search("snow", "dense", candidates=1_000)
     documents = [index.document(int(row)) for row in ranking.rows]
-    return {each.id: (each.title, each.text, each.metadata) for each in documents}
+    return {document.id: (document.title, document.text, document.metadata) for document in documents}
 
 
 def test_the_new_index_has_what_was_written(written: Path) -> None:
     """The documents and their cosines stay, nothing is encoded, and the index says what is in it."""
-    before = seen(written)
-    found = Retriever(before).search("cat and cheese", "dense")
+    before = open_live(written)
+    ranking = Retriever(before).search("cat and cheese", "dense")
     built = compact(written, cores=1)
     assert built.fresh
     assert (built.manifest.counts["documents"], built.manifest.counts["embedded"]) == (6, 0)
     assert built.manifest.config["folded"] == 3
     assert built.manifest.inputs[-1].name == "writes 1 to 3"
-    after = seen(written)
+    after = open_live(written)
     assert after.manifest.id == built.manifest.id
     assert not isinstance(after, LiveIndex)
     assert after.generation == f"{built.manifest.id}.3"
-    assert contents(after) == contents(before)
-    assert set(contents(after)) == {"a", "c", "d", "e", "f", "x"}
+    assert read_contents(after) == read_contents(before)
+    assert set(read_contents(after)) == {"a", "c", "d", "e", "f", "x"}
     again = Retriever(after).search("cat and cheese", "dense")
-    assert [after.document(int(row)).id for row in again.rows] == [before.document(int(row)).id for row in found.rows]
-    assert again.scores == pytest.approx(found.scores, abs=1e-6)
+    assert [after.document(int(row)).id for row in again.rows] == [before.document(int(row)).id for row in ranking.rows]
+    assert again.scores == pytest.approx(ranking.scores, abs=1e-6)
 
 
 def test_there_may_be_nothing_to_do(written: Path, built_data: Path, tmp_path: Path) -> None:
-    """Compacting once more does nothing; where nobody has ever written, it leaves no trace."""
+    """A second compaction does nothing; where nothing was ever written, a compaction leaves no files."""
     first = compact(written, cores=1)
     again = compact(written, cores=1)
     assert (again.fresh, again.manifest.id) == (False, first.manifest.id)
@@ -106,14 +106,14 @@ def test_there_may_be_nothing_to_do(written: Path, built_data: Path, tmp_path: P
 
 
 def test_an_older_index_shows_all_writes(written: Path) -> None:
-    """After a rollback the writes that were folded into the newer index are over the older one."""
+    """After a rollback the writes that were folded into the newer index apply over the older one."""
     old = Store("index", written).current_id()
-    before = contents(seen(written))
+    before = read_contents(open_live(written))
     compact(written, cores=1)
     put(written, NewDocument("z", None, "A storm.", {}))
     compact(written, cores=1)
     Store("index", written).activate(old)
-    assert set(contents(seen(written))) == {*before, "z"}
+    assert set(read_contents(open_live(written))) == {*before, "z"}
 
 
 def test_the_same_corpus_is_up_to_date(written: Path) -> None:
@@ -126,7 +126,7 @@ def test_the_same_corpus_is_up_to_date(written: Path) -> None:
 
 
 def test_what_is_written_meanwhile_stays(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A write that comes while the new index is made is over it afterwards."""
+    """A write that comes during the compaction applies over the new index."""
     publish = indexer.build.compact.publish
 
     def slow(*arguments, **options):
@@ -136,8 +136,8 @@ def test_what_is_written_meanwhile_stays(written: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(indexer.build.compact, "publish", slow)
     built = compact(written, cores=1)
     assert built.manifest.config["folded"] == 3
-    assert set(contents(seen(written))) == {"a", "d", "e", "f", "x", "late"}
-    assert seen(written).generation == f"{built.manifest.id}.4"
+    assert set(read_contents(open_live(written))) == {"a", "d", "e", "f", "x", "late"}
+    assert open_live(written).generation == f"{built.manifest.id}.4"
 
 
 def test_an_index_needs_a_document(written: Path) -> None:
@@ -145,7 +145,7 @@ def test_an_index_needs_a_document(written: Path) -> None:
     put(written, deleted=("a", "c", "d", "e", "f", "x"))
     with pytest.raises(UserError, match="put a document"):
         compact(written, cores=1)
-    assert contents(seen(written)) == {}
+    assert read_contents(open_live(written)) == {}
 
 
 @pytest.mark.parametrize(
@@ -153,13 +153,13 @@ def test_an_index_needs_a_document(written: Path) -> None:
 )
 def test_a_kill_loses_nothing(written: Path, step: str) -> None:
     """Killed at any step, what a service shows stays the same; the next run finishes the work."""
-    before = contents(seen(written))
+    before = read_contents(open_live(written))
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, step, str(written)], cwd=REPOSITORY, check=False, stderr=subprocess.DEVNULL
     )
     assert killed.returncode == -signal.SIGKILL
-    assert contents(seen(written)) == before
+    assert read_contents(open_live(written)) == before
     put(written, NewDocument("z", None, "A storm.", {}))
     compact(written, cores=1)
-    assert set(contents(seen(written))) == {*before, "z"}
-    assert not isinstance(seen(written), LiveIndex)
+    assert set(read_contents(open_live(written))) == {*before, "z"}
+    assert not isinstance(open_live(written), LiveIndex)

@@ -1,4 +1,4 @@
-"""How much the dense leg counts: found without labels, as the model says, or as it was set."""
+"""Dense weight of hybrid search: estimated without labels, taken from the model, or as set."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import indexer.build.build
 from indexer.artifacts.manifest import Manifest, write_manifest
 from indexer.artifacts.store import Store
 from indexer.build.build import build
-from indexer.build.dense_weight import BOUNDS, EQUAL_WEIGHT, MIN_QUERIES, balance, dense_weight, found
+from indexer.build.dense_weight import BOUNDS, EQUAL_WEIGHT, MIN_QUERIES, balance, estimate_dense_weight, sum_ndcg
 from indexer.build.inverse_cloze import Cloze, make_clozes
 from indexer.build.settings import BuildSettings
 from indexer.index.index import Index
@@ -25,13 +25,13 @@ from indexer.retrieval.retriever import Retriever
 
 @pytest.mark.parametrize(("dense", "lexical"), [(0, 0), (100, 100), (100, 96), (96, 100), (0.5, 0)])
 def test_close_legs_count_the_same(dense: float, lexical: float) -> None:
-    """Legs that hardly differ have equal weights, and so do legs of which neither finds anything."""
+    """Legs with almost equal results have equal weights, and so do legs without results."""
     assert balance(dense, lexical) == EQUAL_WEIGHT
 
 
 @pytest.mark.parametrize(("one", "other"), [(100, 90), (100, 70), (3, 0), (150, 110), (3, 8)])
 def test_both_legs_are_treated_alike(one: float, other: float) -> None:
-    """What the dense leg gets in one case, the lexical leg gets in the reverse case."""
+    """With the successes exchanged, the weights are exchanged."""
     assert balance(one, other) + balance(other, one) == pytest.approx(1)
     assert balance(one, other) != EQUAL_WEIGHT
 
@@ -51,7 +51,7 @@ def test_neither_leg_is_switched_off() -> None:
 
 
 def test_few_successes_prove_little() -> None:
-    """The same ratio of successes moves the weight the more, the more successes there are."""
+    """The same ratio of successes moves the weight more where there are more successes."""
     weights = [balance(size * 0.6, size) for size in (1, 10, 100, 10_000)]
     assert weights[0] == EQUAL_WEIGHT
     assert weights == sorted(weights, reverse=True)
@@ -59,7 +59,7 @@ def test_few_successes_prove_little() -> None:
 
 
 def test_a_weight_has_two_digits() -> None:
-    """The weight is rounded: more digits would pretend to be known."""
+    """The weight is rounded: further digits are not significant."""
     assert all(balance(dense, 50.0) == round(balance(dense, 50.0), 2) for dense in range(100))
 
 
@@ -78,107 +78,111 @@ def tales(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path, tales: Path) -> tuple[Path, Manifest]:
+def tales_index(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path, tales: Path) -> tuple[Path, Manifest]:
     """A data directory with an index of the tales as it is built by default."""
     data = Path(shutil.copytree(tiny_data, tmp_path_factory.mktemp("weight") / "data"))
     return data, make(data, tales)
 
 
 @pytest.fixture
-def retriever(made: tuple[Path, Manifest]) -> Retriever:
+def retriever(tales_index: tuple[Path, Manifest]) -> Retriever:
     """A retriever over the tales."""
-    data, manifest = made
+    data, manifest = tales_index
     return Retriever(Index.open(Store("index", data).path(manifest.id), cores=1))
 
 
-def clozes_of(retriever: Retriever) -> list[Cloze]:
-    """Take sentences out of the tales; the index still has them, so that words find every one."""
+def take_clozes(retriever: Retriever) -> list[Cloze]:
+    """Take sentences out of the tales; the index still has them: the lexical leg finds every one."""
     return make_clozes([retriever.index.document(row).text for row in range(len(retriever.index))], 60, 0)
 
 
-def test_found_is_ndcg(retriever: Retriever) -> None:
-    """A document that comes first counts 1, a second one 0.63, and one beyond the tenth place nothing."""
+def test_sum_is_ndcg(retriever: Retriever) -> None:
+    """A document that comes first counts 1, a second one 0.63, and one after rank 10 nothing."""
     query = "the king and the queen"
     rows = retriever.search(query, "dense").rows.tolist()
     gains = {0: 1.0, 1: 0.6309297535714575, 2: 0.5, 9: 0.2890648263178879, 10: 0.0, 59: 0.0}
-    for place, gain in gains.items():
-        assert found(retriever, [Cloze(rows[place], query, "")], "dense") == pytest.approx(gain)
-    both = [Cloze(rows[place], query, "") for place in (1, 2)]
-    assert found(retriever, both, "dense") == pytest.approx(gains[1] + gains[2])
-    clozes = clozes_of(retriever)
-    assert found(retriever, clozes, "lexical") > found(retriever, clozes, "dense") > 0
+    for position, gain in gains.items():
+        assert sum_ndcg(retriever, [Cloze(rows[position], query, "")], "dense") == pytest.approx(gain)
+    both = [Cloze(rows[position], query, "") for position in (1, 2)]
+    assert sum_ndcg(retriever, both, "dense") == pytest.approx(gains[1] + gains[2])
+    clozes = take_clozes(retriever)
+    assert sum_ndcg(retriever, clozes, "lexical") > sum_ndcg(retriever, clozes, "dense") > 0
 
 
 def test_the_weight_of_an_index(retriever: Retriever) -> None:
-    """The weight is the balance of what both legs find: here words are better than a model of random weights."""
-    clozes = clozes_of(retriever)
-    expected = balance(found(retriever, clozes, "dense"), found(retriever, clozes, "lexical"))
-    assert dense_weight(retriever, clozes) == expected < EQUAL_WEIGHT
+    """The weight balances the results of both legs: here the lexical leg beats a model of random weights."""
+    clozes = take_clozes(retriever)
+    expected = balance(sum_ndcg(retriever, clozes, "dense"), sum_ndcg(retriever, clozes, "lexical"))
+    assert estimate_dense_weight(retriever, clozes) == expected < EQUAL_WEIGHT
 
 
 def test_few_queries_decide_nothing(retriever: Retriever) -> None:
-    """With fewer than forty queries the legs count the same, whatever they find."""
-    clozes = clozes_of(retriever)
-    assert dense_weight(retriever, clozes[: MIN_QUERIES - 1]) == EQUAL_WEIGHT
-    assert dense_weight(retriever, clozes[:MIN_QUERIES]) < EQUAL_WEIGHT
+    """With fewer than forty queries the legs have equal weights, whatever they find."""
+    clozes = take_clozes(retriever)
+    assert estimate_dense_weight(retriever, clozes[: MIN_QUERIES - 1]) == EQUAL_WEIGHT
+    assert estimate_dense_weight(retriever, clozes[:MIN_QUERIES]) < EQUAL_WEIGHT
 
 
 # --- recorded by a build --------------------------------------------------------------------------------------------
 
 
 def test_a_build_records_what_it_found(
-    made: tuple[Path, Manifest], tales: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tales_index: tuple[Path, Manifest], tales: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without --dense-weight the found weight is recorded, said, and used by the opened index."""
-    data, manifest = made
+    """Without --dense-weight the estimated weight is recorded, printed, and used by the opened index."""
+    data, manifest = tales_index
     weight = manifest.config["fusion"]["dense_weight"]
     assert weight < EQUAL_WEIGHT
     assert Retriever(Index.open(Store("index", data).path(manifest.id), cores=1)).fusion.dense_weight == weight
     seen: list[tuple[Retriever, list[Cloze]]] = []
     monkeypatch.setattr(
-        indexer.build.build, "dense_weight", lambda retriever, clozes: seen.append((retriever, clozes)) or 0.37
+        indexer.build.build, "estimate_dense_weight", lambda retriever, clozes: seen.append((retriever, clozes)) or 0.37
     )
     again = make(data, tales, force=True)
     assert again.config["fusion"] == {"method": "convex", "dense_weight": 0.37}
     assert "dense weight: 0.37 (--dense-weight sets another)" in capsys.readouterr().err
     [(retriever, clozes)] = seen
     assert len(clozes) == 60
-    for cloze in clozes:  # what is asked is not in the texts that are searched
+    for cloze in clozes:  # no query is in the searched texts
         assert retriever.index.document(cloze.row).text == cloze.rest
         assert cloze.sentence not in cloze.rest
     assert not list(Store("index", data).root.glob(".building-*"))
 
 
-def test_titles_are_searched_too(made: tuple[Path, Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The documents that the legs are compared on have their titles, as those of the index have."""
+def test_titles_are_searched_too(
+    tales_index: tuple[Path, Manifest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The documents on which the legs are compared have their titles, as in the index."""
     table = pq.read_table(write_tales(tmp_path / "tales.parquet", 50, seed=3))
     titles = [f"The moon {number}" for number in range(50)]
     pq.write_table(table.append_column("title", pa.array(titles)), tmp_path / "titled.parquet")
     seen: list[Retriever] = []
-    monkeypatch.setattr(indexer.build.build, "dense_weight", lambda retriever, _: seen.append(retriever) or 0.5)
-    make(made[0], tmp_path / "titled.parquet")
+    monkeypatch.setattr(
+        indexer.build.build, "estimate_dense_weight", lambda retriever, _: seen.append(retriever) or 0.5
+    )
+    make(tales_index[0], tmp_path / "titled.parquet")
     assert [seen[0].index.document(row).title for row in range(50)] == titles
 
 
 def test_too_few_documents(data: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A corpus that gives fewer than forty sentences has equal weights; nothing is compared."""
-    monkeypatch.setattr(indexer.build.build, "dense_weight", None)
+    monkeypatch.setattr(indexer.build.build, "estimate_dense_weight", None)
     assert make(data, corpus).config["fusion"]["dense_weight"] == EQUAL_WEIGHT
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
 def test_a_weight_that_was_set(
-    weight: float, made: tuple[Path, Manifest], tales: Path, monkeypatch: pytest.MonkeyPatch
+    weight: float, tales_index: tuple[Path, Manifest], tales: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """--dense-weight stays as it was set, 0 too, and nothing is measured."""
-    monkeypatch.setattr(indexer.build.build, "dense_weight", None)
-    assert make(made[0], tales, dense_weight=weight).config["fusion"]["dense_weight"] == weight
+    monkeypatch.setattr(indexer.build.build, "estimate_dense_weight", None)
+    assert make(tales_index[0], tales, dense_weight=weight).config["fusion"]["dense_weight"] == weight
 
 
-def test_ranks_need_no_weight(made: tuple[Path, Manifest], tales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_need_no_weight(tales_index: tuple[Path, Manifest], tales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The balance is that of scores: fusion by rank keeps equal weights."""
-    monkeypatch.setattr(indexer.build.build, "dense_weight", None)
-    assert make(made[0], tales, fusion="rrf").config["fusion"] == {"method": "rrf", "dense_weight": EQUAL_WEIGHT}
+    monkeypatch.setattr(indexer.build.build, "estimate_dense_weight", None)
+    assert make(tales_index[0], tales, fusion="rrf").config["fusion"] == {"method": "rrf", "dense_weight": EQUAL_WEIGHT}
 
 
 def test_a_model_that_knows_its_weight(data: Path, tales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,6 +191,6 @@ def test_a_model_that_knows_its_weight(data: Path, tales: Path, monkeypatch: pyt
     folder = store.resolve()
     manifest = store.manifest(folder.name)
     write_manifest(folder, manifest.model_copy(update={"config": manifest.config | {"dense_weight": 0.64}}))
-    monkeypatch.setattr(indexer.build.build, "dense_weight", None)
+    monkeypatch.setattr(indexer.build.build, "estimate_dense_weight", None)
     assert make(data, tales).config["fusion"]["dense_weight"] == 0.64
     assert make(data, tales, dense_weight=0.0).config["fusion"]["dense_weight"] == 0.0

@@ -1,4 +1,4 @@
-"""Sentences taken out of their documents: what is asked is gone from the text, and nothing else is."""
+"""Inverse cloze task: the query is taken out of the text, and nothing else is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from indexer.build.inverse_cloze import Cloze, make_clozes, sentences
+from indexer.build.inverse_cloze import Cloze, make_clozes, split_sentences
 
 STORY = "The cat sits in the garden. It eats fish at night! Does the old dog sleep in the house? The end came."
 
@@ -28,14 +28,14 @@ def take(text: str, seed: int = 0) -> list[Cloze]:
 )
 def test_sentences_cover_the_text(text: str) -> None:
     """Sentences are neighbouring slices without gap or overlap: joined, they are the text."""
-    pieces = sentences(text)
+    pieces = split_sentences(text)
     assert "".join(text[start:end] for start, end in pieces).strip() == text.strip()
     assert all(text[start:end].strip() for start, end in pieces)
 
 
 def test_sentences_of_no_text() -> None:
     """A text without a letter has no sentence."""
-    assert sentences("") == sentences(" \n ") == []
+    assert split_sentences("") == split_sentences(" \n ") == []
 
 
 def test_the_sentence_is_gone_and_nothing_else() -> None:
@@ -71,21 +71,21 @@ def test_four_english_words_are_no_query() -> None:
     "text", ["", "One sentence of five words.", "First of six words is here. Second of six words is here."]
 )
 def test_short_texts_are_passed_over(text: str) -> None:
-    """A text of fewer than three sentences keeps them: without one there would be too little left."""
+    """A text of fewer than three sentences gives no query: too little text would be left."""
     assert take(text) == []
 
 
 def test_white_space_is_that_of_a_query() -> None:
-    """A sentence that was broken over lines is asked on one line."""
+    """A sentence that was broken over lines becomes a query on one line."""
     text = "Short.\nThe cat sits\n  in\tthe garden. Short too."
     assert take(text) == [Cloze(0, "The cat sits in the garden.", "Short.\nShort too.")]
 
 
 def test_rows_count_and_order() -> None:
-    """Each text gives at most one sentence; they come in the order of the texts, and no more than were asked for."""
+    """Each text gives at most one sentence; they come in the order of the texts, and no more than requested."""
     texts = [STORY if number % 3 else "Too short." for number in range(30)]
-    found = make_clozes(texts, 7, 0)
-    rows = [each.row for each in found]
+    clozes = make_clozes(texts, 7, 0)
+    rows = [each.row for each in clozes]
     assert len(rows) == 7
     assert rows == sorted(set(rows))
     assert all(number % 3 for number in rows)
@@ -95,7 +95,7 @@ def test_rows_count_and_order() -> None:
 
 
 def test_the_seed_draws() -> None:
-    """The same seed gives the same sentences, another seed others; the state of the global generator plays no part."""
+    """The same seed gives the same sentences, another seed others; the global generator has no influence."""
     texts = [STORY] * 20
     random.seed(1)
     first = make_clozes(texts, 10, 5)

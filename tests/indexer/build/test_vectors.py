@@ -1,4 +1,4 @@
-"""Vectors that are there already: from which index they are taken, and that a map makes the right ones of them."""
+"""Reuse of vectors: from which index they are taken, and that a linear map turns them into the right ones."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from indexer.inference.passages import encoder_input
 
 
 def make(data: Path, corpus: Path, *, live: bool = True, **settings: object) -> Manifest:
-    """Build an index of a corpus; the weight of the legs is of no interest here."""
+    """Build an index of a corpus, with a fixed weight of the legs."""
     options = BuildSettings.model_validate({"language": "en", "dense_weight": 0.5, **settings})
     return build(str(corpus), options, data, cores=1, live=live).manifest
 
 
-def matrix_of(seed: int) -> np.ndarray:
-    """Return a map that changes directions a good deal."""
+def make_matrix(seed: int) -> np.ndarray:
+    """Return a random linear map."""
     return np.random.default_rng(seed).normal(size=(32, 32)).astype(np.float32)
 
 
-def vectors_of(data: Path, artifact: str) -> tuple[np.ndarray, list[str]]:
-    """Return the vectors of an index, and what the encoder would be given for each of its passages."""
+def read_vectors(data: Path, artifact: str) -> tuple[np.ndarray, list[str]]:
+    """Return the vectors of an index and the encoder inputs of its passages."""
     index = Index.open(Store("index", data).path(artifact), cores=1)
     texts = []
     for passage, row in enumerate(index.document_of.tolist()):
@@ -67,14 +67,14 @@ def two_indexes(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path, corpo
 
 @pytest.fixture
 def indexed(tmp_path: Path, two_indexes: Path) -> Path:
-    """The same, of the test's own."""
+    """A copy of that data directory for one test."""
     return Path(shutil.copytree(two_indexes, tmp_path / "data"))
 
 
 # --- which index ----------------------------------------------------------------------------------------------------
 
 
-def chosen(
+def find_chosen(
     data: Path, inputs: list[InputEntry], monkeypatch: pytest.MonkeyPatch, precision: str = "fp32"
 ) -> str | None:
     """Return the id of the index from which vectors are taken."""
@@ -86,21 +86,21 @@ def chosen(
 
 
 def test_the_same_corpus_first_then_live_then_newest(indexed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An index of the same files is worth most, since it has every passage; then the live one; then the newest."""
+    """An index of the same files comes first, since it has every passage; then the live one; then the newest."""
     store = Store("index", indexed)
     first, second = store.ids()
     other = [InputEntry(name="other", size=1, sha256="00" * 32)]
-    assert chosen(indexed, other, monkeypatch) == second
-    assert chosen(indexed, store.manifest(first).inputs, monkeypatch) == first
+    assert find_chosen(indexed, other, monkeypatch) == second
+    assert find_chosen(indexed, store.manifest(first).inputs, monkeypatch) == first
     store.activate(first)
-    assert chosen(indexed, other, monkeypatch) == first
-    assert chosen(indexed, store.manifest(second).inputs, monkeypatch) == second
+    assert find_chosen(indexed, other, monkeypatch) == first
+    assert find_chosen(indexed, store.manifest(second).inputs, monkeypatch) == second
 
 
 def test_vectors_of_other_weights_are_other_vectors(indexed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Vectors of 32-bit weights are not taken for 8-bit ones, nor those of another model, nor any where there are none."""
+    """Vectors of another precision or of another model are not reused."""
     inputs = Store("index", indexed).manifest(Store("index", indexed).ids()[0]).inputs
-    assert chosen(indexed, inputs, monkeypatch, "int8") is None
+    assert find_chosen(indexed, inputs, monkeypatch, "int8") is None
     models = Store("model", indexed)
     with models.building():
         staging = models.staging("cd" * 32)
@@ -108,19 +108,19 @@ def test_vectors_of_other_weights_are_other_vectors(indexed: Path, monkeypatch: 
         shutil.copytree(base, staging, dirs_exist_ok=True)
         (staging / "manifest.json").unlink()
         models.publish(staging, models.manifest(base.name).model_copy(update={"fingerprint": "cd" * 32}))
-    assert chosen(indexed, inputs, monkeypatch) is None
+    assert find_chosen(indexed, inputs, monkeypatch) is None
 
 
 @pytest.mark.parametrize("file", ["vectors.faiss", "manifest.json"])
 def test_a_damaged_index_is_passed_over(
     indexed: Path, file: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An index that was altered is named and passed over; the next best is taken, and the build goes on."""
+    """An index that was altered is named and skipped; the next best is taken, and the build goes on."""
     store = Store("index", indexed)
     first, second = store.ids()
     damaged = store.path(second) / file
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    assert chosen(indexed, [], monkeypatch) == first
+    assert find_chosen(indexed, [], monkeypatch) == first
     assert f"nothing is reused from the index {second}: {damaged}" in capsys.readouterr().err
 
 
@@ -132,15 +132,15 @@ def test_passages_that_are_known(indexed: Path, corpora: list[Path]) -> None:
     assert both.counts["embedded"] > 0
     assert both.counts["reused"] > 0
     assert both.counts["embedded"] + both.counts["reused"] == both.counts["passages"]
-    vectors, texts = vectors_of(indexed, both.id)
+    vectors, texts = read_vectors(indexed, both.id)
     encoder = Encoder.open(Store("model", indexed).resolve(), cores=1)
     assert np.einsum("ij,ij->i", unit(encoder.encode_documents(texts)), vectors).min() > 0.999
 
 
 def test_other_vectors_of_known_passages(indexed: Path) -> None:
-    """The passages of an index can be looked up with other vectors in the place of its own."""
+    """The passages of an index can be looked up with other vectors in place of its own."""
     folder = Store("index", indexed).path(Store("index", indexed).ids()[0])
-    own, texts = vectors_of(indexed, folder.name)
+    own, texts = read_vectors(indexed, folder.name)
     others = unit(np.random.default_rng(1).normal(size=own.shape).astype(np.float32))
     known = KnownVectors(folder, vectors=DenseIndex.of(others))
     keys = [passage_key(texts[3]), passage_key("not there"), passage_key(texts[0])]
@@ -155,39 +155,39 @@ def test_other_vectors_of_known_passages(indexed: Path) -> None:
 
 def test_a_map_needs_no_encoder(indexed: Path, corpora: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """A model with a map behind it re-indexes a corpus by one matrix product; the vectors are those it gives itself."""
-    base, _ = vectors_of(indexed, Store("index", indexed).ids()[0])
-    tuned = publish_mapped(indexed, matrix_of(3))
+    base, _ = read_vectors(indexed, Store("index", indexed).ids()[0])
+    tuned = publish_mapped(indexed, make_matrix(3))
     encoded: list[int] = []
     encode = Encoder.encode_documents
     monkeypatch.setattr(
         Encoder, "encode_documents", lambda self, texts: encoded.append(len(texts)) or encode(self, texts)
     )
-    made = make(indexed, corpora[0])
-    assert made.parents == {"model": tuned.id}
-    assert made.counts["embedded"] == 0
-    assert made.counts["reused"] == made.counts["passages"] > made.counts["documents"]
+    manifest = make(indexed, corpora[0])
+    assert manifest.parents == {"model": tuned.id}
+    assert manifest.counts["embedded"] == 0
+    assert manifest.counts["reused"] == manifest.counts["passages"] > manifest.counts["documents"]
     assert sum(encoded) <= 20  # the self-check samples documents
     monkeypatch.undo()
-    vectors, texts = vectors_of(indexed, made.id)
-    own = unit(Encoder.open(Store("model", indexed).path(tuned.id), cores=1).encode_documents(texts))
-    assert np.einsum("ij,ij->i", own, vectors).min() > 0.999
+    vectors, texts = read_vectors(indexed, manifest.id)
+    expected = unit(Encoder.open(Store("model", indexed).path(tuned.id), cores=1).encode_documents(texts))
+    assert np.einsum("ij,ij->i", expected, vectors).min() > 0.999
     assert np.einsum("ij,ij->i", base, vectors).max() < 0.999  # the map did something
 
 
 def test_what_a_map_does_not_know_is_encoded(indexed: Path, corpora: list[Path]) -> None:
-    """Passages that are new go through the tuned model itself, and lie in the same space as the mapped ones."""
-    tuned = publish_mapped(indexed, matrix_of(4))
-    made = make(indexed, corpora[2])
-    assert made.counts["embedded"] > 0
-    assert made.counts["reused"] > 0
-    vectors, texts = vectors_of(indexed, made.id)
-    own = unit(Encoder.open(Store("model", indexed).path(tuned.id), cores=1).encode_documents(texts))
-    assert np.einsum("ij,ij->i", own, vectors).min() > 0.999
+    """New passages are encoded by the tuned model itself, and their vectors are in the same space as the mapped ones."""
+    tuned = publish_mapped(indexed, make_matrix(4))
+    manifest = make(indexed, corpora[2])
+    assert manifest.counts["embedded"] > 0
+    assert manifest.counts["reused"] > 0
+    vectors, texts = read_vectors(indexed, manifest.id)
+    expected = unit(Encoder.open(Store("model", indexed).path(tuned.id), cores=1).encode_documents(texts))
+    assert np.einsum("ij,ij->i", expected, vectors).min() > 0.999
 
 
 def test_vectors_of_the_map_itself(indexed: Path, corpora: list[Path]) -> None:
-    """Where the tuned model has an index already, that one's vectors are taken as they are, not mapped once more."""
-    tuned = publish_mapped(indexed, matrix_of(5))
+    """Where the tuned model has an index already, its vectors are reused unchanged, not mapped again."""
+    tuned = publish_mapped(indexed, make_matrix(5))
     first = make(indexed, corpora[0])
     indexes = Store("index", indexed)
     for artifact in indexes.ids():
@@ -195,4 +195,4 @@ def test_vectors_of_the_map_itself(indexed: Path, corpora: list[Path]) -> None:
             shutil.rmtree(indexes.root / artifact)
     again = make(indexed, corpora[0], overlap_tokens=31)
     assert again.counts["embedded"] == 0
-    assert np.allclose(vectors_of(indexed, again.id)[0], vectors_of(indexed, first.id)[0], atol=1e-6)
+    assert np.allclose(read_vectors(indexed, again.id)[0], read_vectors(indexed, first.id)[0], atol=1e-6)

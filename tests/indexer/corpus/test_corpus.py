@@ -1,4 +1,4 @@
-"""A corpus is checked row by row before it is used, and streamed without what was refused."""
+"""Corpus: every row is checked before it is used, and the documents are streamed without the rejected rows."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_ids_from_row_numbers(tmp_path: Path, suffix: str) -> None:
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
 def test_limit(tmp_path: Path, suffix: str) -> None:
-    """A limit takes the first rows, across files, and does not look at what comes behind."""
+    """A limit takes the first rows, across files, and does not check the rows after them."""
     write(tmp_path / f"a.{suffix}", [{"id": "1", "text": "a"}, {"id": "2", "text": "b"}])
     write(tmp_path / f"b.{suffix}", [{"id": "3", "text": "c"}, {"id": "3", "text": ""}])
     corpus = Corpus.check(str(tmp_path), limit=3)
@@ -182,14 +182,14 @@ def test_named_columns(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("none", ["", "none"])
 def test_no_title(tmp_path: Path, none: str) -> None:
-    """A title can be declined; the column is metadata then."""
+    """Titles can be switched off; the column is metadata then."""
     corpus = Corpus.check(write(tmp_path / "a.parquet", [{"id": "1", "title": "t", "text": "x"}]), title_column=none)
     assert documents(corpus) == [{"id": "1", "title": None, "text": "x", "metadata": {"title": "t"}}]
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
 def test_title_of_another_type(tmp_path: Path, suffix: str) -> None:
-    """A column "title" that holds no text, and was not asked for, is metadata; a note says so."""
+    """A column "title" that holds no text, and is not named by a flag, is metadata; a note says so."""
     corpus = Corpus.check(write(tmp_path / f"a.{suffix}", [{"id": "1", "title": 5, "text": "x"}]))
     assert documents(corpus) == [{"id": "1", "title": None, "text": "x", "metadata": {"title": 5}}]
     assert corpus.notes == ["column 'title' is metadata: it does not hold text"]
@@ -259,7 +259,7 @@ def test_schema_is_checked_before_rows(tmp_path: Path, monkeypatch: pytest.Monke
     def refuse(*_: object) -> None:
         raise AssertionError("a row was read")
 
-    monkeypatch.setattr("indexer.corpus.parquet.batches", refuse)
+    monkeypatch.setattr("indexer.corpus.parquet.read_batches", refuse)
     with pytest.raises(UserError, match="no column 'text'"):
         Corpus.check(spec)
     with pytest.raises(AssertionError, match="a row was read"):
@@ -270,7 +270,7 @@ def test_schema_is_checked_before_rows(tmp_path: Path, monkeypatch: pytest.Monke
     "kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())]
 )
 def test_text_types(tmp_path: Path, kind: pa.DataType) -> None:
-    """Every Arrow type that holds text will do for text."""
+    """Every Arrow type that holds text is accepted for the text column."""
     pq.write_table(pa.table({"id": ["1"], "text": pa.array(["words"]).cast(kind)}), tmp_path / "a.parquet")
     assert documents(Corpus.check(str(tmp_path)))[0]["text"] == "words"
 
@@ -301,13 +301,13 @@ def test_empty_part(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rows", [1, 700, 1024, 2500, 10_000])
 def test_batch_size(flawed: str, rows: int) -> None:
-    """Every batch has the size asked for but the last, which has the rest; no document is lost between them."""
+    """Every batch but the last has the requested size, the last has the remainder; no document is lost between them."""
     sizes = [batch.num_rows for batch in Corpus.check(flawed, skip_bad_rows=True).batches(rows)]
     assert sizes == [rows] * (9_997 // rows) + ([9_997 % rows] if 9_997 % rows else [])
 
 
 def test_batches_can_be_read_again(flawed: str) -> None:
-    """Batches are the same each time they are read, so that a killed build can resume."""
+    """Batches are the same each time they are read: a killed build can resume."""
     corpus = Corpus.check(flawed, skip_bad_rows=True)
     assert list(corpus.batches(512)) == list(corpus.batches(512))
 
@@ -333,7 +333,7 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
             texts = [f"{row} " + "word " * 100 for row in range(start, start + 20_000)]
             writer.write_table(pa.table({"id": range(start, start + 20_000), "text": texts}, schema))
     del texts
-    held = pa.total_allocated_bytes()
+    allocated = pa.total_allocated_bytes()
     peak = 0
     tracemalloc.start()
     try:
@@ -341,7 +341,7 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
         documents = 0
         for batch in corpus.batches():
             documents += batch.num_rows
-            peak = max(peak, pa.total_allocated_bytes() - held)
+            peak = max(peak, pa.total_allocated_bytes() - allocated)
         python_peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -1,4 +1,4 @@
-"""The sample corpus made from Python's own documentation."""
+"""Sample corpus: the documentation of Python's standard library."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ PROGRAM = "import sys, pathlib; from indexer.corpus.sample import write_sample; 
 REPOSITORY = Path(__file__).parents[3]
 
 
-def make(out: Path, seed: str) -> int:
-    """Write the sample in a process whose sets are ordered by ``seed``; return what it says is the number of rows."""
-    # A process of its own: the program imports the whole standard library, and nothing of it should stay behind here.
+def make_sample(out: Path, seed: str) -> int:
+    """Write the sample in a process with ``seed`` for hashes; return the number of rows that it prints."""
+    # A separate process: the program imports all of the standard library, which must not stay imported here.
     environment = {**os.environ, "PYTHONHASHSEED": seed, "DOWSE_TEST_VARIABLE": "a-secret-of-this-process"}
     command = [sys.executable, "-W", "error", "-c", PROGRAM, str(out)]
-    done = subprocess.run(
+    process = subprocess.run(
         command, capture_output=True, text=True, cwd=REPOSITORY, env=environment, timeout=120, check=False
     )
-    assert done.returncode == 0, done.stderr
-    return int(done.stdout)
+    assert process.returncode == 0, process.stderr
+    return int(process.stdout)
 
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the path of a sample corpus."""
     path = tmp_path_factory.mktemp("sample") / "sample.parquet"
-    make(path, "1")
+    make_sample(path, "1")
     return path
 
 
@@ -46,7 +46,7 @@ def rows(sample: Path) -> dict[str, dict[str, Any]]:
 def test_size(rows: dict[str, dict[str, Any]], tmp_path: Path) -> None:
     """The corpus is large enough to be worth a search and small enough to be indexed in a minute."""
     assert 3_400 < len(rows) < 5_000
-    assert make(tmp_path / "again.parquet", "1") == len(rows)
+    assert make_sample(tmp_path / "again.parquet", "1") == len(rows)
 
 
 @pytest.mark.parametrize(
@@ -72,13 +72,13 @@ def test_size(rows: dict[str, dict[str, Any]], tmp_path: Path) -> None:
     ],
 )
 def test_public_names(rows: dict[str, dict[str, Any]], name: str, kind: str) -> None:
-    """What programmers look for stands under the name that they would type."""
+    """Objects that programmers search for have the name that they would type as their id."""
     assert rows[name]["kind"] == kind
     assert rows[name]["title"] == name
 
 
 def test_each_object_once(rows: dict[str, dict[str, Any]]) -> None:
-    """An object that several modules export appears once, so that a search does not return the same text twice."""
+    """An object that several modules export appears once: a search does not return the same text twice."""
     pairs = [(name.rpartition(".")[2], row["text"]) for name, row in rows.items()]
     assert len(set(pairs)) == len(pairs)
     assert not [name for name in rows if name.startswith(("posixpath.", "builtins.", "_"))]
@@ -95,9 +95,9 @@ def test_columns(sample: Path, rows: dict[str, dict[str, Any]]) -> None:
 
 
 def test_nothing_of_the_process(sample: Path, rows: dict[str, dict[str, Any]], tmp_path: Path) -> None:
-    """Neither environment, addresses nor the order of sets get into the corpus: two processes write the same bytes."""
+    """The corpus depends on no environment, address or order of sets: two processes write the same bytes."""
     again = tmp_path / "again.parquet"
-    make(again, "2")
+    make_sample(again, "2")
     assert again.read_bytes() == sample.read_bytes()
     everything = "\n".join(str(row) for row in rows.values())
     assert "a-secret-of-this-process" not in everything

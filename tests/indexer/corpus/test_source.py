@@ -1,4 +1,4 @@
-"""Reading Parquet, CSV and JSON lines: which files, which rows, which types."""
+"""Source: which files, rows and types are read from Parquet, CSV and JSON lines."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_folder_and_glob(tmp_path: Path) -> None:
 
 
 def test_name_as_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file is called what the user called it, so that a message can be read beside the command."""
+    """A file has the name that the user gave: messages match the command."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "corpus.csv").write_text("id,text\n1,words\n")
     assert find_files("corpus.csv")[0].name == "corpus.csv"
@@ -69,7 +69,7 @@ def test_name_as_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_no_such_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str, message: str) -> None:
-    """What is no corpus is refused by name."""
+    """A path that is no corpus is refused with its name."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "mixed").mkdir()
@@ -156,7 +156,7 @@ def test_csv_header(tmp_path: Path, header: str, message: str) -> None:
     ],
 )
 def test_csv_types(tmp_path: Path, values: list[str], kind: pa.DataType) -> None:
-    """A CSV column gets the narrowest type that loses nothing of any value."""
+    """A CSV column gets the narrowest type that holds every value without loss."""
     assert csv_types(tmp_path, *values) == kind
 
 
@@ -219,14 +219,14 @@ def test_json_records(tmp_path: Path) -> None:
 )
 def test_json_types(tmp_path: Path, values: list[Any], kind: pa.DataType, read_back: list[Any] | None) -> None:
     """A JSON column gets a type that holds all its values; where there is none it holds their JSON text."""
-    found, rows = json_types(tmp_path, *values)
-    assert found == kind
+    inferred, rows = json_types(tmp_path, *values)
+    assert inferred == kind
     if read_back is not None:
         assert rows == read_back
 
 
 def test_json_type_over_all_rows(tmp_path: Path) -> None:
-    """A type that changes, or a column that appears, far behind the first chunk is still seen."""
+    """A type that changes, or a column that appears, far after the first chunk is still noticed."""
     kind, rows = json_types(tmp_path, *[1] * (3 * CHUNK_ROWS), "late")
     assert (kind, rows[0], rows[-1]) == (pa.string(), "1", "late")
     path = tmp_path / "late.jsonl"
@@ -272,7 +272,7 @@ def test_parquet_schemas(tmp_path: Path) -> None:
 
 
 def test_parquet_invalid_utf8(tmp_path: Path) -> None:
-    """Bytes that are no text are found in Parquet too, where no reader checks them by itself."""
+    """Bytes that are not UTF-8 are found in Parquet too, whose reader does not check them."""
     text = pa.Array.from_buffers(pa.string(), 3, pa.array([b"a", b"\xff", b"c"]).buffers())
     pq.write_table(pa.table({"id": ["1", "2", "3"], "text": text}), tmp_path / "a.parquet")
     rows, _, bad = read(tmp_path / "a.parquet")

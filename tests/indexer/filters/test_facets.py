@@ -1,4 +1,4 @@
-"""Facets: what is counted is what is there, over all documents that pass and not a page of them."""
+"""Facets: values and ranges are counted over all documents that pass a filter, not over one page."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ from indexer.filters.fields import UnknownField, WrongType
 from indexer.filters.filter import Filter
 from indexer.index.index import Index
 
-CHANCE = random.Random(7)
+RNG = random.Random(7)
 DOCUMENTS = 3000  # in three record batches
 DAY = dt.date(2026, 1, 1)
 
 
-def some(values: list[Any], missing: Any = None) -> list[Any]:
+def draw(values: list[Any], missing: Any = None) -> list[Any]:
     """Return a value for each document; a fifth are missing."""
-    return [missing if CHANCE.random() < 0.2 else CHANCE.choice(values) for _ in range(DOCUMENTS)]
+    return [missing if RNG.random() < 0.2 else RNG.choice(values) for _ in range(DOCUMENTS)]
 
 
 ROWS: dict[str, list[Any]] = {
-    "kind": some(["cat", "dog", "é", "Ω", ""]),
-    "price": some([1.5, 2.0, 7.25, math.inf, math.nan]),
-    "cents": some([Decimal("0.10"), Decimal("19.99"), Decimal("5.00")]),
-    "rooms": some(list(range(-50, 200))),
-    "open": some([True, False]),
-    "tags": some([["sea"], ["sea", "sun"], ["sun", "sun", None], []]),
-    "day": some([DAY + dt.timedelta(days=n) for n in range(40)]),
-    "when": some([dt.datetime(2026, 1, 1, n, tzinfo=dt.UTC) for n in range(5)]),
-    "home": some([{"city": "Maó", "zip": [1, 2]}, {"city": "Ciutadella", "zip": None}]),
+    "kind": draw(["cat", "dog", "é", "Ω", ""]),
+    "price": draw([1.5, 2.0, 7.25, math.inf, math.nan]),
+    "cents": draw([Decimal("0.10"), Decimal("19.99"), Decimal("5.00")]),
+    "rooms": draw(list(range(-50, 200))),
+    "open": draw([True, False]),
+    "tags": draw([["sea"], ["sea", "sun"], ["sun", "sun", None], []]),
+    "day": draw([DAY + dt.timedelta(days=n) for n in range(40)]),
+    "when": draw([dt.datetime(2026, 1, 1, n, tzinfo=dt.UTC) for n in range(5)]),
+    "home": draw([{"city": "Maó", "zip": [1, 2]}, {"city": "Ciutadella", "zip": None}]),
     "nothing": [None] * DOCUMENTS,
-    "raw": some([b"x"]),
+    "raw": draw([b"x"]),
 }
 TYPES = {"cents": pa.decimal128(9, 2), "day": pa.date32(), "when": pa.timestamp("us", "UTC"), "nothing": pa.null()}
 
@@ -60,63 +60,63 @@ def index(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Index:
     columns = {name: pa.array(values, TYPES.get(name)) for name, values in ROWS.items()}
     ids = [f"{number:04}" for number in range(DOCUMENTS)]
     pq.write_table(pa.table({"id": ids, "text": ["Snow."] * DOCUMENTS} | columns), corpus)
-    made = build(str(corpus), BuildSettings(language="en"), data, cores=1).manifest
-    return Index.open(Store("index", data).path(made.id), cores=1)
+    manifest = build(str(corpus), BuildSettings(language="en"), data, cores=1).manifest
+    return Index.open(Store("index", data).path(manifest.id), cores=1)
 
 
-def counted(index: Index, asked: dict[str, Any], tree: dict[str, Any] | None = None) -> dict[str, Any]:
+def count(index: Index, request: dict[str, Any], tree: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return a facet as a response has it."""
-    among = compile_filter(Filter.model_validate(tree or {}), index)
-    facet = count_facet(FacetRequest.model_validate(asked), index, among)
+    documents = compile_filter(Filter.model_validate(tree or {}), index)
+    facet = count_facet(FacetRequest.model_validate(request), index, documents)
     return json.loads(facet.model_dump_json(exclude_unset=True))
 
 
-def brute(values: list[Any], limit: int) -> tuple[list[tuple[Any, int]], int]:
+def count_by_hand(values: list[Any], limit: int) -> tuple[list[tuple[Any, int]], int]:
     """Return the most frequent values with their counts, and the number of documents without a value."""
 
-    def present(value: Any) -> set[Any]:
-        each = value if isinstance(value, list) else [value]
-        return {v for v in each if v is not None and v == v}  # noqa: PLR0124 - NaN
+    def list_present(value: Any) -> set[Any]:
+        elements = value if isinstance(value, list) else [value]
+        return {v for v in elements if v is not None and v == v}  # noqa: PLR0124 - NaN
 
-    found = [present(value) for value in values]
-    counts = Counter(value for each in found for value in each)
-    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit], sum(not each for each in found)
+    by_document = [list_present(value) for value in values]
+    counts = Counter(value for present in by_document for value in present)
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit], sum(not p for p in by_document)
 
 
 @pytest.mark.parametrize("rows", [range(DOCUMENTS), range(0), range(100, 2500)], ids=["all", "none", "some"])
 @pytest.mark.parametrize("field", ["kind", "price", "cents", "rooms", "open", "tags", "day", "when"])
-def test_values_are_counted(index: Index, field: str, rows: range) -> None:
+def test_values_are_count(index: Index, field: str, rows: range) -> None:
     """Each document counts once for each of its values; the most frequent come first, then the smaller value."""
     tree = {"must": [{"field": "id", "gte": f"{rows.start:04}", "lt": f"{rows.stop:04}"}]}
-    facet = counted(index, {"field": field, "limit": 12}, tree)
-    expected, missing = brute([ROWS[field][row] for row in rows], 12)
+    facet = count(index, {"field": field, "limit": 12}, tree)
+    expected, missing = count_by_hand([ROWS[field][row] for row in rows], 12)
 
-    def plain(value: Any) -> Any:
+    def to_json(value: Any) -> Any:
         if isinstance(value, Decimal):
             return float(value)
         if value == math.inf:
             return None
         return value.isoformat().replace("+00:00", "Z") if isinstance(value, dt.date) else value
 
-    assert [(each["value"], each["count"]) for each in facet["values"]] == [(plain(v), n) for v, n in expected]
+    assert [(entry["value"], entry["count"]) for entry in facet["values"]] == [(to_json(v), n) for v, n in expected]
     assert facet["missing"] == missing
     assert facet["ranges"] == []
-    everything, _ = brute([ROWS[field][row] for row in rows], DOCUMENTS)
+    everything, _ = count_by_hand([ROWS[field][row] for row in rows], DOCUMENTS)
     if field in {"kind", "open", "tags"} or not everything:
         assert "min" not in facet
     else:
-        assert facet["min"] == plain(min(value for value, _ in everything))
-        assert facet["max"] == plain(max(value for value, _ in everything))
+        assert facet["min"] == to_json(min(value for value, _ in everything))
+        assert facet["max"] == to_json(max(value for value, _ in everything))
 
 
-def test_values_can_be_asked_for_again(index: Index) -> None:
+def test_a_filter_accepts_the_values_of_a_facet(index: Index) -> None:
     """A filter on a value of a facet finds as many documents as the facet has counted."""
     for field in ("kind", "cents", "rooms", "open", "tags", "day", "when", "home.city", "home.zip"):
-        facet = counted(index, {"field": field, "limit": 100})
+        facet = count(index, {"field": field, "limit": 100})
         assert facet["values"]
-        for each in facet["values"]:
-            tree = Filter.model_validate({"must": [{"field": field, "eq": each["value"]}]})
-            assert compile_filter(tree, index).count == each["count"], (field, each)
+        for entry in facet["values"]:
+            tree = Filter.model_validate({"must": [{"field": field, "eq": entry["value"]}]})
+            assert compile_filter(tree, index).count == entry["count"], (field, entry)
 
 
 @pytest.mark.parametrize(
@@ -129,25 +129,25 @@ def test_values_can_be_asked_for_again(index: Index) -> None:
         ("cents", [{"gte": 0.1, "lt": 19.99}]),
     ],
 )
-def test_ranges_are_counted(index: Index, field: str, ranges: list[dict[str, Any]]) -> None:
+def test_ranges_are_count(index: Index, field: str, ranges: list[dict[str, Any]]) -> None:
     """Each range counts the documents with a value in it, as the filter of the same bounds does; ranges may overlap."""
-    facet = counted(index, {"field": field, "limit": 0, "ranges": ranges}, {"must": [{"field": "open", "eq": True}]})
+    facet = count(index, {"field": field, "limit": 0, "ranges": ranges}, {"must": [{"field": "open", "eq": True}]})
     assert facet["values"] == []
-    for asked, each in zip(ranges, facet["ranges"], strict=True):
-        within = Filter.model_validate({"must": [{"field": field, **asked}, {"field": "open", "eq": True}]})
-        assert each == {**asked, "count": compile_filter(within, index).count}
+    for bounds, entry in zip(ranges, facet["ranges"], strict=True):
+        within = Filter.model_validate({"must": [{"field": field, **bounds}, {"field": "open", "eq": True}]})
+        assert entry == {**bounds, "count": compile_filter(within, index).count}
     assert facet["ranges"][0]["count"] > 0
 
 
-def test_what_cannot_be_counted(index: Index) -> None:
-    """An unknown field, a type that has no values to count, and a range of another type are refused with what there is."""
+def test_what_cannot_be_count(index: Index) -> None:
+    """An unknown field, a type that cannot be counted, and bounds of another type are refused; the error lists what fits."""
     with pytest.raises(UnknownField, match=r"'colour'.*kind \(string\)"):
-        counted(index, {"field": "colour"})
+        count(index, {"field": "colour"})
     for field in ("raw", "home"):
         with pytest.raises(WrongType, match=f"'{field}'.*are counted"):
-            counted(index, {"field": field})
+            count(index, {"field": field})
     with pytest.raises(WrongType, match="not with 'x'"):
-        counted(index, {"field": "rooms", "ranges": [{"lt": "x"}]})
+        count(index, {"field": "rooms", "ranges": [{"lt": "x"}]})
     with pytest.raises(ValidationError, match="gte, lt or both"):
         FacetRequest.model_validate({"field": "rooms", "ranges": [{}]})
-    assert counted(index, {"field": "nothing"}) == {"values": [], "ranges": [], "missing": DOCUMENTS}
+    assert count(index, {"field": "nothing"}) == {"values": [], "ranges": [], "missing": DOCUMENTS}

@@ -1,4 +1,4 @@
-"""Filters: each condition says of every document what it means, whatever the type of the column."""
+"""Filters: every condition on columns of every type, and trees of conditions."""
 
 from __future__ import annotations
 
@@ -56,16 +56,16 @@ def index(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Index:
     (data / "models").symlink_to(tiny_data / "models")
     corpus = data / "corpus.parquet"
     pq.write_table(pa.table({"id": IDS, "text": ["The cat sits.", "The dog runs.", "Snow.", "Rain.", "A ship."]} | COLUMNS), corpus)  # fmt: skip
-    made = build(str(corpus), BuildSettings(language="en"), data, cores=1).manifest
-    return Index.open(Store("index", data).path(made.id), cores=1)
+    manifest = build(str(corpus), BuildSettings(language="en"), data, cores=1).manifest
+    return Index.open(Store("index", data).path(manifest.id), cores=1)
 
 
-def passing(index: Index, tree: dict[str, Any]) -> str:
+def find_passing(index: Index, tree: dict[str, Any]) -> str:
     """Return the ids of the documents that pass, one letter each."""
     return "".join(IDS[row][0] for row in compile_filter(Filter.model_validate(tree), index).rows)
 
 
-def on(field: str, **condition: Any) -> dict[str, Any]:
+def condition_on(field: str, **condition: Any) -> dict[str, Any]:
     """Return a filter of one condition."""
     return {"must": [{"field": field, **condition}]}
 
@@ -73,91 +73,91 @@ def on(field: str, **condition: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("condition", "expected"),
     [
-        (on("price", eq=1.5), "a"),
-        (on("price", eq=2), "b"),
-        (on("price", gte=1.5), "abe"),
-        (on("price", gt=1.5, lt=1e300), "b"),
-        (on("price", lte=10**400), "abe"),
-        (on("price", lt=-(10**400)), ""),
-        (on("price", exists=True), "abe"),
-        (on("price", exists=False), "cd"),
-        (on("small", eq=0.1), "a"),
-        (on("small", gte=0.1), "ab"),
-        (on("rooms", eq=2**53 + 1), "e"),
-        (on("rooms", eq=2**53), ""),
-        (on("rooms", gt=2**53), "e"),
-        (on("rooms", eq=1.5), ""),
-        (on("rooms", gte=1.5), "be"),
-        (on("rooms", gt=0.5, lte=2.0), "ab"),
-        (on("rooms", lt=1.5), "ad"),
-        (on("rooms", lt=2), "ad"),
-        (on("rooms", gte=10**30), ""),
-        (on("rooms", lt=10**30), "abde"),
-        (on("rooms", **{"in": [1, -4.0, 7, 10**40]}), "ad"),
-        (on("rooms", **{"in": []}), ""),
-        (on("tiny", gte=-1), "abde"),
-        (on("tiny", lt=-1), ""),
-        (on("tiny", gt=254.5, lte=1e9), "e"),
-        (on("cents", eq=19.99), "b"),
-        (on("cents", eq=19.991), ""),
-        (on("cents", lt=19.991), "abd"),
-        (on("cents", gt=19.99), "e"),
-        (on("cents", **{"in": [0.1, 20]}), "ae"),
-        (on("cents", lt=1e30), "abde"),
-        (on("name", eq="Casa"), "b"),
-        (on("name", prefix="cas"), "a"),
-        (on("name", prefix="ça"), "e"),
-        (on("name", prefix=""), "abde"),
-        (on("name", gte="c"), "ae"),
-        (on("name", lt="c"), "bd"),
-        (on("name", **{"in": ["casa", "", "none"]}), "ad"),
-        (on("name", exists=False), "c"),
-        (on("open", eq=True), "ad"),
-        (on("open", eq=False), "be"),
-        (on("open", **{"in": [True, False]}), "abde"),
-        (on("tags", eq="pet"), "ab"),
-        (on("tags", **{"in": ["sea", ""]}), "ae"),
-        (on("tags", prefix="se"), "a"),
-        (on("tags", exists=True), "abe"),
-        (on("tags", exists=False), "cd"),
-        (on("sizes", gt=1, lt=9), "b"),
-        (on("sizes", gte=1, lte=1), "a"),
-        (on("sizes", exists=False), "cde"),
-        (on("when", eq="2026-03-01T12:00:00Z"), "ae"),
-        (on("when", eq="2026-03-01T14:00:00+02:00"), "ae"),
-        (on("when", gt="2026-03-01 12:00"), "b"),
-        (on("when", lte="2026-03-01T12:00:00.0000005"), "ade"),
-        (on("when", lt="2026-03-01"), "d"),
-        (on("when", **{"in": ["2026-02-28T12:00", "2026-03-01T12:00:00.000001"]}), "bd"),
-        (on("when", gte="0001-01-01"), "abde"),
-        (on("local", eq="2026-03-01T12:00:00Z"), "ade"),
-        (on("local", gte="9999-01-01"), ""),
-        (on("day", eq="2026-03-01"), "ad"),
-        (on("day", gt="2026-03-01T12:00"), "b"),
-        (on("day", lt="2026-03-01T12:00"), "ad"),
-        (on("clock", gte="09:00", lt="18:30"), "ae"),
-        (on("clock", eq="09:00:01"), "e"),
-        (on("home.city", eq="Maó"), "ae"),
-        (on("home.city", exists=False), "cd"),
-        (on("home.a.b", gte=2), "be"),
-        (on("home", exists=True), "abde"),
-        (on("rated.by", eq="y"), "ab"),
-        (on("rated.stars", lte=1), "a"),
-        (on("rated.by", exists=False), "cde"),
-        (on("with.dot", gt=3), "de"),
-        (on("id", eq="dé"), "d"),
-        (on("id", **{"in": ["a", "e", "z"]}), "ae"),
-        (on("id", prefix="d"), "d"),
-        (on("raw", exists=True), "abde"),
-        (on("nothing", eq=1), ""),
-        (on("nothing", gte="x"), ""),
-        (on("nothing", prefix="x"), ""),
-        (on("nothing", exists=False), "abcde"),
+        (condition_on("price", eq=1.5), "a"),
+        (condition_on("price", eq=2), "b"),
+        (condition_on("price", gte=1.5), "abe"),
+        (condition_on("price", gt=1.5, lt=1e300), "b"),
+        (condition_on("price", lte=10**400), "abe"),
+        (condition_on("price", lt=-(10**400)), ""),
+        (condition_on("price", exists=True), "abe"),
+        (condition_on("price", exists=False), "cd"),
+        (condition_on("small", eq=0.1), "a"),
+        (condition_on("small", gte=0.1), "ab"),
+        (condition_on("rooms", eq=2**53 + 1), "e"),
+        (condition_on("rooms", eq=2**53), ""),
+        (condition_on("rooms", gt=2**53), "e"),
+        (condition_on("rooms", eq=1.5), ""),
+        (condition_on("rooms", gte=1.5), "be"),
+        (condition_on("rooms", gt=0.5, lte=2.0), "ab"),
+        (condition_on("rooms", lt=1.5), "ad"),
+        (condition_on("rooms", lt=2), "ad"),
+        (condition_on("rooms", gte=10**30), ""),
+        (condition_on("rooms", lt=10**30), "abde"),
+        (condition_on("rooms", **{"in": [1, -4.0, 7, 10**40]}), "ad"),
+        (condition_on("rooms", **{"in": []}), ""),
+        (condition_on("tiny", gte=-1), "abde"),
+        (condition_on("tiny", lt=-1), ""),
+        (condition_on("tiny", gt=254.5, lte=1e9), "e"),
+        (condition_on("cents", eq=19.99), "b"),
+        (condition_on("cents", eq=19.991), ""),
+        (condition_on("cents", lt=19.991), "abd"),
+        (condition_on("cents", gt=19.99), "e"),
+        (condition_on("cents", **{"in": [0.1, 20]}), "ae"),
+        (condition_on("cents", lt=1e30), "abde"),
+        (condition_on("name", eq="Casa"), "b"),
+        (condition_on("name", prefix="cas"), "a"),
+        (condition_on("name", prefix="ça"), "e"),
+        (condition_on("name", prefix=""), "abde"),
+        (condition_on("name", gte="c"), "ae"),
+        (condition_on("name", lt="c"), "bd"),
+        (condition_on("name", **{"in": ["casa", "", "none"]}), "ad"),
+        (condition_on("name", exists=False), "c"),
+        (condition_on("open", eq=True), "ad"),
+        (condition_on("open", eq=False), "be"),
+        (condition_on("open", **{"in": [True, False]}), "abde"),
+        (condition_on("tags", eq="pet"), "ab"),
+        (condition_on("tags", **{"in": ["sea", ""]}), "ae"),
+        (condition_on("tags", prefix="se"), "a"),
+        (condition_on("tags", exists=True), "abe"),
+        (condition_on("tags", exists=False), "cd"),
+        (condition_on("sizes", gt=1, lt=9), "b"),
+        (condition_on("sizes", gte=1, lte=1), "a"),
+        (condition_on("sizes", exists=False), "cde"),
+        (condition_on("when", eq="2026-03-01T12:00:00Z"), "ae"),
+        (condition_on("when", eq="2026-03-01T14:00:00+02:00"), "ae"),
+        (condition_on("when", gt="2026-03-01 12:00"), "b"),
+        (condition_on("when", lte="2026-03-01T12:00:00.0000005"), "ade"),
+        (condition_on("when", lt="2026-03-01"), "d"),
+        (condition_on("when", **{"in": ["2026-02-28T12:00", "2026-03-01T12:00:00.000001"]}), "bd"),
+        (condition_on("when", gte="0001-01-01"), "abde"),
+        (condition_on("local", eq="2026-03-01T12:00:00Z"), "ade"),
+        (condition_on("local", gte="9999-01-01"), ""),
+        (condition_on("day", eq="2026-03-01"), "ad"),
+        (condition_on("day", gt="2026-03-01T12:00"), "b"),
+        (condition_on("day", lt="2026-03-01T12:00"), "ad"),
+        (condition_on("clock", gte="09:00", lt="18:30"), "ae"),
+        (condition_on("clock", eq="09:00:01"), "e"),
+        (condition_on("home.city", eq="Maó"), "ae"),
+        (condition_on("home.city", exists=False), "cd"),
+        (condition_on("home.a.b", gte=2), "be"),
+        (condition_on("home", exists=True), "abde"),
+        (condition_on("rated.by", eq="y"), "ab"),
+        (condition_on("rated.stars", lte=1), "a"),
+        (condition_on("rated.by", exists=False), "cde"),
+        (condition_on("with.dot", gt=3), "de"),
+        (condition_on("id", eq="dé"), "d"),
+        (condition_on("id", **{"in": ["a", "e", "z"]}), "ae"),
+        (condition_on("id", prefix="d"), "d"),
+        (condition_on("raw", exists=True), "abde"),
+        (condition_on("nothing", eq=1), ""),
+        (condition_on("nothing", gte="x"), ""),
+        (condition_on("nothing", prefix="x"), ""),
+        (condition_on("nothing", exists=False), "abcde"),
     ],
 )  # fmt: skip
 def test_conditions(index: Index, condition: dict[str, Any], expected: str) -> None:
-    """A condition is true of the documents that it should be true of, and false of missing values."""
-    assert passing(index, condition) == expected
+    """A condition is true of the expected documents, and false of missing values."""
+    assert find_passing(index, condition) == expected
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_conditions(index: Index, condition: dict[str, Any], expected: str) -> N
 )  # fmt: skip
 def test_trees(index: Index, tree: dict[str, Any], expected: str) -> None:
     """All of `must`, at least one of `should` where there are any, none of `must_not`; trees nest; an empty one lets all pass."""
-    assert passing(index, tree) == expected
+    assert find_passing(index, tree) == expected
 
 
 @pytest.mark.parametrize(
@@ -190,30 +190,30 @@ def test_trees(index: Index, tree: dict[str, Any], expected: str) -> None:
     ],
 )  # fmt: skip
 def test_within_a_circle(index: Index, lat: float, lon: float, km: float, expected: str) -> None:
-    """Places within a radius are found, across the date line and at a pole, and a place without latitude is nowhere."""
+    """Places within a radius pass, across the date line and at a pole; a place without latitude never does."""
     condition = {"latitude": "lat", "longitude": "lon", "within": {"lat": lat, "lon": lon, "km": km}}
-    assert passing(index, {"must": [condition]}) == expected
+    assert find_passing(index, {"must": [condition]}) == expected
 
 
 @pytest.mark.parametrize(
     ("condition", "error", "words"),
     [
-        (on("prise", eq=1), UnknownField, ["'prise'", "price (double)", "id (string)", "home.city (string)"]),
-        (on("home.town", eq=1), UnknownField, ["'home.town'"]),
-        (on("price.x", eq=1), UnknownField, ["'price.x'"]),
-        (on("price", eq="1.5"), WrongType, ["double", "a number, not with '1.5'", "rooms (int64)"]),
-        (on("price", eq=True), WrongType, ["not with True"]),
-        (on("name", gte=1), WrongType, ["a text, not with 1"]),
-        (on("open", eq=1), WrongType, ["true or false"]),
-        (on("open", gte="x"), WrongType, ["true or false"]),
-        (on("tags", **{"in": ["x", 3]}), WrongType, ["not with 3"]),
-        (on("when", gte="March"), WrongType, ["2026-11-21", "not with 'March'"]),
-        (on("when", gte="18:30"), WrongType, ["not with '18:30'"]),
-        (on("day", eq="2026-02-30"), WrongType, ["not with '2026-02-30'"]),
-        (on("clock", eq="2026-03-01"), WrongType, ["time of day"]),
-        (on("rooms", prefix="1"), WrongType, ["only texts have a prefix"]),
-        (on("home", eq="x"), WrongType, ["ask for one of its fields"]),
-        (on("raw", eq="x"), WrongType, ["binary", "whether it exists"]),
+        (condition_on("prise", eq=1), UnknownField, ["'prise'", "price (double)", "id (string)", "home.city (string)"]),
+        (condition_on("home.town", eq=1), UnknownField, ["'home.town'"]),
+        (condition_on("price.x", eq=1), UnknownField, ["'price.x'"]),
+        (condition_on("price", eq="1.5"), WrongType, ["double", "a number, not with '1.5'", "rooms (int64)"]),
+        (condition_on("price", eq=True), WrongType, ["not with True"]),
+        (condition_on("name", gte=1), WrongType, ["a text, not with 1"]),
+        (condition_on("open", eq=1), WrongType, ["true or false"]),
+        (condition_on("open", gte="x"), WrongType, ["true or false"]),
+        (condition_on("tags", **{"in": ["x", 3]}), WrongType, ["not with 3"]),
+        (condition_on("when", gte="March"), WrongType, ["2026-11-21", "not with 'March'"]),
+        (condition_on("when", gte="18:30"), WrongType, ["not with '18:30'"]),
+        (condition_on("day", eq="2026-02-30"), WrongType, ["not with '2026-02-30'"]),
+        (condition_on("clock", eq="2026-03-01"), WrongType, ["time of day"]),
+        (condition_on("rooms", prefix="1"), WrongType, ["only texts have a prefix"]),
+        (condition_on("home", eq="x"), WrongType, ["ask for one of its fields"]),
+        (condition_on("raw", eq="x"), WrongType, ["binary", "whether it exists"]),
         ({"must": [{"latitude": "name", "longitude": "lon", "within": {"lat": 0, "lon": 0, "km": 1}}]}, WrongType, ["'name'", "column of numbers"]),
         ({"must": [{"latitude": "lat", "longitude": "sizes", "within": {"lat": 0, "lon": 0, "km": 1}}]}, WrongType, ["'sizes'"]),
     ],
@@ -221,9 +221,9 @@ def test_within_a_circle(index: Index, lat: float, lon: float, km: float, expect
 def test_what_does_not_fit_the_index(
     index: Index, condition: dict[str, Any], error: type[FilterError], words: list[str]
 ) -> None:
-    """A field that is not there, or a value that it cannot be compared with, is refused with what would fit."""
+    """An unknown field, or a value that the field cannot be compared with, is refused; the error says what would fit."""
     with pytest.raises(error) as raised:
-        passing(index, condition)
+        find_passing(index, condition)
     assert [word for word in words if word not in str(raised.value)] == []
 
 
@@ -233,26 +233,26 @@ def test_what_does_not_fit_the_index(
         ({"field": "price", "eq": 1}, "a condition stands in a list"),
         ({"all": []}, "Extra inputs"),
         ({"must": [{"field": "price"}]}, "tree of must, should and must_not, or a condition"),
-        (on("price", eq=None), "for missing values ask `exists`"),
-        (on("price", eq=math.nan), "finite number"),
-        (on("price", eq=1, gte=2), "Extra inputs"),
-        (on("price", gte=None), "at least one of gte, gt, lte and lt"),
-        (on("price", gte=True), "a number or a text"),
-        (on("name", prefix=1), "valid string"),
-        (on("name", prefix="x" * 1001), "at most 1000 characters"),
-        (on("rooms", **{"in": [1] * 1001}), "at most 1000 items"),
+        (condition_on("price", eq=None), "for missing values ask `exists`"),
+        (condition_on("price", eq=math.nan), "finite number"),
+        (condition_on("price", eq=1, gte=2), "Extra inputs"),
+        (condition_on("price", gte=None), "at least one of gte, gt, lte and lt"),
+        (condition_on("price", gte=True), "a number or a text"),
+        (condition_on("name", prefix=1), "valid string"),
+        (condition_on("name", prefix="x" * 1001), "at most 1000 characters"),
+        (condition_on("rooms", **{"in": [1] * 1001}), "at most 1000 items"),
         ({"must": [{"field": "rooms", "eq": 1}] * MAX_NODES}, f"at most {MAX_NODES} conditions"),
         ({"must": [{"latitude": "lat", "longitude": "lon", "within": {"lat": 91, "lon": 0, "km": 1}}]}, "equal to 90"),
     ],
 )
-def test_what_is_no_filter(tree: dict[str, Any], words: str) -> None:
-    """A tree that is none is refused before any index is asked, with words that help."""
+def test_invalid_filters(tree: dict[str, Any], words: str) -> None:
+    """An invalid tree is refused without an index, with a helpful message."""
     with pytest.raises(ValidationError, match=words):
         Filter.model_validate(tree)
 
 
-def nested(depth: int) -> dict[str, Any]:
-    """Return a tree of trees."""
+def nest(depth: int) -> dict[str, Any]:
+    """Return trees that are nested this deep."""
     tree: dict[str, Any] = {}
     for _ in range(depth):
         tree = {"must": [tree]}
@@ -260,31 +260,31 @@ def nested(depth: int) -> dict[str, Any]:
 
 
 def test_the_depth_of_a_tree_is_bounded(index: Index) -> None:
-    """As many nested trees as there may be are compiled; more are refused, however many."""
-    assert passing(index, nested(MAX_DEPTH - 1)) == "abcde"
+    """The maximum number of nested trees is compiled; more are refused, however many."""
+    assert find_passing(index, nest(MAX_DEPTH - 1)) == "abcde"
     with pytest.raises(ValidationError, match=f"at most {MAX_DEPTH} trees"):
-        Filter.model_validate(nested(MAX_DEPTH))
+        Filter.model_validate(nest(MAX_DEPTH))
     with pytest.raises(ValidationError):
-        Filter.model_validate(nested(5000))
+        Filter.model_validate(nest(5000))
 
 
-def test_masks_are_remembered_for_their_index_alone(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same filter is compiled once; a copy of the index compiles it for itself."""
+def test_masks_are_cached_for_each_index(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same filter is compiled once; for a copy of the index it is compiled again."""
     compiled: list[Index] = []
-    whole: Callable[..., Any] = Index.allowed
-    monkeypatch.setattr(Index, "allowed", lambda self, mask: compiled.append(self) or whole(self, mask))
-    tree = Filter.model_validate(on("price", gte=0.125))
+    allowed: Callable[..., Any] = Index.allowed
+    monkeypatch.setattr(Index, "allowed", lambda self, mask: compiled.append(self) or allowed(self, mask))
+    tree = Filter.model_validate(condition_on("price", gte=0.125))
     first = compile_filter(tree, index)
-    assert compile_filter(Filter.model_validate(on("price", gte=0.125)), index) is first
+    assert compile_filter(Filter.model_validate(condition_on("price", gte=0.125)), index) is first
     copied = index.with_encoder(index.encoder, index.dense)
     assert np.array_equal(compile_filter(tree, copied).mask, first.mask)
     assert compiled == [index, copied]
 
 
-def test_what_is_allowed(index: Index) -> None:
-    """A set of documents knows its rows and passages, cannot be changed, and is cut with another by `&`."""
-    first = compile_filter(Filter.model_validate(on("rooms", gt=0)), index)
-    second = compile_filter(Filter.model_validate(on("open", eq=False)), index)
+def test_document_masks(index: Index) -> None:
+    """A document mask has rows, passages and bits, cannot be changed, and `&` gives the intersection."""
+    first = compile_filter(Filter.model_validate(condition_on("rooms", gt=0)), index)
+    second = compile_filter(Filter.model_validate(condition_on("open", eq=False)), index)
     both = first & second
     assert (both.count, both.rows.tolist()) == (2, [1, 4])
     assert np.array_equal(both.passages, np.flatnonzero(np.isin(index.document_of, [1, 4])))

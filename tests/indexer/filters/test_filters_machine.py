@@ -29,7 +29,7 @@ from indexer.retrieval.retriever import Retriever
 DOCUMENTS = 10_000
 CANDIDATES = 60
 QUERIES = ["the cat in the garden", "snow", "king queen castle wine", "zebra", "a ship at sea in a storm at night"]
-CHANCE = random.Random(11)
+RNG = random.Random(11)
 CONDITIONS: list[dict[str, Any]] = [
     *({"field": "n", "lt": count} for count in (0, 1, 2, 10, 100, 700, 2000, 5000, 9900, DOCUMENTS)),
     {"field": "n", "gte": 9_990},
@@ -46,42 +46,44 @@ CONDITIONS: list[dict[str, Any]] = [
 
 
 class Corpus:
-    """Ten thousand short documents, some of several passages, and what brute force says of a query."""
+    """Ten thousand short documents, some of several passages, and all scores of a query by brute force."""
 
     def __init__(self, data: Path) -> None:
-        texts = [CHANCE.choices(WORDS, k=CHANCE.choice([3, 4, 5, 6, 7, 60])) for _ in range(DOCUMENTS)]
+        texts = [RNG.choices(WORDS, k=RNG.choice([3, 4, 5, 6, 7, 60])) for _ in range(DOCUMENTS)]
         texts[1::1000] = [texts[0]] * 10  # ties
-        order = CHANCE.sample(range(DOCUMENTS), DOCUMENTS)
+        order = RNG.sample(range(DOCUMENTS), DOCUMENTS)
         when = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
         self.table = pa.table(
             {
-                "id": [f"d{n:05}" for n in CHANCE.sample(range(DOCUMENTS), DOCUMENTS)],
+                "id": [f"d{n:05}" for n in RNG.sample(range(DOCUMENTS), DOCUMENTS)],
                 "n": order,
                 "first": [words[0] for words in texts],
-                "words": [None if CHANCE.random() < 0.1 else words[:5] for words in texts],
-                "price": pa.array([None if n % 7 == 0 else CHANCE.gauss(0, 1) for n in order], pa.float32()),
+                "words": [None if RNG.random() < 0.1 else words[:5] for words in texts],
+                "price": pa.array([None if n % 7 == 0 else RNG.gauss(0, 1) for n in order], pa.float32()),
                 "when": pa.array([when + dt.timedelta(seconds=60 * n) for n in order], pa.timestamp("ms", "UTC")),
-                "place": [CHANCE.choice(["Maó \U0001f3e0", "Mao", None]) for _ in texts],
+                "place": [RNG.choice(["Maó \U0001f3e0", "Mao", None]) for _ in texts],
             }
         )
         corpus = data / "corpus.parquet"
         pq.write_table(self.table.append_column("text", pa.array([" ".join(words) for words in texts])), corpus)
-        made = build(str(corpus), BuildSettings(language="en", candidates=CANDIDATES, dense_weight=0.5), data).manifest
-        self.retriever = Retriever(Index.open(Store("index", data).path(made.id), cores=1))
+        manifest = build(
+            str(corpus), BuildSettings(language="en", candidates=CANDIDATES, dense_weight=0.5), data
+        ).manifest
+        self.retriever = Retriever(Index.open(Store("index", data).path(manifest.id), cores=1))
         self.index = self.retriever.index
         self.rows = self.table.to_pylist()
         self.cosines, self.bm25 = {}, {}
         vectors = self.index.dense.vectors(np.arange(len(self.index.dense)))
         for query in QUERIES:
-            near = vectors @ unit(self.index.encoder.encode_query(query))
-            self.cosines[query] = np.maximum.reduceat(near, self.index.first_passage[:-1])
+            cosines = vectors @ unit(self.index.encoder.encode_query(query))
+            self.cosines[query] = np.maximum.reduceat(cosines, self.index.first_passage[:-1])
             scores, rows = self.index.lexical.search(query, DOCUMENTS)
             self.bm25[query] = np.zeros(DOCUMENTS)
             self.bm25[query][rows] = scores
 
 
 class FilteredSearch(RuleBasedStateMachine):
-    """A filter that is narrowed, widened and turned round, and searched with in between."""
+    """A filter that is narrowed, widened and negated, with searches in between."""
 
     corpus: Corpus
 
@@ -92,29 +94,29 @@ class FilteredSearch(RuleBasedStateMachine):
 
     @rule(condition=st.sampled_from(CONDITIONS))
     def narrow(self, condition: dict[str, Any]) -> None:
-        """Ask for something more."""
+        """Add a condition."""
         self.tree = {"must": [self.tree, condition]}
 
     @rule(condition=st.sampled_from(CONDITIONS))
     def replace(self, condition: dict[str, Any]) -> None:
-        """Ask for something else."""
+        """Replace all conditions by another."""
         self.tree = {"must": [condition]}
 
     @rule(condition=st.sampled_from(CONDITIONS))
     def widen(self, condition: dict[str, Any]) -> None:
-        """Let others pass too."""
+        """Let the documents of another condition pass too."""
         self.tree = {"should": [self.tree, condition]}
 
     @rule()
-    def turn_round(self) -> None:
-        """Let pass who did not, and nobody else."""
+    def negate(self) -> None:
+        """Let exactly those documents pass that did not."""
         self.tree = {"must_not": [self.tree]}
 
     @rule(
         mode=st.sampled_from(["dense", "lexical", "hybrid"]), query=st.sampled_from(QUERIES), top_k=st.integers(1, 30)
     )
     def search(self, mode: Literal["dense", "lexical", "hybrid"], query: str, top_k: int) -> None:
-        """Nothing that passes is missing among the best, and nothing else is there."""
+        """The best documents that pass are found, and no other ones."""
         corpus = self.corpus
         passing = np.array([passes(self.tree, row, corpus.table.schema) for row in corpus.rows])
         allowed = compile_filter(Filter.model_validate(self.tree), corpus.index)
@@ -150,8 +152,8 @@ class FilteredSearch(RuleBasedStateMachine):
         shown = [hit.document.id for page in pages for hit in page]
         ids = corpus.table["id"].to_pylist()
         assert shown == [ids[row] for row in ranking.rows[: len(shown)]]
-        placed = list(zip(-ranking.scores, (ids[row] for row in ranking.rows), strict=True))
-        assert placed == sorted(placed)
+        scores_and_ids = list(zip(-ranking.scores, (ids[row] for row in ranking.rows), strict=True))
+        assert scores_and_ids == sorted(scores_and_ids)
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +165,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Corpus:
 
 
 def test_filtered_search_is_brute_force(corpus: Corpus) -> None:
-    """Whatever the filter lets pass, from one document to all: the best of them are found, in every mode, on every page."""
+    """Whatever the filter lets pass, from one document to all, the best are found in every mode and on every page."""
     machine = type("Machine", (FilteredSearch,), {"corpus": corpus})
     run_state_machine_as_test(
         machine,
@@ -176,10 +178,10 @@ def test_filtered_search_is_brute_force(corpus: Corpus) -> None:
 @pytest.mark.parametrize("mode", ["dense", "lexical", "hybrid"])
 @pytest.mark.parametrize("condition", CONDITIONS, ids=str)
 def test_every_share_of_the_documents(corpus: Corpus, condition: dict[str, Any], mode: Any) -> None:
-    """Each condition and its contrary, with a query whose words are frequent: few documents pass, many, or all."""
+    """Each condition and its negation, with a query of frequent words: few documents pass, many, or all."""
     machine = type("Machine", (FilteredSearch,), {"corpus": corpus})()
     machine.start()
     machine.narrow(condition)
     machine.search(mode, QUERIES[0], 10)
-    machine.turn_round()
+    machine.negate()
     machine.search(mode, QUERIES[0], 10)

@@ -1,4 +1,4 @@
-"""Filters against brute force: tables, trees and queries at random, and documents compared one by one in plain Python."""
+"""Filters against brute force: random tables and trees, and documents compared one by one in plain Python."""
 
 from __future__ import annotations
 
@@ -57,15 +57,15 @@ def tables(draw: st.DrawFn) -> pa.Table:
             kind, value = pa.list_(kind), st.none() | st.lists(value, max_size=3)
         if shape in {"struct", "lists of structs"}:
             kind = pa.struct([("in.ner", kind)])
-            value = st.none() | value.map(lambda each: {"in.ner": each})
+            value = st.none() | value.map(lambda inner: {"in.ner": inner})
         if shape == "lists of structs":
             kind, value = pa.large_list(kind), st.none() | st.lists(value, max_size=2)
         columns[name] = pa.array(draw(st.lists(value, min_size=rows, max_size=rows)), kind)
     return pa.table(columns)
 
 
-def asked_with(value: Any, draw: st.DrawFn) -> Any:
-    """Return a value of a column as a request may have it, or one that lies near it."""
+def draw_request_value(value: Any, draw: st.DrawFn) -> Any:
+    """Return a value of a column in the form of a request, or a value near it."""
     if isinstance(value, bool | str):
         return value
     if isinstance(value, dt.datetime):
@@ -81,15 +81,15 @@ def asked_with(value: Any, draw: st.DrawFn) -> Any:
         return draw(st.sampled_from([float(value), float(value) + 0.001, int(value)]))
     near = [value, value, 0.1, 10**400, -(10**30), 256, -1]  # some of them beyond what the type can hold
     near += [value + 0.5, value - 1] if abs(value) < 1000 else []
-    chosen = draw(st.sampled_from(near))
-    return chosen if not isinstance(chosen, float) or math.isfinite(chosen) else 1.5
+    number = draw(st.sampled_from(near))
+    return number if not isinstance(number, float) or math.isfinite(number) else 1.5
 
 
 @st.composite
 def trees(draw: st.DrawFn, table: pa.Table, depth: int = 2) -> dict[str, Any]:
     """Return a filter of conditions that fit a table, with values from its own rows or near them."""
 
-    def condition() -> dict[str, Any]:
+    def draw_condition() -> dict[str, Any]:
         name = draw(st.sampled_from(table.column_names))
         kind = table.schema.field(name).type
         field = name if "in.ner" not in str(kind) else f"{name}.in.ner"
@@ -97,42 +97,44 @@ def trees(draw: st.DrawFn, table: pa.Table, depth: int = 2) -> dict[str, Any]:
             draw(TYPES.get(name, (None, st.just("d0")))[1])
         ]
 
-        def one() -> Any:
-            value = asked_with(draw(st.sampled_from(known)), draw) if known[0] is not None else 1
+        def draw_value() -> Any:
+            value = draw_request_value(draw(st.sampled_from(known)), draw) if known[0] is not None else 1
             return 1.5 if isinstance(value, float) and not math.isfinite(value) else value
 
-        ways = ["eq", "in", "exists"]
+        operators = ["eq", "in", "exists"]
         if not pa.types.is_boolean(leaf_type(kind)):
-            ways += ["between", "between"]
+            operators += ["between", "between"]
         if pa.types.is_string(leaf_type(kind)) or pa.types.is_large_string(leaf_type(kind)):
-            ways += ["prefix"]
-        match draw(st.sampled_from(ways)):
+            operators += ["prefix"]
+        match draw(st.sampled_from(operators)):
             case "eq":
-                return {"field": field, "eq": one()}
+                return {"field": field, "eq": draw_value()}
             case "in":
-                return {"field": field, "in": [one() for _ in range(draw(st.integers(0, 3)))]}
+                return {"field": field, "in": [draw_value() for _ in range(draw(st.integers(0, 3)))]}
             case "exists":
                 return {"field": field, "exists": draw(st.booleans())}
             case "prefix":
-                return {"field": field, "prefix": one()[: draw(st.integers(0, 2))]}
+                return {"field": field, "prefix": draw_value()[: draw(st.integers(0, 2))]}
         bounds = draw(st.lists(st.sampled_from(sorted(COMPARE)), min_size=1, max_size=2, unique=True))
-        return {"field": field} | {name: one() for name in bounds}
+        return {"field": field} | {name: draw_value() for name in bounds}
 
-    def node(below: int) -> dict[str, Any]:
-        if below == 0 or draw(st.booleans()):
-            return condition()
+    def draw_node(depth_left: int) -> dict[str, Any]:
+        if depth_left == 0 or draw(st.booleans()):
+            return draw_condition()
         return {
-            part: [node(below - 1) for _ in range(draw(st.integers(0, 2)))]
+            part: [draw_node(depth_left - 1) for _ in range(draw(st.integers(0, 2)))]
             for part in draw(st.lists(st.sampled_from(["must", "should", "must_not"]), unique=True))
         }
 
     return {
-        draw(st.sampled_from(["must", "should", "must_not"])): [node(depth) for _ in range(draw(st.integers(1, 2)))]
+        draw(st.sampled_from(["must", "should", "must_not"])): [
+            draw_node(depth) for _ in range(draw(st.integers(1, 2)))
+        ]
     }
 
 
 class Columns:
-    """The columns of an index of made-up documents, and no more of an index than filters and facets need."""
+    """A stand-in for an index of random documents, with only what filters and facets need."""
 
     def __init__(self, table: pa.Table, path: Path, rows_per_batch: int) -> None:
         metadata = table.drop_columns(["id"])
@@ -158,12 +160,12 @@ class Columns:
 @settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-@given(table=tables(), chance=st.data())
-def test_every_document_is_judged_as_by_plain_python(tmp_path: Path, table: pa.Table, chance: st.DataObject) -> None:
-    """Whatever the columns and whatever the tree: the documents that pass are those that pass one by one."""
-    index = Columns(table, tmp_path / "documents.arrow", chance.draw(st.integers(1, 5)))
+@given(table=tables(), data=st.data())
+def test_filters_agree_with_plain_python(tmp_path: Path, table: pa.Table, data: st.DataObject) -> None:
+    """For any columns and any tree, the documents that pass are those that pass in plain Python."""
+    index = Columns(table, tmp_path / "documents.arrow", data.draw(st.integers(1, 5)))
     rows = table.to_pylist()
     for _ in range(3):
-        tree = chance.draw(trees(table))
+        tree = data.draw(trees(table))
         expected = [row for row, values in enumerate(rows) if passes(tree, values, table.schema)]
         assert compile_filter(Filter.model_validate(tree), index).rows.tolist() == expected, tree

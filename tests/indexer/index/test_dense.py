@@ -18,10 +18,10 @@ ROWS, DIMENSION = 500, 24
 @pytest.fixture(scope="module")
 def vectors() -> np.ndarray:
     """Return vectors of different lengths, two of them the same."""
-    made = np.random.default_rng(1).normal(size=(ROWS, DIMENSION)).astype(np.float32)
-    made *= np.linspace(0.1, 9, ROWS, dtype=np.float32)[:, None]
-    made[77] = made[33]
-    return made
+    rows = np.random.default_rng(1).normal(size=(ROWS, DIMENSION)).astype(np.float32)
+    rows *= np.linspace(0.1, 9, ROWS, dtype=np.float32)[:, None]
+    rows[77] = rows[33]
+    return rows
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +29,12 @@ def index(vectors: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Dens
     """Return an index of the vectors, written in blocks of different sizes."""
     path = tmp_path_factory.mktemp("dense") / "vectors.faiss"
 
-    def blocks() -> Iterator[np.ndarray]:
+    def yield_blocks() -> Iterator[np.ndarray]:
         yield vectors[:1]
         yield vectors[1:300]
         yield vectors[300:]
 
-    write_dense(path, "flat", DIMENSION, blocks())
+    write_dense(path, "flat", DIMENSION, yield_blocks())
     return DenseIndex.open(path)
 
 
@@ -44,7 +44,7 @@ def queries() -> np.ndarray:
     return 3 * np.random.default_rng(2).normal(size=(20, DIMENSION)).astype(np.float32)
 
 
-def brute(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
+def compute_cosines(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
     """Return the cosine of a query to every vector, in double precision."""
     scaled = vectors.astype(np.float64) / np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
     return scaled @ (query / np.linalg.norm(query.astype(np.float64)))
@@ -53,7 +53,7 @@ def brute(vectors: np.ndarray, query: np.ndarray) -> np.ndarray:
 def test_search_is_exact(index: DenseIndex, vectors: np.ndarray, queries: np.ndarray) -> None:
     """The nearest passages and their cosines are those of brute force, best first."""
     for query in queries:
-        expected = brute(vectors, query)
+        expected = compute_cosines(vectors, query)
         cosines, rows = index.search(query, 10)
         assert set(rows.tolist()) == set(np.argsort(-expected)[:10].tolist())
         assert np.allclose(cosines, expected[rows], atol=1e-5)
@@ -61,22 +61,22 @@ def test_search_is_exact(index: DenseIndex, vectors: np.ndarray, queries: np.nda
 
 
 def test_scores_of_given_rows(index: DenseIndex, vectors: np.ndarray, queries: np.ndarray) -> None:
-    """Scoring given passages gives their cosines, in the order asked, repeated where asked twice."""
+    """Scoring given passages gives their cosines, in the given order; a passage may be given twice."""
     rows = np.array([400, 3, 3, 77, 0, 499])
     for query in queries:
-        assert np.allclose(index.scores(query, rows), brute(vectors, query)[rows], atol=1e-5)
+        assert np.allclose(index.scores(query, rows), compute_cosines(vectors, query)[rows], atol=1e-5)
     assert index.scores(queries[0], np.empty(0, dtype=np.int64)).shape == (0,)
 
 
 @pytest.mark.parametrize("row", [-1, ROWS, 2**40])
-def test_a_passage_that_is_not_there(index: DenseIndex, queries: np.ndarray, row: int) -> None:
-    """A row beyond the vectors is an error, and never what happens to lie there in memory."""
+def test_a_row_beyond_the_passages(index: DenseIndex, queries: np.ndarray, row: int) -> None:
+    """A row beyond the vectors is an error; no other memory is read."""
     with pytest.raises(IndexError, match=str(ROWS)):
         index.scores(queries[0], np.array([0, row]))
 
 
 def test_vectors_have_unit_length(index: DenseIndex, vectors: np.ndarray) -> None:
-    """What is stored is of unit length and in the order of the blocks, whatever the model gave."""
+    """Stored vectors have unit length and are in the order of the blocks, whatever their length was."""
     rows = np.arange(ROWS)
     stored = index.vectors(rows)
     assert np.allclose(np.linalg.norm(stored, axis=1), 1, atol=1e-5)
@@ -85,7 +85,7 @@ def test_vectors_have_unit_length(index: DenseIndex, vectors: np.ndarray) -> Non
 
 
 def test_equal_vectors_have_equal_scores(index: DenseIndex, queries: np.ndarray) -> None:
-    """Two passages of the same text get exactly the same score, so that ties can be broken by id."""
+    """Two passages of the same text get exactly the same score: ties can be broken by id."""
     for query in queries:
         cosines, rows = index.search(query, ROWS)
         score = dict(zip(rows.tolist(), cosines.tolist(), strict=True))
@@ -94,7 +94,7 @@ def test_equal_vectors_have_equal_scores(index: DenseIndex, queries: np.ndarray)
 
 @pytest.mark.parametrize("count", [1, ROWS, ROWS + 1, 10 * ROWS])
 def test_count(index: DenseIndex, queries: np.ndarray, count: int) -> None:
-    """There are as many results as were asked for, or as there are passages; each passage comes once."""
+    """There are ``count`` results, or as many as there are passages; each passage comes once."""
     cosines, rows = index.search(queries[0], count)
     assert len(cosines) == len(rows) == len(set(rows.tolist())) == min(count, ROWS)
     assert rows.min() >= 0
@@ -111,40 +111,40 @@ def test_unit() -> None:
 
 
 def test_a_query_without_direction(index: DenseIndex) -> None:
-    """A zero vector, should a model ever give one, scores zero everywhere and is no error."""
+    """A zero vector, should a model ever give one, is no error: all its scores are zero."""
     cosines, rows = index.search(np.zeros(DIMENSION, dtype=np.float32), 5)
     assert cosines.tolist() == [0] * 5
     assert len(rows) == 5
 
 
 def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
-    """Only kinds that are known are written."""
+    """An index of an unknown kind is not written."""
     with pytest.raises((KeyError, AssertionError)):
         write_dense(tmp_path / "vectors.faiss", "hnsw", 2, [])
     assert not (tmp_path / "vectors.faiss").exists()
 
 
 def test_from_eight_threads(index: DenseIndex, queries: np.ndarray) -> None:
-    """Several threads at once get what one gets alone."""
+    """Several threads at once get the results of a single one."""
     alone = [index.search(query, 20)[1].tolist() for query in queries] * 20
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(lambda query: index.search(query, 20)[1].tolist(), [*queries] * 20)) == alone
 
 
-def test_no_thread_that_asks_gets_helpers(index: DenseIndex, queries: np.ndarray) -> None:
-    """OpenMP counts threads for each caller apart: whichever asks, the search stays on its own core."""
+def test_searches_use_no_helper_threads(index: DenseIndex, queries: np.ndarray) -> None:
+    """OpenMP has a limit of threads for each calling thread: a search of any thread stays on one core."""
 
-    def helpers(query: np.ndarray) -> int:
+    def search_and_count(query: np.ndarray) -> int:
         faiss.omp_set_num_threads(2)
         index.search(query, 20)
         return int(faiss.omp_get_max_threads())
 
     with ThreadPoolExecutor(2) as threads:
-        assert list(threads.map(helpers, queries)) == [1] * len(queries)
+        assert list(threads.map(search_and_count, queries)) == [1] * len(queries)
 
 
 def test_a_full_disk_is_noticed(vectors: np.ndarray) -> None:
-    """Not even the last block, which stays in a buffer until the file is closed, is lost without a word."""
+    """Even the last block, which stays in a buffer until the file is closed, is not lost silently."""
     for rows in (1, ROWS):
         with pytest.raises(OSError, match="No space left on device"):
             write_dense(Path("/dev/full"), "flat", DIMENSION, [vectors[:rows]])

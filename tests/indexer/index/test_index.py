@@ -1,4 +1,4 @@
-"""An opened index: with another encoder it is another index of the same documents, and it says which weights it asks with."""
+"""An opened index: its use with another encoder, and the weights with which it encodes queries."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from indexer.retrieval.retriever import Retriever
 
 @pytest.fixture
 def index(built_data: Path) -> Index:
-    """The index of the six stories."""
+    """Return the index of the six stories."""
     return Index.open(Store("index", built_data).resolve(), cores=1)
 
 
 def test_with_another_encoder(index: Index, data: Path) -> None:
-    """Documents and words stay, dense search is the other encoder's; the index itself does not change."""
+    """Documents and words stay, dense search uses the other encoder; the index itself does not change."""
     matrix = np.random.default_rng(0).normal(size=(32, 32)).astype(np.float32)
     tuned = publish_mapped(data, matrix)
     encoder = Encoder.open(Store("model", data).path(tuned.id), cores=1)
@@ -55,29 +55,29 @@ def test_with_another_encoder(index: Index, data: Path) -> None:
 
 
 @pytest.mark.parametrize(("rows", "dimension"), [(5, 32), (6, 31)])
-def test_vectors_of_something_else_are_refused(index: Index, rows: int, dimension: int) -> None:
-    """Vectors that are too few for the passages, or too short for the encoder, do not make an index."""
+def test_vectors_that_do_not_fit_are_refused(index: Index, rows: int, dimension: int) -> None:
+    """Too few vectors for the passages, or vectors too short for the encoder, are refused."""
     with pytest.raises(UserError, match="differ"):
         index.with_encoder(index.encoder, DenseIndex.of(np.ones((rows, dimension), dtype=np.float32)))
 
 
 def test_all_rows_of_a_column(index: Index) -> None:
-    """A file gives its rows in their order, only the columns that are asked for."""
+    """A table yields its rows in their order, with the named columns alone."""
     rows = list(ArrowTable.open(index.folder / DOCUMENTS).rows(["title", "text"]))
     assert rows == [{"title": title, "text": text} for _, title, text in STORIES]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_weights_that_queries_are_encoded_with(data: Path, corpus: Path, precision: str) -> None:
-    """A tuned model may say that 8-bit weights are good enough for queries; the passages have 32-bit weights still."""
+def test_weights_for_queries(data: Path, corpus: Path, precision: str) -> None:
+    """A tuned model may allow 8-bit weights for queries; passages are still encoded with 32-bit weights."""
     models = Store("model", data)
     folder = models.resolve()
     manifest = models.manifest(folder.name)
     write_manifest(folder, manifest.model_copy(update={"config": manifest.config | {"query_precision": precision}}))
-    made = build(str(corpus), BuildSettings(), data, cores=1).manifest
-    assert made.config["query_precision"] == precision
-    assert made.config["precision"] == "fp32"
-    index = Index.open(Store("index", data).path(made.id), cores=1)
+    built = build(str(corpus), BuildSettings(), data, cores=1).manifest
+    assert built.config["query_precision"] == precision
+    assert built.config["precision"] == "fp32"
+    index = Index.open(Store("index", data).path(built.id), cores=1)
     assert index.encoder.precision == precision
     passages = Encoder.open(folder, "fp32", 1).encode_documents(
         [f"{title or ''} {text}".strip() for _, title, text in STORIES]
@@ -85,7 +85,7 @@ def test_weights_that_queries_are_encoded_with(data: Path, corpus: Path, precisi
     assert np.allclose(index.dense.vectors(np.arange(6)), unit(passages), atol=1e-5)
 
 
-def test_queries_have_the_weights_of_the_passages_otherwise(data: Path, corpus: Path) -> None:
-    """A model that says nothing of its queries has them encoded as its passages are."""
-    made = build(str(corpus), BuildSettings(precision="int8"), data, cores=1).manifest
-    assert Index.open(Store("index", data).path(made.id), cores=1).encoder.precision == "int8"
+def test_by_default_queries_have_the_weights_of_the_passages(data: Path, corpus: Path) -> None:
+    """Queries are encoded with the weights of the passages unless the model says otherwise."""
+    built = build(str(corpus), BuildSettings(precision="int8"), data, cores=1).manifest
+    assert Index.open(Store("index", data).path(built.id), cores=1).encoder.precision == "int8"

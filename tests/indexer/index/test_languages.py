@@ -1,4 +1,4 @@
-"""Languages: which one a corpus is in, and how its words are brought to their stems."""
+"""Languages: detection, stemmers, stop words, and scripts without spaces."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ SAMPLES = {
 }
 
 
-def stems(language: str, text: str) -> list[str]:
+def list_terms(language: str, text: str) -> list[str]:
     """Return the terms of a text."""
     return list(analyzer(language).analyze(text))
 
 
 @pytest.mark.parametrize("language", SAMPLES)
 def test_detection(language: str) -> None:
-    """The language that most texts are in is found."""
+    """The language of most texts is detected."""
     assert detect_language(SAMPLES[language] * 3) == language
     other = "de" if language != "de" else "en"
     assert detect_language([*SAMPLES[language] * 3, SAMPLES[other][0]]) == language
 
 
-def test_detection_of_what_is_not_known() -> None:
-    """A language without a stemmer here, and a corpus without texts, are `none`, never a wrong guess."""
+def test_detection_of_unsupported_languages() -> None:
+    """An unsupported language, and a corpus without texts, are `none` and no wrong guess."""
     assert detect_language([]) == "none"
     assert detect_language(["Jak odstranić duplikaty z listy, zachowując kolejność elementów?"] * 3) == "none"  # Polish
     assert detect_language(["Katten sover i hagen, og hunden løper langs elva hver eneste morgen."] * 3) in ("no", "da")
@@ -54,42 +54,42 @@ def test_detection_of_what_is_not_known() -> None:
     ],
 )
 def test_forms_of_a_word_are_one_term(language: str, one: str, other: str) -> None:
-    """Forms of a word, capitals and accents do not matter in the language that the index was built for."""
-    assert stems(language, one) == stems(language, other) != []
+    """Forms of a word, with capitals or accents, are one term in the language of the index."""
+    assert list_terms(language, one) == list_terms(language, other) != []
 
 
 def test_stems_differ_by_language() -> None:
     """Each language has its own stemmer, and `none` has none."""
-    assert stems("none", "running casas") == ["running", "casas"]
-    assert stems("en", "running casas") != stems("es", "running casas")
+    assert list_terms("none", "running casas") == ["running", "casas"]
+    assert list_terms("en", "running casas") != list_terms("es", "running casas")
 
 
 @pytest.mark.parametrize(
     ("language", "words"), [("en", "the of and"), ("es", "de la que el"), ("de", "der die und"), ("fr", "le et dans")]
 )
 def test_stop_words_are_left_out(language: str, words: str) -> None:
-    """Words that stand in every text are no terms; without a language all words are."""
-    assert stems(language, words) == []
-    assert stems("none", words) == words.split()
+    """Stop words are no terms; without a language all words are terms."""
+    assert list_terms(language, words) == []
+    assert list_terms("none", words) == words.split()
 
 
 @pytest.mark.parametrize("language", [*CHOICES, "none"])
 def test_every_choice_has_an_analyzer(language: str) -> None:
-    """Every code that is offered works, on any text."""
-    made = analyzer(language)
-    assert made.analyze("") == []
-    made.analyze("Some text, 東京 🙂 ünïcödé كتاب \x00 " + "x" * 10_000)
-    assert made.analyze("zebra")
+    """Every supported code has an analyzer that works on any text."""
+    text_analyzer = analyzer(language)
+    assert text_analyzer.analyze("") == []
+    text_analyzer.analyze("Some text, 東京 🙂 ünïcödé كتاب \x00 " + "x" * 10_000)
+    assert text_analyzer.analyze("zebra")
 
 
 @pytest.mark.parametrize("language", ["xx", "EN", "english", "", "auto", "zh-CN"])
 def test_an_unknown_language_is_refused(language: str) -> None:
-    """A code that is not known is refused with the flag and all that can be given."""
+    """An unknown code is refused; the error names the flag and all known codes."""
     with pytest.raises(UserError, match=f"--language {language}: not known.*en.*zh"):
         analyzer(language)
 
 
 def test_unspaced_languages_are_indexed_by_pairs() -> None:
-    """Text without spaces gives characters and pairs of them, so that a word inside a sentence is a term."""
-    assert {"语言", "语", "言"} <= set(stems("zh", "自然语言处理"))
-    assert set(stems("ja", "東京")) == {"東", "東京", "京"}
+    """Text without spaces becomes characters and pairs of them: a word inside a sentence is a term."""
+    assert {"语言", "语", "言"} <= set(list_terms("zh", "自然语言处理"))
+    assert set(list_terms("ja", "東京")) == {"東", "東京", "京"}

@@ -1,4 +1,4 @@
-"""The lexical leg: BM25 with stems, harmless whatever the query holds."""
+"""The lexical leg: BM25 with stems, for any query text."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def english(tmp_path_factory: pytest.TempPathFactory) -> LexicalIndex:
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> LexicalIndex:
-    """Return an index of 500 made-up texts, in which no text has the same score as another by accident only."""
-    chance = random.Random(1)
-    texts = [" ".join(chance.choices(WORDS, k=chance.randint(3, 60))) for _ in range(500)]
+    """Return an index of 500 random texts of very different lengths, whose scores are hardly ever equal."""
+    rng = random.Random(1)
+    texts = [" ".join(rng.choices(WORDS, k=rng.randint(3, 60))) for _ in range(500)]
     return make(tmp_path_factory.mktemp("large") / "lexical", texts)
 
 
-def found(index: LexicalIndex, query: str, count: int = 100) -> list[int]:
+def find_rows(index: LexicalIndex, query: str, count: int = 100) -> list[int]:
     """Return the rows that a query finds, best first."""
     return index.search(query, count)[1].tolist()
 
@@ -46,24 +46,24 @@ def found(index: LexicalIndex, query: str, count: int = 100) -> list[int]:
 @pytest.mark.parametrize("query", ["run", "running", "Runs", "RUN!"])
 def test_stems_find_each_other(english: LexicalIndex, query: str) -> None:
     """Any form of a word finds the documents with any other form of it, and only those."""
-    assert set(found(english, query)) == {1, 5}
+    assert set(find_rows(english, query)) == {1, 5}
 
 
 def test_spanish(tmp_path: Path) -> None:
     """An index for Spanish stems Spanish words."""
     texts = ["Los gatos duermen en las casas", "Un perro corriendo por la calle", "Llueve"]
     spanish = make(tmp_path / "es", texts, "es")
-    assert found(spanish, "casa") == [0]
-    assert found(spanish, "correr") == [1]
-    assert found(make(tmp_path / "none", texts, "none"), "casa") == []
+    assert find_rows(spanish, "casa") == [0]
+    assert find_rows(spanish, "correr") == [1]
+    assert find_rows(make(tmp_path / "none", texts, "none"), "casa") == []
 
 
 def test_chinese_word_inside_a_sentence(tmp_path: Path) -> None:
-    """A word is found in a sentence without spaces, and before the same characters apart from each other."""
+    """A word is found in a sentence without spaces; the same characters apart from each other rank lower."""
     texts = ["我们的言辞和语气都很重要", "我们喜欢自然语言处理", "猫在花园里睡觉"]
     chinese = make(tmp_path / "zh", texts, "zh")
-    assert found(chinese, "语言") == [1, 0]
-    assert found(chinese, "花园") == [2]
+    assert find_rows(chinese, "语言") == [1, 0]
+    assert find_rows(chinese, "花园") == [2]
 
 
 def test_best_first_with_bm25(english: LexicalIndex) -> None:
@@ -73,8 +73,8 @@ def test_best_first_with_bm25(english: LexicalIndex) -> None:
     assert (scores > 0).all()
     assert rows[0] == 5 or rows[0] == 3
     assert english.search("queen", 1)[0][0] > english.search("garden", 1)[0][0]
-    assert len(found(english, "queen garden dog", 2)) == 2
-    assert found(english, "queen garden dog", 0) == []
+    assert len(find_rows(english, "queen garden dog", 2)) == 2
+    assert find_rows(english, "queen garden dog", 0) == []
     assert len(english) == 6
 
 
@@ -84,9 +84,9 @@ def test_scores_are_those_of_search(large: LexicalIndex) -> None:
         scores, rows = large.search(query, 500)
         expected = np.zeros(500, dtype=np.float32)
         expected[rows] = scores
-        asked = np.random.default_rng(2).permutation(500)
-        assert np.allclose(large.scores(query, asked), expected[asked], rtol=1e-5)
-        some = asked[:7]
+        shuffled = np.random.default_rng(2).permutation(500)
+        assert np.allclose(large.scores(query, shuffled), expected[shuffled], rtol=1e-5)
+        some = shuffled[:7]
         assert np.allclose(large.scores(query, some), expected[some], rtol=1e-5)
         assert 0 < len(rows) < 500
 
@@ -113,20 +113,20 @@ def test_queries_without_terms(english: LexicalIndex, query: str) -> None:
     ],
 )  # fmt: skip
 def test_query_syntax_is_text(english: LexicalIndex, query: str) -> None:
-    """There is no query language: signs of one are ignored, and its words are words."""
-    assert 0 in found(english, query)
+    """There is no query language: its operators are ignored, and its keywords are words."""
+    assert 0 in find_rows(english, query)
 
 
 def test_very_long_queries(english: LexicalIndex) -> None:
-    """A query as long as a document, and one of thousands of different words, are answered."""
-    assert set(found(english, " ".join(ENGLISH))) == set(range(6))
+    """Queries as long as a document, or of thousands of different words, are answered."""
+    assert set(find_rows(english, " ".join(ENGLISH))) == set(range(6))
     many = " ".join(f"word{number}" for number in range(5000)) + " queen"
-    assert found(english, many) == [3]
-    assert found(english, "x" * 100_000 + " queen") == [3]
+    assert find_rows(english, many) == [3]
+    assert find_rows(english, "x" * 100_000 + " queen") == [3]
 
 
 def test_repeated_words_count_once(english: LexicalIndex) -> None:
-    """A word that is repeated in a query is no more important than the others."""
+    """A repeated word in a query has no more weight than the others."""
     assert english.terms("cat Cats cat the dog") == ["cat", "dog"]
     assert np.allclose(english.search("cat cat cat dog", 10)[0], english.search("cat dog", 10)[0])
 
@@ -140,37 +140,37 @@ def test_opening_writes_nothing_beside_the_files(tmp_path: Path) -> None:
     assert not [name for name in before if name.endswith(".lock")]
     again = LexicalIndex.open(folder, "en")
     for index in (first, again):
-        assert found(index, "queen") == [3]
+        assert find_rows(index, "queen") == [3]
         assert index.scores("queen", np.arange(6)).argmax() == 3
     assert {path.name: (path.stat().st_size, path.stat().st_mtime_ns) for path in folder.iterdir()} == before
 
 
 def test_an_opened_index_survives_the_removal_of_its_folder(tmp_path: Path) -> None:
-    """Pruning an index that is still open does not disturb the queries that are under way."""
+    """Pruning an index that is still open does not disturb running queries."""
     folder = tmp_path / "lexical"
     index = make(folder, ENGLISH)
     for path in folder.iterdir():
         path.unlink()
-    assert found(index, "queen") == [3]
+    assert find_rows(index, "queen") == [3]
     assert index.scores("garden", np.arange(6)).nonzero()[0].tolist() == [0, 5]
 
 
 def test_from_eight_threads(large: LexicalIndex) -> None:
-    """Several threads at once get what one gets alone."""
+    """Several threads at once get the results of a single one."""
     queries = [f"{one} {other}" for one in WORDS[20:40] for other in WORDS[40:50]]
     alone = [large.search(query, 20)[1].tolist() for query in queries]
     with ThreadPoolExecutor(8) as threads:
-        assert list(threads.map(lambda query: found(large, query, 20), queries)) == alone
+        assert list(threads.map(lambda query: find_rows(large, query, 20), queries)) == alone
 
 
 def test_the_same_texts_give_the_same_ranking(tmp_path: Path) -> None:
-    """Written twice, an index ranks alike: documents with equal scores come in the order of their rows."""
+    """Two indexes of the same texts rank equally: documents with equal scores come in the order of their rows."""
     texts = ["cat dog"] * 30
     rankings = [make(tmp_path / str(turn), texts).search("dog", 20)[1].tolist() for turn in range(2)]
     assert rankings[0] == rankings[1] == list(range(20))
 
 
 def test_unknown_language_is_refused(tmp_path: Path) -> None:
-    """A writer for a language that is not known is refused by the name of the flag."""
+    """An unknown language is refused, and the error names the flag."""
     with pytest.raises(UserError, match="--language xx"):
         LexicalWriter(tmp_path / "lexical", "xx")

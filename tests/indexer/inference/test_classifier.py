@@ -1,4 +1,4 @@
-"""The classifier without torch: what it answers, where it is found, and labels in an index."""
+"""Classifier without torch: its probabilities, how it is found by name, and labels in an index."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TEXTS = [example("animal"), example("food"), example("weather"), " ".join([examp
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory, tiny_data):
-    """A data directory with a live classifier of one label per text. Read it, do not change it."""
+    """Return a data directory with a live classifier of one label per text. Read it, do not change it."""
     folder = tmp_path_factory.mktemp("classified")
     shutil.copytree(tiny_data, folder / "data")
     publish_classifier(folder / "data", folder / "one")
@@ -33,18 +33,18 @@ def published(tmp_path_factory, tiny_data):
 
 @pytest.fixture(scope="module")
 def several(tmp_path_factory, tiny_data):
-    """The directory of a classifier that gives several labels."""
+    """Return the directory of a classifier that gives several labels."""
     return train_frozen(tiny_data, tmp_path_factory.mktemp("several"), several=True)
 
 
-def opened(data):
-    """The live classifier of a data directory."""
+def open_live(data):
+    """Open the live classifier of a data directory."""
     return Classifier.open(find_classifier("current", data))
 
 
 def test_one_label_per_text_has_probabilities_that_sum_to_one(published):
-    """Every text gets a distribution over the labels, whatever else is asked about with it."""
-    classifier = opened(published)
+    """Every text gets a distribution over the labels, whatever other texts are classified with it."""
+    classifier = open_live(published)
     together = classifier.predict(TEXTS)
     assert together.shape == (4, 3)
     assert together.sum(axis=1) == pytest.approx(1, abs=1e-5)
@@ -54,12 +54,12 @@ def test_one_label_per_text_has_probabilities_that_sum_to_one(published):
 
 
 def test_no_text_gives_no_row(published):
-    """Nothing in, nothing out, with the right number of columns."""
-    assert opened(published).predict([]).shape == (0, 3)
+    """No texts give no rows, with the right number of columns."""
+    assert open_live(published).predict([]).shape == (0, 3)
 
 
-def test_the_contract_decides():
-    """Temperature, slope and offset, and thresholds are applied as they stand in the file, without overflow."""
+def test_calibration_and_thresholds_of_the_contract():
+    """Temperature, slope and offset, and thresholds of the file are applied, without overflow."""
     logits = np.array([[1.0, 3.0], [2000.0, -2000.0]], np.float32)
     one = ClassifierContract(labels=["a", "b"], multi_label=False, max_tokens=8, pad_token_id=0, temperature=2.0)
     assert one.probabilities(logits)[0] == pytest.approx([1 / (1 + np.e), np.e / (1 + np.e)])
@@ -73,7 +73,7 @@ def test_the_contract_decides():
 
 
 def test_classifiers_are_found_by_name(published, tmp_path):
-    """`current`, an id and a directory lead to a classifier; anything else is an error that says what may be given."""
+    """`current`, an id and a directory name a classifier; anything else is an error that says what can be given."""
     store = Store("classifier", published)
     live = store.resolve()
     assert find_classifier("current", published) == find_classifier(live.name, published) == live
@@ -87,7 +87,7 @@ def test_classifiers_are_found_by_name(published, tmp_path):
 
 
 def test_a_directory_that_is_no_classifier_or_was_altered_is_refused(published, tmp_path):
-    """An empty directory, a contract that is broken, and a published file that was changed are named."""
+    """An empty directory, an invalid contract, and a published file that was changed are refused by name."""
     with pytest.raises(UserError, match="holds no classifier"):
         Classifier.open(tmp_path)
     live = Store("classifier", published).resolve()
@@ -102,25 +102,25 @@ def test_a_directory_that_is_no_classifier_or_was_altered_is_refused(published, 
         Classifier.open(copy)
 
 
-def labelled_index(data, corpus, **settings):
-    """Build an index with labels, and open it."""
+def build_with_labels(data, corpus, **settings):
+    """Build an index with labels; return the build and the opened index."""
     built = build(str(corpus), BuildSettings(language="en", **settings), data)
     return built, Index.open(Store("index", data).path(built.manifest.id))
 
 
 def test_labels_become_metadata(published, tmp_path):
-    """Every document gets the label of its text and its probability, beside the columns that it has, with their types."""
+    """Every document gets the label of its text and its probability, beside its own columns and their types."""
     data, corpus = tmp_path / "data", write_corpus(tmp_path / "corpus.parquet")
     shutil.copytree(published, data)
     plain = build(str(corpus), BuildSettings(language="en"), data)
-    built, index = labelled_index(data, corpus, label_with="current")
+    built, index = build_with_labels(data, corpus, label_with="current")
     assert built.fresh
     assert built.manifest.fingerprint != plain.manifest.fingerprint
     live = Store("classifier", data).resolve().name
     labels = built.manifest.config["labels"]
     assert (labels["classifier"], labels["column"], len(labels["sha256"])) == (live, "label", 64)
     assert "labels" not in plain.manifest.config
-    classifier = opened(data)
+    classifier = open_live(data)
     for row in range(len(index)):
         document = index.document(row)
         (probabilities,) = classifier.predict([document.text])
@@ -131,15 +131,15 @@ def test_labels_become_metadata(published, tmp_path):
     assert index.metadata_types["label"] == "string"
 
 
-def test_labels_are_part_of_what_an_index_is(published, several, tmp_path):
-    """The same classifier, under whatever name, means nothing to do; another one, or another column, a new index."""
+def test_labels_are_part_of_the_fingerprint(published, several, tmp_path):
+    """The same classifier, by any name, is «up to date»; another one, or another column, makes a new index."""
     data, corpus = tmp_path / "data", write_corpus(tmp_path / "corpus.parquet")
     shutil.copytree(published, data)
-    assert labelled_index(data, corpus, label_with="current")[0].fresh
+    assert build_with_labels(data, corpus, label_with="current")[0].fresh
     live = Store("classifier", data).resolve()
-    assert not labelled_index(data, corpus, label_with=str(live))[0].fresh
-    assert labelled_index(data, corpus, label_with="current", label_column="topic")[0].fresh
-    _, index = labelled_index(data, corpus, label_with=str(several))
+    assert not build_with_labels(data, corpus, label_with=str(live))[0].fresh
+    assert build_with_labels(data, corpus, label_with="current", label_column="topic")[0].fresh
+    _, index = build_with_labels(data, corpus, label_with=str(several))
     for row in range(len(index)):
         metadata = index.document(row).metadata
         assert len(metadata["label"]) == len(metadata["label_probability"])
@@ -148,22 +148,22 @@ def test_labels_are_part_of_what_an_index_is(published, several, tmp_path):
 
 
 def test_documents_without_other_columns_get_labels_too(published, tmp_path):
-    """A corpus of texts alone has the two new columns and nothing else."""
+    """A corpus of texts alone gets the two new columns and nothing else."""
     data, corpus = tmp_path / "data", tmp_path / "texts.parquet"
     shutil.copytree(published, data)
     pq.write_table(pa.table({"text": TEXTS[:2]}), corpus)
-    _, index = labelled_index(data, corpus, label_with="current")
+    _, index = build_with_labels(data, corpus, label_with="current")
     assert [index.document(row).metadata["label"] for row in range(2)] == ["animal", "food"]
 
 
 @pytest.mark.parametrize("column", ["label", "label_probability"])
-def test_a_column_that_is_there_is_not_overwritten(published, tmp_path, column):
-    """A corpus with a column of the same name is refused before any work, and --label-column is the way out."""
+def test_an_existing_column_is_not_overwritten(published, tmp_path, column):
+    """A corpus with a column of the same name is refused before any work, and --label-column is the remedy."""
     data, corpus = tmp_path / "data", tmp_path / "texts.parquet"
     shutil.copytree(published, data)
     pq.write_table(pa.table({"text": ["the cat", "bread"], column: ["a", "b"]}), corpus)
     with pytest.raises(UserError, match=rf"a column '{column}' already; name another with --label-column"):
         build(str(corpus), BuildSettings(label_with="current"), data)
     assert not Store("index", data).ids()
-    _, index = labelled_index(data, corpus, label_with="current", label_column="topic")
+    _, index = build_with_labels(data, corpus, label_with="current", label_column="topic")
     assert set(index.document(0).metadata) == {column, "topic", "topic_probability"}

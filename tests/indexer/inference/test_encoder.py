@@ -1,4 +1,4 @@
-"""The ONNX encoder gives the vectors of sentence-transformers, whatever modules the model is made of."""
+"""Encoder: the vectors of sentence-transformers by ONNX Runtime, for models of any modules."""
 
 from __future__ import annotations
 
@@ -67,15 +67,15 @@ def cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return np.einsum("ij,ij->i", left, right) / lengths
 
 
-def sentence(words: int, seed: int) -> str:
-    """Return a made-up sentence."""
+def make_sentence(words: int, seed: int) -> str:
+    """Return a sentence of random words."""
     return " ".join(random.Random(seed).choices(WORDS, k=words))
 
 
 # --- the same vectors -----------------------------------------------------------------------------------------------
 
 
-def test_contract_is_what_the_model_says(pair: Pair) -> None:
+def test_contract_comes_from_the_files_of_the_model(pair: Pair) -> None:
     """Dimension, length, pooling, normalisation and prompts come from the model's own files."""
     contract, options = pair.encoder.contract, pair.options
     assert contract.dimension == options.get("dense", 32)
@@ -89,7 +89,7 @@ def test_contract_is_what_the_model_says(pair: Pair) -> None:
 
 def test_documents_as_sentence_transformers(pair: Pair) -> None:
     """A text of the corpus gets the vector of `encode_document`, in direction and in length."""
-    texts = [*(text for _, _, text in STORIES), "cat", "", sentence(200, 1), "unknown words only"]
+    texts = [*(text for _, _, text in STORIES), "cat", "", make_sentence(200, 1), "unknown words only"]
     expected = pair.model.encode_document(texts, show_progress_bar=False)
     vectors = pair.encoder.encode_documents(texts)
     assert vectors.dtype == np.float32
@@ -105,8 +105,8 @@ def test_queries_as_sentence_transformers(pair: Pair) -> None:
 
 
 def test_many_queries_at_once(pair: Pair) -> None:
-    """Queries that are encoded together get the vectors that they get alone, with the query prompt, in their order."""
-    queries = [*QUERIES, sentence(30, 2), "the cat", *(sentence(size, size) for size in range(1, 20))]
+    """Queries that are encoded together get the same vectors as alone, with the query prompt, in their order."""
+    queries = [*QUERIES, make_sentence(30, 2), "the cat", *(make_sentence(size, size) for size in range(1, 20))]
     alone = np.stack([pair.encoder.encode_query(query) for query in queries])
     together = pair.encoder.encode_queries(queries)
     assert together.dtype == np.float32
@@ -128,15 +128,19 @@ def test_prompts_are_applied(pair: Pair) -> None:
 
 
 def test_long_texts_are_cut_at_the_maximum(pair: Pair) -> None:
-    """What comes after the longest input of the model does not count; what comes before does."""
+    """Text beyond the longest input of the model has no influence on the vector; text before it has."""
     contract = pair.encoder.contract
     special = 2
     prompt = len(contract.document_prompt.split())
     room = contract.max_tokens - special - prompt
-    words = sentence(3 * room, 2).split()
-    cut, other_tail, other_end = words[:room], [*words[:room], *sentence(50, 3).split()], [*words[: room - 1], "queen"]
+    words = make_sentence(3 * room, 2).split()
+    cut, other_tail, other_end = (
+        words[:room],
+        [*words[:room], *make_sentence(50, 3).split()],
+        [*words[: room - 1], "queen"],
+    )
     assert words[room - 1] != "queen"
-    whole, *others = pair.encoder.encode_documents([" ".join(each) for each in (words, cut, other_tail, other_end)])
+    whole, *others = pair.encoder.encode_documents([" ".join(part) for part in (words, cut, other_tail, other_end)])
     differences = [float(np.abs(whole - other).max()) for other in others]
     assert differences[0] < 1e-5
     assert differences[1] < 1e-5
@@ -154,8 +158,8 @@ def test_real_model_as_sentence_transformers(minilm_data: Path) -> None:
     assert cosines(expected, Encoder.open(model, "int8", cores=1).encode_documents(texts)).min() > 0.96
 
 
-def test_int8_is_really_another_model(tiny_data: Path, encoder: Encoder) -> None:
-    """With 8-bit weights the vectors are near those of the exact ones, and not the same."""
+def test_int8_weights_are_used(tiny_data: Path, encoder: Encoder) -> None:
+    """Vectors by 8-bit weights are near the exact ones, and not the same."""
     texts = [text for _, _, text in STORIES]
     exact = encoder.encode_documents(texts)
     rounded = Encoder.open(Store("model", tiny_data).resolve(), "int8", cores=1).encode_documents(texts)
@@ -167,7 +171,7 @@ def test_int8_is_really_another_model(tiny_data: Path, encoder: Encoder) -> None
 
 
 def test_int8_absent_names_the_command(tmp_path: Path) -> None:
-    """A model that was published without 8-bit weights says how to publish it with them."""
+    """For a model that was published without 8-bit weights, the error says how to publish it with them."""
     corpus = write_corpus(tmp_path / "corpus.parquet")
     directory = make_tiny_model(tmp_path)
     manifest = publish_base(str(directory), BaseSettings(corpus=str(corpus)), tmp_path / "data").manifest
@@ -188,10 +192,10 @@ def test_a_directory_without_tokenizer_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_batches_are_bounded_and_complete(seed: int) -> None:
-    """Every position stands in exactly one batch; no batch with two rows or more exceeds the budget when padded."""
-    chance = random.Random(seed)
-    budget = chance.choice([1, 16, 64, 512])
-    tokens = [[0] * chance.randint(1, 90) for _ in range(chance.randint(0, 300))]
+    """Every position is in exactly one batch; no batch of two rows or more exceeds the budget when padded."""
+    rng = random.Random(seed)
+    budget = rng.choice([1, 16, 64, 512])
+    tokens = [[0] * rng.randint(1, 90) for _ in range(rng.randint(0, 300))]
     batches = batches_by_length(tokens, budget)
     assert sorted(position for batch in batches for position in batch) == list(range(len(tokens)))
     for batch in batches:
@@ -203,8 +207,8 @@ def test_batches_are_bounded_and_complete(seed: int) -> None:
 
 
 def test_order_of_documents_is_kept(encoder: Encoder) -> None:
-    """Sorted into batches by length though they are, texts get their vectors back in the order they came."""
-    texts = [sentence(words, words) for words in random.Random(5).sample(range(1, 160), 120)]
+    """Texts are sorted into batches by length, and the vectors still come in the order of the texts."""
+    texts = [make_sentence(words, words) for words in random.Random(5).sample(range(1, 160), 120)]
     together = encoder.encode_documents(texts)
     alone = np.concatenate([encoder.encode_documents([text]) for text in texts])
     assert np.allclose(together, alone, atol=1e-4)
@@ -217,8 +221,8 @@ def test_no_documents(encoder: Encoder) -> None:
 
 
 def test_from_eight_threads(encoder: Encoder) -> None:
-    """Queries and documents from several threads at once get the vectors that they get alone."""
-    texts = [sentence(1 + number % 40, number) for number in range(200)]
+    """Queries and documents from several threads at once get the same vectors as alone."""
+    texts = [make_sentence(1 + number % 40, number) for number in range(200)]
     alone = np.stack([encoder.encode_query(text) for text in texts])
     with ThreadPoolExecutor(8) as threads:
         queries = threads.map(encoder.encode_query, texts)

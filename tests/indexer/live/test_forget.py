@@ -1,4 +1,4 @@
-"""Forgetting writes: the index speaks for their documents again, for every reader, wherever a process dies."""
+"""`forget`: every reader shows the index's own version of the documents again, wherever a process dies."""
 
 from __future__ import annotations
 
@@ -73,16 +73,16 @@ def put(
         monkeypatch.undo()
 
 
-def shown(index: Index) -> dict[str, str]:
-    """Return the ids that are visible, each with who speaks for it."""
+def read_sources(index: Index) -> dict[str, str]:
+    """Return the visible ids, each with the source of its version: the index or a write."""
     names = {name: index.row_of(name) for name in (*"abcdef", "x", "y")}
-    found = {name: index.document(row).text for name, row in names.items() if row is not None}
-    assert len(found) == len(index)
-    return {name: "write" if text == "Written." else "index" for name, text in found.items()}
+    texts = {name: index.document(row).text for name, row in names.items() if row is not None}
+    assert len(texts) == len(index)
+    return {name: "write" if text == "Written." else "index" for name, text in texts.items()}
 
 
-def seen(data: Path) -> Index:
-    """Return what a service that starts now would show."""
+def open_live(data: Path) -> Index:
+    """Open the live index with the writes of the log, as a service that starts now."""
     return apply_writes(Index.open(Store("index", data).resolve(), verify=False), WriteLog(data).read())
 
 
@@ -92,7 +92,7 @@ del BEFORE["b"]
 
 
 @pytest.mark.parametrize(
-    ("which", "released", "after"),
+    ("choice", "retracted", "after"),
     [
         ({"everything": True}, Retracted(2, 1), INDEXED),
         ({"ids": ["a", "nobody"]}, Retracted(1, 0), {**BEFORE, "a": "index"}),
@@ -103,42 +103,46 @@ del BEFORE["b"]
         ({"before": datetime(2026, 1, 1, tzinfo=UTC)}, Retracted(), BEFORE),
     ],
 )
-def test_the_index_speaks_again(written: Path, which: dict, released: Retracted, after: dict[str, str]) -> None:
-    """What is asked for is let go of and counted, a newer write of the same document stays, and so it is ever after.
+def test_the_version_of_the_index_shows_again(
+    written: Path, choice: dict, retracted: Retracted, after: dict[str, str]
+) -> None:
+    """The chosen documents are retracted and counted; a write that comes later is kept.
 
-    A service that runs shows it, one that starts later too, and the generation only grows.
+    A running service shows the same as one that starts later, and the generation only grows.
     """
     log = WriteLog(written)
     running = apply_writes(Index.open(Store("index", written).resolve()), log.read())
-    assert shown(running) == BEFORE
-    assert forget(written, **which, dry_run=True) == released
-    assert shown(seen(written)) == BEFORE
-    assert forget(written, **which) == released
+    assert read_sources(running) == BEFORE
+    assert forget(written, **choice, dry_run=True) == retracted
+    assert read_sources(open_live(written)) == BEFORE
+    assert forget(written, **choice) == retracted
     running = apply_writes(running, log.read())
-    assert shown(running) == shown(seen(written)) == after
-    assert running.generation == seen(written).generation == f"{running.manifest.id}.{4 if released else 3}"
-    assert forget(written, **which) == Retracted()
+    assert read_sources(running) == read_sources(open_live(written)) == after
+    assert running.generation == open_live(written).generation == f"{running.manifest.id}.{4 if retracted else 3}"
+    assert forget(written, **choice) == Retracted()
     put(written, "a")
-    assert shown(apply_writes(running, log.read())) == shown(seen(written)) == {**after, "a": "write"}
-    assert (log.sequence, WriteLog(written).read()[-1].sequence) == (5, 5) if released else (4, 4)
+    assert (
+        read_sources(apply_writes(running, log.read())) == read_sources(open_live(written)) == {**after, "a": "write"}
+    )
+    assert (log.sequence, WriteLog(written).read()[-1].sequence) == (5, 5) if retracted else (4, 4)
 
 
 def test_forgotten_texts_leave_the_disk(written: Path) -> None:
-    """What nobody can see any more is not kept in a file either."""
+    """Texts of retracted writes are in no file any more."""
     forget(written, everything=True)
     assert not any(b"Written." in path.read_bytes() for path in (written / "live").iterdir())
 
 
-def test_a_version_that_cannot_forget_refuses_the_log() -> None:
-    """The line lacks what every earlier version asks for, so that none takes it for a write of nothing and goes on."""
+def test_a_program_without_retractions_refuses_the_log() -> None:
+    """The line lacks fields that every earlier version of the program requires: none can take it for an empty write."""
     content = json.loads(Write(2, "", (), (), "", Retraction(1)).line().split(b" ", 1)[1])
     assert content == {"sequence": 2, "time": "", "forgotten": {"through": 1, "ids": None}}
 
 
-def test_what_the_command_says(
+def test_output_of_the_command(
     written: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The program counts puts and deletes, does nothing in a dry run, and names what is in a compacted index."""
+    """The command counts puts and deletes, changes nothing in a dry run, and names what is in a compacted index."""
     monkeypatch.setenv("DOWSE_DATA", str(written))
     compact(written, cores=1)
     capsys.readouterr()
@@ -152,49 +156,52 @@ def test_what_the_command_says(
     assert err.count("python -m indexer build CORPUS") == 3
 
 
-@pytest.mark.parametrize("which", [{}, {"everything": True, "ids": ["a"]}, {"ids": ["a"], "before": datetime.now(UTC)}])
-def test_exactly_one_choice(written: Path, which: dict) -> None:
-    """Nobody forgets all by having said nothing, or something else by having said two things."""
+@pytest.mark.parametrize(
+    "choice", [{}, {"everything": True, "ids": ["a"]}, {"ids": ["a"], "before": datetime.now(UTC)}]
+)
+def test_exactly_one_choice(written: Path, choice: dict) -> None:
+    """No choice does not mean everything, and two choices are not combined: both are refused."""
     with pytest.raises(UserError, match="exactly one of --before"):
-        forget(written, **which)
-    assert shown(seen(written)) == BEFORE
+        forget(written, **choice)
+    assert read_sources(open_live(written)) == BEFORE
 
 
 @pytest.mark.parametrize("text", ["2026-01-01", "2026-01-01T02:00:00", "yesterday"])
 def test_a_time_needs_its_zone(text: str) -> None:
-    """Two o'clock is not said to be two o'clock of one place when it was that of another."""
+    """A time without a zone is refused, for it would be another time in another zone."""
     with pytest.raises(UserError, match=r"--before .* zone"):
         parse_time(text)
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_kill_leaves_no_half(written: Path, step: str) -> None:
-    """Killed at any step, the document is forgotten or not, nothing else is touched, and forgetting can be done again."""
+def test_a_kill_leaves_no_half_retraction(written: Path, step: str) -> None:
+    """Killed at any step, the document is retracted and nothing else is changed; later writes and retractions work."""
     killed = subprocess.run([sys.executable, "-c", KILLED, step, str(written)], cwd=REPOSITORY, check=False)
     assert killed.returncode == -signal.SIGKILL
-    assert shown(seen(written)) == {**BEFORE, "a": "index"}  # also of a line that was written and not yet flushed
+    # Also where the line was written and not yet flushed.
+    assert read_sources(open_live(written)) == {**BEFORE, "a": "index"}
     put(written, "y")
     forget(written, ids=["x"])
     after = {**BEFORE, "a": "index", "y": "write"}
     del after["x"]
-    assert shown(seen(written)) == after
+    assert read_sources(open_live(written)) == after
 
 
 def test_a_compacted_index_is_built_again(written: Path) -> None:
-    """What was folded before stays in that index, which is said; the corpus is not up to date then, and is built."""
+    """Writes that were folded before stay in that index and are counted; a build of the same corpus is not «up to date»."""
     corpus = str(written / "corpus.parquet")
     first = Store("index", written).current_id()
     compact(written, cores=1)
     put(written, "y")
     assert forget(written, everything=True) == Retracted(puts=3, deletes=1, folded=3)
-    assert shown(seen(written)) == BEFORE
+    assert read_sources(open_live(written)) == BEFORE
     assert not compact(written, cores=1).fresh  # nothing is left to be folded
     put(written, "c")
     compact(written, cores=1)
-    assert shown(seen(written)) == {**BEFORE, "c": "write"}
+    assert read_sources(open_live(written)) == {**BEFORE, "c": "write"}
     build(corpus, BuildSettings(), written)
     assert Store("index", written).current_id() == first
-    assert shown(seen(written)) == {**INDEXED, "c": "write"}
+    assert read_sources(open_live(written)) == {**INDEXED, "c": "write"}
     now = compact(written, cores=1).manifest
     assert build(corpus, BuildSettings(), written).manifest.id == now.id
 
@@ -204,34 +211,34 @@ def test_a_build_drops_what_was_folded(written: Path) -> None:
     compact(written, cores=1)
     forget(written, everything=True)
     build(str(written / "corpus.parquet"), BuildSettings(), written)
-    assert shown(seen(written)) == INDEXED
+    assert read_sources(open_live(written)) == INDEXED
 
 
 def test_nothing_is_forgotten_under_a_compaction(written: Path) -> None:
-    """Whoever publishes meanwhile would put it into the new index: forgetting waits."""
+    """A compaction in progress would put the writes into the new index: `forget` is refused meanwhile."""
     with Store("index", written).building(), pytest.raises(UserError, match="wait until it has ended"):
         forget(written, everything=True)
-    assert shown(seen(written)) == BEFORE
+    assert read_sources(open_live(written)) == BEFORE
 
 
-def test_nobody_has_written(tmp_path: Path, built_data: Path) -> None:
-    """Where there is nothing to forget no trace is left."""
+def test_nothing_was_written(tmp_path: Path, built_data: Path) -> None:
+    """Where there is no log, none is created."""
     shutil.copytree(built_data, tmp_path / "data")
     assert forget(tmp_path / "data", everything=True) == Retracted()
     assert not (tmp_path / "data" / "live").exists()
 
 
 def test_folding_changes_nothing_for_any_reader() -> None:
-    """Wherever a reader had come to, what is left of the writes tells it the same as all of them, and says it shortly."""
-    chance = random.Random(1)
+    """A reader that stopped anywhere gets the same result from the compacted writes as from all, and there are few."""
+    rng = random.Random(1)
     vectors = np.zeros((1, 4), dtype=np.float32)
     for _ in range(300):
         writes: list[Write] = []
-        for sequence in range(1, chance.randint(3, 12)):
-            names = chance.sample("abcd", chance.randint(1, 2))
-            if chance.random() < 0.4:
-                ids = frozenset(names) if chance.random() < 0.5 else None
-                through = sequence - 1 if ids else chance.randrange(sequence)
+        for sequence in range(1, rng.randint(3, 12)):
+            names = rng.sample("abcd", rng.randint(1, 2))
+            if rng.random() < 0.4:
+                ids = frozenset(names) if rng.random() < 0.5 else None
+                through = sequence - 1 if ids else rng.randrange(sequence)
                 writes.append(Write(sequence, "", (), (), "", Retraction(through, ids)))
             else:
                 document = LiveDocument(names[0], None, str(sequence), {}, ((0, 1),), vectors)
@@ -240,11 +247,11 @@ def test_folding_changes_nothing_for_any_reader() -> None:
         folded = compact_log(writes)
         assert folded[-1].sequence == writes[-1].sequence
         assert compact_log(folded) == folded
-        for come_to in range(len(writes) + 1):
-            known = last_writes(writes[:come_to])
-            rest = [write for write in folded if write.sequence > come_to]
-            assert last_writes(rest, known) == last_writes(writes)
-        texts = {name: each and each.text for name, each in latest_versions(writes).items()}
-        assert texts == {name: each and each.text for name, each in latest_versions(folded).items()}
+        for stopped_at in range(len(writes) + 1):
+            known = last_writes(writes[:stopped_at])
+            remaining = [write for write in folded if write.sequence > stopped_at]
+            assert last_writes(remaining, known) == last_writes(writes)
+        texts = {name: version and version.text for name, version in latest_versions(writes).items()}
+        assert texts == {name: version and version.text for name, version in latest_versions(folded).items()}
         assert texts.keys() == last_writes(writes).keys()
         assert sum(write.retraction is not None and write.retraction.ids is not None for write in folded) <= 4

@@ -1,4 +1,4 @@
-"""The log of writes: what was answered is on the disk, wherever a process dies and whatever a disk does."""
+"""Write-ahead log: an answered write is on the disk, wherever a process dies and whatever the disk does."""
 
 from __future__ import annotations
 
@@ -38,72 +38,72 @@ log.fold(log.sequence)
 """
 
 
-def document(name: str, text: str = "text") -> LiveDocument:
-    """A document with one passage and a vector of its own."""
+def make_document(name: str, text: str = "text") -> LiveDocument:
+    """Return a document with one passage and a vector of its own."""
     vector = np.full((1, 4), len(name) + len(text), dtype=np.float32)
     return LiveDocument(name, None, text, {"price": 1}, ((0, len(text)),), vector)
 
 
 def write(data: Path, *documents: LiveDocument, deleted: tuple[str, ...] = ()) -> None:
-    """Write as a process of its own would."""
+    """Append a write, like a process of its own."""
     log = WriteLog(data)
     with log.locked():
         log.read()
         log.append(log.draft("recipe", documents, deleted))
 
 
-def texts(log: WriteLog) -> dict[str, str | None]:
-    """Return what a reader knows of each document after it has read on."""
+def read_texts(log: WriteLog) -> dict[str, str | None]:
+    """Read on; return the text of each document of the new writes, or None where it was deleted."""
     with log.shared():
-        return {name: each and each.text for name, each in latest_versions(log.read()).items()}
+        return {name: version and version.text for name, version in latest_versions(log.read()).items()}
 
 
-def segments(data: Path) -> list[str]:
-    """The names of the log's files."""
+def list_files(data: Path) -> list[str]:
+    """Return the names of the log's files."""
     return sorted(path.name for path in (data / "live").glob("*.log"))
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     """A reader gets each write once, in order, with vectors to the bit, and only what is new the next time."""
     log = WriteLog(tmp_path)
-    assert texts(log) == {}
+    assert read_texts(log) == {}
     assert not log.has_new()
-    write(tmp_path, document("a"), document("ü\n", "line\nend\r\u2028"), deleted=("b",))
+    write(tmp_path, make_document("a"), make_document("ü\n", "line\nend\r\u2028"), deleted=("b",))
     assert log.has_new()
     with log.shared():
-        (found,) = log.read()
-    assert (found.sequence, found.recipe, found.deleted) == (1, "recipe", ("b",))
-    assert [each.id for each in found.documents] == ["a", "ü\n"]
-    assert found.documents[1].text == "line\nend\r\u2028"
-    assert found.documents[0].vectors.tobytes() == document("a").vectors.tobytes()
+        (first,) = log.read()
+    assert (first.sequence, first.recipe, first.deleted) == (1, "recipe", ("b",))
+    assert [put.id for put in first.documents] == ["a", "ü\n"]
+    assert first.documents[1].text == "line\nend\r\u2028"
+    assert first.documents[0].vectors.tobytes() == make_document("a").vectors.tobytes()
     assert not log.has_new()
-    write(tmp_path, document("a", "second"), deleted=("ü\n",))
-    assert texts(log) == {"a": "second", "ü\n": None}
-    assert texts(WriteLog(tmp_path)) == {"a": "second", "ü\n": None, "b": None}
+    write(tmp_path, make_document("a", "second"), deleted=("ü\n",))
+    assert read_texts(log) == {"a": "second", "ü\n": None}
+    assert read_texts(WriteLog(tmp_path)) == {"a": "second", "ü\n": None, "b": None}
 
 
 @pytest.mark.parametrize("cut", [1, 30, -1])
 def test_an_unfinished_last_line_is_dropped_and_overwritten(tmp_path: Path, cut: int) -> None:
-    """What a killed writer has left of a line is not read, and the next write takes its place."""
-    write(tmp_path, document("a"))
+    """An unfinished line of a killed writer is not read, and the next write takes its place."""
+    write(tmp_path, make_document("a"))
     (path,) = (tmp_path / "live").glob("*.log")
-    whole = path.read_bytes()
-    write(tmp_path, document("b"))
-    path.write_bytes(path.read_bytes()[: len(whole) + cut] if cut > 0 else path.read_bytes()[:cut])
-    assert texts(WriteLog(tmp_path)) == {"a": "text"}
-    write(tmp_path, document("c"))
-    assert texts(WriteLog(tmp_path)) == {"a": "text", "c": "text"}
-    assert path.read_bytes().startswith(whole)
+    complete = path.read_bytes()
+    write(tmp_path, make_document("b"))
+    path.write_bytes(path.read_bytes()[: len(complete) + cut] if cut > 0 else path.read_bytes()[:cut])
+    assert read_texts(WriteLog(tmp_path)) == {"a": "text"}
+    write(tmp_path, make_document("c"))
+    assert read_texts(WriteLog(tmp_path)) == {"a": "text", "c": "text"}
+    assert path.read_bytes().startswith(complete)
 
 
-@pytest.mark.parametrize("place", [3, 40, 200])
-def test_a_flipped_bit_is_refused(tmp_path: Path, place: int) -> None:
-    """A damaged line is named with its file and a remedy, and nothing after it is taken for what it is not."""
-    write(tmp_path, document("a"))
-    write(tmp_path, document("b"))
+@pytest.mark.parametrize("offset", [3, 40, 200])
+def test_a_flipped_bit_is_refused(tmp_path: Path, offset: int) -> None:
+    """A damaged line is named with its file and a remedy, and nothing after it counts as read."""
+    write(tmp_path, make_document("a"))
+    write(tmp_path, make_document("b"))
     (path,) = (tmp_path / "live").glob("*.log")
     content = bytearray(path.read_bytes())
-    content[place] ^= 1
+    content[offset] ^= 1
     path.write_bytes(content)
     log = WriteLog(tmp_path)
     with pytest.raises(UserError, match=r"writes-0000000000000001\.log: the line at byte 0 .* restore") as caught:
@@ -125,93 +125,95 @@ for number in range(40):
 """
     writers = [subprocess.Popen([sys.executable, "-c", program, str(tmp_path), name], cwd=REPOSITORY) for name in "abc"]
     assert [writer.wait(timeout=120) for writer in writers] == [0, 0, 0]
-    found = WriteLog(tmp_path).read()
-    assert [each.sequence for each in found] == list(range(1, 121))
-    assert {each.deleted[0] for each in found} == {f"{name}-{number}" for name in "abc" for number in range(40)}
+    writes = WriteLog(tmp_path).read()
+    assert [entry.sequence for entry in writes] == list(range(1, 121))
+    assert {entry.deleted[0] for entry in writes} == {f"{name}-{number}" for name in "abc" for number in range(40)}
 
 
-def test_folding_leaves_what_counts(tmp_path: Path) -> None:
-    """Folded files hold the newest of each document and the deletions; readers lose nothing wherever they were."""
+def test_folding_keeps_the_newest_versions(tmp_path: Path) -> None:
+    """Folded files hold the newest version of each document and the deletions; readers lose nothing, wherever they are."""
     readers = [WriteLog(tmp_path) for _ in range(4)]
     known: list[dict[str, str | None]] = [{} for _ in readers]
-    for number, each in enumerate((document("a"), document("b"), document("a", "second"), document("c"))):
-        write(tmp_path, each, deleted=("gone",) if number == 1 else ())
-        known[number] |= texts(readers[number])
+    for number, put in enumerate(
+        (make_document("a"), make_document("b"), make_document("a", "second"), make_document("c"))
+    ):
+        write(tmp_path, put, deleted=("gone",) if number == 1 else ())
+        known[number] |= read_texts(readers[number])
     log = WriteLog(tmp_path)
     with log.locked():
         log.read()
         log.close()
-    write(tmp_path, document("b", "later"))
+    write(tmp_path, make_document("b", "later"))
     log.fold(4)
-    assert segments(tmp_path) == ["folded-0000000000000004.log", "writes-0000000000000005.log"]
+    assert list_files(tmp_path) == ["folded-0000000000000004.log", "writes-0000000000000005.log"]
     everything = {"a": "second", "b": "later", "c": "text", "gone": None}
     for reader, before in zip(readers, known, strict=True):
-        assert before | texts(reader) == everything
-    assert texts(WriteLog(tmp_path)) == everything
+        assert before | read_texts(reader) == everything
+    assert read_texts(WriteLog(tmp_path)) == everything
     (folded, _) = sorted((tmp_path / "live").glob("*.log"))
     assert b'"text": "text"' in folded.read_bytes()
     lines = [Write.parse(line) for line in folded.read_bytes().splitlines()]
-    assert [[each.id for each in line.documents] for line in lines] == [["b"], ["a"], ["c"]]
+    assert [[put.id for put in line.documents] for line in lines] == [["b"], ["a"], ["c"]]
     with log.locked():
         log.read()
         log.close()
     log.fold(5)
-    assert texts(WriteLog(tmp_path)) == everything
-    assert segments(tmp_path) == ["folded-0000000000000005.log", "writes-0000000000000006.log"]
+    assert read_texts(WriteLog(tmp_path)) == everything
+    assert list_files(tmp_path) == ["folded-0000000000000005.log", "writes-0000000000000006.log"]
 
 
 def test_an_open_segment_is_not_folded(tmp_path: Path) -> None:
-    """Folding what may still grow would lose a write; it is refused."""
-    write(tmp_path, document("a"))
+    """Folding a segment that still grows would lose a write: it is refused."""
+    write(tmp_path, make_document("a"))
     with pytest.raises(ValueError, match="not closed"):
         WriteLog(tmp_path).fold(1)
-    assert texts(WriteLog(tmp_path)) == {"a": "text"}
+    assert read_texts(WriteLog(tmp_path)) == {"a": "text"}
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_kill_loses_nothing(tmp_path: Path, step: str) -> None:
-    """Killed at any point of writing, closing and folding, what was written before is there, and once."""
-    write(tmp_path, document("a"), document("b"))
-    write(tmp_path, document("a", "second"))
+    """Killed at any point of writing, closing and folding, the log holds every earlier write exactly once."""
+    write(tmp_path, make_document("a"), make_document("b"))
+    write(tmp_path, make_document("a", "second"))
     killed = subprocess.run([sys.executable, "-c", KILLED, step, str(tmp_path)], cwd=REPOSITORY, check=False)
     assert killed.returncode == -signal.SIGKILL
     expected: dict[str, str | None] = {"a": "second", "b": "text"}
-    found = texts(WriteLog(tmp_path))
+    after = read_texts(WriteLog(tmp_path))
     if step == "synced":
         expected["new"] = None
-    elif step == "written":  # on its way to the disk: there or not, but nobody was told
-        found.pop("new", None)
-    assert found == expected
-    write(tmp_path, document("c"))
+    elif step == "written":  # perhaps on the disk, perhaps not: it was never answered
+        after.pop("new", None)
+    assert after == expected
+    write(tmp_path, make_document("c"))
     log = WriteLog(tmp_path)
     with log.locked():
         log.read()
         log.close()
     log.fold(log.sequence)
-    found = texts(WriteLog(tmp_path))
-    found.pop("new", None)
+    after = read_texts(WriteLog(tmp_path))
+    after.pop("new", None)
     expected.pop("new", None)
-    assert found == {**expected, "c": "text"}
-    assert len(segments(tmp_path)) == 2
+    assert after == {**expected, "c": "text"}
+    assert len(list_files(tmp_path)) == 2
 
 
 def test_a_full_disk_leaves_the_log_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A write that does not fit is taken back, half as it was, and the log goes on when there is room."""
-    write(tmp_path, document("a"))
+    """A write that was written in part is taken back, and the log takes the next write when there is space again."""
+    write(tmp_path, make_document("a"))
     (path,) = (tmp_path / "live").glob("*.log")
     before = path.read_bytes()
     real, calls = os.write, []
 
-    def full(descriptor: int, content: memoryview) -> int:
+    def write_part(descriptor: int, content: memoryview) -> int:
         calls.append(descriptor)
         if len(calls) > 1:
             raise OSError(28, "No space left on device")
         return real(descriptor, content[:20])
 
     with monkeypatch.context() as patched:
-        patched.setattr(os, "write", full)
+        patched.setattr(os, "write", write_part)
         with pytest.raises(OSError, match="No space"):
-            write(tmp_path, document("b"))
+            write(tmp_path, make_document("b"))
     assert path.read_bytes() == before
-    write(tmp_path, document("c"))
-    assert texts(WriteLog(tmp_path)) == {"a": "text", "c": "text"}
+    write(tmp_path, make_document("c"))
+    assert read_texts(WriteLog(tmp_path)) == {"a": "text", "c": "text"}

@@ -1,4 +1,4 @@
-"""Metadata as JSON: what the service gives back it also takes, and what a column cannot hold is refused."""
+"""JSON metadata: what the service returns it also accepts, and what a column cannot hold is refused."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ UTC = dt.UTC
     ],
     ids=str,
 )
-def test_what_is_given_back_is_taken(kind: pa.DataType, value: Any) -> None:
-    """A value of any type comes back as it was, by way of the JSON in which results have it; null is always taken."""
+def test_what_is_returned_is_accepted(kind: pa.DataType, value: Any) -> None:
+    """A value of any type survives the JSON form in which results have it; null is always accepted."""
     sent = json.loads(json.dumps(to_jsonable_python({"column": value, "none": None}, bytes_mode="base64")))
-    _, values, wrong = fit_metadata(sent, {"column": kind, "none": kind})
-    assert wrong == {}
+    _, values, errors = fit_metadata(sent, {"column": kind, "none": kind})
+    assert errors == {}
     assert pa.array([values["column"], values["none"]], kind).to_pylist() == [value, None]
 
 
@@ -79,18 +79,18 @@ def test_what_is_given_back_is_taken(kind: pa.DataType, value: Any) -> None:
     ],
     ids=str,
 )
-def test_what_does_not_fit_is_refused(kind: pa.DataType, value: Any) -> None:
-    """Nothing is cut, split or turned into another type in silence; the reason names the column's type."""
-    _, values, wrong = fit_metadata({"column": value}, {"column": kind})
+def test_values_that_do_not_fit_are_refused(kind: pa.DataType, value: Any) -> None:
+    """No value is rounded, split or converted to another type silently; the reason names the column's type."""
+    _, values, errors = fit_metadata({"column": value}, {"column": kind})
     assert values == {}
-    assert str(kind) in wrong["column"]
+    assert str(kind) in errors["column"]
 
 
 def test_unknown_columns_are_named() -> None:
-    """A column that the index has not is refused, and the columns that it has are listed."""
-    _, values, wrong = fit_metadata({"price": 1, "rooms": 2}, {"price": pa.int64()})
+    """A column that the index does not have is refused, and its columns are listed."""
+    _, values, errors = fit_metadata({"price": 1, "rooms": 2}, {"price": pa.int64()})
     assert list(values) == ["price"]
-    assert "price" in wrong["rooms"]
+    assert "price" in errors["rooms"]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_unknown_columns_are_named() -> None:
     ids=str,
 )
 def test_times_are_read_as_filters_read_them(kind: pa.DataType, text: str) -> None:
-    """A time that a document brings can be asked for by the same text."""
-    _, values, wrong = fit_metadata({"column": text}, {"column": kind})
-    assert wrong == {}
+    """A filter accepts the same text for a time as a document does."""
+    _, values, errors = fit_metadata({"column": text}, {"column": kind})
+    assert errors == {}
     assert values["column"] == to_scalar(text, kind)

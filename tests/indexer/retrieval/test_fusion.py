@@ -20,7 +20,7 @@ def test_reciprocal_rank_fusion_by_hand() -> None:
 
 
 def test_reciprocal_rank_fusion_with_other_weights() -> None:
-    """Weight and constant are those that were asked for."""
+    """Weight and constant of the settings are used."""
     fused = fuse(Fusion(method="rrf", k=1, dense_weight=0.25), DENSE, LEXICAL).scores
     expected = [0.25 / 2, 0.25 / 3 + 0.75 / 2, 0.25 / 4 + 0.75 / 4, 0.25 / 5 + 0.75 / 2]
     assert np.allclose(fused, expected, rtol=1e-12)
@@ -46,9 +46,9 @@ def test_one_leg_alone(method: str) -> None:
 
 @pytest.mark.parametrize("method", ["convex", "rrf"])
 def test_fusion_is_monotone(method: str) -> None:
-    """A document that both legs prefer to another is never put behind it."""
-    chance = np.random.default_rng(3)
-    dense, lexical = chance.random(40), chance.choice([0.0, 1.0, 2.5], 40)
+    """A document that both legs rank above another is never ranked below it."""
+    rng = np.random.default_rng(3)
+    dense, lexical = rng.random(40), rng.choice([0.0, 1.0, 2.5], 40)
     fused = fuse(Fusion(method=method), dense, lexical).scores
     for one in range(40):
         behind = (dense < dense[one]) & (lexical < lexical[one])
@@ -57,7 +57,7 @@ def test_fusion_is_monotone(method: str) -> None:
 
 @pytest.mark.parametrize("value", [0.0, 0.3, 1e6, -5.0])
 def test_standardised_constants_are_zero(value: float) -> None:
-    """A leg that says the same of all candidates has no say: zeros, not a division by zero."""
+    """A leg with the same score for all candidates has no influence: zeros, not a division by zero."""
     assert standardised(np.full(7, value)).tolist() == [0] * 7
     assert standardised(np.full(7, value) + 1e-13).tolist() == [0] * 7
 

@@ -14,8 +14,8 @@ from indexer.inference.encoder import Encoder
 from indexer.retrieval.highlights import SentenceVectors, nearest_sentences, sentences
 
 
-def lexical(folder: Path, language: str, *texts: str) -> LexicalIndex:
-    """A BM25 index of some texts."""
+def make_lexical(folder: Path, language: str, *texts: str) -> LexicalIndex:
+    """Return a BM25 index of some texts."""
     writer = LexicalWriter(folder / "lexical", language)
     writer.add(texts)
     writer.close()
@@ -24,7 +24,7 @@ def lexical(folder: Path, language: str, *texts: str) -> LexicalIndex:
 
 @pytest.fixture(scope="module")
 def encoder(tiny_data: Path) -> Encoder:
-    """The tiny model."""
+    """Return the encoder of the tiny model."""
     return Encoder.open(Store("model", tiny_data).resolve(), cores=1)
 
 
@@ -46,14 +46,14 @@ def encoder(tiny_data: Path) -> Encoder:
     ],
 )
 def test_words_of_the_query_are_found_as_the_index_finds_them(tmp_path, language, query, text, words):
-    """Stems, accents, scripts without spaces: what is marked is what the lexical leg counts, and offsets are code points."""
-    (spans,) = lexical(tmp_path, language, text).spans(query, [text])
+    """Words that the lexical leg finds are marked, by stem, without accents, without spaces; offsets are code points."""
+    (spans,) = make_lexical(tmp_path, language, text).spans(query, [text])
     assert [text[start:end] for start, end in spans] == words
 
 
 def test_a_text_without_words_of_the_query_has_no_spans(tmp_path):
     """Each text has its own spans; an empty one has none."""
-    index = lexical(tmp_path, "en", "a cat and a dog")
+    index = make_lexical(tmp_path, "en", "a cat and a dog")
     assert index.spans("dog", ["", "a cat", "my dog"]) == [[], [], [(3, 6)]]
     assert index.spans("zebra", ["my dog"]) == [[]]
 
@@ -71,12 +71,12 @@ def test_a_text_without_words_of_the_query_has_no_spans(tmp_path):
     ],
 )
 def test_sentences(text, expected):
-    """Sentences come in order, bare of white space; a fragment goes with what follows, and nothing is lost."""
+    """Sentences come in order, without white space; a fragment is joined to what follows, and no text is lost."""
     assert [text[start:end] for start, end in sentences(text)] == expected
 
 
 def test_the_nearest_sentence_is_the_one_of_the_largest_cosine(encoder):
-    """Of each passage the sentence is marked that brute force finds; a single sentence is marked as it is."""
+    """In each passage the sentence is marked that brute force finds; a single sentence is marked in any case."""
     passages = [
         "The cat sits in the garden. The king eats bread and cheese. Snow in the winter.",
         "The storm is at sea.",
@@ -85,9 +85,9 @@ def test_the_nearest_sentence_is_the_one_of_the_largest_cosine(encoder):
     ]
     for query in ("the king eats cheese", "snow", "a sailor at sea"):
         vector = encoder.encode_query(query)
-        found = nearest_sentences(vector, passages, "tiny", encoder, SentenceVectors())
-        assert found[2] is None
-        for passage, span in zip(passages, found, strict=True):
+        spans = nearest_sentences(vector, passages, "tiny", encoder, SentenceVectors())
+        assert spans[2] is None
+        for passage, span in zip(passages, spans, strict=True):
             parts = sentences(passage)
             if len(parts) > 1:
                 cosines = [float(unit(encoder.encode_documents([passage[a:b]]))[0] @ unit(vector)) for a, b in parts]
@@ -96,30 +96,30 @@ def test_the_nearest_sentence_is_the_one_of_the_largest_cosine(encoder):
                 assert span == (0, len(passage))
 
 
-class Counting:
-    """An encoder that counts what it encodes."""
+class RecordingEncoder:
+    """An encoder that records the texts that it encodes."""
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
         self.encoded: list[str] = []
 
     def encode_documents(self, texts):
-        """Encode and remember."""
+        """Encode texts and record them."""
         self.encoded += texts
         return self.encoder.encode_documents(texts)
 
 
 def test_a_sentence_is_encoded_once_for_each_model(encoder):
-    """Known sentences are not encoded again; another model's are never taken for its own; the oldest are forgotten."""
-    counting, vectors = Counting(encoder), SentenceVectors(capacity=3)
-    first = vectors.get("one", counting, ["the cat", "the dog", "the cat"])
-    assert counting.encoded == ["the cat", "the dog"]
+    """Cached sentences are not encoded again, vectors of another model are never used, and the oldest are dropped."""
+    recording, vectors = RecordingEncoder(encoder), SentenceVectors(capacity=3)
+    first = vectors.get("one", recording, ["the cat", "the dog", "the cat"])
+    assert recording.encoded == ["the cat", "the dog"]
     assert np.array_equal(first[0], first[2]) and not np.array_equal(first[0], first[1])
-    assert np.array_equal(vectors.get("one", counting, ["the dog", "the cat"]), first[[1, 0]])
-    assert len(counting.encoded) == 2
-    vectors.get("two", counting, ["the cat"])
-    assert counting.encoded[2:] == ["the cat"]
-    vectors.get("one", counting, ["the bird"])
+    assert np.array_equal(vectors.get("one", recording, ["the dog", "the cat"]), first[[1, 0]])
+    assert len(recording.encoded) == 2
+    vectors.get("two", recording, ["the cat"])
+    assert recording.encoded[2:] == ["the cat"]
+    vectors.get("one", recording, ["the bird"])
     assert len(vectors) == 3
-    vectors.get("one", counting, ["the dog"])
-    assert counting.encoded[4:] == ["the dog"]
+    vectors.get("one", recording, ["the dog"])
+    assert recording.encoded[4:] == ["the dog"]

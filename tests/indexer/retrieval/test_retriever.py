@@ -1,4 +1,4 @@
-"""Retrieval: the same query always gives the same pages, and both legs have their say."""
+"""Retriever: the same query always gives the same pages, and both legs score every candidate."""
 
 from __future__ import annotations
 
@@ -38,25 +38,25 @@ def make(data: Path, documents: dict[str, tuple[str | None, str]], **settings: o
     corpus = data / "corpus.parquet"
     pq.write_table(pa.table({"id": list(documents), "title": pa.array(titles, pa.string()), "text": texts}), corpus)
     options = BuildSettings.model_validate({"language": "en", **settings})
-    made = build(str(corpus), options, data, cores=2).manifest
-    return Retriever(Index.open(Store("index", data).path(made.id), cores=4))
+    manifest = build(str(corpus), options, data, cores=2).manifest
+    return Retriever(Index.open(Store("index", data).path(manifest.id), cores=4))
 
 
-def some_words(chance: random.Random, least: int, most: int) -> str:
-    """Return a made-up sentence."""
-    return " ".join(chance.choices(WORDS, k=chance.randint(least, most))).capitalize() + "."
+def make_sentence(rng: random.Random, shortest: int, longest: int) -> str:
+    """Return a random sentence of so many words."""
+    return " ".join(rng.choices(WORDS, k=rng.randint(shortest, longest))).capitalize() + "."
 
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Retriever:
     """Return a retriever over 90 short documents, a long one and four copies; few of them are candidates of a leg."""
     data = Path(shutil.copytree(tiny_data, tmp_path_factory.mktemp("retrieval") / "data"))
-    chance = random.Random(4)
+    rng = random.Random(4)
     documents: dict[str, tuple[str | None, str]] = {
-        f"d{number:02}": (chance.choice([None, some_words(chance, 1, 3)]), some_words(chance, 4, 18))
-        for number in chance.sample(range(90), 90)
+        f"d{number:02}": (rng.choice([None, make_sentence(rng, 1, 3)]), make_sentence(rng, 4, 18))
+        for number in rng.sample(range(90), 90)
     }
-    documents["long"] = ("The long one", " ".join(some_words(chance, 5, 15) for _ in range(60)))
+    documents["long"] = ("The long one", " ".join(make_sentence(rng, 5, 15) for _ in range(60)))
     documents |= dict.fromkeys(("same-3", "same-1", "same-4", "same-2"), (None, SAME))
     return make(data, documents, candidates=CANDIDATES)
 
@@ -67,13 +67,13 @@ def stories(built_data: Path) -> Retriever:
     return Retriever(Index.open(Store("index", built_data).resolve(), cores=2))
 
 
-def hits(retriever: Retriever, query: str, mode: Literal["hybrid", "dense", "lexical"] = "hybrid") -> list[Hit]:
+def get_hits(retriever: Retriever, query: str, mode: Literal["hybrid", "dense", "lexical"] = "hybrid") -> list[Hit]:
     """Return all hits of a query."""
     ranking = retriever.search(query, mode)
     return retriever.page(ranking, 0, len(ranking.rows))
 
 
-def best_cosines(index: Index, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def compute_best_cosines(index: Index, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return, by brute force, the best cosine of each document and the passage that has it."""
     cosines = index.dense.vectors(np.arange(len(index.dense))) @ unit(vector)
     spans = [range(*index.first_passage[row : row + 2]) for row in range(len(index))]
@@ -88,7 +88,7 @@ def best_cosines(index: Index, vector: np.ndarray) -> tuple[np.ndarray, np.ndarr
 def test_dense_is_brute_force(large: Retriever, query: str) -> None:
     """Dense search finds the documents whose best passages are the nearest of all, with their cosines."""
     index = large.index
-    expected, _ = best_cosines(index, index.encoder.encode_query(query))
+    expected, _ = compute_best_cosines(index, index.encoder.encode_query(query))
     ranking = large.search(query, "dense")
     assert len(ranking.rows) == CANDIDATES
     assert np.allclose(ranking.scores, expected[ranking.rows], atol=1e-5)
@@ -105,17 +105,17 @@ def test_lexical_is_the_lexical_index(large: Retriever, query: str) -> None:
     assert 0 < len(ranking.rows) <= CANDIDATES
 
 
-@pytest.mark.parametrize("few", [10_000, 0])
+@pytest.mark.parametrize("max_hits", [10_000, 0])
 @pytest.mark.parametrize("query", QUERIES)
 def test_hybrid_has_the_candidates_of_both_legs_scored_by_both(
-    large: Retriever, query: str, few: int, monkeypatch: pytest.MonkeyPatch
+    large: Retriever, query: str, max_hits: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Candidates are the best of either leg, and both legs score each of them, also those the other has found.
+    """Candidates are the best of either leg, and both legs score all of them.
 
-    So it is where all documents with a term are fetched at once, and where the others are scored afterwards.
+    That holds if all documents with a term are fetched at once, and if others are scored afterwards.
     """
-    monkeypatch.setattr(lexical, "MAX_HITS_FETCHED", few)
-    assert (large.index.lexical.every(query) is None) == (few == 0)
+    monkeypatch.setattr(lexical, "MAX_HITS_FETCHED", max_hits)
+    assert (large.index.lexical.search_all(query) is None) == (max_hits == 0)
     index = large.index
     ranking = large.search(query)
     assert ranking.dense is not None
@@ -124,7 +124,7 @@ def test_hybrid_has_the_candidates_of_both_legs_scored_by_both(
     assert set(ranking.rows.tolist()) == legs[0] | legs[1]
     assert legs[0] - legs[1]
     assert len(ranking.rows) == len(set(ranking.rows.tolist()))
-    expected, _ = best_cosines(index, index.encoder.encode_query(query))
+    expected, _ = compute_best_cosines(index, index.encoder.encode_query(query))
     assert np.allclose(ranking.dense, expected[ranking.rows], atol=1e-5)
     assert np.allclose(ranking.lexical, index.lexical.scores(query, ranking.rows), rtol=1e-5)
     for method in ("convex", "rrf"):
@@ -136,8 +136,8 @@ def test_hybrid_has_the_candidates_of_both_legs_scored_by_both(
         assert set(fused.rows.tolist()) == set(ranking.rows.tolist())
 
 
-def test_candidates_can_be_asked_for(large: Retriever) -> None:
-    """The number of candidates of a leg is the index's own unless another is asked for."""
+def test_number_of_candidates(large: Retriever) -> None:
+    """The number of candidates of a leg is that of the index unless another is given."""
     assert len(large.search(QUERIES[0], "dense").rows) == CANDIDATES
     assert len(large.search(QUERIES[0], "dense", candidates=3).rows) == 3
     assert len(large.search(QUERIES[0], "dense", candidates=1000).rows) == len(large.index)
@@ -147,43 +147,43 @@ def test_candidates_can_be_asked_for(large: Retriever) -> None:
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_every_hit_says_what_each_leg_said(large: Retriever, query: str) -> None:
+def test_every_hit_has_the_scores_of_the_legs(large: Retriever, query: str) -> None:
     """Each hit of hybrid search has score and rank of the dense leg, and of the lexical leg where a term occurs."""
     ranking = large.search(query)
-    found = large.page(ranking, 0, len(ranking.rows))
-    assert [hit.rank for hit in found] == list(range(1, len(found) + 1))
-    assert all(one.score >= other.score for one, other in pairwise(found))
-    dense = [hit.dense for hit in found if hit.dense]
-    assert len(dense) == len(found)
-    for leg in (dense, [hit.lexical for hit in found if hit.lexical]):
-        assert min(each.rank for each in leg) == 1
-        for each in leg:
-            assert each.rank == 1 + sum(other.score > each.score for other in leg)
+    hits = large.page(ranking, 0, len(ranking.rows))
+    assert [hit.rank for hit in hits] == list(range(1, len(hits) + 1))
+    assert all(one.score >= other.score for one, other in pairwise(hits))
+    dense = [hit.dense for hit in hits if hit.dense]
+    assert len(dense) == len(hits)
+    for leg in (dense, [hit.lexical for hit in hits if hit.lexical]):
+        assert min(leg_score.rank for leg_score in leg) == 1
+        for leg_score in leg:
+            assert leg_score.rank == 1 + sum(other.score > leg_score.score for other in leg)
     terms = set(large.index.lexical.terms(query))
-    for hit in found:
+    for hit in hits:
         body = set(large.index.lexical.terms(f"{hit.document.title or ''}\n{hit.document.text}"))
         assert (hit.lexical is not None) == bool(terms & body)
 
 
 @pytest.mark.parametrize("method", ["convex", "rrf"])
-def test_what_the_legs_add_makes_the_score(large: Retriever, method: Literal["convex", "rrf"]) -> None:
-    """The parts of a hit are its score but for what all candidates have in common; the least of a leg is nothing."""
+def test_the_parts_of_the_legs_add_up_to_the_score(large: Retriever, method: Literal["convex", "rrf"]) -> None:
+    """The parts of a hit are its score minus a constant of all candidates; the smallest part of a leg is 0."""
     ranking = large.search(QUERIES[0], fusion=Fusion(method=method, dense_weight=0.7))
-    found = large.page(ranking, 0, len(ranking.rows))
-    added = [[leg.part for leg in (hit.dense, hit.lexical) if leg and leg.part is not None] for hit in found]
-    assert all(added)
-    rest = [hit.score - sum(each) for hit, each in zip(found, added, strict=True)]
-    assert np.allclose(rest, rest[0])
-    assert min(each[0] for each in added) == 0
-    assert min(min(each) for each in added) == 0
+    hits = large.page(ranking, 0, len(ranking.rows))
+    parts = [[leg.part for leg in (hit.dense, hit.lexical) if leg and leg.part is not None] for hit in hits]
+    assert all(parts)
+    constants = [hit.score - sum(of_hit) for hit, of_hit in zip(hits, parts, strict=True)]
+    assert np.allclose(constants, constants[0])
+    assert min(of_hit[0] for of_hit in parts) == 0
+    assert min(min(of_hit) for of_hit in parts) == 0
 
 
-def test_one_leg_alone_says_nothing_of_the_other(stories: Retriever) -> None:
+def test_one_leg_alone_has_no_scores_of_the_other(stories: Retriever) -> None:
     """A hit of dense search has no lexical score, and the other way round."""
-    assert all(hit.dense and hit.lexical is None for hit in hits(stories, "the dog", "dense"))
-    assert all(hit.dense and hit.dense.part is None for hit in hits(stories, "the dog", "dense"))
-    assert all(hit.lexical and hit.dense is None for hit in hits(stories, "the dog", "lexical"))
-    assert [hit.rank for hit in hits(stories, "the dog", "lexical")] == [1, 2]
+    assert all(hit.dense and hit.lexical is None for hit in get_hits(stories, "the dog", "dense"))
+    assert all(hit.dense and hit.dense.part is None for hit in get_hits(stories, "the dog", "dense"))
+    assert all(hit.lexical and hit.dense is None for hit in get_hits(stories, "the dog", "lexical"))
+    assert [hit.rank for hit in get_hits(stories, "the dog", "lexical")] == [1, 2]
 
 
 @pytest.mark.parametrize("query", QUERIES)
@@ -206,14 +206,14 @@ def test_ties_are_broken_by_id(large: Retriever, mode: Literal["hybrid", "dense"
     """Documents with the same text come in the order of their ids, whatever their order in the corpus."""
     for fusion in (Fusion(), Fusion(method="rrf")):
         ranking = large.search(SAME, mode, fusion)
-        found = [hit.document.id for hit in large.page(ranking, 0, len(ranking.rows))]
-        assert found[:4] == ["same-1", "same-2", "same-3", "same-4"]
+        ids = [hit.document.id for hit in large.page(ranking, 0, len(ranking.rows))]
+        assert ids[:4] == ["same-1", "same-2", "same-3", "same-4"]
         assert len(set(ranking.scores[:4].tolist())) == 1
 
 
-def test_title_and_metadata_come_back(stories: Retriever) -> None:
-    """A hit carries its document as it was given: title or none, text, and metadata with their types."""
-    by_id = {hit.document.id: hit.document for hit in hits(stories, "the garden", "dense")}
+def test_hits_have_title_and_metadata(stories: Retriever) -> None:
+    """A hit holds its document as it was indexed: title or none, text, and metadata with their types."""
+    by_id = {hit.document.id: hit.document for hit in get_hits(stories, "the garden", "dense")}
     assert by_id["a"].title == "The cat"
     assert by_id["d"].title is None
     assert by_id["b"].metadata == {"price": 2.0, "rooms": 2, "tags": ["pet", "water"]}
@@ -229,12 +229,12 @@ def test_title_and_metadata_come_back(stories: Retriever) -> None:
 def test_pages_are_pieces_of_one_ranking(
     large: Retriever, mode: Literal["hybrid", "dense", "lexical"], size: int
 ) -> None:
-    """Pages that are asked for one after the other repeat no document and lose none."""
-    whole = hits(large, QUERIES[0], mode)
-    pages = [hit for at in range(0, len(whole), size) for hit in large.page(large.search(QUERIES[0], mode), at, size)]
-    assert pages == whole
+    """Successive pages repeat no document and lose none."""
+    hits = get_hits(large, QUERIES[0], mode)
+    pages = [hit for at in range(0, len(hits), size) for hit in large.page(large.search(QUERIES[0], mode), at, size)]
+    assert pages == hits
     assert len({hit.document.id for hit in pages}) == len(pages) > 3
-    assert large.page(large.search(QUERIES[0], mode), len(whole), size) == []
+    assert large.page(large.search(QUERIES[0], mode), len(hits), size) == []
 
 
 def test_a_long_document_appears_once_with_its_best_passage(large: Retriever) -> None:
@@ -248,12 +248,11 @@ def test_a_long_document_appears_once_with_its_best_passage(large: Retriever) ->
     for passage in range(first, last, 4):
         start, end = index.passage_offsets(passage)
         query = f"The long one {text[start:end]}"
-        found = [hit for hit in hits(large, query) if hit.document.id == "long"]
-        assert len(found) == 1
-        _, best = best_cosines(index, index.encoder.encode_query(query))
+        [hit] = [hit for hit in get_hits(large, query) if hit.document.id == "long"]
+        _, best = compute_best_cosines(index, index.encoder.encode_query(query))
         start, end = index.passage_offsets(int(best[row]))
-        assert found[0].passage == text[start:end].strip()
-        assert found[0].passage != text
+        assert hit.passage == text[start:end].strip()
+        assert hit.passage != text
 
 
 def test_lexical_search_shows_the_passage_with_the_terms(data: Path) -> None:
@@ -261,40 +260,40 @@ def test_lexical_search_shows_the_passage_with_the_terms(data: Path) -> None:
     sentences = ["The young dog runs in the green garden by the house."] * 30
     sentences[17] = "The queen sleeps in the castle."
     retriever = make(data, {"x": (None, " ".join(sentences)), "y": (None, "snow")})
-    [hit] = hits(retriever, "sleeping queens", "lexical")
+    [hit] = get_hits(retriever, "sleeping queens", "lexical")
     assert "The queen sleeps" in hit.passage
     assert len(hit.passage) < 300
 
 
-def test_as_many_hits_as_were_asked_for(data: Path) -> None:
-    """A document that owns most of the passages does not crowd out the others: the page is full while there are any."""
-    chance = random.Random(6)
+def test_pages_are_full(data: Path) -> None:
+    """A document that has most of the passages does not crowd out others: a page is full as long as there are any."""
+    rng = random.Random(6)
     queries = [*QUERIES, "the cat"]
     documents: dict[str, tuple[str | None, str]] = {
-        "long": (None, " ".join(f"{query} {some_words(chance, 2, 4)}" for _ in range(40) for query in queries)),
-        **{f"d{number}": (None, some_words(chance, 4, 9)) for number in range(7)},
+        "long": (None, " ".join(f"{query} {make_sentence(rng, 2, 4)}" for _ in range(40) for query in queries)),
+        **{f"d{number}": (None, make_sentence(rng, 4, 9)) for number in range(7)},
     }
     retriever = make(data, documents)
     assert retriever.index.manifest.counts["passages"] > 60
     for mode in ("dense", "hybrid"):
         for query in queries:
             for top_k in (1, 3, 8, 50):
-                found = retriever.page(retriever.search(query, mode, candidates=top_k), 0, top_k)
-                assert len({hit.document.id for hit in found}) == len(found) == min(top_k, 8)
+                page = retriever.page(retriever.search(query, mode, candidates=top_k), 0, top_k)
+                assert len({hit.document.id for hit in page}) == len(page) == min(top_k, 8)
 
 
 @pytest.mark.parametrize("query", ["", " ", "?!", "the of", "x" * 20_000, "🙂", "\x00"])
-def test_strange_queries(stories: Retriever, query: str) -> None:
-    """A query without a word that can be looked up still has its nearest documents, and no lexical hit."""
-    assert len(hits(stories, query, "dense")) == 6
-    found = hits(stories, query)
-    assert len(found) == 6
-    assert all(np.isfinite(hit.score) and hit.lexical is None for hit in found)
-    assert hits(stories, query, "lexical") == []
+def test_queries_without_terms(stories: Retriever, query: str) -> None:
+    """A query without terms still has its nearest documents, and no lexical hit."""
+    assert len(get_hits(stories, query, "dense")) == 6
+    fused = get_hits(stories, query)
+    assert len(fused) == 6
+    assert all(np.isfinite(hit.score) and hit.lexical is None for hit in fused)
+    assert get_hits(stories, query, "lexical") == []
 
 
 def test_stages_are_timed(stories: Retriever) -> None:
-    """A ranking says how many milliseconds each stage took."""
+    """A ranking has the milliseconds of each stage."""
     ranking = stories.search("the cat")
     stories.page(ranking, 0, 3)
     assert ranking.timings.keys() == {"encode", "dense", "lexical", "fuse", "fetch"}
@@ -302,27 +301,27 @@ def test_stages_are_timed(stories: Retriever) -> None:
 
 
 def test_lexical_search_needs_no_encoder(stories: Retriever, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lexical search does not wait for a vector."""
+    """Lexical search does not encode the query."""
 
     def encode_query(_: Encoder, query: str) -> None:
         raise AssertionError(query)
 
     monkeypatch.setattr(Encoder, "encode_query", encode_query)
-    assert [hit.document.id for hit in hits(stories, "queen", "lexical")] == ["d"]
+    assert [hit.document.id for hit in get_hits(stories, "queen", "lexical")] == ["d"]
     with pytest.raises(AssertionError, match="queen"):
         stories.search("queen", "dense")
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("query", QUERIES)
-def test_a_vector_that_is_known(
+def test_a_given_vector(
     large: Retriever, query: str, mode: Literal["hybrid", "dense", "lexical"], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A search whose vector is given is the search that encodes the query itself, and does not encode it."""
+    """A search with the query's vector gives the result of one that encodes the query, and does not encode it."""
     expected = large.search(query, mode)
     vector = large.index.encoder.encode_query(query)
     monkeypatch.setattr(Encoder, "encode_query", None)
-    for scale in (1, 3):  # the length of a vector is of no consequence
+    for scale in (1, 3):  # the length of a vector does not matter
         given = large.search(query, mode, vector=scale * vector)
         assert given.rows.tolist() == expected.rows.tolist()
         assert np.allclose(given.scores, expected.scores, atol=1e-5)
@@ -330,8 +329,8 @@ def test_a_vector_that_is_known(
 
 
 @pytest.mark.parametrize("candidates", [None, 3, 1000])
-def test_many_at_once_is_one_by_one(large: Retriever, candidates: int | None) -> None:
-    """Evaluation looks for the neighbours of many queries at once: it finds what each query finds alone."""
+def test_neighbours_of_many_queries_at_once(large: Retriever, candidates: int | None) -> None:
+    """Neighbours that evaluation searches for many queries at once are those of each query alone."""
     vectors = large.index.encoder.encode_queries(QUERIES)
     for query, vector, near in zip(QUERIES, vectors, large.nearest(vectors, candidates), strict=True):
         alone = large.search(query, candidates=candidates, vector=vector)
@@ -341,7 +340,7 @@ def test_many_at_once_is_one_by_one(large: Retriever, candidates: int | None) ->
 
 
 def test_a_vector_decides(large: Retriever) -> None:
-    """It is the given vector that searches, not the words: those of another query find what that query finds."""
+    """Dense search uses the given vector and not the words of the query."""
     other = large.search("snow", "dense")
     assert large.search("king queen castle", "dense", vector=other.vector).rows.tolist() == other.rows.tolist()
     assert large.search("king queen castle", "dense").rows.tolist() != other.rows.tolist()
@@ -357,8 +356,8 @@ def test_similar_is_brute_force(large: Retriever, name: str, count: int) -> None
     index = large.index
     row = index.row_of(name)
     assert row is not None
-    own = index.dense.vectors(np.arange(*index.first_passage[row : row + 2]))
-    cosines = (index.dense.vectors(np.arange(len(index.dense))) @ own.T).max(axis=1)
+    vectors = index.dense.vectors(np.arange(*index.first_passage[row : row + 2]))
+    cosines = (index.dense.vectors(np.arange(len(index.dense))) @ vectors.T).max(axis=1)
     expected = np.maximum.reduceat(cosines, index.first_passage[:-1])
     others = np.delete(np.arange(len(index)), row)
     ranking = large.similar(row, count)
@@ -366,51 +365,53 @@ def test_similar_is_brute_force(large: Retriever, name: str, count: int) -> None
     assert len(set(ranking.rows.tolist())) == len(ranking.rows) == min(count, len(others))
     assert np.allclose(ranking.scores, expected[ranking.rows], atol=1e-5)
     assert np.allclose(ranking.scores, -np.sort(-expected[others])[:count], atol=1e-5)
-    found = large.page(ranking, 0, count)
-    assert all(hit.dense and hit.lexical is None for hit in found)
+    hits = large.page(ranking, 0, count)
+    assert all(hit.dense and hit.lexical is None for hit in hits)
 
 
 def test_similar_copies_come_first_by_id(large: Retriever) -> None:
     """Copies of a document are the most similar ones, in the order of their ids."""
     row = large.index.row_of("same-2")
     assert row is not None
-    found = large.page(large.similar(row, 5), 0, 5)
-    assert [hit.document.id for hit in found[:3]] == ["same-1", "same-3", "same-4"]
-    assert found[0].score == pytest.approx(1, abs=1e-5)
-    assert found[3].score < 0.9999
+    hits = large.page(large.similar(row, 5), 0, 5)
+    assert [hit.document.id for hit in hits[:3]] == ["same-1", "same-3", "same-4"]
+    assert hits[0].score == pytest.approx(1, abs=1e-5)
+    assert hits[3].score < 0.9999
 
 
 def test_similar_in_a_corpus_of_one(data: Path) -> None:
-    """The only document has none that is similar, and every query has at most that one hit."""
+    """The only document has no similar ones, and every query has that document as its only hit."""
     retriever = make(data, {"only": (None, "The cat sits in the garden.")})
     assert retriever.page(retriever.similar(0, 10), 0, 10) == []
     for mode in MODES:
-        assert [hit.document.id for hit in hits(retriever, "cat", mode)] == ["only"]
+        assert [hit.document.id for hit in get_hits(retriever, "cat", mode)] == ["only"]
 
 
 # --- threads --------------------------------------------------------------------------------------------------------
 
 
 def test_from_eight_threads(large: Retriever) -> None:
-    """Queries of all modes from several threads at once get the pages that they get alone."""
+    """Queries of all modes from several threads at once get the same pages as from a single one."""
     questions = [(query, mode) for query in [*QUERIES, *WORDS[:20]] for mode in MODES] * 4
-    alone = [[hit.document.id for hit in hits(large, query, mode)] for query, mode in questions]
+    alone = [[hit.document.id for hit in get_hits(large, query, mode)] for query, mode in questions]
     with ThreadPoolExecutor(8) as threads:
-        together = list(threads.map(lambda question: [hit.document.id for hit in hits(large, *question)], questions))
+        together = list(
+            threads.map(lambda question: [hit.document.id for hit in get_hits(large, *question)], questions)
+        )
     assert together == alone
 
 
 def test_a_long_document_does_not_crowd_out_others_that_are_allowed(large: Retriever) -> None:
-    """Under a filter too, as many passages are read as it takes to find so many documents, however long one of them is."""
+    """Under a filter too, passages are read until there are enough documents, however long one of them is."""
     index = large.index
     row = index.row_of("long")
     assert row is not None
     mask = np.zeros(len(index), dtype=np.bool_)
     mask[[row, *range(30)]] = True
     allowed = index.allowed(mask)
-    own = index.dense.vectors(np.arange(*index.first_passage[row : row + 2]))
-    for vector in [*own, own.mean(axis=0)]:
-        expected, _ = best_cosines(index, vector)
+    vectors = index.dense.vectors(np.arange(*index.first_passage[row : row + 2]))
+    for vector in [*vectors, vectors.mean(axis=0)]:
+        expected, _ = compute_best_cosines(index, vector)
         ranking = large.search("", "dense", candidates=3, vector=vector, allowed=allowed)
         assert len(ranking.rows) == 3
         assert np.allclose(ranking.scores, -np.sort(-expected[mask])[:3], atol=1e-5)

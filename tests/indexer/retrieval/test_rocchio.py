@@ -1,4 +1,4 @@
-"""Rocchio's sum: towards what is like it, away from what is not."""
+"""Rocchio query vector: towards relevant examples, away from irrelevant ones."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ EAST, NORTH, UP = np.eye(3, dtype=np.float32)
 NONE = np.empty((0, 3), dtype=np.float32)
 
 
-def test_the_sum_has_its_weights():
-    """Text, mean of the examples and mean of the negatives are added with their weights; lengths do not count."""
-    meant = rocchio(5 * EAST, np.stack([NORTH, NORTH, 2 * NORTH]), np.stack([UP]))
+def test_the_parts_are_added_with_their_weights():
+    """Text, mean of the examples and mean of the negatives are added with their weights, whatever their lengths are."""
+    vector = rocchio(5 * EAST, np.stack([NORTH, NORTH, 2 * NORTH]), np.stack([UP]))
     expected = np.array([ALPHA, BETA, -GAMMA])
-    assert meant == pytest.approx(expected / np.linalg.norm(expected), abs=1e-6)
+    assert vector == pytest.approx(expected / np.linalg.norm(expected), abs=1e-6)
 
 
-def test_one_part_alone_is_itself():
-    """A text alone is the text, an example alone the example."""
+def test_one_part_alone():
+    """The query vector of a text alone is that of the text, and so for a single example."""
     assert rocchio(3 * EAST, NONE, NONE) == pytest.approx(EAST)
     assert rocchio(None, NORTH[None, :], NONE) == pytest.approx(NORTH)
     assert float(rocchio(None, NORTH[None, :], (NORTH + EAST)[None, :]) @ EAST) < 0

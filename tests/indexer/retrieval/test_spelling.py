@@ -1,4 +1,4 @@
-"""«Did you mean»: unknown words become the nearest of the corpus, all else stays."""
+"""Spelling suggestions: unknown words become the nearest words of the corpus, everything else stays."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ TEXTS = {
 
 @pytest.fixture(scope="module")
 def lexicals(tmp_path_factory):
-    """A BM25 index of each language."""
-    found = {}
+    """Return a BM25 index for each language."""
+    indexes = {}
     for language, texts in TEXTS.items():
         folder = tmp_path_factory.mktemp("lexical") / language
         writer = LexicalWriter(folder, language)
         writer.add(texts)
         writer.close()
-        found[language] = LexicalIndex.open(folder, language)
-    return found
+        indexes[language] = LexicalIndex.open(folder, language)
+    return indexes
 
 
 @pytest.mark.parametrize(
@@ -52,27 +52,27 @@ def lexicals(tmp_path_factory):
     ],
 )
 def test_unknown_words_become_the_nearest(lexicals, language, query, expected):
-    """Whole words of the corpus come, never stems; of equally near ones the most frequent; what is known stays."""
+    """Suggestions are words of the corpus, never stems; of equally near ones the most frequent; known words stay."""
     assert suggestion(query, lexicals[language]) == expected
 
 
 def test_every_suggestion_finds_something(lexicals):
     """Whatever letter of a word is left out, the suggestion is known to the index."""
     for word in ("gardeners", "castles", "running"):
-        for place in range(len(word)):
-            asked = word[:place] + word[place + 1 :]
-            better = suggestion(asked, lexicals["en"])
-            assert lexicals["en"].knows(better or asked)
+        for position in range(len(word)):
+            query = word[:position] + word[position + 1 :]
+            corrected = suggestion(query, lexicals["en"])
+            assert lexicals["en"].knows(corrected or query)
 
 
 def test_a_long_text_of_unknown_words_is_not_corrected(lexicals):
-    """Looking for many words would take long and help nobody."""
+    """A query with many unknown words is not corrected: that would take long and help nobody."""
     assert suggestion(" ".join("gardn" + "abcdefgh"[n] for n in range(8)), lexicals["en"]) is not None
     assert suggestion(" ".join("gardn" + "abcdefghi"[n] for n in range(9)), lexicals["en"]) is None
 
 
-def test_words_of_documents_that_nobody_may_see_are_never_suggested(lexicals):
-    """A key that sees the first document alone is told its words, and none of another's, however near."""
+def test_words_of_documents_that_are_not_visible_are_never_suggested(lexicals):
+    """A key that sees only the first document gets suggestions from it, and none from others, however near."""
     first = DocumentMask(np.array([True, False, False]), np.arange(4))
     assert suggestion("castel", lexicals["en"]) == "castle"
     assert suggestion("castel", lexicals["en"], first) is None
@@ -83,5 +83,5 @@ def test_words_of_documents_that_nobody_may_see_are_never_suggested(lexicals):
 
 
 def test_edits_grow_with_the_word():
-    """A short word is hardly ever meant by another short one."""
+    """Short words may differ in fewer edits: another short word is rarely a misspelling."""
     assert [max_edits("x" * length) for length in (1, 2, 3, 5, 6, 20)] == [0, 0, 1, 1, 2, 2]

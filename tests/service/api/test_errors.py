@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from indexer.retrieval.retriever import Retriever
 from service.app import create_app
-from service.problems import TITLES
+from service.problems import KINDS
 from service.settings import ServiceSettings
 
 TYPES = {
@@ -76,7 +76,7 @@ def check(answer, status, kind, title):
 
 def test_the_types_are_stable():
     """The types that a client may meet are these; a new one is added here, and none is ever renamed."""
-    assert {f"urn:dowse:problem:{kind}" for kind in TITLES} == TYPES
+    assert {f"urn:dowse:problem:{kind}" for kind in KINDS} == TYPES
 
 
 @pytest.mark.parametrize("path", ["/nope", "/page", "/page/", "/docs/nope", "/index.html", "/search/more"])

@@ -106,7 +106,7 @@ def test_a_request_is_a_span(built_data, start_service, eventually, collector):
     assert (line["trace_id"], line["span_id"]) == (TRACE, posted.span_id.hex())
 
 
-VARIABLES = [*tracing.ASKING, *tracing.PROTOCOLS, "OTEL_SDK_DISABLED"]
+VARIABLES = [*tracing.ENABLING_VARIABLES, *tracing.PROTOCOL_VARIABLES, "OTEL_SDK_DISABLED"]
 ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
 
 
@@ -136,7 +136,7 @@ def variables(monkeypatch):
 def test_the_standard_variables_decide(variables, given, on):
     """Without them there is no tracing, and nothing to say about it."""
     variables(given)
-    assert tracing.is_on() == on
+    assert tracing.is_enabled() == on
     assert tracing.configuration_warning() is None
 
 
@@ -150,7 +150,7 @@ def test_the_standard_variables_decide(variables, given, on):
 def test_what_cannot_be_sent_is_said(variables, given, words):
     """Where the variables ask for what is not there, the reason names the variable, and nothing is traced."""
     variables(given)
-    assert not tracing.is_on()
+    assert not tracing.is_enabled()
     assert words in (tracing.configuration_warning() or "")
 
 

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from service.app import create_app
 from service.security.auth import AuthMiddleware
-from service.security.hosts import Hosts
+from service.security.hosts import AllowedHosts
 from service.security.keys import Keyring, add_key
 from service.security.permissions import MAX_BODY_BYTES
 from service.security.rate_limit import MAX_CALLERS, RateLimiter, network_of
@@ -83,7 +83,7 @@ def through(door, fed, method="POST", path="/search", headers=()):
 def open_door(tmp_path, **settings):
     """A door that needs no keys."""
     settings = ServiceSettings(data=tmp_path, **settings)
-    return AuthMiddleware(inner, Keyring(settings.key_file), settings, Hosts(settings), threading.Event())
+    return AuthMiddleware(inner, Keyring(settings.key_file), settings, AllowedHosts(settings), threading.Event())
 
 
 def test_a_stranger_is_told_what_is_needed(guarded):

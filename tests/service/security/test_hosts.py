@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from indexer.errors import UserError
 from service.app import create_app
 from service.problems import Problem
-from service.security.hosts import Hosts, allowed_hosts
+from service.security.hosts import AllowedHosts, parse_allowed_hosts
 from service.security.keys import add_key
 from service.settings import ServiceSettings
 
@@ -24,7 +24,7 @@ STRANGE = ["evil.example:8000", "localhost.evil.example", "127.0.0.1.evil.exampl
 def answers(asked, **settings):
     """Say whether a service answers to a ``Host`` of a request that came in on loopback."""
     try:
-        Hosts(ServiceSettings(**settings)).check(LOOPBACK, asked)
+        AllowedHosts(ServiceSettings(**settings)).check(LOOPBACK, asked)
     except Problem as problem:
         return not (problem.kind == "forbidden-host" and "--allowed-hosts" in problem.detail)
     return True
@@ -59,7 +59,7 @@ def test_what_is_no_name(text):
     """A URL or a port in the setting is refused with what to give instead, at the start."""
     with pytest.raises(UserError, match=r"--allowed-hosts .*without scheme and port"):
         create_app(ServiceSettings(allowed_hosts=text))
-    assert allowed_hosts(" , ") == set()
+    assert parse_allowed_hosts(" , ") == set()
 
 
 def test_the_program_refuses_a_rebound_name(story_service):

@@ -24,7 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from indexer.errors import UserError
 from service.observability import worker_metrics as shared_metrics
 from service.server import supervisor as workers
-from service.server.listener import listen, reserve, shared
+from service.server.listener import bind_shared, listen, reserve
 from service.settings import ServiceSettings
 
 ROOT = Path(__file__).parents[3]
@@ -300,7 +300,7 @@ def test_nobody_else_takes_a_reserved_port():
         for other in (listen, reserve):
             with pytest.raises(UserError, match="--port"):
                 other("127.0.0.1", port).close()
-        with shared("127.0.0.1", port) as one, shared("127.0.0.1", port) as two:
+        with bind_shared("127.0.0.1", port) as one, bind_shared("127.0.0.1", port) as two:
             one.listen()
             two.listen()
             for other in (listen, reserve):

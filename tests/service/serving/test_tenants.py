@@ -31,9 +31,9 @@ def house(serve_columns):
     )
     file = data / "keys.json"
     texts = {
-        "a": add_key(file, "a", ("search",), forced=of("a")),
+        "a": add_key(file, "a", ("search",), filter_=of("a")),
         "all": add_key(file, "all", ("search",)),
-        "lost": add_key(file, "lost", ("search",), forced=Filter.model_validate({"must": [{"field": "gone", "eq": 1}]})),
+        "lost": add_key(file, "lost", ("search",), filter_=Filter.model_validate({"must": [{"field": "gone", "eq": 1}]})),
     }  # fmt: skip
     with TestClient(create_app(ServiceSettings(data=data))) as client:
         yield client, {name: {"Authorization": f"Bearer {text}"} for name, text in texts.items()}
@@ -159,5 +159,5 @@ def test_a_filter_that_does_not_fit_shows_nothing(house):
 
 def test_a_tenants_key_does_not_write(tmp_path):
     """What a tenant wrote could lie outside its filter, so that such a key is not made."""
-    with pytest.raises(UserError, match="scope search alone"):
-        add_key(tmp_path / "keys.json", "a", ("search", "write"), forced=of("a"))
+    with pytest.raises(UserError, match="scope search only"):
+        add_key(tmp_path / "keys.json", "a", ("search", "write"), filter_=of("a"))

@@ -1,4 +1,4 @@
-"""A tuned model is a plain sentence-transformers model: the map is a module of it, and part of its ONNX graph."""
+"""A tuned model is a sentence-transformers model: the map is one of its modules, and part of its ONNX graph."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def matrix_for(base: Path, width: int | None = None) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(width or dimension, dimension)).astype(np.float32)
 
 
-def least_cosine(left: np.ndarray, right: np.ndarray) -> float:
+def min_cosine(left: np.ndarray, right: np.ndarray) -> float:
     """Return the smallest cosine between rows."""
     return float(np.einsum("ij,ij->i", unit(left), unit(right)).min())
 
@@ -58,13 +58,13 @@ def test_a_plain_model_with_the_mapped_vectors(base: Path, tmp_path: Path) -> No
         new = getattr(after, encode)(TEXTS, show_progress_bar=False)
         assert np.allclose(new, apply(matrix, unit(old)), atol=1e-5)
         assert np.allclose(np.linalg.norm(new, axis=1), 1, atol=1e-5)
-        assert least_cosine(old, new) < 0.9 if old.shape == new.shape else True
+        assert min_cosine(old, new) < 0.9 if old.shape == new.shape else True
     assert after.prompts == before.prompts
     assert after.max_seq_length == before.max_seq_length
 
 
-def test_only_modules_that_everybody_has(base: Path, tmp_path: Path) -> None:
-    """It is made of the library's own modules, normalised once and at the end, the map in safetensors."""
+def test_only_modules_of_the_library(base: Path, tmp_path: Path) -> None:
+    """It consists of the library's modules, normalised once, at the end, with the map in safetensors."""
     with_map(base, matrix_for(base)).save_pretrained(str(tmp_path), create_model_card=False)
     kinds = [module["type"].rpartition(".")[2] for module in json.loads((tmp_path / "modules.json").read_text())]
     assert kinds[:2] == ["Transformer", "Pooling"]
@@ -80,9 +80,9 @@ def test_onnx_gives_the_same(base: Path, tmp_path: Path) -> None:
     written = write_model(with_map(base, matrix), tmp_path / "out", TEXTS, int8=True)
     model = SentenceTransformer(str(tmp_path / "out"), device="cpu")
     expected = model.encode_document(TEXTS, show_progress_bar=False)
-    for precision, least in (("fp32", 0.9999), ("int8", 0.98)):
+    for precision, minimum in (("fp32", 0.9999), ("int8", 0.98)):
         encoder = Encoder(tmp_path / "out", written.encoder, precision, cores=1)  # type: ignore[arg-type]
-        assert least_cosine(encoder.encode_documents(TEXTS), expected) > least
+        assert min_cosine(encoder.encode_documents(TEXTS), expected) > minimum
     assert written.encoder.normalised
     assert written.encoder.dimension == matrix.shape[0]
     assert written.counts["parameters"] == sum(parameter.numel() for parameter in model.parameters())
@@ -93,7 +93,7 @@ def test_without_a_map_it_is_the_model(base: Path) -> None:
     same = with_map(base, None)
     loaded = SentenceTransformer(str(base), device="cpu")
     assert [type(module) for module in same] == [type(module) for module in loaded]
-    assert least_cosine(same.encode(TEXTS), loaded.encode(TEXTS)) > 0.9999
+    assert min_cosine(same.encode(TEXTS), loaded.encode(TEXTS)) > 0.9999
 
 
 def test_a_map_may_change_the_dimension(tiny_model: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_map_may_change_the_dimension(tiny_model: Path) -> None:
 
 
 def test_the_map_is_not_shared(tiny_model: Path) -> None:
-    """The model has its own copy of the map: what becomes of the array does not change it."""
+    """The model has its own copy of the map: a change of the array does not change the model."""
     matrix = matrix_for(tiny_model)
     model = with_map(tiny_model, matrix)
     before = model.encode(TEXTS[:1])
@@ -121,11 +121,11 @@ def test_the_map_is_not_shared(tiny_model: Path) -> None:
 
 def test_int8_weights_that_differ(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """8-bit weights that give other vectors are an error where they were asked for, and left out where they were offered."""
-    monkeypatch.setattr(trainer.models.onnx, "LEAST_COSINE", {"fp32": 0.999, "int8": 1.1})
+    monkeypatch.setattr(trainer.models.onnx, "MIN_COSINE", {"fp32": 0.999, "int8": 1.1})
     model = with_map(tiny_model, None)
     with pytest.raises(UserError, match="int8 ONNX encoder differs"):
-        write_model(model, tmp_path / "insists", TEXTS, int8=True)
-    written = write_model(model, tmp_path / "offers", TEXTS, int8=True, insist=False)
+        write_model(model, tmp_path / "required", TEXTS, int8=True)
+    written = write_model(model, tmp_path / "offers", TEXTS, int8=True, require_int8=False)
     assert not (tmp_path / "offers" / "onnx" / "model_int8.onnx").exists()
     assert (tmp_path / "offers" / "onnx" / "model.onnx").is_file()
     assert "parity_fp32" in written.metrics
@@ -133,10 +133,10 @@ def test_int8_weights_that_differ(tiny_model: Path, tmp_path: Path, monkeypatch:
 
 
 def test_fp32_weights_that_differ(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without exact 32-bit vectors nothing is written to be published, whether int8 is insisted on or not."""
-    monkeypatch.setattr(trainer.models.onnx, "LEAST_COSINE", {"fp32": 1.1, "int8": 0.98})
+    """Without exact 32-bit vectors nothing is written to be published, whether int8 is required or not."""
+    monkeypatch.setattr(trainer.models.onnx, "MIN_COSINE", {"fp32": 1.1, "int8": 0.98})
     with pytest.raises(UserError, match="fp32 ONNX encoder differs"):
-        write_model(with_map(tiny_model, None), tmp_path, TEXTS, int8=True, insist=False)
+        write_model(with_map(tiny_model, None), tmp_path, TEXTS, int8=True, require_int8=False)
 
 
 def test_a_killed_export_leaves_nothing(tiny_model: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from labelled import example, labelled_rows, train_frozen, write_rows
 from indexer.artifacts.store import Store
 from indexer.errors import UserError, run
 from indexer.inference.classifier import Classifier
-from trainer.classify.data import divide, labelled, read_rows
+from trainer.classify.data import assign_sides, make_splits, read_rows
 from trainer.classify.export import check_classifier
 from trainer.classify.metrics import macro_f1
 from trainer.classify.predict import evaluate, predict
@@ -32,21 +32,21 @@ from trainer.cli import app
 
 @pytest.fixture(scope="module")
 def frozen(tmp_path_factory, tiny_data):
-    """The directory of a classifier with a frozen encoder; beside it ``rows.parquet``. Read it, do not change it."""
+    """Return the directory of a classifier with a frozen encoder, with ``rows.parquet`` beside it; do not change it."""
     return train_frozen(tiny_data, tmp_path_factory.mktemp("frozen"))
 
 
 @pytest.fixture(scope="module")
 def several(tmp_path_factory, tiny_data):
-    """The same with several labels per text."""
+    """Return the same with several labels per text."""
     return train_frozen(tiny_data, tmp_path_factory.mktemp("several"), several=True)
 
 
 def test_a_frozen_encoder_learns_and_says_how_well(frozen):
-    """The report's figures are those of the exported classifier on the test rows; learning is told from chance."""
+    """The report's figures are those of the exported classifier on the test rows, and better than chance."""
     report = read_report(frozen)
     rows = read_rows(str(frozen.parent / "rows.parquet"), LabelledSettings())
-    test = labelled(rows, divide(rows, dev=0.1, test=0.2, seed=42)).test
+    test = make_splits(rows, assign_sides(rows, dev=0.1, test=0.2, seed=42)).test
     classifier = Classifier.open(frozen)
     answers = classifier.contract.applies(classifier.predict(test.texts))
     assert report.figures.macro_f1 == pytest.approx(macro_f1(test.truth, answers), abs=1e-6)
@@ -61,7 +61,7 @@ def test_a_frozen_encoder_learns_and_says_how_well(frozen):
 
 
 def test_shuffled_labels_are_chance_and_the_report_says_so(tmp_path, tiny_data):
-    """Labels that were dealt at random teach nothing: no interval above chance, and a headline that says it."""
+    """Nothing can be learned from shuffled labels: the answers are no better than chance, and the page says so."""
     out = train_frozen(tiny_data, tmp_path, shuffled=True)
     report = read_report(out)
     assert not report.learned
@@ -72,7 +72,7 @@ def test_shuffled_labels_are_chance_and_the_report_says_so(tmp_path, tiny_data):
 
 
 def test_several_labels_have_thresholds_and_probabilities_of_their_own(several):
-    """Each label is decided for itself: slope, offset and threshold per label, and no confusion matrix."""
+    """Each label is decided by itself: slope, offset and threshold per label, and no confusion matrix."""
     report, classifier = read_report(several), Classifier.open(several)
     assert len(classifier.contract.thresholds) == len(classifier.contract.scale) == 3
     assert report.figures.macro_f1 > 0.8 > report.majority.macro_f1
@@ -96,12 +96,12 @@ def test_an_export_that_answers_otherwise_is_refused(frozen):
     texts = [example("animal"), example("food")]
     assert check_classifier(classifier, classifier.logits, texts) == 0
     with pytest.raises(UserError, match="differs by"):
-        check_classifier(classifier, lambda asked: classifier.logits(asked)[:, ::-1], texts)
+        check_classifier(classifier, lambda batch: classifier.logits(batch)[:, ::-1], texts)
 
 
 @pytest.mark.parametrize("settings", [{"model": "/nowhere"}, {"model": "20200101T000000Z-00000000"}])
 def test_a_model_that_is_not_there_is_refused(tmp_path, settings):
-    """A wrong directory and a wrong id are errors of one line, with either way of training."""
+    """An unknown directory and an unknown id are refused, with either way of training."""
     rows = write_rows(tmp_path / "rows.parquet")
     for frozen_encoder in (True, False):
         with pytest.raises(UserError, match="no "):
@@ -114,7 +114,7 @@ def test_a_model_that_is_not_there_is_refused(tmp_path, settings):
 
 
 def test_publishing_makes_it_live_once(frozen, tmp_path):
-    """What answers and its report are published, whole and checked; again there is nothing to do; quietly is quiet."""
+    """The classifier and its report are published and live; again is up to date; with --quiet it does not go live."""
     published = publish(frozen, ClassifyPublishSettings(), tmp_path)
     store, manifest = Store("classifier", tmp_path), published.manifest
     assert published.fresh and store.current_id() == manifest.id
@@ -137,24 +137,24 @@ def write_texts(path):
 
 
 def test_predictions_are_written_with_ids_and_probabilities(frozen, tmp_path):
-    """Parquet and CSV hold the same rows in the order of the file, on request with the probabilities of all labels."""
+    """Parquet and CSV have the same rows in the order of the file, on request with the probabilities of all labels."""
     texts = write_texts(tmp_path / "texts.parquet")
     options = {"model": str(frozen), "all_probabilities": True}
     assert predict(str(texts), ClassifyPredictSettings(out=tmp_path / "out.parquet", **options)) == 3
     predict(str(texts), ClassifyPredictSettings(out=tmp_path / "out.csv", **options))
-    found = pq.read_table(tmp_path / "out.parquet").to_pylist()
-    assert [row["id"] for row in found] == ["a", "b", "c"]
-    assert [row["label"] for row in found[:2]] == ["food", "animal"]
-    for row in found:
+    rows = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    assert [row["id"] for row in rows] == ["a", "b", "c"]
+    assert [row["label"] for row in rows[:2]] == ["food", "animal"]
+    for row in rows:
         assert row["label_probability"] == row[f"probability_{row['label']}"]
         assert sum(row[f"probability_{label}"] for label in ("animal", "food", "weather")) == pytest.approx(1, abs=1e-5)
     with (tmp_path / "out.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
     assert [(line["id"], line["text"], line["label"]) for line in lines] == [
-        (row["id"], row["text"], row["label"]) for row in found
+        (row["id"], row["text"], row["label"]) for row in rows
     ]
     assert [float(line["label_probability"]) for line in lines] == pytest.approx(
-        [row["label_probability"] for row in found], abs=1e-5
+        [row["label_probability"] for row in rows], abs=1e-5
     )
 
 
@@ -172,7 +172,7 @@ def test_several_predicted_labels_are_lists(several, tmp_path):
 
 
 def test_a_failed_prediction_leaves_what_was_there(frozen, tmp_path, monkeypatch):
-    """A prediction that breaks off leaves the older file as it was and nothing half written beside it."""
+    """A failed prediction leaves an earlier file unchanged and no half-written file beside it."""
     texts, out = write_texts(tmp_path / "texts.parquet"), tmp_path / "out.csv"
     out.write_text("before")
     monkeypatch.setattr(Classifier, "predict", lambda *_: 1 / 0)
@@ -185,15 +185,15 @@ def test_a_failed_prediction_leaves_what_was_there(frozen, tmp_path, monkeypatch
 
 
 def test_evaluation_asks_no_row_that_was_learned(frozen, tmp_path):
-    """On the file of the training it asks the same test rows and finds the same figures; on another one, every row."""
+    """On the training's file the same test rows give the same figures; on another file every row is measured."""
     settings = ClassifyEvaluateSettings(model=str(frozen))
     report = evaluate(frozen.parent / "rows.parquet", settings, tmp_path / "report")
     assert report.figures == read_report(frozen).figures
     assert report.rows == {"test": 48}
     assert (tmp_path / "report" / "report.html").is_file()
-    fresh = evaluate(write_rows(tmp_path / "new.parquet", 60, seed=9), settings, tmp_path / "new")
-    assert fresh.rows == {"test": 60}
-    assert fresh.figures.macro_f1 > 0.8
+    new_report = evaluate(write_rows(tmp_path / "new.parquet", 60, seed=9), settings, tmp_path / "new")
+    assert new_report.rows == {"test": 60}
+    assert new_report.figures.macro_f1 > 0.8
     with pytest.raises(UserError, match="with --limit None"):
         evaluate(
             frozen.parent / "rows.parquet", ClassifyEvaluateSettings(model=str(frozen), limit=100), tmp_path / "report"
@@ -201,7 +201,7 @@ def test_evaluation_asks_no_row_that_was_learned(frozen, tmp_path):
 
 
 def test_evaluation_refuses_labels_that_it_does_not_know(frozen, several, tmp_path):
-    """A label that was not trained, and lists where one label was, are named."""
+    """A label that was not trained on, and one label where the classifier gives several, are refused with their names."""
     columns = labelled_rows(20)
     pq.write_table(pa.table({**columns, "label": ["sport"] * 20}), tmp_path / "rows.parquet")
     with pytest.raises(UserError, match=r"label 'sport': unknown .*'animal', 'food', 'weather'"):
@@ -227,22 +227,22 @@ def test_the_page_runs_nothing_and_shows_texts_as_text(frozen, tmp_path, tiny_da
 
 
 def test_the_commands_hang_together(frozen, tmp_path, monkeypatch, capsys):
-    """What each command prints on stdout, and nothing else, is what the next one takes."""
+    """Each command prints on stdout only what the next one takes."""
     monkeypatch.setenv("DOWSE_DATA", str(tmp_path / "data"))
 
     def command(*arguments):
         capsys.readouterr()
         monkeypatch.setattr(sys, "argv", ["trainer", "classify", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as exit_:
             run(app)
         out, err = capsys.readouterr()
-        return ended.value.code, out.strip(), err
+        return exit_.value.code, out.strip(), err
 
     status, artifact, _ = command("publish", frozen)
     assert status == 0 and artifact == Store("classifier", tmp_path / "data").current_id()
     texts, out = write_texts(tmp_path / "texts.parquet"), tmp_path / "out.csv"
     assert command("predict", texts, "--out", out)[:2] == (0, str(out))
     assert command("evaluate", frozen.parent / "rows.parquet", "--out", tmp_path / "r")[:2] == (0, str(tmp_path / "r"))
-    status, printed, said = command("predict", texts, "--model", "nothing")
+    status, printed, message = command("predict", texts, "--model", "nothing")
     assert (status, printed) == (2, "")
-    assert len(said.splitlines()) == 1 and said.startswith("error: nothing: neither `current`")
+    assert len(message.splitlines()) == 1 and message.startswith("error: nothing: neither `current`")

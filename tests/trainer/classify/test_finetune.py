@@ -1,4 +1,4 @@
-"""Fine-tuning a classifier: what it learns, what it writes, and how it goes on after a kill."""
+"""Fine-tuning a classifier: what it learns, what it writes, and how it resumes after a kill."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassificati
 
 from indexer.errors import UserError
 from indexer.inference.classifier import Classifier
-from trainer.classify import finetune as classify_tune
-from trainer.classify.base import find_directory, load_start
-from trainer.classify.data import divide, labelled, read_rows
-from trainer.classify.finetune import ByLength, label_weights
+from trainer.classify import finetune
+from trainer.classify.base import find_directory, load_trainable
+from trainer.classify.data import assign_sides, make_splits, read_rows
+from trainer.classify.finetune import LengthSampler, label_weights
 from trainer.classify.report import read_report
 from trainer.classify.settings import ClassifyTrainSettings, LabelledSettings
 from trainer.classify.train import train
@@ -26,7 +26,7 @@ QUICK = {"learning_rate": 1e-3, "weight_decay": 0.0, "epochs": 12, "batch_size":
 
 @pytest.fixture(scope="module")
 def bert(tiny_model):
-    """The tiny BERT as a plain transformers directory, as pre-training writes one."""
+    """Return the tiny BERT as a plain transformers directory, as pre-training writes one."""
     return tiny_model.parent / "bert"
 
 
@@ -64,49 +64,50 @@ def test_fine_tuning_learns_several_labels(tmp_path, bert):
 
 
 def test_a_resumed_training_ends_where_an_uninterrupted_one_does(tmp_path, bert, monkeypatch):
-    """Killed in the middle and taken up, the weights are those of a training that was left alone."""
-    whole = tune(bert, tmp_path / "whole", epochs=2, seed=5, eval_steps=4)
+    """A training that was killed and resumed has the weights of an uninterrupted one."""
+    uninterrupted = tune(bert, tmp_path / "whole", epochs=2, seed=5, eval_steps=4)
     on_save, saves = MarkComplete.on_save, []
 
-    def killed(self, *arguments, **more):
+    def save_and_kill(self, *arguments, **more):
         on_save(self, *arguments, **more)
         saves.append(1)
         if len(saves) == 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(classify_tune.MarkComplete, "on_save", killed)
+    monkeypatch.setattr(finetune.MarkComplete, "on_save", save_and_kill)
     rows = tmp_path / "whole" / "rows.parquet"
     with pytest.raises(KeyboardInterrupt):
         tune(bert, tmp_path / "killed", rows, epochs=2, seed=5, eval_steps=4)
-    monkeypatch.setattr(classify_tune.MarkComplete, "on_save", on_save)
-    with pytest.raises(UserError, match="unfinished training; take it up with --resume"):
+    monkeypatch.setattr(finetune.MarkComplete, "on_save", on_save)
+    with pytest.raises(UserError, match="unfinished training; continue it with --resume"):
         tune(bert, tmp_path / "killed", rows, epochs=2, seed=5, eval_steps=4)
     resumed = tune(bert, tmp_path / "killed", rows, epochs=2, seed=5, eval_steps=4, resume=True)
     texts = [example("animal"), example("food"), example("weather")]
-    assert Classifier.open(resumed).logits(texts) == pytest.approx(Classifier.open(whole).logits(texts), abs=1e-4)
+    expected = Classifier.open(uninterrupted).logits(texts)
+    assert Classifier.open(resumed).logits(texts) == pytest.approx(expected, abs=1e-4)
     steps = [json.loads(line)["step"] for line in (resumed / "log.jsonl").read_text().splitlines()]
     assert steps == sorted(steps)
 
 
 def test_balanced_weights_make_labels_count_alike(tmp_path):
-    """A row of a label with a sixth of the rows weighs as much more; summed over rows, all labels weigh the same."""
+    """Rows of a rare label weigh more: summed over its rows, every label has the same weight."""
     rows = read_rows(str(write_rows(tmp_path / "rows.parquet")), LabelledSettings())
-    data = labelled(rows, divide(rows, dev=0.1, test=0.2, seed=0))
+    data = make_splits(rows, assign_sides(rows, dev=0.1, test=0.2, seed=0))
     weights = label_weights(data).numpy() * data.train.truth.sum(axis=0)
     assert weights == pytest.approx(np.full(3, len(data.train.texts) / 3), rel=1e-5)
 
 
 def test_batches_hold_texts_of_similar_length_and_every_row_once():
-    """Each epoch has every row once, in another order; a batch's lengths are near to each other; equal seeds agree."""
+    """Each epoch has every row once, in another order; the lengths in a batch are similar; equal seeds agree."""
     lengths = np.random.default_rng(0).integers(3, 60, size=203)
-    sampler = ByLength(lengths.tolist(), 8, seed=1)
+    sampler = LengthSampler(lengths.tolist(), 8, seed=1)
     first = list(sampler)
     assert sorted(first) == list(range(203))
-    assert first == list(sampler) == list(ByLength(lengths.tolist(), 8, seed=1))
+    assert first == list(sampler) == list(LengthSampler(lengths.tolist(), 8, seed=1))
     sampler.set_epoch(1)
     assert list(sampler) != first
     assert sorted(sampler) == list(range(203))
-    padded = sum(8 * lengths[first[at : at + 8]].max() for at in range(0, 200, 8))
+    padded = sum(8 * lengths[first[start : start + 8]].max() for start in range(0, 200, 8))
     assert padded < 1.1 * lengths[first[:200]].sum()
     assert first != sorted(first, key=lambda row: lengths[row])
 
@@ -114,16 +115,16 @@ def test_batches_hold_texts_of_similar_length_and_every_row_once():
 def test_learning_starts_from_whatever_encoder_there_is(tmp_path, bert, tiny_model):
     """A BERT with the heads of pre-training, and a sentence-transformers model, give their encoder; the head is new."""
     config = AutoConfig.from_pretrained(bert)
-    own = BertForPreTraining(config)
-    own.save_pretrained(tmp_path)
+    pretrained = BertForPreTraining(config)
+    pretrained.save_pretrained(tmp_path)
     AutoTokenizer.from_pretrained(bert).save_pretrained(tmp_path)
-    whole = {tmp_path: own.bert, tiny_model: AutoModel.from_pretrained(bert)}
-    for directory, encoder in whole.items():
-        _, found = find_directory(str(directory), None)
-        start = load_start(found, ["a", "b", "c"], multi_label=False, max_tokens=512, seed=1)
-        weights = start.model.base_model.state_dict()
+    encoders = {tmp_path: pretrained.bert, tiny_model: AutoModel.from_pretrained(bert)}
+    for model, encoder in encoders.items():
+        _, directory = find_directory(str(model), None)
+        trainable = load_trainable(directory, ["a", "b", "c"], multi_label=False, max_tokens=512, seed=1)
+        weights = trainable.model.base_model.state_dict()
         assert all(torch.equal(weights[name], value) for name, value in encoder.state_dict().items())
-        assert start.model.num_labels == 3
-        assert start.max_tokens == 32  # no more than the tokenizer allows
-        again = load_start(found, ["a", "b", "c"], multi_label=False, max_tokens=None, seed=1)
-        assert torch.equal(start.model.classifier.weight, again.model.classifier.weight)
+        assert trainable.model.num_labels == 3
+        assert trainable.max_tokens == 32  # no more than the tokenizer allows
+        again = load_trainable(directory, ["a", "b", "c"], multi_label=False, max_tokens=None, seed=1)
+        assert torch.equal(trainable.model.classifier.weight, again.model.classifier.weight)

@@ -1,4 +1,4 @@
-"""Feedback of the service as labels: aggregated, and learned from by a run."""
+"""Feedback of the service as labels: aggregation, and a run that is trained on it."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from trainer.pipeline.run import run
 from trainer.pipeline.settings import RunSettings
 
 
-def said(query: str, document: str, grade: int | None = None) -> dict[str, object]:
-    """One line of the feedback."""
+def entry(query: str, document: str, grade: int | None = None) -> dict[str, object]:
+    """Return one line of the feedback."""
     return {"query": query, "document": document, "grade": grade}
 
 
 def test_grades_are_averaged_and_outweigh_clicks() -> None:
-    """Queries are one whatever their case and spaces; a grade counts more than clicks, and 0 is no answer."""
+    """Queries that differ in case and spaces are one; grades outweigh clicks, and 0 is no answer."""
     lines = [
-        said("Copy  a file", "copy2"),
-        said("copy a FILE", "copy2"),
-        said("copy a file", "move", 3),
-        said("copy a file", "move", 2),
-        said("copy a file", "rmtree"),
-        said("copy a file", "rmtree", 0),
-        said("nothing fits", "copy2", 0),
+        entry("Copy  a file", "copy2"),
+        entry("copy a FILE", "copy2"),
+        entry("copy a file", "move", 3),
+        entry("copy a file", "move", 2),
+        entry("copy a file", "rmtree"),
+        entry("copy a file", "rmtree", 0),
+        entry("nothing fits", "copy2", 0),
     ]
-    texts, judged = aggregate(lines)
+    texts, qrels = aggregate(lines)
     (query,) = texts
     assert texts == {query: "Copy  a file"}
-    assert judged == {query: {"copy2": 1, "move": 3, "rmtree": 0}}
+    assert qrels == {query: {"copy2": 1, "move": 3, "rmtree": 0}}
 
 
-def test_without_feedback_it_says_what_to_do(tmp_path: Path) -> None:
-    """Where nobody has said anything a run stops before any work."""
+def test_without_feedback_the_error_has_a_remedy(tmp_path: Path) -> None:
+    """Without feedback a run stops before any work."""
     with pytest.raises(UserError, match="POST /feedback"):
         feedback_labels(tmp_path)
     with pytest.raises(UserError, match="--qrels"):
@@ -48,13 +48,13 @@ def test_without_feedback_it_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_an_unfinished_line_is_left_out(tmp_path: Path) -> None:
-    """What a killed service has left of a line costs that line alone, also when more is written behind it."""
+    """A line that a killed service left incomplete loses only itself, also when more lines follow."""
     log = FeedbackLog(tmp_path)
     log.append("one", "a", 1, "g")
     with log.path.open("ab") as file:
         file.write(b'{"query": "tor')
     log.append("two", "b", None, "g")
-    assert [(each["query"], each["grade"]) for each in log.read()] == [("one", 1), ("two", None)]
+    assert [(entry["query"], entry["grade"]) for entry in log.read()] == [("one", 1), ("two", None)]
 
 
 def test_a_run_learns_from_it(skewed_data: Path, tmp_path: Path) -> None:

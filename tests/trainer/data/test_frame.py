@@ -1,4 +1,4 @@
-"""The training frame: checked at the door, filled whole or not at all."""
+"""The training frame: checked when it is opened, filled completely or not at all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainer.data.frame import QUERY_COLUMNS, FrameRow, Pairs, choose_rows, fill
 
 def numbered(rows: list[FrameRow]) -> list[Pairs]:
     """Return as many queries as the number of the row says, five at most."""
-    return [[("claim", f"{row.text[:8]} {place}") for place in range(row.number % 6)] for row in rows]
+    return [[("claim", f"{row.text[:8]} {position}") for position in range(row.number % 6)] for row in rows]
 
 
 def test_rows_are_numbered_and_chosen(tmp_path: Path) -> None:
@@ -42,11 +42,11 @@ def test_filled_across_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         wanted = number % 6
         assert row["kinds"] == ["claim"] * wanted
         queries = [row[name] for name in QUERY_COLUMNS]
-        assert queries == [f"{row['text'][:8]} {place}" for place in range(wanted)] + [None] * (5 - wanted)
+        assert queries == [f"{row['text'][:8]} {position}" for position in range(wanted)] + [None] * (5 - wanted)
 
 
 def test_filled_again(tmp_path: Path) -> None:
-    """Queries that were there are replaced, not added to, also in place."""
+    """Earlier queries are replaced, also when the frame is filled in position."""
     frame = write_frame(tmp_path / "frame.parquet", 8)
     for _ in range(2):
         fill_frame(frame, frame, numbered)
@@ -54,8 +54,8 @@ def test_filled_again(tmp_path: Path) -> None:
     assert len(names) == len(set(names)) == 11
 
 
-def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
-    """Half a frame never stands under the final name, and nothing is left beside it."""
+def test_a_failure_leaves_the_earlier_frame(tmp_path: Path) -> None:
+    """A failure leaves the earlier frame unchanged, and no temporary file."""
     frame = write_frame(tmp_path / "frame.parquet", 8)
     before = frame.read_bytes()
 
@@ -76,7 +76,7 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
         ({"id": ["a"], "document": ["a"], "text": ["x"]}, "has no column 'title' of texts"),
     ],
 )
-def test_what_is_no_frame_is_refused(tmp_path: Path, table: dict[str, list[object]], message: str) -> None:
+def test_other_parquet_files_are_refused(tmp_path: Path, table: dict[str, list[object]], message: str) -> None:
     """Another Parquet file is refused with the column that is missing and what makes a frame."""
     path = tmp_path / "other.parquet"
     pq.write_table(pa.table(table), path)
@@ -92,7 +92,7 @@ def test_a_frame_without_titles(tmp_path: Path) -> None:
 
 
 def test_missing_and_broken_files(tmp_path: Path) -> None:
-    """No file, and a file that is no Parquet, are operators' errors."""
+    """A missing file, and a file that is no Parquet, are a `UserError`."""
     with pytest.raises(UserError, match="no such file; make it with"):
         open_frame(tmp_path / "none.parquet")
     (tmp_path / "text.parquet").write_text("hello")

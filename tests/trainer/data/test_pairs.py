@@ -14,7 +14,7 @@ FRAME = {
     "id": ["a#0", "a#1", "b", "c"],
     "document": ["a", "a", "b", "c"],
     "title": ["A", "A", None, None],
-    "text": ["first half", "second half", "whole", "nothing asked"],
+    "text": ["first half", "second half", "whole", "no query"],
     "query_1": ["What is A?", "what is a?", None, None],
     "query_2": ["A", "the second half", "about b", None],
     "query_3": [None, None, "  ", None],
@@ -23,10 +23,10 @@ FRAME = {
 
 
 def test_queries_become_rows():
-    """Every filled query is one pair that knows its document, its piece and its kind; what a document has twice is one."""
-    found = pairs_of(pa.table(FRAME))
-    assert found.schema == SCHEMA
-    assert [tuple(row.values()) for row in found.to_pylist()] == [
+    """Every query of a frame is a pair with its document, piece and kind; a query that a document has twice is one."""
+    pairs = pairs_of(pa.table(FRAME))
+    assert pairs.schema == SCHEMA
+    assert [tuple(row.values()) for row in pairs.to_pylist()] == [
         ("a#0/1", "What is A?", "a", "a#0", "question"),
         ("a#0/2", "A", "a", "a#0", "title"),
         ("a#1/2", "the second half", "a", "a#1", "sentence"),
@@ -35,14 +35,14 @@ def test_queries_become_rows():
 
 
 def test_a_frame_without_kinds():
-    """Queries that were brought along in a frame of one's own have a kind too."""
+    """Queries of a frame without kinds have the default kind."""
     table = pa.table(FRAME).drop_columns(["kinds"])
     assert set(pairs_of(table)["kind"].to_pylist()) == {"search"}
     assert pairs_of(table.slice(0, 0)).schema == SCHEMA
 
 
 def test_a_frame_is_read_as_pairs(tmp_path):
-    """The filter takes what `queries` writes."""
+    """Pairs are read from a filled frame as from a file of pairs."""
     pq.write_table(pa.table(FRAME), tmp_path / "queries.parquet")
     assert read_pairs(tmp_path / "queries.parquet") == pairs_of(pa.table(FRAME))
     pq.write_table(pairs_of(pa.table(FRAME)), tmp_path / "pairs.parquet")
@@ -50,7 +50,7 @@ def test_a_frame_is_read_as_pairs(tmp_path):
 
 
 def test_only_one_side_of_a_split(tmp_path):
-    """Queries of the documents that the report is about stay out of training."""
+    """Only pairs whose document is on the given side of the split are read."""
     pq.write_table(pa.table(FRAME), tmp_path / "queries.parquet")
     sides = pa.table({"document": ["a", "b", "c"], "group": [0, 1, 2], "split": ["train", "test", "dev"]})
     pq.write_table(sides.cast(SPLIT_SCHEMA), tmp_path / "split.parquet")

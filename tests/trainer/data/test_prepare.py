@@ -29,7 +29,7 @@ LONG = "The cat sits in the garden. " * 50
 
 
 def rows(path: Path) -> list[tuple[str, str, str | None, str]]:
-    """Return what stands in the first four columns of a frame."""
+    """Return the first four columns of a frame, row by row."""
     return [(row["id"], row["document"], row["title"], row["text"]) for row in read_frame(path).to_pylist()]
 
 
@@ -85,16 +85,16 @@ def test_pieces_keep_the_id_of_their_document(tmp_path: Path) -> None:
 def test_tokens_of_the_live_model(data: Path, tmp_path: Path) -> None:
     """By default pieces end with sentences and are as long as the live model's longest input, here 32 tokens."""
     source = write(tmp_path / "a.parquet", ("a", LONG))
-    found = rows(prepare(source, PrepareSettings(), data).path)
-    assert [row[0] for row in found] == [f"a#{number}" for number in range(13)]
-    assert {row[3] for row in found[:-1]} == {" ".join(["The cat sits in the garden."] * 4)}
+    frame_rows = rows(prepare(source, PrepareSettings(), data).path)
+    assert [row[0] for row in frame_rows] == [f"a#{number}" for number in range(13)]
+    assert {row[3] for row in frame_rows[:-1]} == {" ".join(["The cat sits in the garden."] * 4)}
 
 
 def test_ids_stay_unique(tmp_path: Path) -> None:
-    """A document that is called like a piece of another is refused by name; nothing is written."""
+    """A document with the id of a piece of another is refused; nothing is written."""
     settings = PrepareSettings(unit="chars", split_over=4, segment=4)
     clash = write(tmp_path / "a.parquet", ("b#1", "abc"), ("b", "abcdefgh"), ("c#7", "abc"))
-    with pytest.raises(UserError, match="id 'b#1': a document and a piece of the document 'b' are both called so"):
+    with pytest.raises(UserError, match="id 'b#1': a document and a piece of the document 'b' both have this id"):
         prepare(clash, settings, tmp_path)
     assert not list((tmp_path / "training").iterdir())
     fine = write(tmp_path / "b.parquet", ("b#2", "abc"), ("b", "abcdefgh"))
@@ -102,7 +102,7 @@ def test_ids_stay_unique(tmp_path: Path) -> None:
 
 
 def test_up_to_date(tmp_path: Path) -> None:
-    """A second start with the same has nothing to do; other rows, other settings and --force write the frame again."""
+    """A second start with the same inputs is up to date; other rows, other settings and --force write the frame again."""
     source = write(tmp_path / "a.parquet", ("a", LONG), ("b", "short"))
     first = prepare(source, PrepareSettings(), tmp_path)
     stamp = first.path.stat().st_mtime_ns
@@ -120,7 +120,7 @@ def test_up_to_date(tmp_path: Path) -> None:
 
 
 def test_another_model_counts_other_tokens(tmp_path: Path, tiny_data: Path) -> None:
-    """The tokenizer decides where texts are cut, so that a frame made with another one is not up to date."""
+    """A frame made with another tokenizer is not up to date: the tokenizer decides where texts are cut."""
     source = write(tmp_path / "a.parquet", ("a", LONG))
     assert prepare(source, PrepareSettings(), tmp_path).rows == 2
     (tmp_path / "models").symlink_to(tiny_data / "models")
@@ -134,8 +134,12 @@ def test_csv_beside(tmp_path: Path) -> None:
     settings = PrepareSettings(csv=True, out=tmp_path / "new" / "f.parquet")
     path = prepare(source, settings, tmp_path).path.with_suffix(".csv")
     with path.open(newline="", encoding="utf-8") as file:
-        found = list(csv.reader(file))
-    assert found == [COLUMNS, ["a", "a", "", 'two "quoted"\nlines, ä', *[""] * 5], ["b", "b", "", "short", *[""] * 5]]
+        csv_rows = list(csv.reader(file))
+    assert csv_rows == [
+        COLUMNS,
+        ["a", "a", "", 'two "quoted"\nlines, ä', *[""] * 5],
+        ["b", "b", "", "short", *[""] * 5],
+    ]
     path.unlink()
     assert not prepare(source, settings, tmp_path).fresh
     assert path.is_file()
@@ -159,7 +163,7 @@ def test_bad_rows(tmp_path: Path) -> None:
 
 
 def test_no_half_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A frame that breaks off is not there, and the one that was there before still is."""
+    """An interrupted write leaves no frame, or the earlier one."""
     source = write(tmp_path / "a.parquet", *[(str(number), "words") for number in range(3000)])
     before = prepare(source, PrepareSettings(limit=2), tmp_path).path
     done = []
@@ -188,7 +192,7 @@ def test_read_frame_names_the_missing_column(tmp_path: Path, column: str) -> Non
 
 
 def test_wrong_out(tmp_path: Path) -> None:
-    """A frame is Parquet, and a place that cannot be written to is named."""
+    """A frame is Parquet, and a path that cannot be written to is named."""
     source = write(tmp_path / "a.parquet", ("a", "words"))
     with pytest.raises(UserError, match=r"--out frame\.csv: give a name that ends in \.parquet"):
         prepare(source, PrepareSettings(out=Path("frame.csv")), tmp_path)
@@ -201,7 +205,7 @@ def test_command(tmp_path: Path, postgres: Path) -> None:
     """The command prints the path and nothing else, says when there is nothing to do, and never shows a password."""
     query = "select g as id, repeat('words ', 3) || g as text from generate_series(1, 2000) g order by g"
     source = f"postgresql+psycopg://reader:{PASSWORD}@/postgres?host={postgres}"
-    said = []
+    errors = []
     for _ in range(2):
         done = subprocess.run(
             [sys.executable, "-m", "trainer", "prepare", "--source", source, "--query", query],
@@ -211,10 +215,10 @@ def test_command(tmp_path: Path, postgres: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert done.stdout == f"{tmp_path}/training/frame.parquet\n"
         assert PASSWORD not in done.stderr
-        said.append(done.stderr)
-    assert re.search(r"^read: 2,000 rows in .* \([\d,]+ rows/s\)$", said[0], re.MULTILINE)
-    assert said[0].endswith("2,000 rows of 2,000 documents\n")
-    assert said[1].endswith("up to date\n")
+        errors.append(done.stderr)
+    assert re.search(r"^read: 2,000 rows in .* \([\d,]+ rows/s\)$", errors[0], re.MULTILINE)
+    assert errors[0].endswith("2,000 rows of 2,000 documents\n")
+    assert errors[1].endswith("up to date\n")
     frame = tmp_path / "training" / "frame.parquet"
     assert PASSWORD.encode() not in frame.read_bytes()
     assert b"reader:***@" in (pq.read_schema(frame).metadata or {})[b"dowse"]

@@ -1,4 +1,4 @@
-"""Long texts in pieces: which texts are cut, where, and into what."""
+"""Segmentation of long texts: which texts are cut, and where."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_characters_by_default() -> None:
 
 
 def test_blank_pieces() -> None:
-    """A piece of nothing but white space is no text to ask queries for."""
+    """A piece of white space only is left out."""
     assert make_segmenter("chars", 4, 4).pieces([""], ["abcd    efgh"]) == [["abcd", "efgh"]]
 
 
@@ -52,7 +52,7 @@ def test_characters_are_not_bytes() -> None:
 
 
 def test_tokens_at_the_ends_of_sentences(data: Path) -> None:
-    """A text that the live model cannot take whole is cut between sentences; what fits stays as it is."""
+    """A text that is too long for the live model is cut between sentences; a shorter one is not changed."""
     text = " ".join(SENTENCES * 3)
     cut = pieces(text, data)
     assert " ".join(cut) == text
@@ -72,8 +72,8 @@ def test_every_piece_fits(data: Path) -> None:
         assert max(len(tokenizer.encode("The cat " + piece).ids) for piece in cut) <= segment
 
 
-def test_short_enough_texts_are_whole(data: Path) -> None:
-    """Between the two sizes a text stays whole; above the first it is cut to the second."""
+def test_short_texts_are_not_cut(data: Path) -> None:
+    """A text up to the first size is not cut; a longer one is cut to the second size."""
     some, many = " ".join([*SENTENCES[:2], "It sleeps."]), " ".join(SENTENCES * 2)
     assert pieces(some, data, over=24, segment=16) == [some]
     assert pieces(some, data, over=16, segment=16) == [SENTENCES[0], f"{SENTENCES[1]} It sleeps."]
@@ -83,7 +83,7 @@ def test_short_enough_texts_are_whole(data: Path) -> None:
 @pytest.mark.parametrize("letter", ["a", ".", "ü", "🜁"])
 @pytest.mark.parametrize("bytewise", [False, True])
 def test_texts_that_are_not_counted_are_short(tmp_path: Path, letter: str, bytewise: bool) -> None:
-    """A text is taken for short without counting only where every tokenizer would find it short."""
+    """A text passes without tokenization only where every tokenizer would find it short enough."""
     directory = locate(None)[1]
     if bytewise:  # as many tokens as bytes
         alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -95,8 +95,8 @@ def test_texts_that_are_not_counted_are_short(tmp_path: Path, letter: str, bytew
     segments = TokenSegments(CountingModel(directory, 64, ""), 64, 64)
     for count in (5, 14, 15, 16, 17, 30, 31, 32, 58, *range(60, 67), 200):
         ((_, passages),) = splitter.split([""], [letter * count])
-        (found,) = segments.pieces([""], [letter * count])
-        assert found == [letter * (passage.end - passage.start) for passage in passages]
+        (cut,) = segments.pieces([""], [letter * count])
+        assert cut == [letter * (passage.end - passage.start) for passage in passages]
 
 
 def test_packaged_tokenizer_where_no_model_is_live(data: Path, tmp_path: Path) -> None:
@@ -118,6 +118,6 @@ def test_packaged_tokenizer_where_no_model_is_live(data: Path, tmp_path: Path) -
     ],
 )
 def test_wrong_sizes(data: Path, unit: str, over: int | None, segment: int, message: str) -> None:
-    """Sizes that make no sense are refused with the flag."""
+    """Contradictory sizes are refused with the flag."""
     with pytest.raises(UserError, match=message):
         make_segmenter(unit, over, segment, data)

@@ -1,4 +1,4 @@
-"""Intervals and tests say «different» as often as they should, and no more."""
+"""Bootstrap intervals and randomisation tests: exact values, error rates, edge cases and memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ZEROS = np.zeros
 
 
 def test_few_queries_are_tested_exactly():
-    """With few queries all sign patterns are counted, as by hand and as scipy counts them."""
+    """With few queries all sign patterns are counted, which gives the p of a plain loop and of scipy."""
     base, tuned = [0.1, 0.2, 0.3, 0.4, 0.5], [0.3, 0.2, 0.6, 0.35, 0.9]
     differences = np.subtract(tuned, base)
     sums = [abs(np.dot(signs, differences)) for signs in product([1, -1], repeat=5)]
@@ -31,26 +31,26 @@ def test_few_queries_are_tested_exactly():
 
 
 def test_four_gains_of_four_cannot_be_significant():
-    """Four queries that all gain the same give p = 2/16: little evidence stays little."""
+    """Four queries that all gain the same give p = 2/16."""
     assert paired(ZEROS(4), np.full(4, 0.5), seed=0).p == pytest.approx(2 / 16)
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.02, 0.05])
 def test_many_queries_agree_with_the_t_test(shift):
     """Sampled sign flips give the p of the t test, which is right for many well-behaved differences."""
-    random = np.random.default_rng(3)
-    base = random.random(400)
-    tuned = base + random.normal(shift, 0.3, 400)
+    rng = np.random.default_rng(3)
+    base = rng.random(400)
+    tuned = base + rng.normal(shift, 0.3, 400)
     expected = stats.ttest_rel(tuned, base).pvalue
     assert paired(base, tuned, seed=1).p == pytest.approx(expected, abs=0.02)
 
 
-def test_false_alarms_are_as_rare_as_promised():
+def test_false_positives_have_their_nominal_rate():
     """Where nothing differs, about 5 % of comparisons have p ≤ .05 and 5 % of intervals miss zero."""
-    random = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     alarms, missed = 0, 0
     for seed in range(400):
-        differences = random.normal(0, 0.2, 60) * (random.random(60) < 0.7)  # many queries do not change
+        differences = rng.normal(0, 0.2, 60) * (rng.random(60) < 0.7)  # many queries do not change
         result = paired(ZEROS(60), differences, seed, resamples=500)
         alarms += result.p <= 0.05
         missed += not result.low <= 0 <= result.high
@@ -59,19 +59,19 @@ def test_false_alarms_are_as_rare_as_promised():
 
 
 def test_a_clear_effect_is_found():
-    """A gain of two thirds of the spread over 100 queries is found nearly always, and its sign is right."""
-    random = np.random.default_rng(1)
+    """A gain of two thirds of the standard deviation over 100 queries is found, with the right sign."""
+    rng = np.random.default_rng(1)
     for seed in range(40):
-        base = random.random(100)
-        result = paired(base, base + random.normal(0.1, 0.15, 100), seed, resamples=1000)
+        base = rng.random(100)
+        result = paired(base, base + rng.normal(0.1, 0.15, 100), seed, resamples=1000)
         assert result.p < 0.01
         assert 0 < result.low < result.mean < result.high
 
 
 def test_two_sided():
     """A loss is as significant as the same gain, with the signs of mean and interval turned round."""
-    random = np.random.default_rng(2)
-    base, tuned = random.random(50), random.random(50)
+    rng = np.random.default_rng(2)
+    base, tuned = rng.random(50), rng.random(50)
     one, other = paired(base, tuned, seed=5), paired(tuned, base, seed=5)
     assert one.p == other.p
     assert (one.mean, one.low, one.high) == pytest.approx((-other.mean, -other.high, -other.low), abs=0.005)
@@ -98,14 +98,14 @@ def test_interval_of_a_known_spread():
 
 def test_the_seed_decides():
     """The same seed gives the same figures, another seed slightly other ones."""
-    random = np.random.default_rng(6)
-    base, tuned = random.random(80), random.random(80)
+    rng = np.random.default_rng(6)
+    base, tuned = rng.random(80), rng.random(80)
     assert paired(base, tuned, seed=1) == paired(base, tuned, seed=1)
     assert paired(base, tuned, seed=1) != paired(base, tuned, seed=2)
 
 
 def test_memory_does_not_grow_with_the_queries():
-    """Twenty thousand queries take the memory of a few parts, not of queries times resamples (160 MB of signs)."""
+    """Twenty thousand queries take the memory of a few blocks, not of queries times resamples (160 MB of signs)."""
     values = np.random.default_rng(0).normal(0, 1, 20_000)
     tracemalloc.start()
     paired(ZEROS(20_000), values, seed=0, resamples=1000)

@@ -1,4 +1,4 @@
-"""WIN, TIE or LOSS: what has to be measured for each."""
+"""The verdict: which differences give WIN, TIE or LOSS."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from trainer.evaluate.report import Group, Summary
 from trainer.evaluate.significance import Difference
-from trainer.evaluate.verdict import better, decide, text, worse
+from trainer.evaluate.verdict import decide, describe, is_better, is_worse
 
 Change = tuple[float, float]
 """Mean and p."""
@@ -54,7 +54,7 @@ def group(dense: Change, hybrid: Change, other: Change = NONE) -> Group:
     ],
 )
 def test_with_labels(dense: Change, hybrid: Change, verdict: str) -> None:
-    """One leg has to become better and neither worse, both for certain; one that became worse outweighs the other."""
+    """WIN if one leg is significantly better and neither is worse; a significant loss outweighs a gain."""
     assert decide("labels", group(dense, hybrid))[0] == verdict
 
 
@@ -70,7 +70,7 @@ def test_with_labels(dense: Change, hybrid: Change, verdict: str) -> None:
     ],
 )
 def test_key_words_judge_dense_search_alone(dense: Change, hybrid: Change, verdict: str) -> None:
-    """Words that are still in the text find it at once: what hybrid search does with them says nothing."""
+    """Key words are still in the text, where the lexical leg finds them: hybrid search is not judged by them."""
     assert decide("synthetic queries", group(dense, hybrid))[0] == verdict
 
 
@@ -88,13 +88,13 @@ def test_key_words_judge_dense_search_alone(dense: Change, hybrid: Change, verdi
         (FAR_DOWN, UP, "LOSS"),
     ],
 )
-def test_sentences_that_were_taken_out_can_forbid(dense: Change, hybrid: Change, verdict: str) -> None:
-    """What is better on key words is a LOSS if either leg understands less where the words are gone, at the 1 % level and by 6 %."""
+def test_cloze_queries_can_forbid_a_win(dense: Change, hybrid: Change, verdict: str) -> None:
+    """A gain on key words is a LOSS if either leg loses on cloze queries, at the 1 % level and by 6 % of nDCG@10."""
     assert decide("synthetic queries", group(UP, NONE), group(dense, hybrid))[0] == verdict
 
 
-def test_sentences_that_were_taken_out_make_no_win() -> None:
-    """They only forbid: without a gain on key words there is none."""
+def test_cloze_queries_make_no_win() -> None:
+    """Without a gain on key words a gain on cloze queries is no WIN."""
     assert decide("synthetic queries", group(NONE, NONE), group(UP, UP))[0] == "TIE"
 
 
@@ -105,7 +105,7 @@ def test_other_measures_do_not_decide() -> None:
 
 
 def test_the_reasons() -> None:
-    """The reasons are the measurements that the verdict rests on, with their figures; what harms comes first."""
+    """The reasons are the differences that the verdict rests on, with their figures; losses come first."""
     verdict, reasons = decide("labels", group(UP, DOWN))
     assert verdict == "LOSS"
     assert [reason.partition(":")[0] for reason in reasons] == ["hybrid search is worse", "dense search is better"]
@@ -126,6 +126,6 @@ def test_the_reasons() -> None:
 def test_the_level(p: float, certain: bool) -> None:
     """A difference counts below the 5 % level, in its own direction only."""
     up, down = difference((0.01, p)), difference((-0.01, p))
-    assert (better(up), worse(up)) == (certain, False)
-    assert (better(down), worse(down)) == (False, certain)
-    assert ("is better" in text("x", up), "is worse" in text("x", down)) == (certain, certain)
+    assert (is_better(up), is_worse(up)) == (certain, False)
+    assert (is_better(down), is_worse(down)) == (False, certain)
+    assert ("is better" in describe("x", up), "is worse" in describe("x", down)) == (certain, certain)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from indexer.errors import UserError
-from trainer.finetune.examples import kind_of, read_examples
+from trainer.finetune.examples import detect_columns, read_examples
 from trainer.finetune.losses import Columns
 
 PAIRS: dict[str, list[Any]] = {"query": ["a cat", "a dog"], "positive": ["the cat sleeps", "the dog runs"]}
@@ -74,7 +74,7 @@ def test_every_negative_makes_a_triplet(tmp_path: Path) -> None:
 
 def test_fewer_negatives_on_demand(tmp_path: Path) -> None:
     """A loss that takes one negative gets the first, which miners put first because it is the hardest."""
-    examples = read_examples([write(tmp_path / "many.parquet", MANY)], "pairs", most_negatives=1)
+    examples = read_examples([write(tmp_path / "many.parquet", MANY)], "pairs", max_negatives=1)
     assert examples.column_names == ["query", "positive", "negative_1"]
 
 
@@ -95,7 +95,7 @@ def test_numbers_as_texts_in_csv_stay_texts(tmp_path: Path) -> None:
 )
 def test_the_kind_is_seen_from_the_columns(tmp_path: Path, columns: dict[str, list[Any]], kind: str) -> None:
     """The dev split's metric follows from what it holds."""
-    assert kind_of(write(tmp_path / "dev.parquet", columns)) == kind
+    assert detect_columns(write(tmp_path / "dev.parquet", columns)) == kind
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_the_kind_is_seen_from_the_columns(tmp_path: Path, columns: dict[str, li
         ),
         (LISTS | {"scores": [[1.0, 2.0, 3.0, float("nan")]] * 2}, "listwise", "row 1: scores"),
         (LISTS | {"scores": [None, None]}, "listwise", "row 1: scores"),
-        (SCORED | {"score": [0.5, None]}, "scored", "row 2: score is no number"),
+        (SCORED | {"score": [0.5, None]}, "scored", "row 2: score is not a number"),
         (SCORED | {"score": ["high", "low"]}, "scored", "column 'score' holds string, not numbers"),
         (LABELLED | {"label": [1, 2]}, "labelled", "row 2: label is 2; write 1"),
         ({"query": pa.array([], pa.string()), "positive": pa.array([], pa.string())}, "pairs", "no example"),

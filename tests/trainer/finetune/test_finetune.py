@@ -37,11 +37,11 @@ from trainer.finetune.finetune import finetune
 from trainer.finetune.settings import FinetuneSettings, TsdaeSettings
 from trainer.finetune.tsdae import tsdae
 from trainer.models.base import publish_base
-from trainer.models.onnx import load
+from trainer.models.onnx import load_encoder
 from trainer.models.settings import BaseSettings
 from trainer.training.base_model import read_weights
 from trainer.training.log import read_log
-from trainer.training.output import Trained, describe
+from trainer.training.output import FinishedTraining, describe_training
 
 EMBEDDINGS = "0.model.embeddings.word_embeddings.weight"
 
@@ -87,7 +87,7 @@ def test_from_texts_to_a_search_that_answers(data: Path, tiny_model: Path, pairs
     texts = [text for *_, text in STORIES]
     first = tsdae(texts, TsdaeSettings(model=str(tiny_model), max_steps=4), tmp_path / "tsdae")
     tuned = finetune([pairs], quick(first.path), tmp_path / "tuned")
-    assert load(tuned.path).get_embedding_dimension() == 32
+    assert load_encoder(tuned.path).get_embedding_dimension() == 32
     corpus = write_corpus(tmp_path / "stories.parquet")
     published = publish_base(str(tuned.path), BaseSettings(corpus=str(corpus)), data)
     assert Store("model", data).current_id() == published.manifest.id
@@ -139,7 +139,7 @@ def test_what_is_written(tiny_model: Path, pairs: Path, tmp_path: Path) -> None:
     names = {path.name for path in tuned.path.iterdir()}
     assert {"modules.json", "config.json", "model.safetensors", "log.jsonl", "training.json"} <= names
     assert not [name for name in names if name.startswith((".", "checkpoints"))]
-    assert load(tuned.path).max_seq_length == 32
+    assert load_encoder(tuned.path).max_seq_length == 32
 
 
 def test_the_same_seed_gives_the_same_weights(tiny_model: Path, pairs: Path, tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_the_budget_ends_the_training(tiny_model: Path, pairs: Path, tmp_path: P
     assert tuned.steps < 80_000
     rates = [line["learning_rate"] for line in tuned.log]
     assert rates[-1] < 0.3 * max(rates)
-    assert load(tuned.path)
+    assert load_encoder(tuned.path)
 
 
 def test_a_loss_that_is_no_number(tiny_model: Path, pairs: Path, tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_bfloat_on_the_cpu(tiny_model: Path, pairs: Path, tmp_path: Path) -> Non
     """With `--bf16 on` only the computing is in 16 bits: the weights that are written have 32."""
     tuned = finetune([pairs], quick(tiny_model, bf16="on", max_steps=2), tmp_path / "out")
     exact = finetune([pairs], quick(tiny_model, max_steps=2), tmp_path / "exact")
-    assert {weights.dtype for weights in load(tuned.path).parameters()} == {torch.float32}
+    assert {weights.dtype for weights in load_encoder(tuned.path).parameters()} == {torch.float32}
     assert tuned.log[0]["loss"] != exact.log[0]["loss"]
     assert tuned.log[0]["loss"] == pytest.approx(exact.log[0]["loss"], rel=0.1)
 
@@ -297,7 +297,7 @@ def test_tsdae_as_a_loss(tiny_model: Path, pairs: Path, tmp_path: Path) -> None:
 # --- resuming -------------------------------------------------------------------------------------------------------
 
 
-def broken_off(call: Callable[[], Trained], step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def broken_off(call: Callable[[], FinishedTraining], step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run ``call`` and break it off when it logs the loss of ``step``."""
     write = trainer.training.log.TrainingLog._write
 
@@ -430,12 +430,12 @@ def test_kill_minus_nine(tiny_model: Path, pairs: Path, tmp_path: Path, capsys: 
     assert not (out / "modules.json").exists()
     assert max(line["step"] for line in read_log(out / "log.jsonl")) < 120
     tuned = finetune([pairs], settings.model_copy(update={"resume": True}), out)
-    step = int(capsys.readouterr().err.split("goes on from step ")[1].split()[0])
+    step = int(capsys.readouterr().err.split("resumes from step ")[1].split()[0])
     assert step % 10 == 0
     assert step > 0
     assert tuned.steps == 120
     assert [line["step"] for line in tuned.log] == list(range(1, 121))
-    assert load(out)
+    assert load_encoder(out)
 
 
 def test_two_processes(tiny_model: Path, pairs: Path, tmp_path: Path) -> None:
@@ -461,7 +461,7 @@ def test_two_processes(tiny_model: Path, pairs: Path, tmp_path: Path) -> None:
     log = read_log(out / "log.jsonl")
     assert [line["step"] for line in log if "loss" in line] == [1, 2, 3, 4], "32 pairs in batches of 2 × 4"
     assert [line["step"] for line in log if "dev" in line] == [0, 2, 4]
-    assert load(out)
+    assert load_encoder(out)
 
 
 def test_a_data_set_in_memory(tiny_model: Path, tmp_path: Path) -> None:
@@ -476,7 +476,7 @@ def test_the_texts_of_all_processes_are_negatives(
     """Two GPUs with a batch of 32 give each query 63 negatives, not 31."""
     monkeypatch.setenv("WORLD_SIZE", processes)
     settings = quick(tiny_model)
-    task = trainer.finetune.finetune._task(
-        load(tiny_model), Dataset.from_dict(examples()), settings, describe(settings), None
+    task = trainer.finetune.finetune._make_task(
+        load_encoder(tiny_model), Dataset.from_dict(examples()), settings, describe_training(settings), None
     )
     assert task.loss.gather_across_devices is gathered

@@ -16,12 +16,12 @@ from transformers import AutoConfig, AutoTokenizer
 
 import trainer.training.log
 from indexer.errors import UserError
-from trainer.finetune.losses import denoising_loss
+from trainer.finetune.losses import make_denoising_loss
 from trainer.finetune.settings import TsdaeSettings
 from trainer.finetune.tsdae import tsdae
-from trainer.models.onnx import load
-from trainer.training.base_model import load_base_model, read_weights, transformer_of
-from trainer.training.output import Trained
+from trainer.models.onnx import load_encoder
+from trainer.training.base_model import find_transformer, load_base_model, read_weights
+from trainer.training.output import FinishedTraining
 
 TEXTS = [text for *_, text in STORIES]
 EMBEDDINGS = "embeddings.word_embeddings.weight"
@@ -53,7 +53,7 @@ def test_it_starts_from_a_pre_trained_bert(plain: Path, tmp_path: Path) -> None:
     """A BERT with or without its heads learns with CLS pooling and becomes a sentence-transformers directory."""
     result = tsdae(TEXTS, quick(plain), tmp_path / "out")
     assert result.log[-1]["loss"] < result.log[0]["loss"]
-    model = load(result.path)
+    model = load_encoder(result.path)
     assert [type(module).__name__ for module in model] == ["Transformer", "Pooling"]
     assert model[1].pooling_mode == "cls"
     assert not torch.equal(word_embeddings(plain), word_embeddings(result.path))
@@ -64,7 +64,7 @@ def test_a_sentence_transformers_model_keeps_its_shape(tmp_path: Path) -> None:
     """Pooling, Dense, Normalize and the longest input are the model's own; training with fewer tokens changes none."""
     start = make_tiny_model(tmp_path, dense=16)
     result = tsdae(TEXTS, quick(start, max_tokens=8), tmp_path / "out")
-    model = load(result.path)
+    model = load_encoder(result.path)
     assert [type(module).__name__ for module in model] == ["Transformer", "Pooling", "Dense", "Normalize"]
     assert model[1].pooling_mode == "mean"
     assert model.max_seq_length == 32
@@ -77,7 +77,7 @@ def test_a_sentence_transformers_model_keeps_its_shape(tmp_path: Path) -> None:
 def test_another_pooling_on_request(tiny_model: Path, tmp_path: Path) -> None:
     """`--pooling` changes the model's own."""
     result = tsdae(TEXTS, quick(tiny_model, pooling="cls", max_steps=1), tmp_path / "out")
-    assert load(result.path)[1].pooling_mode == "cls"
+    assert load_encoder(result.path)[1].pooling_mode == "cls"
 
 
 def test_a_second_training_goes_on_from_the_first(tiny_model: Path, tmp_path: Path) -> None:
@@ -91,12 +91,12 @@ def test_a_second_training_goes_on_from_the_first(tiny_model: Path, tmp_path: Pa
 def test_the_encoder_keeps_what_it_has_in_memory(tiny_model: Path) -> None:
     """The library's loss puts the weights of the *files* into encoder and decoder; ours those of the encoder."""
     model = load_base_model(tiny_model)
-    encoder = transformer_of(model)
+    encoder = find_transformer(model)
     with torch.no_grad():
         for parameter in encoder.parameters():
             parameter.add_(0.25)
     before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
-    loss = denoising_loss(model)
+    loss = make_denoising_loss(model)
     after = encoder.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert torch.equal(loss.decoder.bert.embeddings.word_embeddings.weight, before[EMBEDDINGS])
@@ -105,8 +105,8 @@ def test_the_encoder_keeps_what_it_has_in_memory(tiny_model: Path) -> None:
 def test_encoder_and_decoder_are_tied(tiny_model: Path) -> None:
     """They share their weights, and the head that predicts words shares the embeddings."""
     model = load_base_model(tiny_model)
-    loss = denoising_loss(model)
-    shared = dict(transformer_of(model).named_parameters())
+    loss = make_denoising_loss(model)
+    shared = dict(find_transformer(model).named_parameters())
     tied = [name for name, weight in loss.decoder.bert.named_parameters() if shared.get(name) is weight]
     assert len(tied) == len([name for name in shared if not name.startswith("pooler")])
     assert loss.decoder.cls.predictions.decoder.weight is shared[EMBEDDINGS]
@@ -115,7 +115,7 @@ def test_encoder_and_decoder_are_tied(tiny_model: Path) -> None:
 @pytest.mark.parametrize("plain", ["BertForMaskedLM"], indirect=True)
 def test_the_head_of_pre_training_is_taken_up(plain: Path) -> None:
     """Where the files have a head that predicts words, the decoder starts with it."""
-    loss = denoising_loss(load_base_model(plain, plain="cls"))
+    loss = make_denoising_loss(load_base_model(plain, default_pooling="cls"))
     head = load_file(plain / "model.safetensors")["cls.predictions.transform.dense.weight"]
     assert torch.equal(loss.decoder.cls.predictions.transform.dense.weight, head)
 
@@ -166,7 +166,7 @@ def test_resuming_keeps_what_the_decoder_learned(
     assert any("crossattention" in name for name in saved)
     assert not any("word_embeddings" in name for name in saved)
     broken_off = {line["step"]: line["loss"] for line in trainer.training.log.read_log(out / "log.jsonl")}
-    result: Trained = tsdae(TEXTS, settings.model_copy(update={"resume": True}), out)
+    result: FinishedTraining = tsdae(TEXTS, settings.model_copy(update={"resume": True}), out)
     losses = {line["step"]: line["loss"] for line in result.log}
     assert sorted(losses) == list(range(1, 61))
     assert losses[26] == pytest.approx(broken_off[26], rel=0.3)

@@ -27,12 +27,12 @@ PAIRS = [
     ("The dog", "b", "title"),
 ]
 WIDE = {"negatives": 2, "from_rank": 1, "copy_cosine": 2.0}
-"""Settings under which six stories are enough; the tiny model's random vectors say nothing of copies."""
+"""Settings for six stories; the tiny model's random vectors cannot tell copies, so none is excluded."""
 
 
 def pairs_from(rows):
     """Return a table of pairs from (query, document, kind)."""
-    columns = [[f"{document}/{place}" for place, (_, document, _) in enumerate(rows)]]
+    columns = [[f"{document}/{position}" for position, (_, document, _) in enumerate(rows)]]
     columns += [
         list(values)
         for values in zip(*((query, document, document, kind) for query, document, kind in rows), strict=True)
@@ -42,13 +42,13 @@ def pairs_from(rows):
 
 @pytest.fixture(scope="module")
 def retriever(built_data):
-    """Answers from the index of the six stories."""
+    """A retriever over the index of the six stories."""
     return open_retriever(None, built_data)
 
 
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory, tiny_data):
-    """Answers from an index in which the sailor's story is told twice, with one word changed."""
+    """A retriever over an index with two versions of the sailor's story, which differ in one word."""
     data = tmp_path_factory.mktemp("copied") / "data"
     shutil.copytree(tiny_data, data)
     rows = [{"id": name, "text": text} for name, _, text in STORIES] + [{"id": "copy", "text": COPY}]
@@ -89,7 +89,7 @@ def mined(tmp_path, retriever, rows, allowed=None, **settings):
 
 
 def test_the_best_other_documents_with_the_fused_scores(tmp_path, retriever):
-    """Negatives are what the served ranking puts nearest below the positive, and the scores are the ranking's own."""
+    """Negatives are the documents that rank next below the positive, with the fused scores."""
     rows, summary = mined(tmp_path, retriever, PAIRS[:2], margin=0.0)
     assert summary.kept == len(rows) == 2
     for row in rows:
@@ -106,7 +106,7 @@ def test_the_best_other_documents_with_the_fused_scores(tmp_path, retriever):
 
 
 def test_texts_are_what_the_encoder_is_given(tmp_path, retriever):
-    """Title and passage, as in the index; without the title where the query is a title, or it would be its own answer."""
+    """Texts are title and passage, as in the index; without the title where the query is a title."""
     rows, _ = mined(tmp_path, retriever, PAIRS)
     story = {name: (title, text) for name, title, text in STORIES}
     for row in rows:
@@ -131,7 +131,7 @@ def test_finetune_reads_the_examples(tmp_path, retriever):
 
 
 def test_window(tmp_path, retriever):
-    """Only the places asked for: the very first may be answers, the last are too easy."""
+    """Negatives are taken only from the given ranks: the first may be answers, the last are too easy."""
     order = [retriever.index.document(at).id for at in retriever.search("sailor ship storm").rows]
     assert order[0] == "c"
     for first, last in ((1, 6), (3, 5), (5, 6)):
@@ -151,7 +151,7 @@ def better_and_worse(copied):
 
 
 def test_margin_leaves_out_what_scores_like_the_positive(tmp_path, copied):
-    """A second answer that nobody has labelled must not become a negative; the margin decides how near is too near."""
+    """An unlabelled answer must not become a negative: candidates within the margin are left out."""
     better, worse, score = better_and_worse(copied)
     near = 1 - score[worse] / score[better]
     assert 0.02 < near < 0.5
@@ -161,7 +161,7 @@ def test_margin_leaves_out_what_scores_like_the_positive(tmp_path, copied):
 
 
 def test_copies_of_the_positive_are_no_negatives(tmp_path, copied):
-    """A text that says the same in the same words is an answer too, whatever the teacher says of it."""
+    """A near-copy of the positive is an answer too, whatever its score."""
     better, worse, _ = better_and_worse(copied)
     own, other = copied.index.dense.vectors(np.array([copied.index.row_of(name) for name in (better, worse)]))
     cosine = float(own @ other)
@@ -172,7 +172,7 @@ def test_copies_of_the_positive_are_no_negatives(tmp_path, copied):
 
 
 def test_other_answers_to_the_same_query_are_no_negatives(tmp_path, copied):
-    """Where two documents have the same query, each of them answers it."""
+    """Where two documents have the same query, neither is a negative of it."""
     rows, _ = mined(
         tmp_path, copied, [("Sailor ship storm", "c", "title"), ("sailor ship storm", "copy", "title")], margin=0.0
     )
@@ -181,7 +181,7 @@ def test_other_answers_to_the_same_query_are_no_negatives(tmp_path, copied):
 
 
 def test_random_sampling_is_seeded(tmp_path, retriever):
-    """Any of the fitting texts, the same for the same seed, the hardest first in the row."""
+    """Random negatives are the same for the same seed, with the hardest first in the row."""
     drawn = [
         [row["negative_ids"] for row in mined(tmp_path, retriever, PAIRS, sampling="random", seed=seed, margin=0.0)[0]]
         for seed in (0, 0, 1, 2, 3)
@@ -192,7 +192,7 @@ def test_random_sampling_is_seeded(tmp_path, retriever):
     assert all(row["scores"] == sorted(row["scores"], reverse=True) for row in rows)
 
 
-def test_what_cannot_be_used_is_counted(tmp_path, retriever, monkeypatch):
+def test_dropped_queries_are_counted(tmp_path, retriever, monkeypatch):
     """Queries that do not find their document, or have too few negatives, are left out and accounted for."""
     bad = ("king and queen in the castle", "a", "keywords")
     rows, summary = mined(tmp_path, retriever, [*PAIRS, bad], margin=0.0, negatives=4)
@@ -215,21 +215,21 @@ def test_what_cannot_be_used_is_counted(tmp_path, retriever, monkeypatch):
 
 
 def test_nothing_found_is_an_error(tmp_path, retriever):
-    """No empty file of examples is left for the next stage."""
+    """No empty file of examples is written."""
     with pytest.raises(UserError, match="no query has 6 negatives between ranks 1 and 50; ask for fewer --negatives"):
         mined(tmp_path, retriever, PAIRS, negatives=6)
     assert not list(tmp_path.iterdir())
 
 
 def test_only_allowed_documents_are_negatives(tmp_path, retriever):
-    """Documents that the report is about are not trained on, not even as negatives."""
+    """Test documents are not trained on, not even as negatives."""
     allowed = np.array([retriever.index.document(row).id in "abcd" for row in range(6)])
     rows, _ = mined(tmp_path, retriever, PAIRS, allowed=allowed, margin=0.0)
     assert rows and all(set(row["negative_ids"]) <= set("abcd") for row in rows)
 
 
 def test_the_teacher_is_compared_with_the_dense_leg(tmp_path, retriever, capsys):
-    """Teacher better than student is what distillation needs: both shares are counted, and the opposite is said."""
+    """Distillation needs a teacher that is better than the dense leg: both shares are printed, with a warning if it is not."""
     queries = [
         "snow street",
         "king wine",
@@ -247,14 +247,16 @@ def test_the_teacher_is_compared_with_the_dense_leg(tmp_path, retriever, capsys)
     assert summary.teacher_first == 9
     assert summary.dense_first == sum(a == b for a, b in zip(first["hybrid"], first["dense"], strict=True))
     assert summary.dense_first < 9
-    said = capsys.readouterr().err
-    assert f"{summary.kept} of 9 queries kept" in said and "own document first: teacher 100.0%, dense leg " in said
-    assert "no better" not in said
+    progress = capsys.readouterr().err
+    assert (
+        f"{summary.kept} of 9 queries kept" in progress and "own document first: teacher 100.0%, dense leg " in progress
+    )
+    assert "no better" not in progress
     assert "no better than the dense leg" in Summary(queries=4, teacher_first=2, dense_first=2).lines()[-1]
 
 
 def test_cross_encoder_scores_are_raw_logits(tmp_path, retriever, cross_encoder):
-    """A cross-encoder from a directory scores the very texts of the example, without a sigmoid."""
+    """A cross-encoder from a directory scores the texts of the examples, without a sigmoid."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 

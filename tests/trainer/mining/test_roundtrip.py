@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from indexer.errors import UserError
 from trainer.data.pairs import SCHEMA
-from trainer.mining.roundtrip import keep, open_retriever, ranked, side_by_side, summary
+from trainer.mining.roundtrip import filter_pairs, map_concurrently, open_retriever, rank_pairs, summarise
 
 GOOD = [
     ("sailor ship storm", "c", "keywords"),
@@ -21,7 +21,7 @@ BAD = [("king and queen in the castle", "a", "keywords")]
 
 def pairs_from(rows):
     """Return a table of pairs from (query, document, kind)."""
-    columns = [[f"{document}/{place}" for place, (_, document, _) in enumerate(rows)]]
+    columns = [[f"{document}/{position}" for position, (_, document, _) in enumerate(rows)]]
     columns += [
         list(values)
         for values in zip(*((query, document, document, kind) for query, document, kind in rows), strict=True)
@@ -31,70 +31,70 @@ def pairs_from(rows):
 
 @pytest.fixture(scope="module")
 def retriever(built_data):
-    """Answers from the index of the six stories."""
+    """A retriever over the index of the six stories."""
     return open_retriever(None, built_data)
 
 
-def test_a_query_stays_if_it_finds_its_document(retriever):
-    """A query that another document answers better teaches the wrong thing, and goes."""
-    kept = keep(pairs_from(GOOD + BAD), retriever, k=2)
+def test_a_query_is_kept_if_it_finds_its_document(retriever):
+    """A query for which another document ranks higher is dropped: it would be a wrong training example."""
+    kept = filter_pairs(pairs_from(GOOD + BAD), retriever, k=2)
     assert kept["query"].to_pylist() == [query for query, _, _ in GOOD]
     assert all(1 <= rank <= 2 for rank in kept["rank"].to_pylist())
     assert kept.column_names == [*SCHEMA.names, "rank"]
 
 
 def test_the_rank_is_the_place_in_the_fused_ranking(retriever):
-    """What the filter measures is what the service answers."""
-    judged = ranked(pairs_from(GOOD + BAD), retriever)
+    """The rank is that of the ranking that the service gives."""
+    judged = rank_pairs(pairs_from(GOOD + BAD), retriever)
     for row in judged.to_pylist():
         hits = retriever.page(retriever.search(row["query"]), 0, 6)
         assert hits[row["rank"] - 1].document.id == row["document"]
-    assert ranked(judged, retriever) == judged  # a second time over its own result
+    assert rank_pairs(judged, retriever) == judged  # a second time over its own result
 
 
 def test_what_is_not_found_has_rank_zero(retriever, monkeypatch):
-    """A document that is no candidate at all is not mistaken for the best."""
+    """A document that is no candidate has the rank 0, not 1."""
     search = retriever.search
     monkeypatch.setattr(retriever, "search", lambda query: search(query, mode="lexical"))
-    judged = ranked(pairs_from([("castle", "a", "keywords"), ("castle", "d", "keywords")]), retriever)
+    judged = rank_pairs(pairs_from([("castle", "a", "keywords"), ("castle", "d", "keywords")]), retriever)
     assert judged["rank"].to_pylist() == [0, 1]
-    assert keep(judged, retriever, k=6)["document"].to_pylist() == ["d"]
+    assert filter_pairs(judged, retriever, k=6)["document"].to_pylist() == ["d"]
 
 
 def test_summary_by_kind(retriever, capsys):
-    """The operator sees which kind of query is worth its price."""
+    """The summary shows how many queries of each kind are kept."""
     judged = pairs_from([("x", "a", "title")] * 2 + [("y", "b", "question")] * 3).append_column(
         "rank", pa.array([1, 4, 3, 0, 1], pa.int32())
     )
-    assert summary(judged, 3) == [
+    assert summarise(judged, 3) == [
         "question: 2 of 3 queries find their document among the best 3, 33% at the first place",
         "title: 1 of 2 queries find their document among the best 3, 50% at the first place",
         "all: 3 of 5 queries find their document among the best 3, 40% at the first place",
     ]
-    keep(pairs_from(GOOD), retriever, 3)
+    filter_pairs(pairs_from(GOOD), retriever, 3)
     assert "title: 1 of 1" in capsys.readouterr().err
 
 
 def test_many_queries_at_a_time_keep_their_order(retriever):
-    """Threads answer in any order; ranks belong to their own query all the same."""
+    """Results of threads keep the order of their queries."""
     rows = (GOOD + BAD) * 30
     assert (
-        ranked(pairs_from(rows), retriever)["rank"].to_pylist()
-        == ranked(pairs_from(GOOD + BAD), retriever)["rank"].to_pylist() * 30
+        rank_pairs(pairs_from(rows), retriever)["rank"].to_pylist()
+        == rank_pairs(pairs_from(GOOD + BAD), retriever)["rank"].to_pylist() * 30
     )
-    assert list(side_by_side(lambda number: number * 2, range(1000), retriever)) == list(range(0, 2000, 2))
+    assert list(map_concurrently(lambda number: number * 2, range(1000), retriever)) == list(range(0, 2000, 2))
 
 
 def test_an_index_of_another_corpus_is_refused(retriever):
-    """Documents that the index does not have are named, and nothing is filtered away for that reason."""
+    """A document that is not in the index is an error that names it; its queries are not silently dropped."""
     with pytest.raises(UserError, match=r"document 'zz': not in index .*--index"):
-        ranked(pairs_from([*GOOD, ("castle", "zz", "title")]), retriever)
+        rank_pairs(pairs_from([*GOOD, ("castle", "zz", "title")]), retriever)
 
 
 def test_nothing_left_is_an_error(retriever):
-    """An empty file of pairs is not handed to the next stage."""
+    """No empty file of pairs is written."""
     with pytest.raises(UserError, match="no document of 1 queries is among the best 1"):
-        keep(pairs_from(BAD), retriever, 1)
+        filter_pairs(pairs_from(BAD), retriever, 1)
 
 
 def test_command(tmp_path, built_data, monkeypatch):

@@ -1,4 +1,4 @@
-"""Publishing an untouched model: whole, compared with sentence-transformers, or not at all."""
+"""Publishing a base model: complete and compared with sentence-transformers, or not at all."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from trainer.models.settings import BaseSettings
 
 @pytest.fixture
 def settings(tmp_path: Path) -> BaseSettings:
-    """Return settings that check parity on the six stories: quicker than on Python's documentation."""
+    """Return settings that check parity on the six stories, which is faster than on Python's documentation."""
     return BaseSettings(corpus=str(write_corpus(tmp_path / "parity.parquet")))
 
 
-def refused(model: str, settings: BaseSettings, data: Path) -> str:
+def publish_refused(model: str, settings: BaseSettings, data: Path) -> str:
     """Publish, assert that it is refused in one line and that nothing is published; return the line."""
     with pytest.raises(UserError) as error:
         publish_base(model, settings, data)
@@ -41,8 +41,8 @@ def refused(model: str, settings: BaseSettings, data: Path) -> str:
 
 
 def test_a_prefix_longer_than_the_vector(tiny_model: Path, settings: BaseSettings, tmp_path: Path) -> None:
-    """A length that the model's vectors do not have is refused by the flag's name."""
-    message = refused(str(tiny_model), settings.model_copy(update={"matryoshka": "64,16"}), tmp_path / "data")
+    """A length above that of the model's vectors is refused; the message names the flag."""
+    message = publish_refused(str(tiny_model), settings.model_copy(update={"matryoshka": "64,16"}), tmp_path / "data")
     assert message.startswith("--matryoshka 64: ")
     assert "length 32" in message
 
@@ -50,7 +50,7 @@ def test_a_prefix_longer_than_the_vector(tiny_model: Path, settings: BaseSetting
 @pytest.mark.parametrize("model", ["./no-such-model", "/no/such/model", "../no-such"])
 def test_unknown_local_path(model: str, settings: BaseSettings, tmp_path: Path) -> None:
     """A path that does not exist is not looked up on the Hub: the error names it and says what to give."""
-    message = refused(model, settings, tmp_path / "data")
+    message = publish_refused(model, settings, tmp_path / "data")
     assert message.startswith(f"{model}: ")
     assert "directory" in message
 
@@ -59,7 +59,7 @@ def test_a_file_instead_of_a_directory(settings: BaseSettings, tmp_path: Path) -
     """A file, such as the weights alone, is refused with what to give instead."""
     file = tmp_path / "model.safetensors"
     file.write_bytes(b"weights")
-    assert "give one with a sentence-transformers model" in refused(str(file), settings, tmp_path / "data")
+    assert "give one with a sentence-transformers model" in publish_refused(str(file), settings, tmp_path / "data")
 
 
 @pytest.mark.parametrize(
@@ -79,13 +79,13 @@ def test_a_directory_that_is_no_model(files: dict[str, str], settings: BaseSetti
     directory.mkdir()
     for name, content in files.items():
         (directory / name).write_text(content)
-    assert str(directory) in refused(str(directory), settings, tmp_path / "data")
+    assert str(directory) in publish_refused(str(directory), settings, tmp_path / "data")
 
 
 @pytest.mark.parametrize("model", ["no-such-organisation/no-such-model", "not a name", "a/b/c"])
 def test_a_hub_name_offline(model: str, settings: BaseSettings, tmp_path: Path) -> None:
-    """Where the Hub cannot be reached, or the name is none, the error says so and names the offline ways."""
-    message = refused(model, settings, tmp_path / "data")
+    """Where the Hub cannot be reached, or the name is invalid, the error says so and names the offline ways."""
+    message = publish_refused(model, settings, tmp_path / "data")
     assert message.startswith(f"{model}: ")
     assert "Hub" in message
     assert "local directory" in message
@@ -95,11 +95,11 @@ def test_a_hub_name_offline(model: str, settings: BaseSettings, tmp_path: Path) 
 def test_a_model_whose_onnx_differs_is_refused(
     precision: str, settings: BaseSettings, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A model whose ONNX form gives other vectors than sentence-transformers is never published."""
-    least = {**trainer.models.onnx.LEAST_COSINE, precision: 1.1}
-    monkeypatch.setattr(trainer.models.onnx, "LEAST_COSINE", least)
+    """A model whose ONNX vectors differ from those of sentence-transformers is never published."""
+    limits = {**trainer.models.onnx.MIN_COSINE, precision: 1.1}
+    monkeypatch.setattr(trainer.models.onnx, "MIN_COSINE", limits)
     settings = settings.model_copy(update={"int8": True})
-    message = refused(str(tiny_model), settings, tmp_path / "data")
+    message = publish_refused(str(tiny_model), settings, tmp_path / "data")
     assert f"the {precision} ONNX encoder differs" in message
     assert "1.1" in message
 
@@ -110,7 +110,7 @@ def test_a_refused_model_leaves_the_live_one(
     """A model that is refused does not touch the one that is live."""
     store = Store("model", data)
     before = (store.ids(), store.current_id())
-    monkeypatch.setattr(trainer.models.onnx, "LEAST_COSINE", {"fp32": 1.1, "int8": 1.1})
+    monkeypatch.setattr(trainer.models.onnx, "MIN_COSINE", {"fp32": 1.1, "int8": 1.1})
     with pytest.raises(UserError, match="differs"):
         publish_base(str(tiny_model), settings.model_copy(update={"force": True}), data)
     assert (store.ids(), store.current_id()) == before
@@ -120,7 +120,7 @@ def test_a_refused_model_leaves_the_live_one(
 
 
 def test_published_once(settings: BaseSettings, tiny_model: Path, tmp_path: Path) -> None:
-    """The same model again is up to date; with 8-bit weights, or by force, it is another artifact."""
+    """The same model again is up to date; with 8-bit weights, or with --force, it is another artifact."""
     data = tmp_path / "data"
     first = publish_base(str(tiny_model), settings, data)
     assert first.fresh
@@ -165,9 +165,9 @@ def test_what_a_model_artifact_holds(tiny_data: Path) -> None:
 
 @pytest.mark.parametrize("name", [None, "all-MiniLM-L6-v2", DEFAULT_MODEL])
 def test_the_packaged_model_has_its_names(name: str | None) -> None:
-    """It is found under them without a network."""
-    found, directory = locate(name)
-    assert found == DEFAULT_MODEL
+    """The packaged model is found under each of its names without a network."""
+    located, directory = locate(name)
+    assert located == DEFAULT_MODEL
     assert (directory / "modules.json").is_file()
 
 
@@ -185,7 +185,7 @@ def test_real_model(minilm_data: Path) -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_real_model_knows_what_is_alike(minilm_data: Path, precision: str) -> None:
-    """A paraphrase is nearer than a sentence about something else: the vectors mean what they should."""
+    """A paraphrase is nearer than a sentence about something else."""
     encoder = Encoder.open(Store("model", minilm_data).resolve(), precision, cores=1)
     query = unit(encoder.encode_query("A man is eating food."))
     near, far = unit(encoder.encode_documents(["A man is eating a meal", "The sky is blue"])) @ query

@@ -24,7 +24,7 @@ TEXTS = ["the cat sleeps", "the dog runs", "a ship at sea in the storm"]
 
 @pytest.fixture
 def live(tiny_data, monkeypatch):
-    """The tiny model is the live one; its encoder is returned."""
+    """Make the tiny model live and return its encoder."""
     monkeypatch.setenv("DOWSE_DATA", str(tiny_data))
     return Encoder.open(Store("model").resolve())
 
@@ -37,7 +37,7 @@ def run(*words, **options):
 
 
 def test_tensor_that_loads_without_unpickling(tmp_path, live):
-    """The file of the original system: a float32 tensor, one row per text in their order, the live model's vectors."""
+    """The default file is a float32 tensor of the live model's vectors, one row per text, in the order of the texts."""
     out = tmp_path / "sample_embeddings.pt"
     assert run(*TEXTS, "--out", out) == f"{out}\n"
     tensor = torch.load(out, weights_only=True)
@@ -58,7 +58,7 @@ def test_array_and_table(tmp_path, live):
 
 
 def test_texts_from_standard_input_and_files(tmp_path, live, corpus):
-    """A line of stdin or of a text file is a text; tables give the column that is named; row n is text n."""
+    """Each line of stdin or of a text file is a text; tables give the named column; row n is text n."""
     (tmp_path / "texts.txt").write_text("\n".join(TEXTS) + "\n", encoding="utf-8")
     expected = live.encode_documents(TEXTS)
     for words, options in (((), {"input": "\n".join(TEXTS)}), (("--file", tmp_path / "texts.txt"), {})):
@@ -73,8 +73,8 @@ def test_texts_from_standard_input_and_files(tmp_path, live, corpus):
 
 
 def test_many_texts_keep_their_order(tmp_path, live):
-    """More texts than one batch, of different lengths, end up in their own rows."""
-    texts = [" ".join(["cat", "dog", "ship", "sea"][: 1 + place % 4] * (1 + place % 3)) for place in range(600)]
+    """More texts than one batch, of different lengths, are written to the right rows."""
+    texts = [" ".join(["cat", "dog", "ship", "sea"][: 1 + row % 4] * (1 + row % 3)) for row in range(600)]
     for name in ("v.npy", "v.pt", "v.parquet"):
         assert embed(texts, EmbedSettings(out=tmp_path / name), "document") == 600
     array = np.load(tmp_path / "v.npy")
@@ -100,16 +100,16 @@ def test_query_and_document_prompts(tmp_path, monkeypatch):
 
 
 def test_similar_prints_the_nearest_others(tmp_path, live):
-    """Below each text those with the largest cosine, nearest first, never the text itself, even where it is there twice."""
+    """Below each text are those with the largest cosine, nearest first; the text itself is left out, a copy of it not."""
     texts = [*TEXTS, TEXTS[0], "the horse runs in the garden"]
     lines = run(*texts, "--similar", 2, "--out", tmp_path / "v.pt").splitlines()
     vectors = live.encode_documents(texts)
     cosines = vectors @ vectors.T
     assert len(lines) == 15
     for row, text in enumerate(texts):
-        others = sorted((place for place in range(5) if place != row), key=lambda place: -cosines[row, place])[:2]
+        others = sorted((other for other in range(5) if other != row), key=lambda other: -cosines[row, other])[:2]
         assert lines[3 * row] == text
-        assert lines[3 * row + 1 : 3 * row + 3] == [f"  {cosines[row, place]:.3f}  {texts[place]}" for place in others]
+        assert lines[3 * row + 1 : 3 * row + 3] == [f"  {cosines[row, other]:.3f}  {texts[other]}" for other in others]
     assert lines[1] == "  1.000  the cat sleeps"
     assert torch.load(tmp_path / "v.pt", weights_only=True).shape == (5, 32)
     assert run("the cat", "--similar", 3, "--out", tmp_path / "v.pt") == "the cat\n"
@@ -130,7 +130,7 @@ def test_similar_prints_the_nearest_others(tmp_path, live):
 )
 @pytest.mark.usefixtures("live")
 def test_mistakes_are_named_and_leave_no_file(tmp_path, monkeypatch, words, reason):
-    """One line that says what is wrong, and nothing written."""
+    """A mistake gives one line that says what is wrong, and no file is written."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "holes.txt").write_text("one\n\ntwo\n")
     (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\n")

@@ -1,4 +1,4 @@
-"""`python -m trainer fill-mask`: the words, the steps, JSON, and which model is asked."""
+"""`python -m trainer fill-mask`: the words, the steps, JSON, and which model is used."""
 
 import json
 import re
@@ -15,17 +15,17 @@ from trainer.models.settings import FillMaskSettings
 FRANCE = "The capital of France is [MASK]."
 
 
-def shown(data, *texts, as_json=False, **settings):
-    """What the command shows for texts."""
+def run_fill_mask(data, *texts, as_json=False, **settings):
+    """Return what the command shows for texts."""
     lines = []
     fill_mask(texts, FillMaskSettings(**settings), as_json=as_json, show=lines.append, data=data)
     return lines
 
 
 def test_the_best_words_come_first_with_their_probabilities(masked_data):
-    """The command shows as many words as were asked for, the right one first, with falling probabilities."""
-    (told,) = shown(masked_data, FRANCE, top_k=3)
-    lines = told.splitlines()
+    """The command shows the requested number of words, the right one first, with falling probabilities."""
+    (output,) = run_fill_mask(masked_data, FRANCE, top_k=3)
+    lines = output.splitlines()
     assert lines[0] == FRANCE
     words = [re.fullmatch(r" +([\d.]+)%  (\S+)", line).groups() for line in lines[1:]]
     assert len(words) == 3 and words[0][1] == "paris"
@@ -34,35 +34,36 @@ def test_the_best_words_come_first_with_their_probabilities(masked_data):
 
 
 def test_several_masks_and_several_texts(masked_data):
-    """Each mask has its own words, and each text its own answer."""
+    """Each mask has its own words, and each text its own line."""
     records = [
         json.loads(line)
-        for line in shown(masked_data, "He slept on the [MASK] of [MASK] river.", FRANCE, as_json=True, top_k=2)
+        for line in run_fill_mask(masked_data, "He slept on the [MASK] of [MASK] river.", FRANCE, as_json=True, top_k=2)
     ]
-    assert [[mask["best"][0]["word"] for mask in each["masks"]] for each in records] == [["bank", "the"], ["paris"]]
+    words = [[mask["best"][0]["word"] for mask in record["masks"]] for record in records]
+    assert words == [["bank", "the"], ["paris"]]
     assert records[0]["filled"] == "he slept on the bank of the river."
     assert records[0]["masks"][0]["position"] == 5
     assert all(len(mask["best"]) == 2 and mask["entropy"] > 0 for mask in records[0]["masks"])
 
 
 def test_explain_shows_the_steps(masked_data):
-    """`--explain` shows pieces and ids, the masked place, logits, softmax, arg max and the decoded text."""
-    (told,) = shown(masked_data, "Lisbon is the capital of [MASK].", explain=True)
-    assert re.search(r"^ +1 +\d+  lis$", told, re.MULTILINE)
-    assert re.search(r"^ +2 +\d+  ##bon$", told, re.MULTILINE)
-    assert re.search(r"^ +7 \* +4  \[MASK\]$", told, re.MULTILINE)
-    (logit,) = re.findall(r"logit +(-?[\d.]+)  id +\d+$", told, re.MULTILINE)[:1]
+    """`--explain` shows pieces and ids, the masked position, logits, softmax, arg max and the decoded text."""
+    (output,) = run_fill_mask(masked_data, "Lisbon is the capital of [MASK].", explain=True)
+    assert re.search(r"^ +1 +\d+  lis$", output, re.MULTILINE)
+    assert re.search(r"^ +2 +\d+  ##bon$", output, re.MULTILINE)
+    assert re.search(r"^ +7 \* +4  \[MASK\]$", output, re.MULTILINE)
+    (logit,) = re.findall(r"logit +(-?[\d.]+)  id +\d+$", output, re.MULTILINE)[:1]
     assert float(logit) > 0
-    best = re.search(r"arg max: \d+ \((\S+)\)", told)[1]
-    assert f"5. decoded: lisbon is the capital of {best}." in told
-    assert re.search(r"entropy [\d.]+ nats of at most 3\.87", told)
+    best = re.search(r"arg max: \d+ \((\S+)\)", output)[1]
+    assert f"5. decoded: lisbon is the capital of {best}." in output
+    assert re.search(r"entropy [\d.]+ nats of at most 3\.87", output)
 
 
 def test_a_directory_and_its_published_form_agree(masked_model, masked_data):
-    """An unpublished directory is read by torch, a published model by its graph, and both say the same."""
+    """A directory runs on torch and a published model on its graph, with the same result."""
     published = Store("masked", masked_data).current_id()
     answers = [
-        json.loads(shown(masked_data, FRANCE, as_json=True, model=model)[0])["masks"][0]["best"]
+        json.loads(run_fill_mask(masked_data, FRANCE, as_json=True, model=model)[0])["masks"][0]["best"]
         for model in (str(masked_model), published, None)
     ]
     assert answers[1] == answers[2]
@@ -72,13 +73,13 @@ def test_a_directory_and_its_published_form_agree(masked_model, masked_data):
 
 
 def test_what_the_operator_can_mend(masked_data, tmp_path):
-    """A text without a mask, a model that is nowhere and a data directory without one say what to do."""
+    """A text without a mask, an unknown model and a data directory without a model give errors that say what to do."""
     with pytest.raises(UserError, match=r"no \[MASK\] in it"):
-        shown(masked_data, "The capital of France is Paris.")
+        run_fill_mask(masked_data, "The capital of France is Paris.")
     with pytest.raises(UserError, match="neither a directory nor the id"):
-        shown(masked_data, FRANCE, model="bert-base-uncased")
+        run_fill_mask(masked_data, FRANCE, model="bert-base-uncased")
     with pytest.raises(UserError, match="python -m trainer publish-mlm"):
-        shown(tmp_path, FRANCE)
+        run_fill_mask(tmp_path, FRANCE)
 
 
 def test_the_command_reads_lines_from_stdin(masked_data, monkeypatch):

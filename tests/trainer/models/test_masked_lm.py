@@ -1,4 +1,4 @@
-"""Publishing a masked-language model: what the artifact holds, that it agrees with torch, and what is refused."""
+"""Publishing a masked-language model: content of the artifact, agreement with torch, and what is refused."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForMaskedLM, BertForPreTraining
 from indexer.artifacts.store import Store
 from indexer.errors import UserError
 from indexer.inference.masked_lm import GRAPH, MaskedModel
-from trainer.models import masked_lm as reader_export
+from trainer.models import masked_lm
 from trainer.models.masked_lm import publish_mlm
 from trainer.models.settings import PublishMlmSettings
 
@@ -21,7 +21,7 @@ TEXT = "The capital of France is [MASK]."
 
 
 def test_the_artifact_holds_the_model_and_its_graph(masked_model, masked_data):
-    """The published directory is sound, says what is in it, and still is a model that training can start from."""
+    """The published directory passes verification, lists its content, and is still a model that training can start from."""
     store = Store("masked", masked_data)
     live = store.current_id()
     manifest = store.verify(live)
@@ -63,7 +63,7 @@ def test_publishing_twice_does_nothing_the_second_time(masked_model, masked_data
 
 @pytest.mark.parametrize("architecture", ["roberta", "distilbert", "albert"])
 def test_other_architectures_are_exported_too(architecture, tmp_path):
-    """Any masked-language model of transformers goes, also one without segments or with other names for its sizes."""
+    """Any masked-language model of transformers is exported, also one without segments or with other names for sizes."""
     sizes = {
         "roberta": {"num_hidden_layers": 3, "max_position_embeddings": 50, "type_vocab_size": 1, "hidden_size": 32},
         "distilbert": {"n_layers": 3, "max_position_embeddings": 48, "dim": 32, "n_heads": 2, "hidden_dim": 64},
@@ -79,8 +79,8 @@ def test_other_architectures_are_exported_too(architecture, tmp_path):
 
 
 def test_a_graph_that_differs_is_not_published(masked_model, tmp_path, monkeypatch):
-    """A graph that gives other numbers than torch goes nowhere, and what was live stays."""
-    run = reader_export.torch_network
+    """A graph whose numbers differ from torch's is not published."""
+    run = masked_lm.torch_network
 
     def wrong(model):
         def network(*arrays):
@@ -89,14 +89,14 @@ def test_a_graph_that_differs_is_not_published(masked_model, tmp_path, monkeypat
 
         return network
 
-    monkeypatch.setattr(reader_export, "torch_network", wrong)
+    monkeypatch.setattr(masked_lm, "torch_network", wrong)
     with pytest.raises(UserError, match=r"differs from torch by .*not published"):
         publish_mlm(masked_model, SETTINGS, tmp_path)
     assert Store("masked", tmp_path).ids() == []
 
 
 def test_a_sentence_encoder_is_refused(masked_model, tiny_model, tmp_path):
-    """A model without the head that fills masks would guess at random: it is refused, and so is what is no model."""
+    """A model without a masked-language head would guess at random: it is refused, and so is a directory without a model."""
     encoder = shutil.copytree(tiny_model, tmp_path / "encoder")
     config = encoder / "tokenizer_config.json"
     assert json.loads(config.read_text())["mask_token"]

@@ -1,4 +1,4 @@
-"""A whole run from texts alone: what is measured, what is published, and how everything else goes on from there."""
+"""A complete run from texts alone: its evaluation, the published artifact, and the commands that follow it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from trainer.cli import app
 from trainer.evaluate.report import SYSTEMS, UNSEEN, read_report
 from trainer.models.base import publish_base
 from trainer.models.settings import BaseSettings
-from trainer.pipeline.dataset import TAKEN_OUT
+from trainer.pipeline.dataset import CLOZE
 from trainer.pipeline.run import Outcome, _without_secrets, run
 from trainer.pipeline.settings import RunSettings
 
@@ -38,8 +38,8 @@ SETTINGS = RunSettings(language="en")
 
 
 @dataclass(frozen=True)
-class Done:
-    """A data directory in which a run has ended, its corpus, and what it came to."""
+class FinishedRun:
+    """A data directory in which a run has ended, with its corpus and its outcome."""
 
     data: Path
     corpus: Path
@@ -57,26 +57,26 @@ class Done:
 
     @property
     def base(self) -> str:
-        """The id of the model that was started from."""
+        """The id of the base model."""
         return str(self.outcome.manifest.config["tuned_from"])
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, skewed_data: Path) -> Done:
+def finished(tmp_path_factory: pytest.TempPathFactory, skewed_data: Path) -> FinishedRun:
     """A run over 150 tales. Read it, do not change it."""
     folder = tmp_path_factory.mktemp("run")
     data = Path(shutil.copytree(skewed_data, folder / "data"))
     corpus = write_tales(folder / "tales.parquet", COUNT)
-    return Done(data, corpus, run(str(corpus), SETTINGS, data))
+    return FinishedRun(data, corpus, run(str(corpus), SETTINGS, data))
 
 
 @pytest.fixture
-def done(finished: Done, tmp_path: Path) -> Done:
+def done(finished: FinishedRun, tmp_path: Path) -> FinishedRun:
     """The same, of the test's own."""
-    return Done(Path(shutil.copytree(finished.data, tmp_path / "data")), finished.corpus, finished.outcome)
+    return FinishedRun(Path(shutil.copytree(finished.data, tmp_path / "data")), finished.corpus, finished.outcome)
 
 
-def texts_of(done: Done) -> list[str]:
+def texts_of(done: FinishedRun) -> list[str]:
     """Return the texts of the corpus."""
     index = Index.open(Store("index", done.data).resolve(Store("index", done.data).ids()[0]), cores=1)
     return [index.document(row).text for row in range(COUNT)]
@@ -92,8 +92,8 @@ def state(data: Path) -> dict[str, tuple[int, int]]:
 # --- the result -----------------------------------------------------------------------------------------------------
 
 
-def test_a_win_goes_live(finished: Done) -> None:
-    """The model has something to learn, learns it, is measured to be better on held-out documents, and goes live."""
+def test_a_win_goes_live(finished: FinishedRun) -> None:
+    """A model that can be improved is improved, is better on held-out documents, and goes live."""
     assert finished.outcome.fresh
     assert finished.outcome.verdict == "WIN"
     assert finished.models.current_id() == finished.outcome.manifest.id
@@ -103,7 +103,7 @@ def test_a_win_goes_live(finished: Done) -> None:
     assert metrics["parity_fp32"] > 0.999
 
 
-def test_what_the_artifact_holds(finished: Done) -> None:
+def test_what_the_artifact_holds(finished: FinishedRun) -> None:
     """One sound artifact: the model, its exports, the map, the report and the card; no other index went live."""
     manifest = finished.models.verify(finished.outcome.manifest.id)
     assert manifest == finished.outcome.manifest
@@ -126,13 +126,13 @@ def test_what_the_artifact_holds(finished: Done) -> None:
     assert not list(finished.models.root.glob(".building-*"))
 
 
-def test_the_report(finished: Done) -> None:
-    """The report says what was measured on what, and agrees with the manifest; the page and the card tell the same."""
+def test_the_report(finished: FinishedRun) -> None:
+    """The report says what was measured on what, and agrees with the manifest; page and card agree with it."""
     report = read_report(finished.folder / "report")
     manifest = finished.outcome.manifest
     assert (report.verdict, report.judged_by, report.decided_on) == ("WIN", "synthetic queries", UNSEEN)
     assert report.reasons == manifest.notes
-    assert list(report.groups) == [UNSEEN, TAKEN_OUT]
+    assert list(report.groups) == [UNSEEN, CLOZE]
     assert tuple(report.deciding.systems) == SYSTEMS
     assert report.deciding.systems["base dense"]["nDCG@10"].mean == pytest.approx(
         manifest.metrics["base_dense_ndcg10"], abs=1e-6
@@ -160,7 +160,7 @@ def test_the_report(finished: Done) -> None:
     assert "WIN" in (finished.folder / "README.md").read_text()
 
 
-def test_everybody_can_load_it(finished: Done) -> None:
+def test_sentence_transformers_can_load_it(finished: FinishedRun) -> None:
     """It is a plain sentence-transformers model: its vectors are those of the ONNX file, and the mapped ones of the base."""
     texts = texts_of(finished)[:40]
     model = SentenceTransformer(str(finished.folder), device="cpu")
@@ -177,7 +177,9 @@ def test_everybody_can_load_it(finished: Done) -> None:
 # --- what comes after -----------------------------------------------------------------------------------------------
 
 
-def test_with_nothing_to_do(done: Done, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_with_nothing_to_do(
+    done: FinishedRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The same command again says «up to date», changes nothing, and prints verdict and id to stdout alone."""
     monkeypatch.setenv("DOWSE_DATA", str(done.data))
     monkeypatch.setattr(sys, "argv", ["trainer", "run", str(done.corpus), "--language", "en"])
@@ -194,13 +196,13 @@ def test_with_nothing_to_do(done: Done, monkeypatch: pytest.MonkeyPatch, capsys:
     assert state(done.data) == before
 
 
-def test_the_corpus_under_another_name(done: Done, tmp_path: Path) -> None:
+def test_the_corpus_under_another_name(done: FinishedRun, tmp_path: Path) -> None:
     """Equal bytes are the same corpus; other settings, or another corpus, are another run."""
     copy = shutil.copy(done.corpus, tmp_path / "other.parquet")
     assert not run(str(copy), SETTINGS, done.data).fresh
 
 
-def test_base_afterwards(done: Done, skewed_model: Path) -> None:
+def test_base_afterwards(done: FinishedRun, skewed_model: Path) -> None:
     """`trainer base`, repeated as every start of the containers does, does not displace the model tuned from it."""
     settings = BaseSettings(int8=True)
     published = publish_base(str(skewed_model), settings, done.data)
@@ -209,7 +211,7 @@ def test_base_afterwards(done: Done, skewed_model: Path) -> None:
     assert done.models.current_id() == done.outcome.manifest.id
 
 
-def test_base_after_a_rollback(done: Done, skewed_model: Path) -> None:
+def test_base_after_a_rollback(done: FinishedRun, skewed_model: Path) -> None:
     """Once somebody has gone back to the base it is the live one, for `base` as for `run`, which says how to go forward."""
     done.models.activate(done.base)
     publish_base(str(skewed_model), BaseSettings(int8=True), done.data)
@@ -218,22 +220,22 @@ def test_base_after_a_rollback(done: Done, skewed_model: Path) -> None:
     assert done.models.current_id() == done.base
 
 
-def test_indexing_afterwards(done: Done, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The index of the tuned model is made without encoding a passage, with the weight that was measured, and serves."""
+def test_indexing_afterwards(done: FinishedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index of the tuned model is built without encoding a passage, with the weight that was measured, and serves."""
     encode = Encoder.encode_documents
     encoded: list[int] = []
     monkeypatch.setattr(
         Encoder, "encode_documents", lambda self, texts: encoded.append(len(texts)) or encode(self, texts)
     )
-    made = build(str(done.corpus), BuildSettings(language="en"), done.data, cores=1).manifest
-    assert made.parents == {"model": done.outcome.manifest.id}
-    assert made.counts["embedded"] == 0
-    assert made.counts["reused"] == made.counts["passages"]
+    index_manifest = build(str(done.corpus), BuildSettings(language="en"), done.data, cores=1).manifest
+    assert index_manifest.parents == {"model": done.outcome.manifest.id}
+    assert index_manifest.counts["embedded"] == 0
+    assert index_manifest.counts["reused"] == index_manifest.counts["passages"]
     assert sum(encoded) <= 50  # the self-check
-    assert made.config["fusion"]["dense_weight"] == done.outcome.manifest.config["dense_weight"]
-    assert made.config["query_precision"] == done.outcome.manifest.config["query_precision"]
-    assert Store("index", done.data).current_id() == made.id
-    index = Index.open(Store("index", done.data).path(made.id), cores=1)
+    assert index_manifest.config["fusion"]["dense_weight"] == done.outcome.manifest.config["dense_weight"]
+    assert index_manifest.config["query_precision"] == done.outcome.manifest.config["query_precision"]
+    assert Store("index", done.data).current_id() == index_manifest.id
+    index = Index.open(Store("index", done.data).path(index_manifest.id), cores=1)
     assert len(Retriever(index).search("the king and the queen").rows)
     own = unit(
         Encoder.open(done.folder, cores=1).encode_documents([index.document(0).text[: index.passage_offsets(0)[1]]])
@@ -241,7 +243,7 @@ def test_indexing_afterwards(done: Done, monkeypatch: pytest.MonkeyPatch) -> Non
     assert float(own[0] @ index.dense.vectors(np.array([0]))[0]) > 0.999
 
 
-def test_the_next_run_starts_from_the_base(done: Done) -> None:
+def test_the_next_run_starts_from_the_base(done: FinishedRun) -> None:
     """A run starts from what the live model was tuned from, not from the tuned one, and has to beat the live one."""
     again = run(str(done.corpus), SETTINGS.model_copy(update={"seed": 0, "budget": "16m"}), done.data)
     assert again.fresh
@@ -257,7 +259,7 @@ def test_the_next_run_starts_from_the_base(done: Done) -> None:
 
 
 def test_prune_keeps_what_a_run_starts_from(
-    done: Done, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    done: FinishedRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The model that the live one was tuned from stays, whatever is pruned: the next run starts from it."""
     monkeypatch.setenv("DOWSE_DATA", str(done.data))
@@ -290,7 +292,7 @@ def test_prune_keeps_what_a_run_starts_from(
 def test_refused(
     arguments: list[str],
     message: str,
-    finished: Done,
+    finished: FinishedRun,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -310,14 +312,14 @@ def test_refused(
     assert state(finished.data) == before
 
 
-def test_a_live_model_whose_base_is_gone(done: Done) -> None:
+def test_a_live_model_whose_base_is_gone(done: FinishedRun) -> None:
     """Where the model that the live one was tuned from was removed, the error says so and what to give."""
     done.models.prune(keep=0, pinned=set())
     with pytest.raises(UserError, match=rf"tuned from {done.base}.*--model"):
         run(str(done.corpus), SETTINGS, done.data)
 
 
-def test_the_seconds_are_kept(finished: Done) -> None:
+def test_the_seconds_are_kept(finished: FinishedRun) -> None:
     """The folder of the run has what the stages came to, and nothing temporary."""
     [folder] = [path for path in (finished.data / "training").iterdir() if path.is_dir()]
     assert {path.name for path in folder.iterdir()} == {

@@ -1,4 +1,4 @@
-"""A run that is killed after any of its stages goes on where it stopped, and ends as if nothing had happened."""
+"""A run that is killed after any of its stages resumes there, and gives the result of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ for data, stop in json.loads(sys.argv[2]):
                 os.kill(os.getpid(), signal.SIGKILL)
 
         trainer.pipeline.workspace.reached = indexer.artifacts.store.reached = reached
-        trainer.reports.run_page.report_page = lambda report: "<html></html>"  # plots take two seconds, and are not at stake
+        trainer.reports.run_page.report_page = lambda report: "<html></html>"  # plots take two seconds, and are not tested here
         corpus = Path(sys.argv[1])
         settings = RunSettings(qrels=corpus.with_name("qrels.parquet"), language="en", layers="always")
         outcome = run(str(corpus), settings, Path(data))
@@ -85,7 +85,7 @@ def tuned(data: Path) -> Path:
 
 
 def test_every_kill_came_after_its_stage(runs: dict[str, Any]) -> None:
-    """Each run was killed where it should be, having gone through everything before; the last ones ended."""
+    """Each run was killed after its stage, and the last two ended."""
     endings = runs["endings"]
     for stop, lines in zip([*STAGES, PUBLISHED], endings, strict=False):
         assert lines[-2:] == [f"reached {stop}", "killed"]
@@ -97,16 +97,16 @@ def test_every_kill_came_after_its_stage(runs: dict[str, Any]) -> None:
 
 def test_what_was_finished_is_not_done_again(runs: dict[str, Any]) -> None:
     """A second start takes up vectors, maps and trained layers instead of making them again."""
-    said = runs["stderr"]
+    progress = runs["stderr"]
     for name, starts in (("query-vectors", 2), ("ladder", 2), ("layers-vectors", 2), ("ladder-layers", 2)):
-        taken_up = said.count(f"{name}: taken up from")
+        taken_up = progress.count(f"{name}: taken up from")
         assert taken_up >= starts, name
-    assert said.count("finetune grouped-mnr (loss") == 2  # once in each data directory
-    assert said.count("ask the teacher:") == 4  # over the old and the new vectors, in each
+    assert progress.count("finetune grouped-mnr (loss") == 2  # once in each data directory
+    assert progress.count("rank by the teacher:") == 4  # over the old and the new vectors, in each
 
 
 def test_the_same_verdict_and_the_same_model(runs: dict[str, Any]) -> None:
-    """Killed six times, the run comes to the verdict, the figures, the map and the weights of one that was left alone."""
+    """Killed six times, the run gives the verdict, figures, map and weights of an undisturbed one."""
     folders = [tuned(runs[name]) for name in ("killed", "undisturbed")]
     reports = [read_report(folder / "report") for folder in folders]
     assert reports[0].verdict == reports[1].verdict == "WIN"
@@ -138,6 +138,6 @@ def test_nothing_is_left_over(runs: dict[str, Any]) -> None:
         assert not list(indexes.root.glob(".building-*"))
         with Workspace(runs[name] / "training", "f" * 64):  # the next run, whichever, clears up
             pass
-        [workshop] = [path for path in (runs[name] / "training").iterdir() if path.is_dir() and path.name != "f" * 8]
-        assert not [path.name for path in workshop.iterdir() if path.name.startswith(".")]
+        [workspace] = [path for path in (runs[name] / "training").iterdir() if path.is_dir() and path.name != "f" * 8]
+        assert not [path.name for path in workspace.iterdir() if path.name.startswith(".")]
         Index.open(indexes.path(indexes.ids()[0]), cores=1)

@@ -1,4 +1,4 @@
-"""A run with labels: right ones win and go live, others change nothing that is live; `--force` says so loudly."""
+"""A run with labels: right ones win and go live, wrong ones change nothing that is live; `--force` prints a warning."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def current(data: Path) -> tuple[bytes, int, int]:
 
 @pytest.fixture
 def skewed(tmp_path: Path, skewed_data: Path) -> Path:
-    """A data directory in which a model is live that has something to learn."""
+    """A data directory whose live model can be improved."""
     return Path(shutil.copytree(skewed_data, tmp_path / "data"))
 
 
@@ -62,9 +62,9 @@ def test_right_labels(skewed: Path, tmp_path: Path) -> None:
     assert report.fusion.tuned == manifest.config["dense_weight"] > 0.5  # words say little here
     assert not any("no labels" in note for note in report.notes)
 
-    made = build(str(corpus), BuildSettings(language="en"), skewed, cores=1).manifest
-    assert made.counts["embedded"] == 0
-    assert made.config["fusion"]["dense_weight"] == report.fusion.tuned
+    index_manifest = build(str(corpus), BuildSettings(language="en"), skewed, cores=1).manifest
+    assert index_manifest.counts["embedded"] == 0
+    assert index_manifest.config["fusion"]["dense_weight"] == report.fusion.tuned
 
     # Other labels are other labels, also where only the queries beside them changed; the same ones are up to date.
     assert not _another_run(corpus, skewed)
@@ -92,7 +92,7 @@ def _another_run(corpus: Path, data: Path) -> bool:
 
 
 def test_shuffled_labels(data: Path, tmp_path: Path) -> None:
-    """Labels that teach nothing give no WIN: CURRENT is not even written again; the report is kept beside it."""
+    """Shuffled labels give no WIN: CURRENT is not even rewritten, and the report is kept."""
     corpus = write_labelled(tmp_path / "labels", COUNT, shuffled=True)
     before = current(data)
     outcome = run(str(corpus), settings(corpus), data)
@@ -106,7 +106,7 @@ def test_shuffled_labels(data: Path, tmp_path: Path) -> None:
 
 @pytest.fixture
 def lost(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Outcome]:
-    """The corpus of a run whose recipe does harm that the dev questions do not show, and what it came to."""
+    """The corpus of a run whose recipe does harm that dev does not show, and its outcome."""
     corpus = write_labelled(tmp_path / "labels", COUNT)
     forgets = np.diag(np.array([1, 1, *[0] * 30], dtype=np.float32))
     monkeypatch.setattr(trainer.adapter.ladder, "whitening", lambda *_: forgets)
@@ -117,7 +117,7 @@ def lost(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[P
 
 
 def test_a_loss_changes_nothing(data: Path, lost: tuple[Path, Outcome], capsys: pytest.CaptureFixture[str]) -> None:
-    """A model that is worse is a LOSS, whatever dev said; it stays in the background, and only --force moves it, loudly."""
+    """A model that is worse is a LOSS, whatever its dev score; it goes live only by --force, with a warning."""
     corpus, outcome = lost
     models = Store("model", data)
     base = models.ids()[0]
@@ -130,16 +130,16 @@ def test_a_loss_changes_nothing(data: Path, lost: tuple[Path, Outcome], capsys: 
     again = run(str(corpus), settings(corpus), data)
     assert (again.fresh, again.verdict) == (False, "LOSS")
     assert current(data) == before
-    said = capsys.readouterr().err
-    assert f"live stays {base}" in said
-    assert "verdict: LOSS" in said
+    progress = capsys.readouterr().err
+    assert f"live stays {base}" in progress
+    assert "verdict: LOSS" in progress
 
     forced = run(str(corpus), settings(corpus, force=True), data)
     assert (forced.fresh, forced.manifest.id) == (False, outcome.manifest.id)
     assert models.current_id() == outcome.manifest.id
     assert "GOES LIVE ALTHOUGH IT IS NOT MEASURED TO BE BETTER (LOSS)" in capsys.readouterr().err
 
-    models.activate(base)  # somebody goes back: the plain command leaves it so, --force means what it says
+    models.activate(base)  # somebody goes back: the plain command does not change that, --force does
     run(str(corpus), settings(corpus), data)
     assert models.current_id() == base
     run(str(corpus), settings(corpus, force=True), data)

@@ -12,9 +12,18 @@ from tales import write_tales
 from tokenizers import Tokenizer
 
 import trainer.pretrain.examples as module
-from trainer.pretrain.batches import prefetched
-from trainer.pretrain.examples import Place, Recipe, Spans, batches, blocks, examples, generator, walk
-from trainer.pretrain.tokens import Tokens, Writer, learn_wordpiece
+from trainer.pretrain.batches import prefetch
+from trainer.pretrain.examples import (
+    DataPosition,
+    Recipe,
+    Spans,
+    count_blocks,
+    iterate_batches,
+    make_examples,
+    make_generator,
+    plan_batches,
+)
+from trainer.pretrain.tokens import Tokens, TokenWriter, learn_wordpiece
 
 RECIPE = Recipe(64, nsp=True)
 
@@ -28,7 +37,7 @@ def encoded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tokens, Tokenizer
     texts = pq.read_table(write_tales(folder / "tales.parquet", 1000))["text"].to_pylist()
     texts = [" ".join(texts[at : at + (3 if at % 3 == 0 else 1)]) for at in range(len(texts))]
     tokenizer = learn_wordpiece([texts], [*LETTERS], vocab_size=256, lowercase=True, strip_accents=True)
-    with Writer(folder / "tokens", tokenizer) as writer:
+    with TokenWriter(folder / "tokens", tokenizer) as writer:
         writer.add([[text] for text in texts])
     return Tokens.open(folder / "tokens"), tokenizer
 
@@ -46,7 +55,7 @@ def documents(corpus: Tokens, places: np.ndarray) -> np.ndarray:
 
 def test_half_of_the_segments_follow(corpus: Tokens) -> None:
     """Half of the second segments follow the first in its document; the others are of another document."""
-    found = examples(corpus, RECIPE, 0, 0)
+    found = make_examples(corpus, RECIPE, 0, 0)
     assert found.is_next.mean() == pytest.approx(0.5, abs=0.01)
     assert np.array_equal(found.is_next, found.a_end == found.b)
     same = documents(corpus, found.a) == documents(corpus, found.b)
@@ -58,7 +67,7 @@ def test_half_of_the_segments_follow(corpus: Tokens) -> None:
 
 def test_lengths_do_not_tell_what_follows(corpus: Tokens) -> None:
     """Both kinds have the same distribution of the lengths of a, of b and of both; else no word need be read."""
-    every = [examples(corpus, RECIPE, epoch, 0) for epoch in range(40)]
+    every = [make_examples(corpus, RECIPE, epoch, 0) for epoch in range(40)]
     kinds = {True: [], False: []}
     for found in every:
         for kind, lengths in kinds.items():
@@ -73,7 +82,7 @@ def test_lengths_do_not_tell_what_follows(corpus: Tokens) -> None:
 
 def test_a_segment_of_either_kind_is_seen_as_often(corpus: Tokens) -> None:
     """Nearly every token is in exactly one example of an epoch: none is a favourite of one kind."""
-    found = examples(corpus, RECIPE, 0, 0)
+    found = make_examples(corpus, RECIPE, 0, 0)
     seen = np.zeros(len(corpus.tokens), dtype=int)
     for start, end in zip(np.append(found.a, found.b), np.append(found.a_end, found.b_end), strict=True):
         seen[start:end] += 1
@@ -83,18 +92,18 @@ def test_a_segment_of_either_kind_is_seen_as_often(corpus: Tokens) -> None:
 
 def test_length_and_shares(corpus: Tokens) -> None:
     """No example is too long; long documents fill it, but for the share that is made short."""
-    found = examples(corpus, RECIPE, 0, 0)
+    found = make_examples(corpus, RECIPE, 0, 0)
     room = RECIPE.length - RECIPE.special
     assert found.tokens.max() <= room
     never_short, always = (
-        examples(corpus, Recipe(64, nsp=True, short=short), 0, 0).tokens.mean() for short in (0.0, 1.0)
+        make_examples(corpus, Recipe(64, nsp=True, short=short), 0, 0).tokens.mean() for short in (0.0, 1.0)
     )
     assert never_short > found.tokens.mean() > always
 
 
 def test_one_segment(corpus: Tokens) -> None:
     """Without next-sentence prediction an example is one stretch of one document."""
-    found = examples(corpus, Recipe(64, nsp=False), 0, 0)
+    found = make_examples(corpus, Recipe(64, nsp=False), 0, 0)
     assert (found.b == found.b_end).all()
     assert np.array_equal(documents(corpus, found.a), documents(corpus, found.a_end - 1))
     assert found.tokens.max() <= 62
@@ -102,7 +111,7 @@ def test_one_segment(corpus: Tokens) -> None:
 
 def test_every_epoch_is_another_and_can_be_had_again(corpus: Tokens) -> None:
     """Pairs and cuts are drawn anew in every epoch, from the seed alone."""
-    first, again, other = (examples(corpus, RECIPE, epoch, 0) for epoch in (0, 0, 1))
+    first, again, other = (make_examples(corpus, RECIPE, epoch, 0) for epoch in (0, 0, 1))
     assert all(np.array_equal(*columns) for columns in zip(first, again, strict=True))
     assert not np.array_equal(first.b, other.b)
 
@@ -111,9 +120,9 @@ def test_blocks_bound_what_is_held(corpus: Tokens, monkeypatch: pytest.MonkeyPat
     """A block takes no more than its shards, of many places of the corpus; all blocks together are an epoch."""
     monkeypatch.setattr(module, "SHARD", 512)
     monkeypatch.setattr(module, "BLOCK", 8192)
-    count = blocks(corpus)
+    count = count_blocks(corpus)
     assert count == -(-len(corpus.tokens) // 8192)
-    found = [examples(corpus, RECIPE, 3, block) for block in range(count)]
+    found = [make_examples(corpus, RECIPE, 3, block) for block in range(count)]
     assert max(int(each.tokens.sum()) for each in found) <= 8192 + 16 * 64
     assert sum(int(each.tokens.sum()) for each in found) > 0.95 * len(corpus.tokens)
     spread = np.unique(found[0].a // 512)
@@ -123,8 +132,8 @@ def test_blocks_bound_what_is_held(corpus: Tokens, monkeypatch: pytest.MonkeyPat
 
 def test_hardly_any_padding(corpus: Tokens) -> None:
     """Batches are of examples of nearly one length, and as large as may be; each example is in one of them."""
-    found = examples(corpus, RECIPE, 0, 0)
-    plan = batches(found, RECIPE.special, 1024, generator(0))
+    found = make_examples(corpus, RECIPE, 0, 0)
+    plan = plan_batches(found, RECIPE.special, 1024, make_generator(0))
     lengths = found.tokens + RECIPE.special
     sizes = [len(rows) * int(lengths[rows].max()) for rows in plan]
     assert max(sizes) <= 1024
@@ -141,12 +150,12 @@ def test_the_walk_goes_on_where_it_was_left(corpus: Tokens, monkeypatch: pytest.
     monkeypatch.setattr(module, "SHARD", 512)
     monkeypatch.setattr(module, "BLOCK", 16384)
 
-    def take(start: Place, count: int) -> list[tuple[Place, Spans]]:
-        return list(itertools.islice(walk(corpus, RECIPE, 1024, start), count))
+    def take(start: DataPosition, count: int) -> list[tuple[DataPosition, Spans]]:
+        return list(itertools.islice(iterate_batches(corpus, RECIPE, 1024, start), count))
 
-    whole = take(Place(), 160)
+    whole = take(DataPosition(), 160)
     assert {place.epoch for place, _ in whole} >= {0, 1}
-    assert len({place.block for place, _ in whole}) == blocks(corpus)
+    assert len({place.block for place, _ in whole}) == count_blocks(corpus)
     for at in (5, 90):
         for (place, spans), (wanted_place, wanted) in zip(take(whole[at][0], 60), whole[at : at + 60], strict=True):
             assert place == wanted_place
@@ -155,9 +164,9 @@ def test_the_walk_goes_on_where_it_was_left(corpus: Tokens, monkeypatch: pytest.
 
 def test_one_document_has_no_other(tmp_path: Path, encoded: tuple[Tokens, Tokenizer]) -> None:
     """A single text gives segments that follow, and none that pretend not to."""
-    with Writer(tmp_path, encoded[1]) as writer:
+    with TokenWriter(tmp_path, encoded[1]) as writer:
         writer.add([["The cat sits in the garden. The dog runs by the river. " * 20]])
-    assert examples(Tokens.open(tmp_path), RECIPE, 0, 0).is_next.all()
+    assert make_examples(Tokens.open(tmp_path), RECIPE, 0, 0).is_next.all()
 
 
 def test_prefetching_changes_nothing_and_ends() -> None:
@@ -169,9 +178,9 @@ def test_prefetching_changes_nothing_and_ends() -> None:
 
         return itertools.chain([1, 2], (each for make in [rest] for each in make()))
 
-    with prefetched(iter(range(50))) as items:
+    with prefetch(iter(range(50))) as items:
         assert list(items) == list(range(50))
-    with prefetched(itertools.count()) as items:
+    with prefetch(itertools.count()) as items:
         assert [next(items) for _ in range(3)] == [0, 1, 2]
-    with prefetched(failing()) as items, pytest.raises(KeyError, match="lost"):
+    with prefetch(failing()) as items, pytest.raises(KeyError, match="lost"):
         list(items)

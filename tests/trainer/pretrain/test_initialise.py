@@ -7,13 +7,13 @@ import pytest
 import torch
 from transformers import BertForPreTraining
 
-from trainer.pretrain.batches import Batch, Batcher, Masker, Special
+from trainer.pretrain.batches import Batch, Batcher, Masker, SpecialIds
 from trainer.pretrain.examples import Recipe
-from trainer.pretrain.initialise import compare_segments, read_similarity, vectors
+from trainer.pretrain.initialise import cooccurrence_vectors, initialise_nsp_head, initialise_segment_comparison
 from trainer.pretrain.model import new_model, set_dropout
 from trainer.pretrain.objective import Objective
 from trainer.pretrain.settings import PretrainSettings
-from trainer.pretrain.tokens import Tokens, frequencies
+from trainer.pretrain.tokens import Tokens, count_frequencies
 
 CLS, SEP, MASK, FIRST = 2, 3, 4, 5
 TOPICS, WORDS, COMMON = 12, 10, 8
@@ -36,8 +36,8 @@ def corpus() -> Tokens:
 @pytest.fixture
 def model(corpus: Tokens) -> BertForPreTraining:
     """Return a new model that has counted and has not been trained."""
-    share = np.log(frequencies(corpus, VOCABULARY))
-    made = new_model(SIZES, share, vectors(corpus, VOCABULARY, 64, 0), 0)
+    share = np.log(count_frequencies(corpus, VOCABULARY))
+    made = new_model(SIZES, share, cooccurrence_vectors(corpus, VOCABULARY, 64, 0), 0)
     set_dropout(made, 0)
     return made
 
@@ -45,29 +45,31 @@ def model(corpus: Tokens) -> BertForPreTraining:
 def some(corpus: Tokens, seed: int) -> list[Batch]:
     """Return a few batches."""
     masker = Masker(MASK, np.arange(FIRST, VOCABULARY), np.zeros(VOCABULARY, dtype=bool))
-    stream = Batcher(corpus, Special(0, CLS, SEP), masker, nsp=True).stream(Recipe(64, nsp=True, seed=seed), 2048, None)
+    stream = Batcher(corpus, SpecialIds(0, CLS, SEP), masker, nsp=True).stream(
+        Recipe(64, nsp=True, seed=seed), 2048, None
+    )
     return [next(stream)[1] for _ in range(12)]
 
 
 def right(model: BertForPreTraining, batches: list[Batch]) -> float:
     """Return how often the model knows whether one segment follows the other."""
     objective = Objective(model, nsp=True)
-    return torch.cat([objective.judge(batch).nsp_right for batch in batches]).float().mean().item()
+    return torch.cat([objective.evaluate(batch).nsp_correct for batch in batches]).float().mean().item()
 
 
 def test_it_tells_what_follows_before_it_is_trained(corpus: Tokens, model: BertForPreTraining) -> None:
     """Segments of one topic belong together: it says so of other examples than those that set the level."""
-    share = np.log(frequencies(corpus, VOCABULARY))
+    share = np.log(count_frequencies(corpus, VOCABULARY))
     others = some(corpus, seed=2)
     before = right(model, others)
-    coordinate = compare_segments(model, share, CLS)
+    coordinate = initialise_segment_comparison(model, share, CLS)
     assert coordinate is not None
-    read_similarity(model, coordinate, some(corpus, seed=1))
+    initialise_nsp_head(model, coordinate, some(corpus, seed=1))
     assert before < 0.65
     assert right(model, others) > 0.85
     unigram = -share[torch.cat([batch.labels for batch in others]).numpy()].mean()
     objective = Objective(model, nsp=True)
-    masked = torch.cat([objective.judge(batch).mlm for batch in others]).mean()
+    masked = torch.cat([objective.evaluate(batch).mlm for batch in others]).mean()
     assert masked < unigram, "what it knows of words is still there"
 
 
@@ -80,9 +82,9 @@ def test_all_pieces_are_equally_long(model: BertForPreTraining) -> None:
 @pytest.mark.parametrize("sizes", [{"heads": 1}, {"hidden": 32}, {"intermediate": 16}])
 def test_too_small_a_model_compares_nothing(corpus: Tokens, sizes: dict[str, int]) -> None:
     """One head cannot read two segments, and a few directions tell no topics apart: such a model stays as it was."""
-    share = np.log(frequencies(corpus, VOCABULARY))
+    share = np.log(count_frequencies(corpus, VOCABULARY))
     settings = SIZES.model_copy(update=sizes)
-    made = new_model(settings, share, vectors(corpus, VOCABULARY, settings.hidden, 0), 0)
+    made = new_model(settings, share, cooccurrence_vectors(corpus, VOCABULARY, settings.hidden, 0), 0)
     before = {name: weight.clone() for name, weight in made.named_parameters()}
-    assert compare_segments(made, share, CLS) is None
+    assert initialise_segment_comparison(made, share, CLS) is None
     assert all(torch.equal(weight, before[name]) for name, weight in made.named_parameters())

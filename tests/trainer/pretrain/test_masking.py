@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trainer.pretrain.batches import Masker
-from trainer.pretrain.examples import generator
+from trainer.pretrain.examples import make_generator
 
 VOCABULARY, MASK = 1000, 4
 WORDS = np.arange(5, VOCABULARY)
@@ -36,10 +36,10 @@ def test_statistics_over_many_positions(whole_words: bool) -> None:
     """Of 100,000 positions 15 % are chosen, of these 80 % hidden, 10 % drawn and 10 % kept; special tokens never."""
     ids, ordinary = rows(1600, 96)
     assert ordinary.sum() > 100_000
-    done = masker(whole_words=whole_words).apply(ids, ordinary, generator(1))
+    done = masker(whole_words=whole_words).apply(ids, ordinary, make_generator(1))
     chosen, read = len(done.positions), done.ids.ravel()[done.positions]
     assert chosen / ordinary.sum() == pytest.approx(0.15, abs=0.002)
-    assert done.hidden.mean() == pytest.approx(0.8, abs=0.01)
+    assert done.is_mask.mean() == pytest.approx(0.8, abs=0.01)
     assert (read == MASK).mean() == pytest.approx(0.8, abs=0.01)
     assert (read == done.labels).mean() == pytest.approx(0.1, abs=0.01)  # one in a thousand was drawn as it was
     assert ((read != MASK) & (read != done.labels)).mean() == pytest.approx(0.1, abs=0.01)
@@ -56,7 +56,7 @@ def test_in_batches_as_small_as_those_of_training() -> None:
     counts = np.zeros(4)
     for number in range(400):
         ids, ordinary = rows(4, 80, seed=number)
-        done = masker().apply(ids, ordinary, generator(number))
+        done = masker().apply(ids, ordinary, make_generator(number))
         read = done.ids.ravel()[done.positions]
         counts += len(done.positions), (read == MASK).sum(), (read == done.labels).sum(), ordinary.sum()
     assert counts[0] / counts[3] == pytest.approx(0.15, abs=0.002)
@@ -67,7 +67,7 @@ def test_in_batches_as_small_as_those_of_training() -> None:
 def test_the_same_chance_makes_the_same_holes() -> None:
     """A training that was killed sees what it would have seen; another epoch sees something else."""
     ids, ordinary = rows(8, 64)
-    first, again, other = (masker().apply(ids, ordinary, generator(7, epoch)) for epoch in (0, 0, 1))
+    first, again, other = (masker().apply(ids, ordinary, make_generator(7, epoch)) for epoch in (0, 0, 1))
     assert np.array_equal(first.ids, again.ids)
     assert not np.array_equal(first.positions, other.positions)
 
@@ -77,7 +77,7 @@ def test_every_position_is_chosen_as_often() -> None:
     ids = np.full((20_000, 22), 7)
     ordinary = np.zeros_like(ids, dtype=bool)
     ordinary[:, 1:21] = True
-    done = masker().apply(ids, ordinary, generator(3))
+    done = masker().apply(ids, ordinary, make_generator(3))
     per_place = np.bincount(done.positions % 22, minlength=22)[1:21] / len(ids)
     assert per_place == pytest.approx(0.15, abs=0.015)
 
@@ -85,14 +85,14 @@ def test_every_position_is_chosen_as_often() -> None:
 def test_whole_words_are_hidden_whole() -> None:
     """With whole words all pieces of a word are chosen or none; a word ends at a special token."""
     ids, ordinary = rows(400, 64)
-    done = masker(whole_words=True).apply(ids, ordinary, generator(5))
+    done = masker(whole_words=True).apply(ids, ordinary, make_generator(5))
     chosen = np.zeros(ids.size, dtype=bool)
     chosen[done.positions] = True
     chosen = chosen.reshape(ids.shape)
     goes_on = ordinary[:, 1:] & ordinary[:, :-1] & CONTINUES[ids[:, 1:]]
     assert goes_on.sum() > 5000
     assert np.array_equal(chosen[:, 1:][goes_on], chosen[:, :-1][goes_on])
-    single = masker().apply(ids, ordinary, generator(5))
+    single = masker().apply(ids, ordinary, make_generator(5))
     apart = np.zeros(ids.size, dtype=bool)
     apart[single.positions] = True
     apart = apart.reshape(ids.shape)
@@ -105,6 +105,6 @@ def test_short_texts_have_a_hole_too(whole_words: bool) -> None:
     ids = np.array([[2, 7, 8, 10, 3], [2, 3, 0, 0, 0]])
     ordinary = np.array([[0, 1, 1, 1, 0], [0, 0, 0, 0, 0]], dtype=bool)
     for seed in range(20):
-        done = masker(whole_words=whole_words).apply(ids, ordinary, generator(seed))
+        done = masker(whole_words=whole_words).apply(ids, ordinary, make_generator(seed))
         assert len(done.positions) >= 1
         assert set(done.positions) <= {1, 2, 3}

@@ -16,14 +16,14 @@ from tests_support import make_tiny_model
 from transformers import AutoConfig, AutoTokenizer, BertForPreTraining
 
 from indexer.errors import UserError
-from trainer.pretrain.batches import Batch, Batcher, Masker, Special
-from trainer.pretrain.examples import Place, Recipe
-from trainer.pretrain.initialise import vectors
+from trainer.pretrain.batches import Batch, Batcher, Masker, SpecialIds
+from trainer.pretrain.examples import DataPosition, Recipe
+from trainer.pretrain.initialise import cooccurrence_vectors
 from trainer.pretrain.model import load_checkpoint, new_model, set_dropout
 from trainer.pretrain.objective import Objective
-from trainer.pretrain.report import operations_per_token, peak
+from trainer.pretrain.report import operations_per_token, peak_operations
 from trainer.pretrain.settings import PretrainSettings
-from trainer.pretrain.tokens import Tokens, Writer, frequencies, learn_wordpiece
+from trainer.pretrain.tokens import Tokens, TokenWriter, count_frequencies, learn_wordpiece
 
 SMALL = PretrainSettings(layers=2, hidden=32, heads=2, max_length=64, vocab_size=256)
 
@@ -36,7 +36,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tokens, int]:
     folder = tmp_path_factory.mktemp("corpus")
     texts = pq.read_table(write_tales(folder / "tales.parquet", 1000))["text"].to_pylist()
     tokenizer = learn_wordpiece([texts], [*LETTERS], vocab_size=256, lowercase=True, strip_accents=True)
-    with Writer(folder / "tokens", tokenizer) as writer:
+    with TokenWriter(folder / "tokens", tokenizer) as writer:
         writer.add([[text] for text in texts])
     return Tokens.open(folder / "tokens"), tokenizer.get_vocab_size()
 
@@ -46,15 +46,15 @@ def batch_of(corpus: tuple[Tokens, int], *, nsp: bool = True) -> Batch:
     tokens, size = corpus
     masker = Masker(4, np.arange(5, size), np.zeros(size, dtype=bool))
     _, batch = next(
-        Batcher(tokens, Special(0, 2, 3), masker, nsp=nsp).stream(Recipe(64, nsp=nsp, seed=1), 2048, Place())
+        Batcher(tokens, SpecialIds(0, 2, 3), masker, nsp=nsp).stream(Recipe(64, nsp=nsp, seed=1), 2048, DataPosition())
     )
     return batch
 
 
 def fresh(corpus: tuple[Tokens, int]) -> BertForPreTraining:
     """Return a new model for the corpus, without dropout."""
-    share = np.log(frequencies(*corpus))
-    model = new_model(SMALL, share, vectors(*corpus, 32, 0), 0)
+    share = np.log(count_frequencies(*corpus))
+    model = new_model(SMALL, share, cooccurrence_vectors(*corpus, 32, 0), 0)
     set_dropout(model, 0)
     return model
 
@@ -100,12 +100,12 @@ def test_a_batch_is_what_the_paper_shows(corpus: tuple[Tokens, int]) -> None:
 def test_a_new_model_starts_with_the_unigram_distribution(corpus: tuple[Tokens, int]) -> None:
     """Its first loss is not that of guessing among all pieces, but at most that of their frequencies."""
     batch = batch_of(corpus)
-    losses = Objective(fresh(corpus), nsp=True).judge(batch)
-    unigram = -np.log(frequencies(*corpus))[batch.labels.numpy()].mean()
+    losses = Objective(fresh(corpus), nsp=True).evaluate(batch)
+    unigram = -np.log(count_frequencies(*corpus))[batch.labels.numpy()].mean()
     assert unigram < 0.9 * math.log(corpus[1])
     assert losses.mlm.mean() < unigram
-    assert losses.mlm[batch.hidden].mean() < unigram + 0.2
-    assert losses.mlm[~batch.hidden].mean() < unigram - 0.5, "what is shown is its own first guess"
+    assert losses.mlm[batch.is_mask].mean() < unigram + 0.2
+    assert losses.mlm[~batch.is_mask].mean() < unigram - 0.5, "what is shown is its own first guess"
     assert losses.nsp.mean() == pytest.approx(math.log(2), abs=0.1)
 
 
@@ -123,7 +123,7 @@ def test_words_of_one_topic_have_near_vectors() -> None:
     topics = chance.integers(0, 5, 4000)
     tokens = (topics[:, None] * 8 + chance.integers(0, 8, (4000, 12))).ravel()
     starts = np.arange(0, len(tokens) + 1, 12)
-    found = vectors(Tokens(tokens.astype(np.uint16), starts, np.arange(4000, dtype=np.int32)), 41, 8, 0)
+    found = cooccurrence_vectors(Tokens(tokens.astype(np.uint16), starts, np.arange(4000, dtype=np.int32)), 41, 8, 0)
     assert found is not None
     assert found.shape == (41, 8)
     assert not found[40].any()
@@ -131,7 +131,7 @@ def test_words_of_one_topic_have_near_vectors() -> None:
     near = unit @ unit.T
     same = np.equal.outer(np.arange(40) // 8, np.arange(40) // 8)
     assert near[same].mean() > near[~same].mean() + 0.5
-    assert vectors(Tokens(tokens[:600], starts[:51], np.arange(50, dtype=np.int32)), 41, 8, 0) is None
+    assert cooccurrence_vectors(Tokens(tokens[:600], starts[:51], np.arange(50, dtype=np.int32)), 41, 8, 0) is None
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_any_bert_can_be_gone_on_with(plain: Path, head: bool, nsp: bool) -> Non
     """Its weights are taken up, and the heads that it has; those that it lacks are known to be new."""
     found = load_checkpoint(str(plain))
     assert isinstance(found.model, BertForPreTraining)
-    assert (found.head, found.nsp) == (head, nsp)
+    assert (found.has_mlm_head, found.has_nsp_head) == (head, nsp)
     kept: Any = transformers.AutoModel.from_pretrained(plain).embeddings.word_embeddings.weight
     assert torch.equal(found.model.bert.embeddings.word_embeddings.weight, kept)
 
@@ -161,7 +161,7 @@ def test_a_sentence_transformers_directory(tiny_model: Path) -> None:
     """The transformer inside is found; it has no head for words or sentences."""
     found = load_checkpoint(str(tiny_model))
     assert isinstance(found.model, BertForPreTraining)
-    assert (found.head, found.nsp) == (False, False)
+    assert (found.has_mlm_head, found.has_nsp_head) == (False, False)
     assert found.tokenizer.mask_token_id == 4
 
 
@@ -175,7 +175,7 @@ def test_other_architectures(tmp_path: Path, corpus: tuple[Tokens, int]) -> None
     batch = batch._replace(input_ids=batch.input_ids % size, labels=batch.labels % size)
     assert torch.isfinite(objective(batch)).all()
     distilbert = make_tiny_model(tmp_path / "other", architecture="distilbert")
-    with pytest.raises(UserError, match="distilbert has no head"):
+    with pytest.raises(UserError, match="distilbert has no masked-language head"):
         Objective(load_checkpoint(str(distilbert)).model, nsp=False)
 
 
@@ -198,7 +198,7 @@ def test_operations_and_peaks() -> None:
     assert without_head == 6 * 12 * (4 * 768**2 + 2 * 768 * 3072)
     assert operations_per_token(bert_base, 0, 1) - without_head == 6 * (768**2 + 768 * 30522)
     assert operations_per_token(bert_base, 512, 0) - without_head == 12 * 12 * 512 * 768
-    assert peak("NVIDIA H200") == 989e12
-    assert peak("NVIDIA A100-SXM4-80GB") == 312e12
-    assert peak("NVIDIA L40S") == 362e12
-    assert peak("NVIDIA RTX A4000") is None
+    assert peak_operations("NVIDIA H200") == 989e12
+    assert peak_operations("NVIDIA A100-SXM4-80GB") == 312e12
+    assert peak_operations("NVIDIA L40S") == 362e12
+    assert peak_operations("NVIDIA RTX A4000") is None

@@ -28,7 +28,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer, BertForPreTraining
 import trainer.pretrain.loop
 from indexer.errors import UserError
 from trainer.cli import app
-from trainer.pretrain.data import PretrainData, check, prepare
+from trainer.pretrain.data import PretrainData, check_corpus, prepare
 from trainer.pretrain.pretrain import pretrain
 from trainer.pretrain.report import PretrainReport
 from trainer.pretrain.settings import PretrainSettings
@@ -148,7 +148,7 @@ def test_from_a_sentence_transformers_model(
     out = pretrain(str(tales), go_on(max_steps=60, learning_rate=2e-3), tmp_path / "out", str(tiny_model))
     report = report_of(out)
     said = capsys.readouterr().err
-    assert "no head for the next sentence" in said
+    assert "no next-sentence head" in said
     assert "going on from a checkpoint" not in said
     assert report.result.nsp_loss is None
     assert report.result.mlm_loss < report.held_out[0].figures.mlm_loss - 0.1
@@ -170,7 +170,7 @@ def test_from_what_was_pre_trained(trained: Path, tales: Path, tmp_path: Path) -
 
 def test_a_checkpoint_decides_the_sizes(tiny_model: Path, tales: Path, tmp_path: Path) -> None:
     """A size that would be ignored is refused."""
-    with pytest.raises(UserError, match="--layers: the checkpoint given with --from decides it"):
+    with pytest.raises(UserError, match="--layers: the checkpoint given with --from decides this"):
         pretrain(str(tales), go_on(layers=6), tmp_path / "out", str(tiny_model))
 
 
@@ -182,7 +182,7 @@ def test_nothing_is_learned_from_held_out_documents(tmp_path: Path) -> None:
     texts = [f"common words here and zebra{number:03}qx stands alone" for number in range(200)] * 2
     pq.write_table(pa.table({"text": texts}), tmp_path / "corpus.parquet")
     settings = quick(held_out=0.2, vocab_size=4096)
-    prepare(check(str(tmp_path / "corpus.parquet"), settings), settings, tmp_path / "made", None)
+    prepare(check_corpus(str(tmp_path / "corpus.parquet"), settings), settings, tmp_path / "made", None)
     made = PretrainData.open(tmp_path / "made")
     assert made.held_out_documents == pytest.approx(80, abs=40)
     assert made.documents + made.held_out_documents == 400
@@ -198,12 +198,12 @@ def test_documents_of_several_rows(tmp_path: Path) -> None:
     texts = [f"the sea and the ship {number}." for number in range(2700)]
     pq.write_table(pa.table({"text": texts, "book": names}), tmp_path / "corpus.parquet")
     settings = quick(document_column="book")
-    prepare(check(str(tmp_path / "corpus.parquet"), settings), settings, tmp_path / "made", None)
+    prepare(check_corpus(str(tmp_path / "corpus.parquet"), settings), settings, tmp_path / "made", None)
     made = PretrainData.open(tmp_path / "made")
     assert made.documents + made.held_out_documents == 900
     assert (np.bincount(made.train.documents) == 3).all()
     with pytest.raises(UserError, match="--document-column chapter: no such column; there are book"):
-        check(str(tmp_path / "corpus.parquet"), quick(document_column="chapter"))
+        check_corpus(str(tmp_path / "corpus.parquet"), quick(document_column="chapter"))
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_kill_minus_nine(tales: Path, tmp_path: Path, dropout: float) -> None:
     os.kill(process, signal.SIGKILL)
     assert os.waitpid(process, 0)[1] == signal.SIGKILL
     assert not (out / "config.json").exists()
-    with pytest.raises(UserError, match="take it up with --resume"):
+    with pytest.raises(UserError, match="continue it with --resume"):
         pretrain(str(tales), settings, out)
     pretrain(str(tales), settings.model_copy(update={"resume": True}), out)
     pretrain(str(tales), settings, undisturbed)
@@ -298,7 +298,7 @@ def test_a_loss_that_is_no_number(tales: Path, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(
         trainer.pretrain.loop.Objective, "forward", lambda self, _: self.model.cls.predictions.bias[:2] * math.nan
     )
-    with pytest.raises(UserError, match="no number at step 1; lower --learning-rate"):
+    with pytest.raises(UserError, match="not a number at step 1; lower --learning-rate"):
         pretrain(str(tales), quick(), tmp_path / "out")
 
 

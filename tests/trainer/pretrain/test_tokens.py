@@ -10,14 +10,14 @@ from stories import STORIES
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from trainer.pretrain.tokens import (
-    LONGEST_UNIT,
+    MAX_UNIT_TOKENS,
     Tokens,
-    Writer,
-    frequencies,
-    held_out,
+    TokenWriter,
+    count_frequencies,
+    find_word_starts,
+    is_held_out,
     learn_wordpiece,
-    sentences_of,
-    word_starts,
+    split_sentences,
 )
 
 TEXTS = [text for *_, text in STORIES]
@@ -33,7 +33,7 @@ def tokenizer() -> Tokenizer:
 
 def test_nothing_is_lost(tokenizer: Tokenizer, tmp_path: Path) -> None:
     """Documents come back token by token, each under its number; a sentence is a unit."""
-    with Writer(tmp_path, tokenizer) as writer:
+    with TokenWriter(tmp_path, tokenizer) as writer:
         writer.add([[TEXTS[0]], [TEXTS[1], TEXTS[2]]])
         writer.add([["\t"], [TEXTS[3]]])
     found = Tokens.open(tmp_path)
@@ -42,7 +42,7 @@ def test_nothing_is_lost(tokenizer: Tokenizer, tmp_path: Path) -> None:
         ids = found.tokens[found.starts[units[0]] : found.starts[units[-1] + 1]]
         wanted = [piece for text in texts for piece in tokenizer.encode(text, add_special_tokens=False).ids]
         assert ids.tolist() == wanted
-        assert len(units) == sum(len(sentences_of(text)) for text in texts)
+        assert len(units) == sum(len(split_sentences(text)) for text in texts)
     assert not (found.documents == 2).any()
     assert found.tokens.dtype == np.uint16
 
@@ -50,20 +50,20 @@ def test_nothing_is_lost(tokenizer: Tokenizer, tmp_path: Path) -> None:
 def test_long_sentences_are_cut_where_a_word_begins(tokenizer: Tokenizer, tmp_path: Path) -> None:
     """A text without a full stop can be made two segments of; a word without an end is cut all the same."""
     endless = " ".join(["garden", "mountain", "castle"] * 60)
-    with Writer(tmp_path, tokenizer) as writer:
+    with TokenWriter(tmp_path, tokenizer) as writer:
         writer.add([[endless], ["x" * 99 + "y" * 99]])
     found = Tokens.open(tmp_path)
     sizes = np.diff(found.starts)
-    assert sizes.max() <= LONGEST_UNIT * 1.5
-    begins = word_starts(tokenizer)
+    assert sizes.max() <= MAX_UNIT_TOKENS * 1.5
+    begins = find_word_starts(tokenizer)
     assert begins[found.tokens[found.starts[:-1][found.documents == 0]]].all()
 
 
 def test_what_was_broken_off_is_not_there(tokenizer: Tokenizer, tmp_path: Path) -> None:
     """After an error there are no half texts that a later start would take for whole."""
-    with Writer(tmp_path, tokenizer) as writer:
+    with TokenWriter(tmp_path, tokenizer) as writer:
         writer.add([[TEXTS[0]]])
-    with pytest.raises(KeyboardInterrupt), Writer(tmp_path, tokenizer):
+    with pytest.raises(KeyboardInterrupt), TokenWriter(tmp_path, tokenizer):
         raise KeyboardInterrupt
     with pytest.raises(FileNotFoundError):
         Tokens.open(tmp_path)
@@ -72,7 +72,7 @@ def test_what_was_broken_off_is_not_there(tokenizer: Tokenizer, tmp_path: Path) 
 def test_sentences_are_the_whole_text() -> None:
     """Quotes and spaces behind a full stop belong to the sentence before; other scripts end theirs too."""
     text = 'He said "no." Then he went. 这是一句。这是另一句。\n\nThe end'
-    found = sentences_of(text)
+    found = split_sentences(text)
     assert "".join(found) == text
     words = [part.strip() for part in found if part.strip()]
     assert words == ['He said "no."', "Then he went.", "这是一句。", "这是另一句。", "The end"]
@@ -81,10 +81,10 @@ def test_sentences_are_the_whole_text() -> None:
 def test_who_is_held_out() -> None:
     """The share is kept, and a document stays on its side whatever else there is; the seed changes sides."""
     keys = [f"d{number}" for number in range(20_000)]
-    sides = [held_out(key, 0.05, 0) for key in keys]
+    sides = [is_held_out(key, 0.05, 0) for key in keys]
     assert np.mean(sides) == pytest.approx(0.05, abs=0.005)
-    assert sides != [held_out(key, 0.05, 1) for key in keys]
-    assert all(held_out(key, 0.1, 0) for key, out in zip(keys, sides, strict=True) if out)
+    assert sides != [is_held_out(key, 0.05, 1) for key in keys]
+    assert all(is_held_out(key, 0.1, 0) for key, out in zip(keys, sides, strict=True) if out)
 
 
 def test_word_starts_of_other_tokenizers() -> None:
@@ -92,17 +92,17 @@ def test_word_starts_of_other_tokenizers() -> None:
     vocabulary = {"<s>": 0, "▁the": 1, "▁cat": 2, "s": 3}
     sentencepiece = Tokenizer(models.WordLevel(vocabulary, unk_token="<s>"))
     sentencepiece.pre_tokenizer = pre_tokenizers.Metaspace()
-    assert word_starts(sentencepiece).tolist() == [False, True, True, False]
+    assert find_word_starts(sentencepiece).tolist() == [False, True, True, False]
     wordpiece = Tokenizer(models.WordPiece({"[UNK]": 0, "the": 1, "##s": 2}, unk_token="[UNK]"))
-    assert word_starts(wordpiece).tolist() == [True, True, False]
+    assert find_word_starts(wordpiece).tolist() == [True, True, False]
 
 
 def test_frequencies(tokenizer: Tokenizer, tmp_path: Path) -> None:
     """Shares of all pieces, none of them 0, which has no logarithm."""
-    with Writer(tmp_path, tokenizer) as writer:
+    with TokenWriter(tmp_path, tokenizer) as writer:
         writer.add([[TEXTS[0]]])
     found = Tokens.open(tmp_path)
-    share = frequencies(found, 128)
+    share = count_frequencies(found, 128)
     assert share.sum() == pytest.approx(1)
     assert (share > 0).all()
     most = np.bincount(found.tokens).max()

@@ -11,7 +11,7 @@ import pytest
 from stories import STORIES
 from transformers import AutoTokenizer
 
-from trainer.pretrain.tokens import SPECIAL, choose_alphabet, fast_tokenizer, learn_wordpiece
+from trainer.pretrain.tokens import SPECIAL, choose_alphabet, learn_wordpiece, to_fast_tokenizer
 
 REPOSITORY = Path(__file__).parents[3]
 TEXTS = [[text for *_, text in STORIES] * 3, ["Café, naïve Übung.", "Café, naïve Übung."]]
@@ -24,7 +24,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tokenizer learned from the stories, in the files of the Hub."""
     folder = tmp_path_factory.mktemp("tokenizer")
     learned = learn_wordpiece(TEXTS, choose_alphabet(TEXTS, **AS_BERT), vocab_size=192, **AS_BERT)
-    fast_tokenizer(learned, 32).save_pretrained(folder)
+    to_fast_tokenizer(learned, 32).save_pretrained(folder)
     return folder
 
 

@@ -1,4 +1,4 @@
-"""Queries that are taken out of the texts."""
+"""Queries that are extracted from the texts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import random
 import pytest
 
 from indexer.errors import UserError
-from trainer.queries.extract import LEAST_WORDS, MOST_WORDS, extract
+from trainer.queries.extract import MAX_WORDS, MIN_WORDS, extract
 
 HARBOUR = (
     "The harbour master of Ciutadella keeps a ledger. The lighthouse keeper writes the wind into the lighthouse ledger "
@@ -27,11 +27,11 @@ def kinds(queries):
 
 def texts_of(queries, kind):
     """Return the queries of one kind."""
-    return [query for each, query in queries if each == kind]
+    return [query for query_kind, query in queries if query_kind == kind]
 
 
 def test_title_comes_first_then_sentences_and_key_phrases_in_turn():
-    """A recipe that takes the first n queries of a document gets the most useful kinds, and a mixture of them."""
+    """The first n queries of a document are of the most useful kinds, and mixed."""
     queries = extract(["Harbour"], [HARBOUR], count=5)[0]
     assert kinds(queries) == ["title", "sentence", "keywords", "sentence", "keywords"]
     assert queries[0] == ("title", "Harbour")
@@ -40,7 +40,7 @@ def test_title_comes_first_then_sentences_and_key_phrases_in_turn():
 
 
 def test_the_sentence_with_the_rare_words_is_the_salient_one():
-    """Salience is weight over the corpus: what the other texts say too does not count, and length alone neither."""
+    """Salience comes from rare words: words that other texts have too, and length alone, do not count."""
     text = (
         "The doctor, the teacher and the children wait in the market square of the town for the book and the bread. "
         "The lighthouse keeper polishes brass lanterns. The children of the town read a book at noon."
@@ -51,12 +51,12 @@ def test_the_sentence_with_the_rare_words_is_the_salient_one():
 
 
 def test_sentences_are_neither_too_short_nor_too_long():
-    """«It is so.» asks for nothing, and a sentence of a page is no query."""
+    """Very short sentences are no queries; very long ones are cut."""
     long = "Every " + " ".join(f"word{number}" for number in range(60)) + ". It is so. The short one has six words."
     sentences = texts_of(extract([None], [long], count=9)[0], "sentence")
     assert "It is so." not in sentences
-    assert all(LEAST_WORDS <= len(sentence.split()) <= MOST_WORDS for sentence in sentences)
-    assert any(len(sentence.split()) == MOST_WORDS for sentence in sentences)
+    assert all(MIN_WORDS <= len(sentence.split()) <= MAX_WORDS for sentence in sentences)
+    assert any(len(sentence.split()) == MAX_WORDS for sentence in sentences)
 
 
 def test_key_phrases_are_rare_words_in_the_order_of_the_text():
@@ -66,12 +66,12 @@ def test_key_phrases_are_rare_words_in_the_order_of_the_text():
             words = query.split()
             assert 2 <= len(words) <= 6
             assert not {"the", "of", "it", "is", "a", "at", "into"} & {word.lower() for word in words}
-            places = [HARBOUR.index(word) for word in words]
-            assert places == sorted(places)
+            positions = [HARBOUR.index(word) for word in words]
+            assert positions == sorted(positions)
 
 
-def test_words_that_meet_again_and_again_stay_together():
-    """A pair of words that recurs is a phrase; two words that met once are not held together."""
+def test_recurring_pairs_are_phrases():
+    """A pair of words that recurs is a phrase; a pair that occurs once is not."""
     texts = [f"The solar panel number {name} hums. A solar panel needs light, said {name}." for name in "abcdefgh"]
     found = [query for queries in extract([None] * 8, texts, count=9) for query in texts_of(queries, "keywords")]
     assert any("solar panel" in query for query in found)
@@ -87,7 +87,7 @@ def test_the_seed_decides_and_nothing_else():
 
 
 def test_key_phrases_of_one_text_vary():
-    """The second query of a text asks for something else than the first, more than chance alone would have it."""
+    """The queries of a text share fewer words than independent random ones would."""
     text = (
         "alpha. beta. gamma. delta. epsilon. zeta. eta. theta. iota. kappa. lambda. omicron. rho. sigma. tau. upsilon"
     )
@@ -100,7 +100,7 @@ def test_key_phrases_of_one_text_vary():
 
 
 def test_no_query_twice_and_not_the_whole_text_where_there_are_others():
-    """Duplicates teach nothing, and a query that is its document is answered by any model."""
+    """Duplicates, and queries that are the complete text, are useless training queries."""
     text = "The cat sits in the garden. The cat sits in the garden. THE CAT SITS IN THE GARDEN."
     found = extract(["the cat sits in the garden."], [text], count=9)[0]
     assert found[0] == ("title", "the cat sits in the garden.")
@@ -112,7 +112,7 @@ def test_no_query_twice_and_not_the_whole_text_where_there_are_others():
 
 
 def test_every_text_with_a_word_has_a_query():
-    """However odd a text is, it is asked for; punctuation alone is not."""
+    """Every text with a letter or a digit has a query; punctuation alone has none."""
     texts = ["x", "2024", "!!!", "a b", "...and so on and so forth, again and again", "\n\n tab\tbed \n"]
     found = extract([None] * len(texts), texts, language="en")
     assert [bool(queries) for queries in found] == [True, True, False, True, True, True]
@@ -137,7 +137,7 @@ def test_scripts_without_spaces(language, text, expected):
 
 
 def test_stop_words_are_those_of_the_language():
-    """German text gives no «der» and «und»; without a language, what stands in most texts is no key phrase."""
+    """German text gives no «der» and «und»; without a language, words in most texts are no key words."""
     text = "Der Leuchtturm und der Hafen und die Mole liegen vor der Stadt. Dort wohnt der Fischer mit dem Boot."
     words = {word for _, query in extract([None], [text], count=9, language="de")[0][1::2] for word in query.split()}
     assert "Leuchtturm" in words
@@ -161,11 +161,11 @@ def test_an_unknown_language_is_refused():
         extract([None], [HARBOUR], language="xx")
 
 
-def test_large_corpora_are_weighed_in_parts(monkeypatch):
-    """Every text of a corpus larger than a part gets its own queries, in its own place."""
+def test_large_corpora_are_processed_in_chunks(monkeypatch):
+    """Every text of a corpus of several chunks gets its own queries, in the order of the texts."""
     monkeypatch.setattr("trainer.queries.extract.CHUNK", 3)
-    texts = [f"The red house number{place} stands here. A blue river number{place} runs by it." for place in range(10)]
-    for place, queries in enumerate(extract([f"t{place}" for place in range(10)], texts, count=5)):
-        assert queries[0] == ("title", f"t{place}")
-        assert all(f"number{place}" in query or "number" not in query for _, query in queries)
+    texts = [f"The red house number{row} stands here. A blue river number{row} runs by it." for row in range(10)]
+    for row, queries in enumerate(extract([f"t{row}" for row in range(10)], texts, count=5)):
+        assert queries[0] == ("title", f"t{row}")
+        assert all(f"number{row}" in query or "number" not in query for _, query in queries)
         assert len(queries) == 5

@@ -1,4 +1,4 @@
-"""The stage: every row is accounted for, no answer is lost or paid for twice, and a frame appears whole or not at all."""
+"""`trainer queries`: every row is counted, no answer is lost or requested twice, and the frame is written atomically."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_every_row_gets_its_queries(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_journal_line(tmp_path: Path) -> None:
-    """A line holds the row, the key of its question, the raw answer, the queries with their kinds, and what came of it."""
+    """A line has the row, its key, the raw answer, the queries with their kinds, and the outcome."""
     frame = write_frame(tmp_path / "frame.parquet", 1)
     raw = '{"question": "who sits there", "claim": "who sits there", "title": "Here are the titles:"}'
     with FaultyLLM({0: [500, raw]}) as llm:
@@ -106,7 +106,7 @@ def test_journal_line(tmp_path: Path) -> None:
 
 
 def test_in_place(tmp_path: Path) -> None:
-    """The frame may be filled in place, again and again, without asking twice."""
+    """The frame may be filled in place repeatedly, without a second request."""
     frame = write_frame(tmp_path / "queries.parquet", 6)
     with FaultyLLM() as llm:
         for _ in range(2):
@@ -116,8 +116,8 @@ def test_in_place(tmp_path: Path) -> None:
     assert pq.read_schema(frame).names.count("kinds") == 1
 
 
-def test_without_a_model_the_texts_give_the_queries(tmp_path: Path) -> None:
-    """With no LLM every row gets queries out of its own title and text, accounted for in the same summary."""
+def test_without_a_model_queries_are_extracted(tmp_path: Path) -> None:
+    """Without an LLM every row gets queries from its title and text, counted in the same summary."""
     frame = write_frame(tmp_path / "frame.parquet", 12)
     generate(frame, QueriesSettings(count=3))
     summary = written_summary(frame)
@@ -134,7 +134,7 @@ def test_without_a_model_the_texts_give_the_queries(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("llm", [True, False])
 def test_limit_draws_documents(tmp_path: Path, *, llm: bool) -> None:
-    """Queries go to N whole documents, the others stay without; a higher limit keeps the documents that were drawn."""
+    """N documents get queries for all their rows, the others none; a higher limit keeps the drawn documents."""
     frame = write_frame(tmp_path / "frame.parquet", 40, pieces=2)
     drawn = []
     with FaultyLLM() as server:
@@ -152,7 +152,7 @@ def test_limit_draws_documents(tmp_path: Path, *, llm: bool) -> None:
 
 
 def test_all_faults_at_once(tmp_path: Path) -> None:
-    """Whatever goes wrong with a row, it is in the summary under what became of it, and nothing is generated twice."""
+    """Every fault of a row is counted under its outcome, and no row is generated twice."""
     frame = write_frame(tmp_path / "frame.parquet", 24)
     faults: dict[int, list[int | str]] = {
         1: [429],
@@ -169,7 +169,7 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
         12: ["1. who sits there\n2. what is old"],
     }
     with FaultyLLM(faults) as llm:
-        with pytest.raises(UserError, match=r"500.*2 of 24 rows are without an answer.*same command goes on"):
+        with pytest.raises(UserError, match=r"500.*2 of 24 rows are without an answer.*same command continues"):
             run(frame, llm, timeout=1)
         summary = written_summary(frame)
         assert not (tmp_path / "queries.parquet").exists()
@@ -201,7 +201,7 @@ def test_endpoint_that_is_down(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("allow", [False, True])
 def test_server_that_dies_midway(tmp_path: Path, *, allow: bool) -> None:
-    """What was answered is kept, the rest is counted, and the same command goes on when the server is back."""
+    """What was answered is kept, the rest is counted, and the same command continues when the server is back."""
     frame = write_frame(tmp_path / "frame.parquet", 60)
     with FaultyLLM(dies_after=25) as llm:
         if allow:
@@ -242,11 +242,11 @@ def test_a_refused_row_does_not_block_the_others(tmp_path: Path) -> None:
     assert filled(frame)["d2#0"] == []
 
 
-# --- going on --------------------------------------------------------------------------------------------------------
+# --- resuming ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_second_start_asks_nothing(tmp_path: Path) -> None:
-    """A stage that is done needs no model: the server may even be down."""
+    """With a complete journal no model is needed: the server may even be down."""
     frame = write_frame(tmp_path / "frame.parquet", 5)
     with FaultyLLM() as llm:
         run(frame, llm)
@@ -269,7 +269,7 @@ def test_a_second_start_asks_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_other_settings_ask_anew(tmp_path: Path, change: dict[str, Any]) -> None:
-    """An answer to another question is not taken for the answer to this one; it stays in the journal."""
+    """Answers under other settings are not used; they stay in the journal."""
     frame = write_frame(tmp_path / "frame.parquet", 2)
     with FaultyLLM() as llm:
         run(frame, llm)
@@ -279,7 +279,7 @@ def test_other_settings_ask_anew(tmp_path: Path, change: dict[str, Any]) -> None
 
 
 def test_only_changed_rows_are_asked_anew(tmp_path: Path) -> None:
-    """A corpus that grows or changes costs as many questions as there are new or changed texts."""
+    """Only new or changed texts cost a request."""
     frame = write_frame(tmp_path / "frame.parquet", 4)
     with FaultyLLM() as llm:
         run(frame, llm)
@@ -308,7 +308,7 @@ def test_answers_to_another_text_are_never_used(tmp_path: Path) -> None:
 
 
 def test_force_asks_again_and_keeps_the_old_journal(tmp_path: Path) -> None:
-    """--force begins anew; answers that were paid for are still there under another name."""
+    """--force begins anew; earlier answers are kept in another file."""
     frame = write_frame(tmp_path / "frame.parquet", 2)
     with FaultyLLM() as llm:
         run(frame, llm)
@@ -340,7 +340,7 @@ def start(frame: Path, llm: FaultyLLM, answers: int) -> subprocess.Popen[str]:
 
 
 def test_kill_and_start_again(tmp_path: Path) -> None:
-    """`kill -9` loses at most what was in flight: no row whose answer was journalled is asked about again."""
+    """`kill -9` loses at most what was in flight: no row whose answer was journalled is requested again."""
     frame = write_frame(tmp_path / "frame.parquet", 60)
     with FaultyLLM(latency=0.05, key="sk-secret") as llm:
         process = start(frame, llm, 15)
@@ -373,7 +373,7 @@ def journal_lines(folder: Path) -> list[bytes]:
 
 
 def test_interrupt_stops_at_once(tmp_path: Path) -> None:
-    """Ctrl-C does not wait for answers that are under way; the journal is whole and the summary says how far it came."""
+    """Ctrl-C does not wait for answers in flight; the journal is complete and the summary has the counts."""
     frame = write_frame(tmp_path / "frame.parquet", 60)
     with FaultyLLM(latency=0.02) as llm:
         process = start(frame, llm, 9)
@@ -396,14 +396,14 @@ def test_interrupt_stops_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        ("id", "d0#0", "row 3: id 'd0#0' is there twice"),
+        ("id", "d0#0", "row 3: id 'd0#0' occurs twice"),
         ("text", "  ", "row 3: no text"),
         ("text", None, "row 3: no text"),
         ("document", "", "row 3: no document"),
     ],
 )
 def test_unsound_rows_are_refused(tmp_path: Path, column: str, value: str | None, message: str) -> None:
-    """A row that cannot be asked about is named before anything is asked."""
+    """An invalid row is an error before any request."""
     frame = write_frame(tmp_path / "frame.parquet", 4)
     rows = pq.read_table(frame).to_pylist()
     rows[2][column] = value
@@ -423,7 +423,7 @@ def test_unsound_rows_are_refused(tmp_path: Path, column: str, value: str | None
     ],
 )
 def test_settings_that_contradict_each_other(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
-    """What cannot be meant is refused with the flag."""
+    """Contradictory settings are refused with the flag."""
     frame = write_frame(tmp_path / "frame.parquet", 2)
     with pytest.raises(UserError, match=message):
         generate(frame, QueriesSettings(**settings))

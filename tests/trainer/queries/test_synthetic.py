@@ -1,4 +1,4 @@
-"""Exam questions without labels: about held-out documents only, and what is asked is gone where it has to be."""
+"""Synthetic test queries: they are about held-out documents, and cloze sentences are removed from their documents."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ def test_documents_of_an_index(index: Index, documents: Documents, built_data: P
 # --- key words ------------------------------------------------------------------------------------------------------
 
 
-def test_key_words_are_the_document_s_own(documents: Documents) -> None:
-    """Every question is about one of the given documents, asks for some of its words, and knows it as the answer."""
-    found = keyword_queries(documents, HELD, 1_000, 0)
-    assert len(found) > len(HELD)
-    assert found.documents == {documents.ids[row] for row in HELD}
-    assert found.texts.keys() == found.qrels.keys()
-    for query, text in found.texts.items():
-        [(answer, relevance)] = found.qrels[query].items()
+def test_key_words_are_of_their_document(documents: Documents) -> None:
+    """Every query has words of one of the given documents, which is its only answer."""
+    queries = keyword_queries(documents, HELD, 1_000, 0)
+    assert len(queries) > len(HELD)
+    assert queries.documents == {documents.ids[row] for row in HELD}
+    assert queries.texts.keys() == queries.qrels.keys()
+    for query, text in queries.texts.items():
+        [(answer, relevance)] = queries.qrels[query].items()
         assert relevance == 1
         assert query.startswith(f"{answer}/")
         words = set(documents.texts[documents.ids.index(answer)].lower().replace(".", " ").split())
@@ -81,18 +81,18 @@ def test_key_words_are_the_document_s_own(documents: Documents) -> None:
         assert len(text.split()) >= 2
 
 
-def test_no_more_key_words_than_were_asked_for(documents: Documents) -> None:
-    """Of too many questions some are drawn, by the seed, from all documents alike."""
-    most = keyword_queries(documents, HELD, 20, 0)
-    assert len(most) == 20
-    assert len(most.documents) > 8
-    assert keyword_queries(documents, HELD, 20, 0) == most
-    assert keyword_queries(documents, HELD, 20, 1) != most
-    assert most.texts.items() <= keyword_queries(documents, HELD, 1_000, 0).texts.items()
+def test_the_number_of_keyword_queries_is_limited(documents: Documents) -> None:
+    """Of too many queries some are drawn at random, by the seed, from all documents."""
+    limited = keyword_queries(documents, HELD, 20, 0)
+    assert len(limited) == 20
+    assert len(limited.documents) > 8
+    assert keyword_queries(documents, HELD, 20, 0) == limited
+    assert keyword_queries(documents, HELD, 20, 1) != limited
+    assert limited.texts.items() <= keyword_queries(documents, HELD, 1_000, 0).texts.items()
 
 
 def test_no_documents_no_key_words(documents: Documents) -> None:
-    """Where nothing is held out there is nothing to ask."""
+    """Without held-out documents there are no queries."""
     assert not len(keyword_queries(documents, [], 10, 0))
 
 
@@ -100,7 +100,7 @@ def test_no_documents_no_key_words(documents: Documents) -> None:
 
 
 def test_halves_of_a_sentence() -> None:
-    """Each word is in exactly one half, in the order of the sentence; the halves are as long, and drawn by chance."""
+    """Each word is in exactly one half, in the order of the sentence; the halves are equally long and random."""
     words = [f"w{number:02}" for number in range(9)]
     drawn = set()
     for seed in range(20):
@@ -115,7 +115,7 @@ def test_halves_of_a_sentence() -> None:
 
 @pytest.mark.parametrize("sentence", ["猫は庭に座っている。", "one two three", "ab"])
 def test_halves_without_words(sentence: str) -> None:
-    """What has hardly a space in it is cut in the middle."""
+    """A sentence with few spaces is cut in the middle."""
     one, other = halves(sentence, random.Random(0))
     assert one + other == sentence
     assert abs(len(one) - len(other)) <= 1
@@ -124,49 +124,49 @@ def test_halves_without_words(sentence: str) -> None:
 # --- sentences taken out --------------------------------------------------------------------------------------------
 
 
-def test_what_is_asked_is_gone(index: Index, documents: Documents, tmp_path: Path) -> None:
-    """Both halves of a sentence ask for the document that has lost it; all other documents are as they were."""
-    found = cloze(index, documents, tmp_path)
-    assert len(found.queries) == 2 * 12
-    assert len(found.index) == COUNT  # a small corpus is the pool as a whole
-    assert found.ids == [found.index.document(row).id for row in range(COUNT)]
-    texts = [found.index.document(row).text for row in range(COUNT)]
-    answers = found.queries.documents
+def test_cloze_sentences_are_removed(index: Index, documents: Documents, tmp_path: Path) -> None:
+    """Both halves of a sentence are queries for the document that lost it; all other documents are unchanged."""
+    pool = cloze(index, documents, tmp_path)
+    assert len(pool.queries) == 2 * 12
+    assert len(pool.index) == COUNT  # a small corpus is the pool
+    assert pool.ids == [pool.index.document(row).id for row in range(COUNT)]
+    texts = [pool.index.document(row).text for row in range(COUNT)]
+    answers = pool.queries.documents
     assert len(answers) == 12
     for answer in answers:
-        place = found.ids.index(answer)
-        whole, rest = documents.texts[HELD[place]], texts[place]  # the held-out documents come first
-        asked = [found.queries.texts[f"{answer}/{half}"] for half in (0, 1)]
-        assert all(found.queries.qrels[f"{answer}/{half}"] == {answer: 1} for half in (0, 1))
-        assert sorted(" ".join([*asked, rest]).split()) == sorted(whole.split())
-        assert not any(half in rest for half in asked)
-    changed = {HELD[found.ids.index(answer)] for answer in answers}
+        row = pool.ids.index(answer)
+        original, remaining = documents.texts[HELD[row]], texts[row]  # the held-out documents come first
+        queries = [pool.queries.texts[f"{answer}/{half}"] for half in (0, 1)]
+        assert all(pool.queries.qrels[f"{answer}/{half}"] == {answer: 1} for half in (0, 1))
+        assert sorted(" ".join([*queries, remaining]).split()) == sorted(original.split())
+        assert not any(half in remaining for half in queries)
+    changed = {HELD[pool.ids.index(answer)] for answer in answers}
     untouched = [documents.texts[row] for row in range(COUNT) if row not in changed]
     assert sorted(set(texts) & set(documents.texts)) == sorted(untouched)
 
 
 def test_vectors_of_the_pool(index: Index, documents: Documents, tmp_path: Path) -> None:
-    """Only the documents that lost a sentence are encoded; the vectors are those of the pool's own passages."""
-    found = cloze(index, documents, tmp_path)
-    counts = found.index.manifest.counts
+    """Only documents that lost a sentence are encoded; the vectors are those of the pool's passages."""
+    pool = cloze(index, documents, tmp_path)
+    counts = pool.index.manifest.counts
     assert 0 < counts["embedded"] <= 3 * 12 < counts["reused"]
-    rows = found.index.document_of.tolist()
+    rows = pool.index.document_of.tolist()
     texts = []
     for passage, row in enumerate(rows):
-        document = found.index.document(row)
-        texts.append(encoder_input(document.title, document.text[slice(*found.index.passage_offsets(passage))]))
+        document = pool.index.document(row)
+        texts.append(encoder_input(document.title, document.text[slice(*pool.index.passage_offsets(passage))]))
     own = unit(index.encoder.encode_documents(texts))
-    assert np.einsum("ij,ij->i", own, found.index.dense.vectors(np.arange(len(rows)))).min() > 0.999
+    assert np.einsum("ij,ij->i", own, pool.index.dense.vectors(np.arange(len(rows)))).min() > 0.999
 
 
 def test_a_pool_of_a_large_corpus(
     index: Index, documents: Documents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beside the held-out documents only so many others are drawn, none of them twice."""
+    """Beside the held-out documents a limited number of others is drawn, none of them twice."""
     monkeypatch.setattr(trainer.queries.synthetic, "POOL_DOCUMENTS", 50)
-    found = cloze(index, documents, tmp_path)
-    assert len(found.index) == 50
-    texts = [found.index.document(row).text for row in range(50)]
+    pool = cloze(index, documents, tmp_path)
+    assert len(pool.index) == 50
+    texts = [pool.index.document(row).text for row in range(50)]
     others = set(documents.texts) - {documents.texts[row] for row in HELD}
     assert len(others & set(texts)) == 50 - len(HELD)
     monkeypatch.setattr(trainer.queries.synthetic, "POOL_DOCUMENTS", 5)
@@ -174,17 +174,17 @@ def test_a_pool_of_a_large_corpus(
 
 
 def test_the_seed_takes_out(index: Index, documents: Documents, tmp_path: Path) -> None:
-    """The same seed gives the same questions, another one others."""
-    questions = [
+    """The same seed gives the same queries, another seed others."""
+    queries = [
         cloze(index, documents, tmp_path / str(number), count=5, seed=seed).queries
         for number, seed in enumerate((0, 0, 1))
     ]
-    assert questions[0] == questions[1] != questions[2]
+    assert queries[0] == queries[1] != queries[2]
 
 
 def test_documents_without_sentences(index: Index, documents: Documents, tmp_path: Path) -> None:
-    """Where no text is long enough there are no questions; the index is there all the same."""
+    """Where no text is long enough there are no queries, but there is an index."""
     short = Documents(documents.ids, documents.titles, ["Too short."] * COUNT)
-    found = cloze(index, short, tmp_path)
-    assert not len(found.queries)
-    assert len(found.index) == COUNT
+    pool = cloze(index, short, tmp_path)
+    assert not len(pool.queries)
+    assert len(pool.index) == COUNT

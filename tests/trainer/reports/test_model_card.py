@@ -1,4 +1,4 @@
-"""The model card is one that the Hub can read, and says what the report says."""
+"""The model card is readable by the Hub, and has the figures of the report."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def test_the_front_matter_is_the_hubs(report):
 
 
 @pytest.mark.parametrize("language", ["none", "auto"])
-def test_no_language_is_none_of_the_hubs(language):
-    """A corpus without a known language gives a card without one, for the Hub refuses a made-up code."""
+def test_an_unknown_language_is_left_out(language):
+    """A corpus without a known language gives a card without one: the Hub refuses other codes than ISO 639."""
     report = example_report(corpus=CorpusFacts(name="c", documents=1, passages=1, language=language))
     assert "language" not in yaml.safe_load(model_card(report, ENCODER).split("---")[1])
 
@@ -62,8 +62,8 @@ def test_before_and_after_stand_in_tables(report):
     assert "SentenceTransformer(" in html
 
 
-def test_a_verdict_from_synthetic_queries_is_said_to_be_one():
-    """Whoever reads the card learns that nobody judged the results, where nobody did; and the notes of the report."""
+def test_a_verdict_by_synthetic_queries_is_marked():
+    """The card tells that the queries are synthetic, where they are, and has the notes of the report."""
     text = model_card(example_report(judged_by="synthetic queries", notes=["few queries"]), ENCODER)
     assert "queries are synthetic" in text
     assert "- few queries" in text
@@ -71,15 +71,15 @@ def test_a_verdict_from_synthetic_queries_is_said_to_be_one():
 
 
 def test_prompts_are_named():
-    """A model with prompts says what they are."""
+    """The card of a model with prompts has them."""
     text = model_card(
         example_report(), ENCODER.model_copy(update={"query_prompt": "query: ", "document_prompt": "passage: "})
     )
     assert "`query: `" in text and "`passage: `" in text
 
 
-def test_names_cannot_break_out():
-    """A corpus or model name with YAML or Markdown in it stays a name."""
+def test_markup_in_names_is_escaped():
+    """YAML or Markdown in the name of a corpus or model stays plain text."""
     odd = "a: b\n---\n# <script>x</script> | *c*"
     report = example_report(
         base=BaseModelFacts(id="20261120T094420Z-5a6b7c8d", name=odd),

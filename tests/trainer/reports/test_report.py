@@ -1,4 +1,4 @@
-"""The report: `report.json` says what was measured, `report.html` shows it in any browser and lets nothing in."""
+"""The report: `report.json` holds the figures, `report.html` shows them without scripts or network access."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def evil():
 
 
 def test_the_files_hold_the_report(report, tmp_path):
-    """`report.json` is the report, whole: reading it gives the same again; beside it lies the page and nothing else."""
+    """Reading `report.json` gives the same report; the page is the only file beside it."""
     write_report(report, tmp_path / "report")
     assert {path.name for path in (tmp_path / "report").iterdir()} == {"report.json", "report.html"}
     assert read_report(tmp_path / "report") == report
@@ -103,7 +103,7 @@ def test_the_files_hold_the_report(report, tmp_path):
 
 
 def test_a_report_that_cannot_be_drawn_leaves_the_old_one(report, tmp_path, monkeypatch):
-    """Where writing fails, the files of the report before are still there, whole."""
+    """Where writing fails, the files of the earlier report are unchanged."""
     write_report(report, tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     monkeypatch.setattr("trainer.reports.run_page.report_page", lambda _report: 1 / 0)
@@ -116,13 +116,13 @@ def test_a_report_that_cannot_be_drawn_leaves_the_old_one(report, tmp_path, monk
     "wrong", [{"verdict": "MAYBE"}, {"unknown": 1}, {"format": 2}, {"groups": {}}, {"judged_by": "feeling"}]
 )
 def test_what_is_no_report_is_refused(report, wrong):
-    """An unknown field, verdict or format is refused, not carried along."""
+    """An unknown field, verdict or format is refused."""
     with pytest.raises(ValidationError):
         Report.model_validate(report.model_dump() | wrong)
 
 
-def test_a_figure_that_is_none_is_refused():
-    """NaN, which JSON does not have, is found when the report is made."""
+def test_nan_is_refused():
+    """NaN, which JSON does not have, is refused when the report is built."""
     with pytest.raises(ValidationError):
         Weights(base=float("nan"), tuned=0.5, how="measured")
 
@@ -142,7 +142,7 @@ def test_the_page_loads_nothing(page):
     assert "url(" not in style[0] and "@import" not in style[0]
 
 
-def test_the_page_has_no_id_twice(page):
+def test_ids_of_the_page_are_unique(page):
     """Nine plots share the page: an id of one never names a part of another."""
     ids = [attributes["id"] for _, attributes in Elements(page).tags if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -150,7 +150,7 @@ def test_the_page_has_no_id_twice(page):
     assert used and used <= set(ids)
 
 
-def test_plots_speak_to_who_cannot_see_them(page):
+def test_plots_have_titles_and_descriptions(page):
     """Every plot is an image with a title and a description that the page really has."""
     tags = Elements(page).tags
     ids = {attributes["id"]: tag for tag, attributes in tags if "id" in attributes}
@@ -181,12 +181,14 @@ def test_markup_from_outside_stays_text(evil):
     assert elements.text.count("<script>alert(1)</script>") > 20
 
 
-def test_one_page_per_content(report, page):
+def test_the_page_is_deterministic(report, page):
     """The same report gives the same page, byte for byte: an artifact made again has the same checksums."""
     assert report_page(report) == page
 
 
-@pytest.mark.parametrize(("verdict", "headline"), [("WIN", "better"), ("TIE", "No difference"), ("LOSS", "worse")])
+@pytest.mark.parametrize(
+    ("verdict", "headline"), [("WIN", "better"), ("TIE", "No significant difference"), ("LOSS", "worse")]
+)
 def test_the_verdict_stands_first(verdict, headline):
     """Each verdict has its headline, before every figure, with the reasons that were given and who judged."""
     page = report_page(
@@ -253,7 +255,7 @@ def test_intervals_and_settings_in_words():
 
 
 def test_a_group_is_measured_over_its_queries_alone():
-    """Means and differences of a group count its own queries, in each leg that both models have."""
+    """Means and differences of a group are over its queries alone, in each leg that both models have."""
     qrels = {"a": {"d": 1}, "b": {"d": 1}, "c": {"d": 1}}
     base, tuned = (
         per_query(qrels, {"a": ["d"], "b": ["x", "d"], "c": ["d"]}),
@@ -279,9 +281,9 @@ def test_the_biggest_changes_are_found():
 
 
 def test_every_cosine_is_in_a_bin():
-    """Histograms count every cosine, the greatest and the least too."""
-    counted = separation([0.9, 0.8, 0.8], [-0.1, 0.3])
-    assert (sum(counted.relevant), sum(counted.irrelevant)) == (3, 2)
-    assert counted.edges[0] == pytest.approx(-0.1) and counted.edges[-1] == pytest.approx(0.9)
+    """Histograms count every cosine, the smallest and the largest too."""
+    histograms = separation([0.9, 0.8, 0.8], [-0.1, 0.3])
+    assert (sum(histograms.relevant), sum(histograms.irrelevant)) == (3, 2)
+    assert histograms.edges[0] == pytest.approx(-0.1) and histograms.edges[-1] == pytest.approx(0.9)
     with pytest.raises(ValueError, match="no cosines"):
         separation([], [])

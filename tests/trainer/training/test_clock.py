@@ -1,4 +1,4 @@
-"""Durations, the progress of a training by steps and by the clock, and what follows from it."""
+"""Durations, the progress of a training by steps and by the clock, and the schedule that follows it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from trainer.training.settings import parse_duration
     ],
 )
 def test_durations(text: str | float, seconds: float) -> None:
-    """Budgets are written as people write them."""
+    """Budgets are written in the usual forms: 90s, 10m, 1h30m, or a number of seconds."""
     assert parse_duration(text) == seconds
 
 
@@ -48,13 +48,13 @@ def test_the_budget_of_the_settings() -> None:
 
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Return a list whose first item is what the clock on the wall says."""
+    """Return a list whose first item is the present time."""
     wall = [1000.0]
     monkeypatch.setattr(trainer.training.clock.time, "monotonic", lambda: wall[0])
     return wall
 
 
-def started(total: int, budget: float | None = None, warmup: float = 0.1, seconds: float = 0.0) -> Clock:
+def start_clock(total: int, budget: float | None = None, warmup: float = 0.1, seconds: float = 0.0) -> Clock:
     """Return a running clock."""
     clock = Clock(budget, warmup)
     clock.total = total
@@ -63,38 +63,38 @@ def started(total: int, budget: float | None = None, warmup: float = 0.1, second
 
 
 def test_by_steps_the_rate_rises_and_falls_to_zero(now: list[float]) -> None:
-    """Warm-up over its share, then linear to 0, and neither the first step nor the last is done for nothing."""
-    clock = started(100)
+    """Warm-up over its share, then a linear decay to 0; neither the first step nor the last has a rate of 0."""
+    clock = start_clock(100)
     rates = []
     for step in range(100):
         now[0] += 5
         clock.tick(step)
-        rates.append(clock.rate())
+        rates.append(clock.rate_factor())
     assert rates[:11] == sorted(rates[:11])
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert 0 < rates[0] < 0.1
     assert 0 < rates[-1] < 0.01
     assert max(rates) > 0.95
-    assert not clock.over
+    assert not clock.spent
 
 
 def test_by_the_clock_the_rate_ends_with_the_budget(now: list[float]) -> None:
-    """Steps that take ten times as long as thought end with a rate of zero all the same, at the end of the budget."""
-    clock = started(1000, budget=100)
+    """The rate reaches zero at the end of the budget, even where steps take ten times as long as expected."""
+    clock = start_clock(1000, budget=100)
     seen = {}
     for step in range(1, 11):
         now[0] += 10
         clock.tick(step)
-        seen[step] = clock.rate()
+        seen[step] = clock.rate_factor()
     assert seen[5] == pytest.approx(0.5 / 0.9)
     assert seen[10] == 0
-    assert clock.over
+    assert clock.spent
     assert clock.progress == 1
 
 
 def test_whichever_is_further_counts(now: list[float]) -> None:
-    """With more time than steps the steps decide, with less the time."""
-    clock = started(10, budget=100)
+    """Progress is that of the steps or that of the time, whichever is further."""
+    clock = start_clock(10, budget=100)
     now[0] += 10
     clock.tick(5)
     assert clock.progress == 0.5
@@ -105,51 +105,51 @@ def test_whichever_is_further_counts(now: list[float]) -> None:
 
 def test_the_last_evaluation_is_within_the_budget(now: list[float]) -> None:
     """The steps end early enough for the evaluation that follows them."""
-    clock = started(1000, budget=100)
+    clock = start_clock(1000, budget=100)
     clock.reserve = 20
     now[0] += 78
     clock.tick(1)
     now[0] += 1
     clock.tick(2)
-    assert not clock.over
+    assert not clock.spent
     now[0] += 1
     clock.tick(3)
-    assert clock.over
+    assert clock.spent
 
 
 def test_an_evaluation_never_takes_the_whole_budget(now: list[float]) -> None:
     """However slow the evaluation, half of the budget is for learning."""
-    clock = started(1000, budget=100)
+    clock = start_clock(1000, budget=100)
     clock.reserve = 500
     now[0] += 10
     clock.tick(1)
     now[0] += 10
     clock.tick(2)
-    assert not clock.over
+    assert not clock.spent
 
 
 def test_time_before_a_kill_counts(now: list[float]) -> None:
     """A training that was killed does not get its budget anew."""
-    clock = started(1000, budget=100, seconds=95)
+    clock = start_clock(1000, budget=100, seconds=95)
     now[0] += 6
     clock.tick(1)
     assert clock.seconds == 101
-    assert clock.over
+    assert clock.spent
 
 
 def test_expected_steps_follow_the_pace(now: list[float]) -> None:
-    """The bar's total is what the budget allows, not what the epochs would want."""
-    clock = started(1000, budget=100)
+    """The bar's total is the number of steps that the budget allows, not that of the epochs."""
+    clock = start_clock(1000, budget=100)
     now[0] += 10
     clock.tick(5)
     assert clock.expected_steps() == 50
 
 
-def follow(schedule: Schedule, clock: Clock, now: list[float], steps: int, seconds: float) -> dict[str, list[int]]:
-    """Play a training of ``steps`` steps, each of so many seconds; return at which steps what happened."""
+def simulate(schedule: Schedule, clock: Clock, now: list[float], steps: int, seconds: float) -> dict[str, list[int]]:
+    """Simulate a training of ``steps`` steps of ``seconds`` each; return the steps of each event."""
     arguments = TrainingArguments(output_dir="unused", use_cpu=True)
     state = TrainerState(max_steps=steps)
-    happened: dict[str, list[int]] = {"log": [], "evaluate": [], "save": [], "stop": []}
+    events: dict[str, list[int]] = {"log": [], "evaluate": [], "save": [], "stop": []}
     schedule.on_train_begin(arguments, state, TrainerControl())
     for step in range(1, steps + 1):
         control = TrainerControl()
@@ -157,63 +157,63 @@ def follow(schedule: Schedule, clock: Clock, now: list[float], steps: int, secon
         schedule.on_optimizer_step(arguments, state, control)
         state.global_step = step
         schedule.on_step_end(arguments, state, control)
-        for name, told in (("log", control.should_log), ("evaluate", control.should_evaluate)):
-            if told:
-                happened[name].append(step)
+        for name, decided in (("log", control.should_log), ("evaluate", control.should_evaluate)):
+            if decided:
+                events[name].append(step)
         if control.should_evaluate:
             now[0] += 1
             schedule.on_evaluate(arguments, state, control)
         if control.should_save:
-            happened["save"].append(step)
+            events["save"].append(step)
         if control.should_training_stop:
-            happened["stop"].append(step)
+            events["stop"].append(step)
             break
     assert clock.step == state.global_step
-    return happened
+    return events
 
 
 def test_ten_evaluations_each_saved(now: list[float]) -> None:
-    """Nothing is evaluated that could not be taken up as the best, and the last step is."""
+    """Every evaluated step is saved, because it may be the best; the last step is evaluated."""
     clock = Clock(None, 0.1)
     schedule = Schedule(clock, seconds=0, evaluates=True, eval_steps=None, save_steps=None)
-    happened = follow(schedule, clock, now, 100, 30)
-    assert happened["evaluate"] == [10, 20, 30, 40, 50, 60, 70, 80, 90, 100]
-    assert set(happened["evaluate"]) <= set(happened["save"])
-    assert happened["log"] == list(range(1, 101))
-    assert happened["stop"] == [100]
+    events = simulate(schedule, clock, now, 100, 30)
+    assert events["evaluate"] == [10, 20, 30, 40, 50, 60, 70, 80, 90, 100]
+    assert set(events["evaluate"]) <= set(events["save"])
+    assert events["log"] == list(range(1, 101))
+    assert events["stop"] == [100]
 
 
 def test_evaluations_take_a_fifth_of_the_time_at_most(now: list[float]) -> None:
-    """Where one evaluation takes as long as ten steps there are fewer of them, but one at the end."""
+    """Where one evaluation takes as long as ten steps, there are fewer evaluations, but still one at the end."""
     clock = Clock(None, 0.1)
     schedule = Schedule(clock, seconds=0, evaluates=True, eval_steps=None, save_steps=None)
-    evaluated = follow(schedule, clock, now, 100, 0.1)["evaluate"]
+    evaluated = simulate(schedule, clock, now, 100, 0.1)["evaluate"]
     assert evaluated[-1] == 100
     assert len(evaluated) <= 4
 
 
 def test_chosen_steps(now: list[float]) -> None:
-    """`--eval-steps` and `--save-steps` are kept to, whatever they cost."""
+    """`--eval-steps` and `--save-steps` are obeyed, whatever they cost."""
     clock = Clock(None, 0.1)
     schedule = Schedule(clock, seconds=0, evaluates=True, eval_steps=4, save_steps=5)
-    happened = follow(schedule, clock, now, 10, 0.01)
-    assert happened["evaluate"] == [4, 8, 10]
-    assert happened["save"] == [4, 5, 8, 10]
+    events = simulate(schedule, clock, now, 10, 0.01)
+    assert events["evaluate"] == [4, 8, 10]
+    assert events["save"] == [4, 5, 8, 10]
 
 
 def test_a_checkpoint_every_ten_minutes(now: list[float]) -> None:
-    """A training of days loses ten minutes by a kill, not a tenth of itself."""
+    """A kill costs a training of days ten minutes at most, not a tenth of its time."""
     clock = Clock(None, 0.1)
     schedule = Schedule(clock, seconds=0, evaluates=False, eval_steps=None, save_steps=None)
-    happened = follow(schedule, clock, now, 1000, 60)
-    assert happened["save"][:3] == [10, 20, 30]
-    assert happened["evaluate"] == []
+    events = simulate(schedule, clock, now, 1000, 60)
+    assert events["save"][:3] == [10, 20, 30]
+    assert events["evaluate"] == []
 
 
 @pytest.mark.parametrize(("seconds", "steps"), [(3, 3), (4, 2), (6, 2), (30, 1)])
 def test_the_budget_stops_after_a_whole_step(now: list[float], seconds: float, steps: int) -> None:
-    """No step is broken off: what comes nearer to ten seconds, one step fewer or more, is done, evaluated and saved."""
+    """Steps are never interrupted: the training ends after the step whose end is nearest to ten seconds."""
     clock = Clock(10, 0.1)
     schedule = Schedule(clock, seconds=0, evaluates=True, eval_steps=1000, save_steps=1000)
-    happened = follow(schedule, clock, now, 1000, seconds)
-    assert happened == {"log": list(range(1, steps + 1)), "evaluate": [steps], "save": [steps], "stop": [steps]}
+    events = simulate(schedule, clock, now, 1000, seconds)
+    assert events == {"log": list(range(1, steps + 1)), "evaluate": [steps], "save": [steps], "stop": [steps]}

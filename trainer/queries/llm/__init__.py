@@ -1,6 +1,6 @@
 """Queries written by a language model.
 
-ask.py         ask about every row once
+ask.py         ask for each row, resume, fill the frame
 journal.py     answers kept on disk
 prompts.py     prompts by kind of query
 parse.py       answers → clean queries

@@ -1,4 +1,4 @@
-"""Asking a language model about the rows of a frame: from the journal so far to a journal that has every answer."""
+"""Query writing by a language model: asks for each row of a frame that the journal does not answer, and fills the frame."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from trainer.queries.llm.prompts import PromptPlan, Task, read_examples
 from trainer.queries.settings import QueriesSettings
 from trainer.queries.summary import Summary
 
-AGAIN = {"failed", "refused"}
-"""Outcomes that an earlier run had and that are tried again."""
+RETRIED_OUTCOMES = {"failed", "refused"}
+"""Outcomes of an earlier run that are tried again."""
 
 
 class Model(Protocol):
-    """A language model, wherever it runs."""
+    """A language model, in this process or behind an endpoint."""
 
     name: str
 
     def ask_all(self, tasks: Iterator[Task], done: Callable[[Task, Reply], None]) -> None:
-        """Ask about every task and hand over each reply as it comes."""
+        """Ask the model for every task, and pass each reply to ``done`` as it comes."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """From which frame to which, for which rows, in which language."""
+    """Input and output frame, mask of the rows to write queries for, and the language of most rows."""
 
     frame: Path
     out: Path
@@ -46,23 +46,22 @@ class Plan:
 
 
 class QueryWriting:
-    """One run that asks a language model, from the journal so far to the filled frame."""
+    """One run of query writing: resumes the journal, asks the model, fills the frame."""
 
     def __init__(self, plan: Plan, settings: QueriesSettings, summary: Summary) -> None:
         self._plan = plan
         self._settings, self._summary = settings, summary
         examples = read_examples(Path(settings.examples)) if settings.examples else ()
-        self._asking = PromptPlan(settings.count, tuple(settings.kinds.split(",")), examples, settings.seed)
-        self._recipe = _recipe(settings, self._asking)
-        self._endpoint = (
-            None if settings.llm_path else Endpoint(settings)
-        )  # a wrong URL is found before anything is read
+        self._prompts = PromptPlan(settings.count, tuple(settings.kinds.split(",")), examples, settings.seed)
+        self._recipe = _recipe(settings, self._prompts)
+        # Before anything is read: a wrong URL is refused at once.
+        self._endpoint = None if settings.llm_path else Endpoint(settings)
         self._path = plan.out.with_suffix(".journal.jsonl")
         self._error: str | None = None
         summary.source = self._endpoint.name if self._endpoint else Path(settings.llm_path or "").resolve().name
 
     def run(self) -> None:
-        """Ask about what the journal does not have, and fill the frame if nothing is missing then."""
+        """Ask for the rows that the journal does not answer, and fill the frame if none is missing then."""
         with AnswerJournal(self._path, fresh=self._settings.force) as journal:
             todo = self._resume(journal)
             self._summary.unasked = int(todo.sum())
@@ -75,30 +74,32 @@ class QueryWriting:
         """Raise a `UserError` where the frame was not written."""
         if not self._blocked():
             return
-        remedy = f"the others are kept in {self._path}, and the same command goes on from there"
+        remedy = f"the others are kept in {self._path}, and the same command continues from there"
         if self._summary.queries:
             remedy += ", or with --allow-missing writes the frame without them"
         raise UserError(
-            f"{self._error or f'{self._summary.source}: no answer held a query'}; {self._missing():,} of "
+            f"{self._error or f'{self._summary.source}: no answer contained a query'}; {self._missing():,} of "
             f"{self._summary.chosen:,} rows are without an answer; {remedy}"
         )
 
     def _missing(self) -> int:
+        """Return the number of rows without an answer."""
         return self._summary.failed + self._summary.unasked + self._summary.refused
 
     def _blocked(self) -> bool:
+        """Say whether the frame cannot be written: no query, or rows without an answer and no ``--allow-missing``."""
         if not self._summary.queries:
             return True
         return bool(self._summary.failed or self._summary.unasked) and not self._settings.allow_missing
 
     def _resume(self, journal: AnswerJournal) -> Mask:
-        """Account for the rows that the journal answers, and return which are left to ask about."""
+        """Count the rows that the journal answers, and return the mask of the rows that are left."""
         todo = np.zeros_like(self._plan.chosen)
         rows = read_rows(self._plan.frame, self._plan.chosen)
-        for row in _counted("journal", self._summary.chosen, rows) if len(journal) else rows:
+        for row in _with_progress("journal", self._summary.chosen, rows) if len(journal) else rows:
             entry = journal.get(row.id)
             same = entry is not None and entry.key == self._key(row)
-            if entry and same and entry.outcome not in AGAIN:
+            if entry and same and entry.outcome not in RETRIED_OUTCOMES:
                 self._summary.count(entry)
                 self._summary.resumed += 1
                 continue
@@ -108,16 +109,19 @@ class QueryWriting:
                 self._summary.again += same
                 self._summary.stale += not same
         if self._summary.stale:
-            say(f"{self._path}: {self._summary.stale:,} answers are to other texts or settings and are asked for again")
+            say(
+                f"{self._path}: {self._summary.stale:,} answers belong to other texts or settings; these rows are asked again"
+            )
         return todo
 
     def _ask(self, journal: AnswerJournal, todo: Mask) -> None:
+        """Ask the model for the rows of a mask, and journal each reply."""
         keys: dict[str, str] = {}  # of the rows in flight
 
         def tasks() -> Iterator[Task]:
             for row in read_rows(self._plan.frame, todo):
                 keys[row.id] = self._key(row)
-                yield self._asking.task(row.id, row.title, row.text, self._plan.language)
+                yield self._prompts.task(row.id, row.title, row.text, self._plan.language)
 
         def done(task: Task, reply: Reply) -> None:
             queries, dropped = reply.answer or Answer([], Counter())
@@ -147,9 +151,12 @@ class QueryWriting:
         self._summary.source = model.name
 
     def _key(self, row: FrameRow) -> str:
+        """Return a digest of everything that decides the answer for a row."""
         return hashlib.sha256(json.dumps([self._recipe, row.title, row.text]).encode()).hexdigest()
 
     def _fill(self, journal: AnswerJournal) -> None:
+        """Write the frame with the queries of the journal."""
+
         def pairs(rows: list[FrameRow]) -> list[Pairs]:
             bar.advance(len(rows))
             return [self._pairs(journal, row) for row in rows]
@@ -162,20 +169,21 @@ class QueryWriting:
         return [(kind, query) for kind, query in entry.queries] if entry else []
 
 
-def _recipe(settings: QueriesSettings, asking: PromptPlan) -> str:
-    """Return a digest of what decides the answers but the rows. Where the model runs, and how fast, is not in it."""
+def _recipe(settings: QueriesSettings, prompts: PromptPlan) -> str:
+    """Return a digest of everything but the rows that decides the answers; address and speed of the model do not."""
     model = Path(settings.llm_path).resolve().name if settings.llm_path else settings.llm_model or None
     parts = ["local" if settings.llm_path else "endpoint", model, settings.temperature, settings.max_tokens]
-    return hashlib.sha256(json.dumps([*parts, asking.wording()]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([*parts, prompts.wording()]).encode()).hexdigest()
 
 
 def _local_model(settings: QueriesSettings) -> Model:
+    """Load the model of ``--llm-path``."""
     from trainer.queries.llm.local import LocalModel
 
     return LocalModel(settings)
 
 
-def _counted(name: str, total: int, rows: Iterator[FrameRow]) -> Iterator[FrameRow]:
+def _with_progress(name: str, total: int, rows: Iterator[FrameRow]) -> Iterator[FrameRow]:
     """Yield ``rows`` under a progress bar."""
     with Bar(name, total, "rows") as bar:
         for row in rows:

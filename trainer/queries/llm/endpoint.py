@@ -1,7 +1,7 @@
-"""A client for OpenAI-compatible endpoints: Ollama, vLLM, llama.cpp, `transformers serve` and hosted ones.
+"""Client of OpenAI-compatible endpoints: Ollama, vLLM, llama.cpp, `transformers serve` and hosted ones.
 
-Bounded concurrency, a time-out for each answer, retries with exponential back-off and jitter that honour Retry-After, and
-the strictest `response_format` that the endpoint takes. An endpoint that has gone is given up, not asked to the last row.
+It bounds concurrency and the time of an answer, retries with exponential back-off and jitter, and honours Retry-After. It
+uses the strictest `response_format` that the endpoint supports. An endpoint that fails repeatedly is given up.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from indexer.errors import UserError
 from indexer.progress import say
 from trainer.queries.llm.openai_api import (
     Fault,
-    address,
-    content,
+    completion_text,
     model_names,
     ollama_address,
+    parse_endpoint,
     response_format,
     retry_after,
 )
@@ -35,18 +35,19 @@ from trainer.queries.settings import QueriesSettings
 
 KEY_VARIABLE = "DOWSE_LLM_KEY"
 CONNECT_SECONDS, POLL_SECONDS = 10.0, 1.0
-FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
-ANSWERS = 2
-"""An answer without a single query is asked for once more."""
-LOST = 3
-"""Rows without an answer, one after the other, after which the endpoint counts as gone."""
+FIRST_WAIT, MAX_WAIT = 1.0, 60.0
+"""Seconds of the exponential back-off."""
+MAX_ANSWERS = 2
+"""Answers to one row at most: an answer without any query is requested once more."""
+MAX_FAILURES = 3
+"""Consecutive rows without an answer after which the endpoint is given up."""
 FORMATS = ("json_schema", "json_object", "lines")
 _ABOUT_FORMAT = re.compile(r"response_format|json_schema|json_object|schema|grammar|structured|guided", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What came of asking about one row: the raw answers, the queries of the last one, how often it was asked."""
+    """Reply to one row: outcome, raw answers, queries of the last answer, and number of requests."""
 
     outcome: Outcome
     answer: Answer | None = None
@@ -56,48 +57,47 @@ class Reply:
 
 
 class EndpointError(Exception):
-    """The endpoint is gone or refuses everything; the message names it and what it said."""
+    """The endpoint is down or refuses every request; the message names it and its reason."""
 
 
 class _Refusal(Exception):  # noqa: N818 - caught below
-    """The server will not answer this request however often it is sent."""
+    """The server refuses this request; a repetition would be refused too."""
 
 
-class _Mistake(Exception):  # noqa: N818 - caught below
-    """No request at all will be answered like this; the message ends with the remedy."""
+class _Misconfigured(Exception):  # noqa: N818 - caught below
+    """No request can succeed with this address, key or model; the message ends with the remedy."""
 
 
 class Endpoint:
-    """A language model behind an URL."""
+    """A language model behind a URL."""
 
     def __init__(self, settings: QueriesSettings) -> None:
         self._settings = settings
-        self._base, self._auth, self._secrets = address(settings.llm or ollama_address())
+        self._base, self._auth, self._secrets = parse_endpoint(settings.llm or ollama_address())
         self._key = os.environ.get(KEY_VARIABLE) or None
         if self._key:
             self._secrets.append(self._key)
         self._model = settings.llm_model or None
         self._format = 0
         self._paused_until = 0.0
-        self._lost = 0
+        self._failures = 0
         self._answered = False
-        self._gone = asyncio.Event()
+        self._given_up = asyncio.Event()
         self._reason = ""
 
     @property
     def name(self) -> str:
-        """The model and where it is asked, without credentials."""
+        """The model and its URL, without credentials."""
         return f"{self._model or 'the model'} at {self._base}"
 
     def ask_all(self, tasks: Iterator[Task], done: Callable[[Task, Reply], None]) -> None:
-        """Ask about every task and hand over each reply as it comes, in the order of arrival.
+        """Ask the model for every task, and pass each reply to ``done`` in the order of arrival.
 
-        Tasks are taken from the iterator as they are needed: no more than ``concurrency`` are in memory.
+        Tasks are taken from the iterator when they are needed: at most ``concurrency`` are in memory.
 
         Raises:
-            UserError: the endpoint cannot be reached at all.
-            GaveUp: it is gone, or refuses every request; what was handed over before holds, answers that were under way
-                are waited for.
+            UserError: the endpoint cannot be reached.
+            EndpointError: it is down, or refuses every request. Earlier replies count, and answers in flight are awaited.
         """
         try:
             asyncio.run(self._ask_all(tasks, done))
@@ -114,31 +114,31 @@ class Endpoint:
             async with asyncio.TaskGroup() as group:
                 for _ in range(self._settings.concurrency):
                     group.create_task(self._work(client, tasks, done))
-        if self._gone.is_set():
+        if self._given_up.is_set():
             raise EndpointError(f"--llm {self._base}: {self._reason}")
 
     async def _work(
         self, client: httpx2.AsyncClient, tasks: Iterator[Task], done: Callable[[Task, Reply], None]
     ) -> None:
-        while not self._gone.is_set() and (task := next(tasks, None)):
+        while not self._given_up.is_set() and (task := next(tasks, None)):
             reply = await self._reply(client, task)
             if reply is None:
                 return
             done(task, reply)
             if reply.outcome not in {"failed", "refused"}:
-                self._answered, self._lost = True, 0
+                self._answered, self._failures = True, 0
                 continue
-            self._lost += 1
-            if self._lost >= LOST and (reply.outcome == "failed" or not self._answered):
+            self._failures += 1
+            if self._failures >= MAX_FAILURES and (reply.outcome == "failed" or not self._answered):
                 self._give_up(reply.error or "")
 
     def _give_up(self, reason: str) -> None:
-        """Begin no other row and try none again; answers that are under way still count."""
+        """Start no other row and repeat no request; answers in flight still count."""
         self._reason = self._reason or reason
-        self._gone.set()
+        self._given_up.set()
 
     async def _reply(self, client: httpx2.AsyncClient, task: Task) -> Reply | None:
-        """Return what came of a task; nothing where no request of this kind can be answered."""
+        """Return the reply to a task; None where no request can succeed."""
         raw: list[str] = []
         faults = 0
         while True:
@@ -147,56 +147,56 @@ class Endpoint:
                 text = await self._completion(client, task, self._settings.seed + len(raw))
             except _Refusal as refusal:
                 return Reply("refused", raw=tuple(raw), attempts=attempts, error=str(refusal))
-            except _Mistake as mistake:
-                self._give_up(str(mistake))
+            except _Misconfigured as error:
+                self._give_up(str(error))
                 return None
             except Fault as fault:
                 faults += 1
-                if faults > self._settings.retries or self._gone.is_set():
+                if faults > self._settings.retries or self._given_up.is_set():
                     return Reply("failed", raw=tuple(raw), attempts=attempts, error=str(fault))
                 await self._back_off(fault, faults)
             else:
                 raw.append(text)
                 answer = read(text, task.slots, task.text)
-                if answer.queries or len(raw) == ANSWERS:
+                if answer.queries or len(raw) == MAX_ANSWERS:
                     return Reply(outcome(len(answer.queries), len(task.slots)), answer, tuple(raw), attempts)
 
     async def _completion(self, client: httpx2.AsyncClient, task: Task, seed: int) -> str:
-        """Return the text of one answer, in the strictest format that the endpoint takes.
+        """Return the text of one answer, in the strictest format that the endpoint supports.
 
         Raises:
-            Fault: no answer; another try may get one.
+            Fault: no answer; a repetition may succeed.
             _Refusal: the request is refused.
-            _Mistake: the address, the key or the name of the model is wrong.
+            _Misconfigured: the address, the key or the name of the model is wrong.
         """
         while True:
-            chosen = self._format
+            level = self._format
             body = {
                 "model": self._model,
-                "messages": task.messages("lines" if FORMATS[chosen] == "lines" else "json"),
+                "messages": task.messages("lines" if FORMATS[level] == "lines" else "json"),
                 "temperature": self._settings.temperature,
                 "max_tokens": self._settings.max_tokens,
                 "seed": seed,
-                **response_format(FORMATS[chosen], task),
+                **response_format(FORMATS[level], task),
             }
             await self._pause(self._paused_until - time.monotonic())
             response = await self._send(client, "POST", "/chat/completions", self._settings.timeout, body)
             status = response.status_code
             if status == 200:
-                return content(response)
-            said = self._safe(response.text)
+                return completion_text(response)
+            message = self._safe(response.text)
             if status in {401, 403}:
-                raise _Mistake(f"{status}, {said}; put the right key into {KEY_VARIABLE}")
+                raise _Misconfigured(f"{status}, {message}; put the right key into {KEY_VARIABLE}")
             if status == 404:
-                raise _Mistake(f"404, {said}; correct the address or --llm-model {self._model}")
+                raise _Misconfigured(f"404, {message}; correct the address or --llm-model {self._model}")
             if status in {408, 425, 429} or status >= 500:
-                raise Fault(f"{status}, {said}", retry_after(response.headers.get("Retry-After")))
-            if chosen + 1 < len(FORMATS) and _ABOUT_FORMAT.search(response.text):
-                if chosen == self._format:  # and no other request has found out meanwhile
+                raise Fault(f"{status}, {message}", retry_after(response.headers.get("Retry-After")))
+            if level + 1 < len(FORMATS) and _ABOUT_FORMAT.search(response.text):
+                if level == self._format:  # unless another request has changed it meanwhile
                     self._format += 1
-                    say(f"{self._base} takes no {FORMATS[chosen]}: asking for {FORMATS[chosen + 1]}")
+                    say(f"{self._base} does not support {FORMATS[level]}: using {FORMATS[level + 1]}")
                 continue
-            raise _Refusal(f"{status}, {said}")
+            raise _Refusal(f"{status}, {message}")
 
     async def _send(
         self, client: httpx2.AsyncClient, method: str, path: str, seconds: float, body: Any = None
@@ -212,22 +212,26 @@ class Endpoint:
             raise Fault(f"connection lost ({self._safe(str(error) or type(error).__name__)})") from error
 
     async def _back_off(self, fault: Fault, faults: int) -> None:
-        if fault.wait is not None:  # it is the server's wish, and meant for all requests
+        if fault.wait is not None:  # the server means all requests
             self._paused_until = max(self._paused_until, time.monotonic() + fault.wait)
             return
-        wait = min(FIRST_WAIT * 2 ** (faults - 1), LONGEST_WAIT)
-        await self._pause(wait * random.uniform(0.5, 1.0))  # noqa: S311 - so that waiting requests part
+        wait = min(FIRST_WAIT * 2 ** (faults - 1), MAX_WAIT)
+        await self._pause(wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
 
     async def _pause(self, seconds: float) -> None:
-        """Wait, but not beyond the end of the run."""
+        """Wait, until the endpoint is given up at the latest."""
         if seconds > 0:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._gone.wait(), seconds)
+                await asyncio.wait_for(self._given_up.wait(), seconds)
 
     async def _find_model(self, client: httpx2.AsyncClient) -> None:
-        """Wait until the endpoint is up and, where there is a wait, lists the model; take its only one by default."""
-        until = time.monotonic() + self._settings.llm_wait
-        waiting = False
+        """Wait up to ``--llm-wait`` until the endpoint lists the model; without a name take its only model.
+
+        Raises:
+            UserError: the endpoint is down, refuses the key, or does not have exactly one model and none is named.
+        """
+        deadline = time.monotonic() + self._settings.llm_wait
+        announced = False
         while True:
             served: list[str] = []
             reason = ""
@@ -241,18 +245,19 @@ class Endpoint:
                 served = model_names(response)
             except Fault as fault:
                 reason = str(fault)
-            names = {name for each in served for name in (each, each.partition(":")[0])}  # llama3:latest is llama3
+            # llama3:latest is llama3 too.
+            names = {name for model in served for name in (model, model.partition(":")[0])}
             ready = self._model in names if self._model else bool(names)
-            if ready or time.monotonic() >= until:
+            if ready or time.monotonic() >= deadline:
                 break
-            if not waiting:
+            if not announced:
                 say(f"waiting up to {self._settings.llm_wait:g} s for {self.name} …")
-                waiting = True
-            await asyncio.sleep(min(POLL_SECONDS, max(until - time.monotonic(), 0)))
+                announced = True
+            await asyncio.sleep(min(POLL_SECONDS, max(deadline - time.monotonic(), 0)))
         if reason:
             raise UserError(
                 f"--llm {self._base}: {reason}; start the server, correct the address, or leave --llm out "
-                "for queries taken from the texts"
+                "for queries that are extracted from the texts"
             )
         if not self._model:
             if len(served) != 1:
@@ -263,7 +268,7 @@ class Endpoint:
             self._model = served[0]
 
     def _safe(self, text: str) -> str:
-        """Return the beginning of what a server or a library said, on one line and without credentials."""
+        """Return the beginning of a message of a server or a library, on one line and without credentials."""
         for secret in self._secrets:
             text = text.replace(secret, "…")
         return " ".join(text.split())[:200] or "no reason given"

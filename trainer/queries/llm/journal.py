@@ -1,7 +1,7 @@
-"""The journal of `queries`: one line for each row that a language model was asked about, so that no answer is lost.
+"""Journal of `trainer queries`: an append-only file with one line per answered row, from which a killed run resumes.
 
-A line is written and handed to the operating system before the next row is counted as done: `kill -9` loses what was in
-flight, a power failure at most a second more. The last line of a row counts; a torn last line is cut off.
+Each line is passed to the operating system before its row counts as done. `kill -9` loses only requests in flight, a power
+failure at most one more second. The last line of a row counts; an incomplete last line is cut off.
 """
 
 from __future__ import annotations
@@ -20,38 +20,39 @@ from indexer.errors import UserError
 from indexer.progress import say
 
 SYNC_SECONDS = 1.0
+"""Seconds after which lines are synchronised to the disk."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What became of one row: a line of the journal."""
+    """Outcome of one row: a line of the journal."""
 
     id: str
     key: str
-    """SHA-256 over text, title and everything that decides what is asked and how: another key is another question."""
+    """SHA-256 over text, title, prompt and model settings: an entry with another key does not answer the row."""
     outcome: str
     queries: list[list[str]]
     """[kind, query] for each query that was kept."""
     dropped: dict[str, int] = field(default_factory=dict)
     raw: list[str] = field(default_factory=list)
-    """The answers as they came; the last one was used."""
+    """Raw answers of the model; the last one was used."""
     attempts: int = 1
     error: str | None = None
 
 
 class AnswerJournal:
-    """An append-only file of entries with the place of each row's last entry in memory, some 200 bytes a row."""
+    """Append-only file of entries; the offset of each row's last entry is in memory, in some 200 bytes per row."""
 
     def __init__(self, path: Path, *, fresh: bool = False) -> None:
         self.path = path
         self._fresh = fresh
-        self._places: dict[str, int] = {}
+        self._offsets: dict[str, int] = {}
         self._synced = time.monotonic()
 
     def __enter__(self) -> Self:
-        """Open the file for this process alone, cut off a torn line and find the entries.
+        """Open and lock the file, cut off an incomplete last line and index the entries.
 
-        A ``fresh`` one begins empty; what was in it is then in a file with ``.old`` after its name.
+        A ``fresh`` journal begins empty; its earlier content is copied to a file with ``.old`` after the name.
 
         Raises:
             UserError: another process is writing to it, or it cannot be opened.
@@ -79,20 +80,20 @@ class AnswerJournal:
         self._file.close()
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._offsets)
 
     def get(self, row: str) -> Entry | None:
         """Return the last entry of the row with this id."""
-        place = self._places.get(row)
-        if place is None:
+        offset = self._offsets.get(row)
+        if offset is None:
             return None
-        self._file.seek(place)
+        self._file.seek(offset)
         return _entry(self._file.readline())
 
     def add(self, entry: Entry) -> None:
         """Append an entry."""
         line = json.dumps(asdict(entry), ensure_ascii=False).encode("utf-8", "replace")
-        self._places[entry.id] = self._file.seek(0, os.SEEK_END)
+        self._offsets[entry.id] = self._file.seek(0, os.SEEK_END)
         self._file.write(line + b"\n")
         self._file.flush()
         if time.monotonic() - self._synced > SYNC_SECONDS:
@@ -100,26 +101,28 @@ class AnswerJournal:
             self._synced = time.monotonic()
 
     def forget(self, row: str) -> None:
-        """Leave out of account what the journal says of a row; the line stays."""
-        self._places.pop(row, None)
+        """Ignore the entry of a row from now on; its line stays in the file."""
+        self._offsets.pop(row, None)
 
     def _index(self) -> None:
+        """Find the offset of each row's last entry, and cut off an incomplete last line."""
         self._file.seek(0)
         end = unreadable = 0
         for line in self._file:
             if not line.endswith(b"\n"):
                 break
             if entry := _entry(line):
-                self._places[entry.id] = end
+                self._offsets[entry.id] = end
             else:
                 unreadable += 1
             end += len(line)
-        self._file.truncate(end)  # what a kill in the middle of a line has left
+        self._file.truncate(end)  # an incomplete line of a killed process
         if unreadable:
-            say(f"{self.path}: {unreadable:,} lines are not readable; their rows are asked about again")
+            say(f"{self.path}: {unreadable:,} lines are not readable; their rows are asked again")
 
 
 def _entry(line: bytes) -> Entry | None:
+    """Return the entry of a line; None where it is not readable."""
     try:
         fields: Any = json.loads(line)
         return Entry(**fields)

@@ -1,4 +1,4 @@
-"""A language model in this process: a local directory in transformers' format, asked in batches."""
+"""Language model in this process: a local directory in transformers' format, run in batches."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LocalModel:
     def __init__(self, settings: QueriesSettings) -> None:
         path = Path(settings.llm_path or "")
         self._settings = settings
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # this stage has its own
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # this command has its own
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(path, local_files_only=True, padding_side="left")
@@ -52,30 +52,30 @@ class LocalModel:
         self._context = int(getattr(self._model.config, "max_position_embeddings", 0) or 1 << 30)
 
     def ask_all(self, tasks: Iterator[Task], done: Callable[[Task, Reply], None]) -> None:
-        """Ask about every task, a batch at a time, and hand over the replies."""
+        """Ask the model for every task, in batches, and pass each reply to ``done``."""
         while batch := list(islice(tasks, self._settings.batch_size)):
             prompts = [self.prompt(task.messages("json")) for task in batch]
-            fitting = []
+            accepted = []
             for task, prompt in zip(batch, prompts, strict=True):
                 tokens = len(self._tokenizer(prompt, add_special_tokens=False)["input_ids"])
                 if tokens + self._settings.max_tokens > self._context:
                     error = f"{tokens} tokens and --max-tokens are more than the model's {self._context}"
                     done(task, Reply("refused", error=error))
                 else:
-                    fitting.append((task, prompt))
-            if not fitting:
+                    accepted.append((task, prompt))
+            if not accepted:
                 continue
-            texts = self.answer([prompt for _, prompt in fitting], seed=zlib.crc32(fitting[0][0].id.encode()))
-            for (task, _), text in zip(fitting, texts, strict=True):
+            texts = self.answer([prompt for _, prompt in accepted], seed=zlib.crc32(accepted[0][0].id.encode()))
+            for (task, _), text in zip(accepted, texts, strict=True):
                 answer = read(text, task.slots, task.text)
                 done(task, Reply(outcome(len(answer.queries), len(task.slots)), answer, (text,)))
 
     def prompt(self, messages: list[Message]) -> str:
-        """Return the messages as one text: by the chat template, or plainly where the tokenizer has none."""
+        """Return the messages as one text: by the chat template, or as plain text where the tokenizer has none."""
         plain = "\n\n".join(message["content"] for message in messages)
         if not self._tokenizer.chat_template:
             return f"{self._tokenizer.bos_token or ''}{plain}\n\n"
-        for attempt in (messages, [{"role": "user", "content": plain}]):  # some templates know no system role
+        for attempt in (messages, [{"role": "user", "content": plain}]):  # some templates refuse a system role
             try:
                 return str(self._tokenizer.apply_chat_template(attempt, tokenize=False, add_generation_prompt=True))
             except TemplateError as error:
@@ -84,7 +84,7 @@ class LocalModel:
 
     @torch.inference_mode()
     def answer(self, prompts: list[str], seed: int) -> list[str]:
-        """Return the model's continuations of ``prompts``, which already hold the special tokens."""
+        """Return the model's continuations of ``prompts``, which contain the special tokens already."""
         batch = self._tokenizer(prompts, return_tensors="pt", padding=True, add_special_tokens=False)
         batch = {name: batch[name].to(self._device) for name in ("input_ids", "attention_mask")}
         sampling = {"do_sample": True, "temperature": self._settings.temperature, "top_p": 0.95}
@@ -99,7 +99,7 @@ class LocalModel:
             tokens = self._model.generate(**batch, generation_config=generation)
         except torch.OutOfMemoryError as error:
             raise UserError(
-                f"--batch-size {self._settings.batch_size}: does not fit into the GPU's memory; give a smaller one, the "
-                "same command goes on"
+                f"--batch-size {self._settings.batch_size}: does not fit into the GPU's memory; give a smaller one; the "
+                "same command continues"
             ) from error
         return list(self._tokenizer.batch_decode(tokens[:, batch["input_ids"].shape[1] :], skip_special_tokens=True))

@@ -1,4 +1,4 @@
-"""The OpenAI protocol as far as queries need it: addresses, what is asked of a format, and what is in a response."""
+"""OpenAI protocol, as far as query writing needs it: URLs, response formats, and parsing of responses."""
 
 from __future__ import annotations
 
@@ -13,25 +13,30 @@ import httpx2
 from indexer.errors import UserError
 from trainer.queries.llm.prompts import Task
 
-LONGEST_RETRY_AFTER = 600.0
+MAX_RETRY_AFTER = 600.0
+"""Longest wait in seconds that a Retry-After header may ask for."""
 
 
 class Fault(Exception):  # noqa: N818 - the client tries again
-    """No answer this time; ``wait`` is how long the server asks to be left alone."""
+    """A request without an answer that may be repeated; ``wait`` are the seconds that the server asks to wait."""
 
     def __init__(self, reason: str, wait: float | None = None) -> None:
         super().__init__(reason)
         self.wait = wait
 
 
-def address(url: str) -> tuple[str, tuple[str, str] | None, list[str]]:
-    """Return the base URL without credentials, the credentials, and what must never be shown."""
+def parse_endpoint(url: str) -> tuple[str, tuple[str, str] | None, list[str]]:
+    """Return the base URL without credentials, the login, and the secrets that must never be shown.
+
+    Raises:
+        UserError: it is no http or https URL.
+    """
     try:
         parsed = httpx2.URL(url)
         sound = parsed.scheme in {"http", "https"} and bool(parsed.host)
     except httpx2.InvalidURL:
         sound = False
-    if not sound:  # the text itself is not repeated: it may hold a password
+    if not sound:  # the text is not repeated: it may contain a password
         raise UserError("--llm: no http or https URL; give one such as http://localhost:11434/v1")
     path = parsed.path.rstrip("/") or "/v1"
     base = str(parsed.copy_with(username=None, password=None, userinfo=b"", path=path, query=None, fragment=None))
@@ -40,24 +45,28 @@ def address(url: str) -> tuple[str, tuple[str, str] | None, list[str]]:
 
 
 def ollama_address() -> str:
-    """Return the base URL of Ollama: on this machine, or where its own variable OLLAMA_HOST says."""
+    """Return the base URL of Ollama: the variable OLLAMA_HOST, or this machine."""
     host = os.environ.get("OLLAMA_HOST") or "localhost"
     url = httpx2.URL(host if "://" in host else f"http://{host}")
-    if url.host == "0.0.0.0":  # noqa: S104 - where a server listens is not where it is asked
+    if url.host == "0.0.0.0":  # noqa: S104 - an address to listen on, not to connect to
         url = url.copy_with(host="localhost")
     return str(url if url.port or url.scheme == "https" else url.copy_with(port=11434)).rstrip("/") + "/v1"
 
 
 def response_format(name: str, task: Task) -> dict[str, Any]:
-    """Return the part of a request that holds the answer to a schema, to any JSON, or to nothing."""
+    """Return the part of a request that restricts the answer to a schema, to JSON, or not at all."""
     if name == "json_schema":
         schema = {"name": "queries", "strict": True, "schema": task.schema()}
         return {"response_format": {"type": "json_schema", "json_schema": schema}}
     return {"response_format": {"type": "json_object"}} if name == "json_object" else {}
 
 
-def content(response: httpx2.Response) -> str:
-    """Return the text of a chat completion; raise `Fault` where the body is none."""
+def completion_text(response: httpx2.Response) -> str:
+    """Return the text of a chat completion.
+
+    Raises:
+        Fault: the body is no chat completion.
+    """
     try:
         content = response.json()["choices"][0]["message"]["content"]
     except (ValueError, LookupError, TypeError) as error:
@@ -68,7 +77,7 @@ def content(response: httpx2.Response) -> str:
 
 
 def model_names(response: httpx2.Response) -> list[str]:
-    """Return the names of the models in a list of them; nothing where it is no such list."""
+    """Return the names of a list of models; empty where the body is no such list."""
     try:
         return [str(model["id"]) for model in response.json()["data"]]
     except (ValueError, LookupError, TypeError):
@@ -86,4 +95,4 @@ def retry_after(value: str | None) -> float | None:
             seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
         except (ValueError, TypeError):
             return None
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER) if math.isfinite(seconds) else None
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER) if math.isfinite(seconds) else None

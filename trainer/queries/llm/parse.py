@@ -1,7 +1,7 @@
-"""What a language model wrote becomes clean queries: read as JSON, as half a JSON or as lines, then sifted.
+"""Parser of a language model's answers: JSON, incomplete JSON or lines become clean queries.
 
 Models number their answers, quote them, introduce them, repeat themselves and copy the passage. Every candidate that is
-not kept is counted with its reason.
+dropped is counted with its reason.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 KINDS = ("question", "claim", "title", "keywords", "search")
-"""What can be asked for."""
+"""Kinds of query that a model can write."""
 
 Outcome = Literal["complete", "underfilled", "empty", "refused", "failed"]
-"""What became of a row: all queries, fewer, none in the answer, request refused by the server, no answer at all."""
+"""Outcome of a row: all queries, fewer, none in the answer, request refused by the server, no answer."""
 
-LONGEST_QUERY = 64  # words
-LONGEST_ANSWER = 20_000  # characters that are read of it
-LONG_COPY = 8  # words: a shorter phrase of the passage is what people search for
+MAX_QUERY_WORDS = 64  # words
+MAX_ANSWER_CHARACTERS = 20_000  # longer answers are cut
+MIN_COPY_WORDS = 8  # words; shorter phrases of the passage are common queries
 
 _OPENING = re.compile(r"(?:^|:|```(?:json)?)\s*(?=[\[{])", re.MULTILINE | re.IGNORECASE)
 _STRING = re.compile(r'"((?:\\.|[^\\])*?)"\s*(?=([:,\]}\n]|\Z))', re.DOTALL)
@@ -46,81 +46,81 @@ _LABELS = {"kind", "type", "category"}
 
 
 class Candidate(NamedTuple):
-    """A piece of an answer that may be a query, and the kind that it was labelled with."""
+    """A piece of an answer that may be a query, and the kind of its label."""
 
     kind: str | None
     text: str
 
 
 class Answer(NamedTuple):
-    """The (kind, query) that are kept, and how many candidates were dropped by reason."""
+    """Kept (kind, query) pairs, and the number of dropped candidates by reason."""
 
     queries: list[tuple[str, str]]
     dropped: Counter[str]
 
 
 def read(raw: str, slots: Sequence[str], passage: str) -> Answer:
-    """Return the queries in a raw answer about ``passage``; ``slots`` are the kinds that were asked for, in order."""
+    """Return the queries of a raw answer about ``passage``; ``slots`` are the requested kinds, in order."""
     return clean(parse(raw), slots, passage)
 
 
-def outcome(kept: int, wanted: int) -> Outcome:
-    """Say whether an answer has as many queries as were asked for, fewer or none."""
-    if kept >= wanted:
+def outcome(kept: int, requested: int) -> Outcome:
+    """Return the outcome of an answer with ``kept`` of ``requested`` queries."""
+    if kept >= requested:
         return "complete"
     return "underfilled" if kept else "empty"
 
 
 def parse(raw: str) -> list[Candidate]:
-    """Return the candidates in a raw answer, in order: of JSON, also broken off, or else of its lines."""
-    text = _THOUGHT.sub("", raw[:LONGEST_ANSWER])
-    text = text.rpartition("</think>")[2]  # some templates open the thought before the answer begins
-    found: list[Candidate] = []
+    """Return the candidates of a raw answer, in order: from JSON, also incomplete, else from its lines."""
+    text = _THOUGHT.sub("", raw[:MAX_ANSWER_CHARACTERS])
+    text = text.rpartition("</think>")[2]  # some chat templates open the thought before the answer
+    candidates: list[Candidate] = []
     opening = _OPENING.search(text)
-    whole = opening is not None
+    complete = opening is not None
     while opening:
         try:
             value, end = json.JSONDecoder(strict=False).raw_decode(text, opening.end())
         except (ValueError, RecursionError):
-            found += _salvaged(text[opening.end() :])
-            whole = False
+            candidates += _salvage(text[opening.end() :])
+            complete = False
             break
-        found += _flat(value, None)
+        candidates += _flatten(value, None)
         opening = _OPENING.search(text, end)
-    return found if found or whole else list(_lines(text))
+    return candidates if candidates or complete else list(_read_lines(text))
 
 
 def clean(candidates: Sequence[Candidate], slots: Sequence[str], passage: str) -> Answer:
-    """Sift candidates and give each a slot: its own kind's first, then whichever is free.
+    """Drop candidates that are no queries, and give each other one a slot: of its own kind, or else a free one.
 
-    Reasons of a drop: ``preamble``, ``blank``, ``garbled`` (bytes that are no character), ``too_long``, ``duplicate`` (case-folded), ``copy`` (a long stretch of
-    the passage, word for word) and ``surplus`` (more than were asked for).
+    Reasons of a drop: ``preamble``, ``blank``, ``garbled`` (replacement characters), ``too_long``, ``duplicate`` (after case
+    folding), ``copy`` (a long part of the passage, word for word) and ``surplus`` (more than were requested).
     """
     dropped: Counter[str] = Counter()
-    good: list[Candidate] = []
+    kept: list[Candidate] = []
     seen: set[str] = set()
     source = _key(passage)
     for candidate in candidates:
-        text, reason = _tidied(candidate.text)
+        text, reason = _unwrap(candidate.text)
         key = _key(text)
-        reason = reason or _fault(key, source, seen)
+        reason = reason or _drop_reason(key, source, seen)
         if reason:
             dropped[reason] += 1
         else:
             seen.add(key)
-            good.append(Candidate(candidate.kind, text))
+            kept.append(Candidate(candidate.kind, text))
     free = list(range(len(slots)))
-    placed: dict[int, tuple[str, str]] = {}
+    queries: dict[int, tuple[str, str]] = {}
     for exact in (True, False):
-        for candidate in list(good):
-            place = next((at for at in free if not exact or slots[at] == candidate.kind), None)
-            if place is not None:
-                free.remove(place)
-                good.remove(candidate)
-                placed[place] = (candidate.kind or slots[place], candidate.text)
-    if good:
-        dropped["surplus"] += len(good)
-    return Answer([placed[at] for at in sorted(placed)], dropped)
+        for candidate in list(kept):
+            slot = next((slot for slot in free if not exact or slots[slot] == candidate.kind), None)
+            if slot is not None:
+                free.remove(slot)
+                kept.remove(candidate)
+                queries[slot] = (candidate.kind or slots[slot], candidate.text)
+    if kept:
+        dropped["surplus"] += len(kept)
+    return Answer([queries[slot] for slot in sorted(queries)], dropped)
 
 
 def kind_of(label: str) -> str | None:
@@ -129,29 +129,28 @@ def kind_of(label: str) -> str | None:
     return KINDS[match.lastindex - 1] if match and match.lastindex else None
 
 
-def words(text: str) -> int:
-    """Return how many words a text has."""
+def count_words(text: str) -> int:
+    """Return the number of words of a text."""
     return len(_WORD.findall(text))
 
 
-def _flat(value: Any, kind: str | None) -> list[Candidate]:
-    """Return the texts in a JSON value with the kinds that their keys name."""
+def _flatten(value: Any, kind: str | None) -> list[Candidate]:
+    """Return the texts in a JSON value as candidates, with the kinds that their keys name."""
     if isinstance(value, str):
         return [Candidate(kind, value)]
     if isinstance(value, list):
-        if kind == "keywords" and all(isinstance(each, str) and words(each) <= 3 for each in value):
-            return [Candidate(kind, ", ".join(value))] if value else []  # the key words of one query
-        return [candidate for each in value for candidate in _flat(each, kind)]
+        if kind == "keywords" and all(isinstance(item, str) and count_words(item) <= 3 for item in value):
+            return [Candidate(kind, ", ".join(value))] if value else []  # key words that form one query
+        return [candidate for item in value for candidate in _flatten(item, kind)]
     if not isinstance(value, dict):
         return []
     kind = next((kind_of(str(value[key])) for key in value if key.casefold() in _LABELS), None) or kind
     keys = [key for key in value if key.casefold() not in _LABELS | _NO_QUERY]
-    flat = [_flat(value[key], kind_of(key) or kind) for key in keys]
-    return [candidate for part in flat for candidate in part]
+    return [candidate for key in keys for candidate in _flatten(value[key], kind_of(key) or kind)]
 
 
-def _salvaged(text: str) -> Iterator[Candidate]:
-    """Yield the complete strings of a JSON text that is broken off or ill-formed; what was cut short is no query."""
+def _salvage(text: str) -> Iterator[Candidate]:
+    """Yield the complete strings of an incomplete or ill-formed JSON text; a string that is cut short is no query."""
     kind: str | None = None
     key = ""
     for match in _STRING.finditer(text):
@@ -159,7 +158,7 @@ def _salvaged(text: str) -> Iterator[Candidate]:
         try:
             content = json.loads(f'"{content}"', strict=False)
         except ValueError:
-            content = content.replace('\\"', '"')  # a quotation mark that should have been escaped
+            content = content.replace('\\"', '"')  # an unescaped quotation mark
         if follows == ":":
             key = content.casefold()
             kind = kind_of(key) or (kind if key in {"query", "text"} else None)
@@ -169,8 +168,8 @@ def _salvaged(text: str) -> Iterator[Candidate]:
             yield Candidate(kind, content)
 
 
-def _lines(text: str) -> Iterator[Candidate]:
-    """Yield one candidate a line; a label counts for its own line or, standing alone, for those below it."""
+def _read_lines(text: str) -> Iterator[Candidate]:
+    """Yield one candidate per line; a label counts for its line or, on a line of its own, for the lines below it."""
     label: str | None = None
     for line in text.splitlines():
         bare = _bare(line)
@@ -186,16 +185,16 @@ def _lines(text: str) -> Iterator[Candidate]:
             yield Candidate(label, bare)
 
 
-def _tidied(text: str) -> tuple[str, str | None]:
-    """Return a candidate without its wrapping, and the reason to drop it, if it is nothing but wrapping."""
+def _unwrap(text: str) -> tuple[str, str | None]:
+    """Return a candidate without label, introduction and quotation marks, and the reason to drop it, if any."""
     text = _bare(" ".join(_CONTROL.sub(" ", text).split()))
     if "\ufffd" in text:
         return text, "garbled"
     if preamble := _PREAMBLE.match(text):
-        rest = _bare(text[preamble.end() :])
-        if preamble[0][-1] != ":" or not rest:
+        remainder = _bare(text[preamble.end() :])
+        if preamble[0][-1] != ":" or not remainder:
             return text, "preamble"
-        text = rest
+        text = remainder
     head, colon, tail = text.partition(":")
     if colon and kind_of(head):
         text = _bare(tail)
@@ -203,10 +202,10 @@ def _tidied(text: str) -> tuple[str, str | None]:
 
 
 def _bare(text: str) -> str:
-    """Strip numbering, bullets, emphasis and quotation marks, however they are nested."""
-    before = None
-    while text != before:
-        before = text
+    """Strip numbering, bullets, emphasis and quotation marks, also nested ones."""
+    previous = None
+    while text != previous:
+        previous = text
         text = _NUMBER.sub("", text.strip().strip("*"), count=1) if _NUMBER.match(text.strip().strip("*")) else text
         text = text.strip().strip("*").strip()
         if text[:1] in _QUOTES:
@@ -217,17 +216,18 @@ def _bare(text: str) -> str:
 
 
 def _key(text: str) -> str:
-    """Return what two texts have in common that differ in case, punctuation and spaces only."""
+    """Return a text without case, punctuation and extra spaces; texts that differ only in these have the same key."""
     return " ".join(_WORD.findall(text.casefold()))
 
 
-def _fault(key: str, source: str, seen: set[str]) -> str | None:
+def _drop_reason(key: str, source: str, seen: set[str]) -> str | None:
+    """Return the reason to drop a query, by its key and that of the passage; None if it is kept."""
     count = len(key.split())
     if not count:
         return "blank"
-    if count > LONGEST_QUERY:
+    if count > MAX_QUERY_WORDS:
         return "too_long"
     if key in seen:
         return "duplicate"
-    copied = count >= LONG_COPY or key == source
+    copied = count >= MIN_COPY_WORDS or key == source
     return "copy" if copied and f" {key} " in f" {source} " else None

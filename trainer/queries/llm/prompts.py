@@ -1,4 +1,4 @@
-"""What a language model is asked: queries of several kinds that one passage answers, in the passage's language."""
+"""Prompts of query writing: queries of several kinds that a passage answers, in the language of the passage."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from trainer.queries.llm.parse import KINDS
 Style = Literal["json", "lines"]
 Message = dict[str, str]
 
-LONGEST_PASSAGE = 3000  # characters: with prompt and answer it fits into a context of 4,096 tokens in most scripts
-LONGEST_EXAMPLE = 300
-EXAMPLES_SHOWN = 3
-DETECTABLE = 80  # characters from which a text's language can be told
+MAX_PASSAGE = 3000  # characters: with prompt and answer it fits into a context of 4,096 tokens in most scripts
+MAX_EXAMPLE = 300
+MAX_EXAMPLES = 3
+MIN_DETECTABLE = 80  # characters from which the language of a text is detected reliably
 
 LANGUAGES = {
     **STEMMED,
@@ -31,7 +31,7 @@ LANGUAGES = {
     "km": "khmer",
     "my": "burmese",
 }
-"""ISO 639-1 code → name."""
+"""ISO 639-1 code → English name of the language."""
 
 DESCRIPTIONS = {
     "question": "a question that the passage answers, put by somebody who has not read it",
@@ -69,7 +69,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Task:
-    """A row of the frame, and what is asked about it: one query for each of ``slots``, which are kinds."""
+    """A row of the frame with its prompt: one query is requested for each of ``slots``, which are kinds."""
 
     id: str
     title: str | None
@@ -79,11 +79,11 @@ class Task:
     examples: tuple[Example, ...] = ()
 
     def messages(self, style: Style) -> list[Message]:
-        """Return the chat messages that ask for JSON or for one line a query."""
-        return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": self._question(style)}]
+        """Return the chat messages that request JSON, or one line per query."""
+        return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": self._user_message(style)}]
 
     def schema(self) -> dict[str, Any]:
-        """Return the JSON schema of the answer: an object with one string a slot."""
+        """Return the JSON schema of the answer: an object with one string per slot."""
         names = slot_names(self.slots)
         return {
             "type": "object",
@@ -92,9 +92,10 @@ class Task:
             "additionalProperties": False,
         }
 
-    def _question(self, style: Style) -> str:
+    def _user_message(self, style: Style) -> str:
+        """Return the user message: passage, kinds, rules, examples and form of the answer."""
         names = slot_names(self.slots)
-        asked = "\n".join(f"- {name}: {DESCRIPTIONS[kind]}" for name, kind in zip(names, self.slots, strict=True))
+        requests = "\n".join(f"- {name}: {DESCRIPTIONS[kind]}" for name, kind in zip(names, self.slots, strict=True))
         form = (
             "Answer with one JSON object and nothing else: " + json.dumps(dict.fromkeys(names, "…"), ensure_ascii=False)
             if style == "json"
@@ -103,13 +104,13 @@ class Task:
         )
         language = LANGUAGES.get(self.language, "").capitalize() or "the language of the passage"
         number = "this query" if len(names) == 1 else f"these {len(names)} queries"
-        parts = [MARKS, _passage(self.title, self.text), f"Write {number}, in {language}:\n{asked}", RULES]
-        return "\n\n".join([*parts, *_shown(self.examples), form])
+        parts = [MARKS, _passage(self.title, self.text), f"Write {number}, in {language}:\n{requests}", RULES]
+        return "\n\n".join([*parts, *_example_paragraph(self.examples), form])
 
 
 @dataclass(frozen=True)
 class PromptPlan:
-    """What is asked about every row: how many queries of which kinds, and examples of the domain."""
+    """What every prompt requests: number and kinds of queries, with examples of the domain."""
 
     count: int
     kinds: tuple[str, ...]
@@ -117,32 +118,32 @@ class PromptPlan:
     seed: int
 
     def task(self, row: str, title: str | None, text: str, language: str) -> Task:
-        """Return what is asked about the row with the id ``row``; ``language`` is that of most rows.
+        """Return the task of the row with the id ``row``; ``language`` is that of most rows.
 
-        Which kinds come first, where there are fewer queries than kinds, and which examples are shown is drawn by row.
+        Random by row: the first kind, where the number of queries is no multiple of the kinds, and the examples.
         """
-        drawn = random.Random(f"{self.seed} {row}")  # noqa: S311 - no secret
+        rng = random.Random(f"{self.seed} {row}")  # noqa: S311 - no secret
         uneven = self.count % len(self.kinds) != 0
-        first = drawn.randrange(len(self.kinds)) if uneven else 0
-        slots = tuple(self.kinds[(first + place) % len(self.kinds)] for place in range(self.count))
-        shown = drawn.sample(self.examples, min(EXAMPLES_SHOWN, len(self.examples)))
-        own = detect_language([text]) if len(text) >= DETECTABLE else "none"
-        return Task(row, title, text, language if own == "none" else own, slots, tuple(shown))
+        first = rng.randrange(len(self.kinds)) if uneven else 0
+        slots = tuple(self.kinds[(first + slot) % len(self.kinds)] for slot in range(self.count))
+        examples = rng.sample(self.examples, min(MAX_EXAMPLES, len(self.examples)))
+        detected = detect_language([text]) if len(text) >= MIN_DETECTABLE else "none"
+        return Task(row, title, text, language if detected == "none" else detected, slots, tuple(examples))
 
     def wording(self) -> str:
-        """Return all that goes into a prompt but the row: other wording, kinds or examples ask for other queries."""
+        """Return everything in a prompt but the row, for the fingerprint of the answers."""
         sample = Task("", "title", "text", "none", self.kinds, self.examples)
         return json.dumps([self.count, self.seed, sample.messages("json"), sample.messages("lines")])
 
 
 def slot_names(slots: Sequence[str]) -> list[str]:
-    """Return one name for each slot: its kind, numbered from the second of that kind on."""
-    numbers = [slots[: place + 1].count(kind) for place, kind in enumerate(slots)]
+    """Return one name for each slot: its kind, numbered from the second slot of that kind."""
+    numbers = [slots[: slot + 1].count(kind) for slot, kind in enumerate(slots)]
     return [kind if number == 1 else f"{kind}_{number}" for kind, number in zip(slots, numbers, strict=True)]
 
 
 def read_examples(path: Path) -> tuple[Example, ...]:
-    """Read one example a line: a query as it is, or a JSON object with ``query`` and, optionally, ``kind`` and ``text``.
+    """Read one example per line: a plain query, or a JSON object with ``query`` and, optionally, ``kind`` and ``text``.
 
     Raises:
         UserError: the file cannot be read, or a line is no example.
@@ -160,9 +161,10 @@ def read_examples(path: Path) -> tuple[Example, ...]:
 
 
 def _example(path: Path, number: int, line: str) -> Example:
+    """Return the example of a line."""
     if not line.startswith("{"):
         return Example(line)
-    remedy = 'write {"query": "…", "kind": "…", "text": "…"}, the last two as you like'
+    remedy = 'write {"query": "…", "kind": "…", "text": "…"}; kind and text are optional'
     try:
         fields = json.loads(line)
         example = Example(**fields)
@@ -176,18 +178,18 @@ def _example(path: Path, number: int, line: str) -> Example:
 
 
 def _passage(title: str | None, text: str) -> str:
-    """Return the passage between its marks, which nothing in it can close."""
+    """Return the passage between its marks; a closing mark within it is broken up."""
     heading = f"Title: {' '.join(title.split())}\n" if title and title.strip() else ""
-    inner = f"{heading}{shortened(text, LONGEST_PASSAGE)}".replace("</passage>", "< /passage>")
-    return f"<passage>\n{inner}\n</passage>"
+    content = f"{heading}{shorten(text, MAX_PASSAGE)}".replace("</passage>", "< /passage>")
+    return f"<passage>\n{content}\n</passage>"
 
 
-def _shown(examples: Sequence[Example]) -> list[str]:
-    """Return the paragraph that shows the examples, if there are any."""
+def _example_paragraph(examples: Sequence[Example]) -> list[str]:
+    """Return the paragraph with the examples, in a list that is empty where there are none."""
     lines = [
         f"- {example.query}"
         + (f" ({example.kind})" if example.kind else "")
-        + (f" — about: {shortened(' '.join(example.text.split()), LONGEST_EXAMPLE)}" if example.text else "")
+        + (f" — about: {shorten(' '.join(example.text.split()), MAX_EXAMPLE)}" if example.text else "")
         for example in examples
     ]
     return (
@@ -197,8 +199,8 @@ def _shown(examples: Sequence[Example]) -> list[str]:
     )
 
 
-def shortened(text: str, length: int) -> str:
-    """Return at most ``length`` characters of a text, broken off after a word where it has any."""
+def shorten(text: str, length: int) -> str:
+    """Return at most ``length`` characters of a text, cut after a word where possible."""
     text = text.strip()
     if len(text) <= length:
         return text

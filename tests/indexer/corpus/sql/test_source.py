@@ -1,4 +1,4 @@
-"""SQL databases as a source: a real PostgreSQL server, and SQLite."""
+"""SQL databases as a corpus: with a real PostgreSQL server, and SQLite."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ QUERY = "select id, title, text, price from stories order by id"
 
 @pytest.fixture(autouse=True)
 def own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a database answers is kept below the test's own folder."""
+    """Keep the spooled rows below the test's own folder."""
     monkeypatch.setenv("DOWSE_DATA", str(tmp_path / "data"))
 
 
@@ -64,18 +64,18 @@ def url(folder: Path, user: str = "postgres", database: str = "postgres") -> str
 
 
 def documents(spec: str, query: str = QUERY, **options: Any) -> list[dict[str, Any]]:
-    """Return the documents that a query gives."""
+    """Return the documents of a query."""
     corpus = Corpus.check(spec, query=query, **options)
     return [row for batch in corpus.batches() for row in batch.to_pylist()]
 
 
-def refused(spec: str, query: str | None = QUERY) -> str:
-    """Return why a source is refused; the exception carries nothing that must not be seen."""
+def assert_refused(spec: str, query: str | None = QUERY) -> str:
+    """Assert that a source is refused, and that the exception nowhere has the password; return the message."""
     with pytest.raises(UserError) as raised:
         Source(spec, query)
     error: BaseException | None = raised.value
     assert PASSWORD not in "".join(traceback.format_exception(raised.value))
-    while error:  # also what a log would print that follows the chain further than Python does
+    while error:  # also in chained exceptions, which a log may print further than Python does
         assert PASSWORD not in f"{error} {error!r} {error.args}"
         error = error.__cause__ or error.__context__
     assert "\n" not in str(raised.value)
@@ -85,20 +85,20 @@ def refused(spec: str, query: str | None = QUERY) -> str:
 @pytest.mark.usefixtures("server")
 def test_postgres_documents(postgres: Path) -> None:
     """A table becomes documents: roles as in a file, the other columns metadata with their types."""
-    found = documents(url(postgres))
-    assert [(row["id"], row["title"], row["text"]) for row in found] == list(STORIES)
-    assert found[0]["metadata"] == {"price": Decimal("1.50")}
+    rows = documents(url(postgres))
+    assert [(row["id"], row["title"], row["text"]) for row in rows] == list(STORIES)
+    assert rows[0]["metadata"] == {"price": Decimal("1.50")}
 
 
 def test_sqlite_documents(sqlite: str) -> None:
     """The same from SQLite, whose columns have no types."""
-    found = documents(sqlite)
-    assert [(row["id"], row["title"], row["text"]) for row in found] == list(STORIES)
-    assert found[0]["metadata"] == {"price": 1.5}
+    rows = documents(sqlite)
+    assert [(row["id"], row["title"], row["text"]) for row in rows] == list(STORIES)
+    assert rows[0]["metadata"] == {"price": 1.5}
 
 
 def test_postgres_types(postgres: Path) -> None:
-    """The types that people have in tables arrive as Arrow types, or as text where Arrow has none."""
+    """Common column types become Arrow types, or text where Arrow has no such type."""
     query = """select 1::smallint as id, 'x' as text, 2.50::numeric(5,2) as price, true as open, 0.5::real as share,
         date '2026-05-04' as day, timestamp '2026-05-04 03:02:01' as at, timestamptz '2026-05-04 03:02:01+02' as moment,
         interval '1 day' as span, '\\x00ff'::bytea as raw, '{"a": [1]}'::jsonb as object, array['a', null] as tags,
@@ -126,11 +126,11 @@ def test_column_that_starts_with_nulls(postgres: Path) -> None:
 
 @pytest.mark.parametrize("limit", [1, 1024, 1500])
 def test_rows_are_streamed(postgres: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
-    """The server sends rows as they are read: the first ones of a query without end are there at once.
+    """The server sends rows as they are read: the first rows of an endless query arrive at once.
 
-    The count for the estimate of the time gives up, and does not disturb what follows.
+    Counting the rows for the estimate of the time gives up, and does not disturb the reading.
     """
-    monkeypatch.setattr(sqlsource, "COUNT_SECONDS", 0.05)
+    monkeypatch.setattr(sqlsource, "COUNT_TIMEOUT_SECONDS", 0.05)
     assert (
         len(documents(url(postgres), "select generate_series(1, 1000000000000) as id, 'x' as text", limit=limit))
         == limit
@@ -139,7 +139,7 @@ def test_rows_are_streamed(postgres: Path, monkeypatch: pytest.MonkeyPatch, limi
 
 def test_rows_are_streamed_from_sqlite(sqlite: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same for SQLite."""
-    monkeypatch.setattr(sqlsource, "COUNT_SECONDS", 0.05)
+    monkeypatch.setattr(sqlsource, "COUNT_TIMEOUT_SECONDS", 0.05)
     endless = "with recursive n(id) as (select 1 union all select id + 1 from n) select id, 'x' as text from n"
     assert len(documents(sqlite, endless, limit=1500)) == 1500
 
@@ -152,14 +152,14 @@ def test_count_does_not_limit_the_statement(
         "create or replace function slow(text) returns text language plpgsql stable as "
         "$$ begin perform pg_sleep(0.1); return $1; end $$"
     )
-    monkeypatch.setattr(sqlsource, "COUNT_SECONDS", 0.4)
+    monkeypatch.setattr(sqlsource, "COUNT_TIMEOUT_SECONDS", 0.4)
     assert len(documents(url(postgres), "select id, slow(text) as text from stories")) == 6
 
 
 @pytest.mark.parametrize("ending", ["", ";", " ; ", " -- all of them"])
 @pytest.mark.usefixtures("server")
 def test_progress_has_a_total(postgres: Path, sqlite: str, monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
-    """How many rows there are is known before they are read, so that the time that is left can be told."""
+    """The number of rows is known before they are read: the remaining time can be estimated."""
     totals = []
 
     class Bar(sqlsource.Bar):
@@ -187,13 +187,13 @@ def test_read_only(postgres: Path, server: psycopg.Connection, sqlite: str) -> N
     server.execute(
         "create or replace function forget() returns text language sql as $$ delete from stories returning id $$"
     )
-    assert "read-only transaction" in refused(url(postgres), "select forget() as id, 'x' as text")
-    assert "readonly database" in refused(sqlite, "delete from stories returning id, text")
+    assert "read-only transaction" in assert_refused(url(postgres), "select forget() as id, 'x' as text")
+    assert "readonly database" in assert_refused(sqlite, "delete from stories returning id, text")
     assert len(documents(url(postgres))) == len(documents(sqlite)) == 6
 
 
 def test_unchanged_table_is_up_to_date(data: Path, postgres: Path, server: psycopg.Connection) -> None:
-    """The answer's checksum is the input's: nothing is built while the rows are the same, and a change is noticed."""
+    """The checksum of the rows is that of the input: nothing is built while the rows are the same, and a change is noticed."""
     spec, settings = url(postgres), BuildSettings(query=QUERY)
     first = build(spec, settings, data)
     assert first.fresh and first.manifest.counts["documents"] == 6
@@ -207,7 +207,7 @@ def test_unchanged_table_is_up_to_date(data: Path, postgres: Path, server: psyco
 
 
 def test_one_answer_for_both_passes(postgres: Path, server: psycopg.Connection) -> None:
-    """What was checked is what is delivered, whatever happens to the table in between."""
+    """The documents are the checked rows, whatever happens to the table in between."""
     corpus = Corpus.check(url(postgres), query=QUERY)
     server.execute("delete from stories")
     assert sum(batch.num_rows for batch in corpus.batches()) == 6
@@ -218,7 +218,10 @@ def test_rows_in_the_same_order(postgres: Path, server: psycopg.Connection) -> N
     server.execute("drop table if exists large")
     server.execute("create table large as select g as id, repeat('x', 900) as text from generate_series(1, 40000) g")
     query = "select id, text from large"
-    with server.transaction(), server.cursor("scan") as joined:  # leaves the place where it stands to the next scan
+    with (
+        server.transaction(),
+        server.cursor("scan") as joined,
+    ):  # PostgreSQL would start the next scan at the position of this one
         joined.execute(query)
         joined.fetchmany(20_000)
         assert documents(url(postgres), query, limit=1)[0]["id"] == "1"
@@ -248,15 +251,15 @@ def test_password_is_not_written_anywhere(data: Path, postgres: Path, monkeypatc
 def test_password_from_the_environment(postgres: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The driver's own variable works, and is as secret as a password in the URL."""
     spec = url(postgres, user="reader")
-    assert "no password supplied" in refused(spec)  # the server does ask for it
+    assert "no password supplied" in assert_refused(spec)  # the server does ask for it
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
     assert len(documents(spec)) == 6
-    assert '"***"' in refused(spec, f"select '{PASSWORD}'::int")
+    assert '"***"' in assert_refused(spec, f"select '{PASSWORD}'::int")
 
 
 def test_wrong_password(postgres: Path) -> None:
     """A refused login says for whom, and not with what."""
-    message = refused(f"postgresql://reader:{PASSWORD}x@/postgres?host={postgres}")
+    message = assert_refused(f"postgresql://reader:{PASSWORD}x@/postgres?host={postgres}")
     assert 'password authentication failed for user "reader"' in message
     assert message.startswith(f"postgresql://reader:***@/postgres?host={postgres}: not reachable")
 
@@ -276,23 +279,25 @@ def test_wrong_query(postgres: Path, sqlite: str, query: str | None, message: st
     for spec in (url(postgres), sqlite):
         with pytest.raises(UserError, match=f"{spec[:8]}.*: {message}"):
             Source(spec, query)
-        refused(spec, query)
+        assert_refused(spec, query)
 
 
 def test_statement_that_fails_midway(postgres: Path) -> None:
-    """A row that cannot be computed ends the reading; half an answer is never a corpus."""
-    message = refused(url(postgres), "select 5000 / (g - 3000) as id, 'x' as text from generate_series(1, 5000) g")
+    """A row that cannot be computed ends the reading; a part of the rows is never a corpus."""
+    message = assert_refused(
+        url(postgres), "select 5000 / (g - 3000) as id, 'x' as text from generate_series(1, 5000) g"
+    )
     assert "reading stopped (division by zero)" in message
 
 
 @pytest.mark.usefixtures("server")
 def test_statement_without_rows(sqlite: str, postgres: Path) -> None:
-    """An empty answer is no corpus, and what gives no answer is no query."""
+    """A statement with no rows is no corpus, and a statement that returns none by its kind is no query."""
     for spec in (sqlite, url(postgres)):
         with pytest.raises(UserError, match="holds no rows"):
             Corpus.check(spec, query="select id, text from stories where id = 'z'")
-    assert "returns no rows" in refused(sqlite, "pragma query_only = on")
-    assert "the statement is refused" in refused(url(postgres), "create table more (id int)")
+    assert "returns no rows" in assert_refused(sqlite, "pragma query_only = on")
+    assert "the statement is refused" in assert_refused(url(postgres), "create table more (id int)")
 
 
 def test_columns_are_checked_as_in_a_file(sqlite: str) -> None:
@@ -329,28 +334,28 @@ def test_wrong_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str, m
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UserError, match=message):
         Source(spec, QUERY)
-    refused(spec)
+    assert_refused(spec)
     assert not list(tmp_path.glob("*.db"))
 
 
 def test_sqlalchemy_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files need no SQLAlchemy; who names a database without it is told what to install."""
+    """Files need no SQLAlchemy; with a database the error says what to install."""
     monkeypatch.setitem(sys.modules, "sqlalchemy.engine", None)
-    assert "pip install 'sqlalchemy>=2.1' 'psycopg[binary]'" in refused("sqlite:///a.db")
+    assert "pip install 'sqlalchemy>=2.1' 'psycopg[binary]'" in assert_refused("sqlite:///a.db")
 
 
 def test_query_for_a_file(corpus: Path) -> None:
-    """A query for a file is refused, so that nobody believes it had an effect."""
+    """A query for a file is refused, not silently ignored."""
     with pytest.raises(UserError, match=r"^--query: .*corpus\.parquet is no database"):
         Corpus.check(str(corpus), query=QUERY)
 
 
 def test_silent_host_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host that does not answer is waited for for seconds, not minutes, unless somebody says otherwise."""
-    from indexer.corpus.sql.url import parse
+    """The wait for a host that does not answer takes seconds, not minutes, unless the user sets a timeout."""
+    from indexer.corpus.sql.url import parse_url
 
     monkeypatch.delenv("PGCONNECT_TIMEOUT", raising=False)
-    assert sqlsource._arguments(parse("postgresql://host/shop")) == {"connect_timeout": 10}
-    assert sqlsource._arguments(parse("postgresql://host/shop?connect_timeout=99")) == {}
+    assert sqlsource._connect_arguments(parse_url("postgresql://host/shop")) == {"connect_timeout": 10}
+    assert sqlsource._connect_arguments(parse_url("postgresql://host/shop?connect_timeout=99")) == {}
     monkeypatch.setitem(os.environ, "PGCONNECT_TIMEOUT", "99")
-    assert sqlsource._arguments(parse("postgresql://host/shop")) == {}
+    assert sqlsource._connect_arguments(parse_url("postgresql://host/shop")) == {}

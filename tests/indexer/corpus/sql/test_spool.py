@@ -1,4 +1,4 @@
-"""The file that holds what a database answered: its types, its bytes, its life."""
+"""Spool: types, bytes and lifetime of the file with a database's rows."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_same_rows_same_bytes(tmp_path: Path) -> None:
 
 
 def test_failure_leaves_no_file(tmp_path: Path) -> None:
-    """An answer that breaks off does not pass for a whole one."""
+    """Rows that break off do not leave a file that looks complete."""
     with pytest.raises(ValueError), RowWriter(tmp_path / "a.parquet", ["id", "text"]) as writer:
         writer.add([(1, "a"), (2,)])
     assert not (tmp_path / "a.parquet").exists()

@@ -1,4 +1,4 @@
-"""From Python's types to Arrow's: what a column of a query becomes."""
+"""Arrow types of a query's columns, inferred from Python values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uuid import UUID
 import pyarrow as pa
 import pytest
 
-from indexer.corpus.sql.types import array, merge, settle, type_of
+from indexer.corpus.sql.types import infer_type, merge_types, storage_type, to_array
 
 INSTANT = datetime(2026, 5, 4, 3, 2, 1, 999_999)  # noqa: DTZ001 - a timestamp without time zone
 UNIQUE = UUID("12345678-1234-5678-1234-567812345678")
@@ -60,9 +60,9 @@ UNIQUE = UUID("12345678-1234-5678-1234-567812345678")
     ],
 )
 def test_values(values: list[Any], kind: pa.DataType, stored: list[Any]) -> None:
-    """A column gets the narrowest type that loses nothing; what has no type of its own is text."""
-    assert settle(type_of(values)) == kind
-    assert array(values, kind).to_pylist() == stored
+    """A column gets the narrowest type without loss; values without an Arrow type become text."""
+    assert storage_type(infer_type(values)) == kind
+    assert to_array(values, kind).to_pylist() == stored
 
 
 @pytest.mark.parametrize(
@@ -71,9 +71,9 @@ def test_values(values: list[Any], kind: pa.DataType, stored: list[Any]) -> None
 )
 def test_order_does_not_matter(values: list[Any]) -> None:
     """The type does not depend on which rows come first, nor on how they are cut into batches."""
-    whole = type_of(values)
+    expected = infer_type(values)
     for turn in range(len(values)):
-        found = pa.null()
+        merged = pa.null()
         for value in values[turn:] + values[:turn]:
-            found = merge(found, type_of([value]))
-        assert found == whole
+            merged = merge_types(merged, infer_type([value]))
+        assert merged == expected

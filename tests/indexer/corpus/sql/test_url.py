@@ -1,4 +1,4 @@
-"""Database URLs: what is one, and what of it may be seen."""
+"""Database URLs: how they are recognised, and what of them is shown."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer.corpus.sql.url import is_url, parse, reason, render, secrets
+from indexer.corpus.sql.url import describe_error, find_secrets, is_url, parse_url, render_url
 from indexer.errors import UserError
 
 
@@ -25,7 +25,7 @@ from indexer.errors import UserError
     ],
 )
 def test_is_url(spec: str, url: bool) -> None:
-    """A URL is told from a file, also one with a slash too few: as a file name it would be quoted with its password."""
+    """A URL is not taken for a file, even with a slash too few: as a file name it would be quoted with its password."""
     assert is_url(spec) == url
 
 
@@ -48,7 +48,7 @@ def test_file_that_looks_like_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 )
 def test_render(spec: str, shown: str) -> None:
     """A URL is shown without its password, and of its parameters only those that are known to be harmless."""
-    assert render(parse(spec)) == shown
+    assert render_url(parse_url(spec)) == shown
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_render(spec: str, shown: str) -> None:
 def test_broken_url(spec: str) -> None:
     """Where the parser cannot tell where the password ends, nothing but the scheme is shown."""
     with pytest.raises(UserError, match=r"^postgresql://\*\*\*: ") as raised:
-        parse(spec)
+        parse_url(spec)
     written = "".join(traceback.format_exception(raised.value))
     assert "secret" not in written and "ret@" not in written.replace(spec, "")
 
@@ -71,6 +71,6 @@ def test_broken_url(spec: str) -> None:
 def test_secrets_in_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
     """A driver's message is shown without the password, escaped or not, wherever the driver had it from."""
     monkeypatch.setenv("PGPASSWORD", "other one")
-    hidden = secrets(parse("postgresql://me:se%2Fcret@host/shop?sslpassword=third"))
-    said = ValueError("bad: se/cret, se%2Fcret, 'other one', other+one, third\nDETAIL: long")
-    assert reason(said, hidden) == "bad: ***, ***, '***', ***, ***"
+    hidden = find_secrets(parse_url("postgresql://me:se%2Fcret@host/shop?sslpassword=third"))
+    error = ValueError("bad: se/cret, se%2Fcret, 'other one', other+one, third\nDETAIL: long")
+    assert describe_error(error, hidden) == "bad: ***, ***, '***', ***, ***"

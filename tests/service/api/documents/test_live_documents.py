@@ -237,13 +237,13 @@ def test_damage_under_way_is_reported_once(data, publish, eventually, caplog):
         (path,) = (data / "live").glob("*.log")
         with path.open("ab") as file:
             file.write(b"12345678 {}\n")
-        eventually(lambda: "is not what was written" in caplog.text, "the damage is noticed")
+        eventually(lambda: "is damaged; restore" in caplog.text, "the damage is noticed")
         answer = client.put("/documents", json={"documents": [STORM]})
         assert answer.status_code == 503
         assert "python -m indexer verify" in answer.json()["detail"]
         assert found(client, "storm", "lexical") == ["s"]
         time.sleep(0.2)  # ten more looks
-    assert caplog.text.count("is not what was written") == 1
+    assert caplog.text.count("is damaged; restore") == 1
 
 
 def test_a_disk_that_cannot_be_written(data, publish, monkeypatch):

@@ -1,4 +1,4 @@
-"""The client for OpenAI-compatible endpoints: what it sends, what it survives, and what it never tells."""
+"""The client of OpenAI-compatible endpoints: its requests, its handling of faults, and its secrets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tasks(number: int, first: int = 0) -> Iterator[Task]:
-    """Yield tasks whose texts carry their numbers, as the server wants them."""
+    """Yield tasks whose texts contain their numbers, by which the server knows them."""
     for at in range(first, first + number):
         yield Task(f"d{at}", None, f"Entry {at} tells of the cat.", "en", KINDS)
 
@@ -77,8 +77,8 @@ def test_fallback_with_many_requests_at_once() -> None:
 
 
 @pytest.mark.parametrize("fault", [408, 429, 500, 502, 503, "reset", "cut", "html", "slow"])
-def test_passing_faults_are_tried_again(fault: int | str) -> None:
-    """Too many requests, server errors, lost connections, half a body, a proxy's page and a time-out pass."""
+def test_transient_faults_are_retried(fault: int | str) -> None:
+    """Too many requests, server errors, lost connections, half a body, a proxy's page and time-outs are retried."""
     with FaultyLLM({0: [fault, fault]}) as llm:
         reply = ask(llm, timeout=0.5 if fault == "slow" else 10)["d0"]
     assert (reply.outcome, reply.attempts, llm.asked[0]) == ("complete", 3, 3)
@@ -86,14 +86,14 @@ def test_passing_faults_are_tried_again(fault: int | str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"), [(429, "429"), (500, "500"), ("reset", "connection lost"), ("slow", "no answer within 0.5 s")]
+    ("fault", "reason"), [(429, "429"), (500, "500"), ("reset", "connection lost"), ("slow", "no answer within 0.5 s")]
 )
-def test_retries_are_bounded(fault: int | str, said: str) -> None:
+def test_retries_are_bounded(fault: int | str, reason: str) -> None:
     """A row whose fault does not pass has failed after 1 + retries requests, and the reply says why."""
     with FaultyLLM({0: [fault] * 9}) as llm:
         reply = ask(llm, timeout=0.5 if fault == "slow" else 10, retries=1)["d0"]
     assert (reply.outcome, reply.attempts, llm.asked[0]) == ("failed", 2, 2)
-    assert reply.error and said in reply.error
+    assert reply.error and reason in reply.error
 
 
 def test_back_off_grows() -> None:
@@ -106,8 +106,8 @@ def test_back_off_grows() -> None:
         assert 0.05 * 2**number <= wait <= 0.1 * 2**number + 0.3
 
 
-def testretry_after_is_honoured_by_all_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that wants to be left alone for a second is left alone by every worker."""
+def test_retry_after_is_honoured_by_all_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker sends a request before the time that a server's Retry-After gives."""
     reply = FaultyLLM.reply
     monkeypatch.setattr(
         FaultyLLM,
@@ -123,7 +123,7 @@ def testretry_after_is_honoured_by_all_requests(monkeypatch: pytest.MonkeyPatch)
     assert sum(wait >= 0.5 for wait in waits) == 1
 
 
-def testretry_after_as_number_date_or_nonsense() -> None:
+def test_retry_after_as_number_date_or_nonsense() -> None:
     """Both forms of RFC 9110 are read, bounded, and never negative."""
     soon = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
     assert 28 <= (retry_after(soon) or 0) <= 30
@@ -162,7 +162,7 @@ def test_half_a_json_gives_what_is_whole() -> None:
 
 
 def test_concurrency_is_used_and_bounded() -> None:
-    """As many requests as were asked for are under way, and no more tasks are taken than that."""
+    """The set number of requests is in flight, and no more tasks are taken."""
     taken: list[str] = []
     ahead: list[int] = []
 
@@ -174,8 +174,8 @@ def test_concurrency_is_used_and_bounded() -> None:
     with FaultyLLM(latency=0.03) as llm:
         endpoint = Endpoint(QueriesSettings(llm=llm.url, llm_model="tiny", concurrency=5))
         endpoint.ask_all(counted(), lambda _task, _reply: ahead.append(len(taken)))
-    assert llm.most_at_once == 5
-    assert all(there <= done + 5 for done, there in enumerate(ahead))
+    assert llm.max_concurrent == 5
+    assert all(count <= done + 5 for done, count in enumerate(ahead))
     assert len(ahead) == 30
 
 
@@ -191,8 +191,8 @@ def test_an_endpoint_that_dies_is_given_up() -> None:
     assert 3 <= outcomes.count("failed") == len(outcomes) - len(llm.answered) <= 8
 
 
-def test_answers_under_way_are_waited_for_when_giving_up() -> None:
-    """What a server was still writing when the others failed has cost its time, and is kept."""
+def test_answers_in_flight_are_awaited_when_giving_up() -> None:
+    """An answer in flight when others failed is awaited and kept."""
     with FaultyLLM({0: ["slow"], **{number: [500] for number in range(1, 9)}}) as llm:
         replies: dict[str, Reply] = {}
         endpoint = Endpoint(QueriesSettings(llm=llm.url, llm_model="tiny", concurrency=2, retries=0))
@@ -217,7 +217,7 @@ def test_a_server_that_refuses_everything_is_given_up() -> None:
     assert sum(llm.asked.values()) == 3
 
 
-def test_unknown_model_or_address_is_said_at_once() -> None:
+def test_unknown_model_or_address_ends_the_run() -> None:
     """404 means that the address or the model is wrong: the message names both."""
     with FaultyLLM({0: [404]}) as llm, pytest.raises(EndpointError, match=f"--llm {llm.url}: 404.*--llm-model tiny"):
         ask(llm, 5, concurrency=1)
@@ -327,17 +327,17 @@ def test_key_is_sent_and_never_shown(monkeypatch: pytest.MonkeyPatch, capsys: py
 def test_credentials_of_the_url_are_sent_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """User and password before the host are used for basic authentication and left out of every name and message."""
     monkeypatch.delenv("DOWSE_LLM_KEY", raising=False)
-    heard: list[str] = []
+    headers: list[str] = []
     allowed = FaultyLLM.allowed
     monkeypatch.setattr(
         FaultyLLM,
         "allowed",
-        lambda self, handler: heard.append(handler.headers["Authorization"]) or allowed(self, handler),
+        lambda self, handler: headers.append(handler.headers["Authorization"]) or allowed(self, handler),
     )
     with FaultyLLM({0: [400]}) as llm:
         url = llm.url.replace("http://", "http://ann:pa%24s@") + "?token=hidden"
         reply = ask(llm, llm=url)["d0"]
         name = Endpoint(QueriesSettings(llm=url, llm_model="tiny")).name
-    assert set(heard) == {"Basic YW5uOnBhJHM="}  # ann:pa$s
+    assert set(headers) == {"Basic YW5uOnBhJHM="}  # ann:pa$s
     assert name == f"tiny at {llm.url}"
     assert reply.outcome == "refused" and "pa$s" not in str(reply.error)

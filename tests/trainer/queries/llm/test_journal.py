@@ -1,4 +1,4 @@
-"""The journal: whatever is in it is found again, whatever tears it."""
+"""The journal: complete entries are found again, whatever interrupts the process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trainer.queries.llm.journal import AnswerJournal, Entry
 
 
 def entry(row: str, key: str = "k") -> Entry:
-    """Return what became of a row."""
+    """Return an entry of a row."""
     return Entry(row, key, "underfilled", [["claim", "El niño ñ 漢"]], {"copy": 1}, ["raw\nanswer \ud83d"], 2, "429")
 
 
@@ -35,7 +35,7 @@ def test_last_entry_of_a_row_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 5, 40, 10_000])
-def test_torn_last_line_is_cut_off(tmp_path: Path, cut: int) -> None:
+def test_incomplete_last_line_is_cut_off(tmp_path: Path, cut: int) -> None:
     """A kill in the middle of a line costs that line, and the next one begins on a line of its own."""
     path = tmp_path / "journal.jsonl"
     with AnswerJournal(path) as journal:
@@ -69,7 +69,7 @@ def entry_as_read(row: str) -> Entry:
 
 
 def test_fresh_journal_keeps_the_old_one(tmp_path: Path) -> None:
-    """Beginning anew loses no answer that was paid for."""
+    """Beginning anew keeps the earlier answers in another file."""
     path = tmp_path / "journal.jsonl"
     with AnswerJournal(path) as journal:
         journal.add(entry("a"))
@@ -107,7 +107,7 @@ def test_written_through_at_most_a_second_later(tmp_path: Path, monkeypatch: pyt
     assert len(synced) == 3
 
 
-def test_place_that_cannot_be_written(tmp_path: Path) -> None:
+def test_path_that_cannot_be_written(tmp_path: Path) -> None:
     """A folder in the journal's place is an operator's error with the remedy."""
     with pytest.raises(UserError, match=r"cannot be written .*; choose another --out"), AnswerJournal(tmp_path):
         pass

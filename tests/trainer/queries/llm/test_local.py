@@ -1,4 +1,4 @@
-"""A real, tiny LLaMA: asked in this process, and behind a real OpenAI-compatible server."""
+"""A real, tiny LLaMA, run in this process and behind a real OpenAI-compatible server."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def local(path: Path, **settings: Any) -> LocalModel:
 
 
 def task(number: int, text: str = "the cat sits in the garden") -> Task:
-    """Return what is asked about a row."""
+    """Return the task of a row."""
     return Task(f"d{number}", None, text, "en", KINDS)
 
 
@@ -66,7 +66,7 @@ def test_every_task_is_answered(llama: Path) -> None:
     assert not any("<" in raw for reply in replies.values() for raw in reply.raw)  # no special tokens, no prompt
 
 
-def test_chance_is_seeded(llama: Path) -> None:
+def test_sampling_is_seeded(llama: Path) -> None:
     """The same seed gives the same answers, another seed and another temperature others."""
     tasks = [task(number) for number in range(3)]
 

@@ -1,4 +1,4 @@
-"""What models write is read as well as it can be, and what is no query is dropped with its reason."""
+"""Answers of models in many forms are parsed, and what is no query is dropped with its reason."""
 
 from __future__ import annotations
 
@@ -7,54 +7,54 @@ import random
 
 import pytest
 
-from trainer.queries.llm.parse import KINDS, clean, kind_of, outcome, parse, read, words
+from trainer.queries.llm.parse import KINDS, clean, count_words, kind_of, outcome, parse, read
 
 PASSAGE = (
     "Blue Ridge Dairy ripens its goat cheese in a cave below Mount Mitchell. The cave was dug in 1891 by miners, who "
     "looked for mica and found none. Visitors come on Saturdays."
 )
-WHOLE = {
+COMPLETE = {
     "question": "Where does Blue Ridge Dairy ripen goat cheese?",
     "claim": "Miners dug the cheese cave in 1891",
     "title": "A mica mine that became a cheese cave",
     "keywords": "goat cheese, cave, Mount Mitchell",
     "search": "cheese cave visit saturday",
 }
-EXPECTED = list(WHOLE.items())
+EXPECTED = list(COMPLETE.items())
 
 
 def lines(**labels: str) -> str:
     """Return the whole answer as lines that begin with the given labels."""
-    return "\n".join(f"{labels.get(kind, kind)}: {query}" for kind, query in WHOLE.items())
+    return "\n".join(f"{labels.get(kind, kind)}: {query}" for kind, query in COMPLETE.items())
 
 
 @pytest.mark.parametrize(
     "raw",
     [
-        json.dumps(WHOLE),
-        json.dumps(WHOLE, indent=2),
-        "```json\n" + json.dumps(WHOLE, indent=2) + "\n```",
-        "Here are the 5 queries you asked for:\n\n" + json.dumps(WHOLE) + "\n\nI hope this helps!",
-        "<think>The user wants JSON {maybe}.</think>\n" + json.dumps(WHOLE),
-        "I think about it.\n</think>\n" + json.dumps(WHOLE),
-        json.dumps({"queries": [{"kind": kind, "query": query} for kind, query in WHOLE.items()]}),
-        json.dumps({"queries": [{"type": kind.title(), "text": query} for kind, query in WHOLE.items()]}),
-        "\n".join(json.dumps({"kind": kind, "query": query}) for kind, query in WHOLE.items()),
-        json.dumps({kind: [query] for kind, query in WHOLE.items()}),
-        json.dumps({**WHOLE, "keywords": ["goat cheese", "cave", "Mount Mitchell"]}),
-        json.dumps(list(WHOLE.values())),
-        json.dumps({"queries": list(WHOLE.values())}),
-        json.dumps({**WHOLE, "answer": "In a cave", "explanation": "It says so in the first sentence."}),
+        json.dumps(COMPLETE),
+        json.dumps(COMPLETE, indent=2),
+        "```json\n" + json.dumps(COMPLETE, indent=2) + "\n```",
+        "Here are the 5 queries you asked for:\n\n" + json.dumps(COMPLETE) + "\n\nI hope this helps!",
+        "<think>The user wants JSON {maybe}.</think>\n" + json.dumps(COMPLETE),
+        "I think about it.\n</think>\n" + json.dumps(COMPLETE),
+        json.dumps({"queries": [{"kind": kind, "query": query} for kind, query in COMPLETE.items()]}),
+        json.dumps({"queries": [{"type": kind.title(), "text": query} for kind, query in COMPLETE.items()]}),
+        "\n".join(json.dumps({"kind": kind, "query": query}) for kind, query in COMPLETE.items()),
+        json.dumps({kind: [query] for kind, query in COMPLETE.items()}),
+        json.dumps({**COMPLETE, "keywords": ["goat cheese", "cave", "Mount Mitchell"]}),
+        json.dumps(list(COMPLETE.values())),
+        json.dumps({"queries": list(COMPLETE.values())}),
+        json.dumps({**COMPLETE, "answer": "In a cave", "explanation": "It says so in the first sentence."}),
         lines(),
         lines(question="**Question**", claim="- Claim", title="3. Title", keywords="Key words", search="Search query"),
         "Sure! Here they are:\n" + lines() + "\nLet me know if you need more.",
-        "\n\n".join(f"{number}. {query}" for number, query in enumerate(WHOLE.values(), 1)),
-        "\n".join(f'* "{query}"' for query in WHOLE.values()),
-        "\n".join(f"**{kind.upper()}:**\n- {query}" for kind, query in WHOLE.items()),
+        "\n\n".join(f"{number}. {query}" for number, query in enumerate(COMPLETE.values(), 1)),
+        "\n".join(f'* "{query}"' for query in COMPLETE.values()),
+        "\n".join(f"**{kind.upper()}:**\n- {query}" for kind, query in COMPLETE.items()),
     ],
 )
 def test_all_shapes_give_the_same_queries(raw: str) -> None:
-    """JSON in any arrangement, fenced, introduced or thought about, and lines in any dress, lose no query or kind."""
+    """JSON in any structure, fenced, introduced or after thoughts, and lines with any markers, give all queries and kinds."""
     answer = read(raw, KINDS, PASSAGE)
     assert answer.queries == EXPECTED
     assert set(answer.dropped) <= {"preamble"}
@@ -64,7 +64,7 @@ def test_all_shapes_give_the_same_queries(raw: str) -> None:
 @pytest.mark.parametrize("indent", [None, 2])
 def test_half_a_json_gives_its_whole_queries(share: float, indent: int | None) -> None:
     """An answer that was cut off keeps every query that is complete and none that is cut short."""
-    raw = json.dumps(WHOLE, indent=indent)
+    raw = json.dumps(COMPLETE, indent=indent)
     raw = raw[: int(len(raw) * share)]
     kept = read(raw, KINDS, PASSAGE).queries
     assert kept == [pair for pair in EXPECTED if f'"{pair[1]}"' in raw]
@@ -162,7 +162,7 @@ def test_a_short_passage_as_a_whole_is_a_copy() -> None:
 def test_the_longest_query_is_kept() -> None:
     """The bound is inclusive, in words or, in scripts without spaces, in characters."""
     longest = " ".join(f"word{number}" for number in range(64))
-    assert words("漢" * 64) == words(longest) == 64
+    assert count_words("漢" * 64) == count_words(longest) == 64
     assert read(json.dumps([longest, "漢" * 64]), KINDS, PASSAGE).queries[1][1] == "漢" * 64
 
 

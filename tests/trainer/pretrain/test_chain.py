@@ -17,7 +17,7 @@ from trainer.finetune.finetune import finetune
 from trainer.finetune.settings import FinetuneSettings, TsdaeSettings
 from trainer.finetune.tsdae import tsdae
 from trainer.models.base import publish_base
-from trainer.models.onnx import load
+from trainer.models.onnx import load_encoder
 from trainer.models.settings import BaseSettings
 from trainer.pretrain.pretrain import pretrain
 from trainer.pretrain.settings import PretrainSettings
@@ -44,7 +44,7 @@ def test_from_texts_to_a_search_that_answers(tmp_path: Path) -> None:
     tuned = finetune(
         [tmp_path / "pairs.parquet"], FinetuneSettings(model=str(denoised.path), batch_size=3), tmp_path / "tuned"
     )
-    assert load(tuned.path).get_embedding_dimension() == 32
+    assert load_encoder(tuned.path).get_embedding_dimension() == 32
     data = tmp_path / "data"
     published = publish_base(str(tuned.path), BaseSettings(corpus=str(corpus)), data).manifest
     index = build(str(corpus), BuildSettings(), data).manifest

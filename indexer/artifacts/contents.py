@@ -1,0 +1,206 @@
+"""What each kind of artifact contains: its files, and the names in `config`, `counts` and `metrics` of its manifest.
+
+Nothing is computed from these tables. The reference of the documentation is generated from them, and a test compares
+them with artifacts that were really published.
+"""
+
+from __future__ import annotations
+
+from indexer.artifacts.manifest import Kind
+
+Descriptions = dict[str, str]
+"""Name → what it is. A name of a file may end in `/`, for everything below a folder."""
+
+_TRANSFORMERS = {
+    "config.json": "the architecture, in the format of transformers",
+    "model.safetensors": "the weights",
+    "tokenizer.json": "the tokenizer",
+    "tokenizer_config.json": "the tokenizer's settings",
+}
+
+FILES: dict[Kind, Descriptions] = {
+    "model": _TRANSFORMERS
+    | {
+        "modules.json": "the modules of sentence-transformers, in their order",
+        "config_sentence_transformers.json": "prompts and similarity function of sentence-transformers",
+        "sentence_bert_config.json": "the longest input",
+        "1_Pooling/": "how token vectors become one",
+        "2_Normalize/": "brings vectors to unit length; the number is the module's place",
+        "2_Dense/": "the learned map as a module, of a tuned model that has one",
+        "onnx/model.onnx": "the encoder as a graph, which indexer and service run without torch",
+        "onnx/model.onnx.data": "its weights",
+        "onnx/model_int8.onnx": "the encoder with 8-bit weights; absent where its vectors differ too much",
+        "README.md": "model card of a tuned model",
+        "report/report.html": "report of a tuned model, as a page",
+        "report/report.json": "the same for programs",
+        "map.npy": "the learned map from the base model's vectors to the tuned model's; "
+        "absent where the encoder's own layers were trained",
+    },
+    "index": {
+        "vectors.faiss": "the passages' vectors",
+        "passages.arrow": "of each passage: its document, where it begins and ends in the text, and the hash of its text",
+        "documents.arrow": "ids, titles, texts and metadata",
+        "ids.arrow": "the ids in their order, with the row of each",
+        "lexical/": "the BM25 index of tantivy",
+        "rejects.jsonl": "bad rows that `--skip-bad-rows` left out, with their reasons",
+    },
+    "masked": _TRANSFORMERS
+    | {
+        "onnx/reader.onnx": "the model as a graph, with the weights of its attention among the outputs",
+        "onnx/reader.onnx.data": "its weights",
+        "report/": "report of the pre-training, where there is one",
+    },
+    "classifier": {
+        "onnx/model.onnx": "the classifier as a graph from token ids to logits",
+        "onnx/model.onnx.data": "its weights",
+        "tokenizer.json": "the tokenizer",
+        "classifier.json": "labels, calibration, and what an input looks like",
+        "training.json": "how it was trained",
+        "report/report.html": "report on the test rows, as a page",
+        "report/report.json": "the same for programs",
+    },
+    "reranker": _TRANSFORMERS
+    | {
+        "onnx/model.onnx": "the cross-encoder as a graph",
+        "onnx/model.onnx.data": "its weights",
+    },
+}
+"""Kind of artifact → file → what it is, beside `manifest.json`."""
+
+_BASE = "name of the model, on the Hub or of its directory"
+_CORPUS_COLUMNS = {
+    "id_column": "column of the ids; null for `id`, or row numbers where there is none",
+    "text_column": "column of the texts",
+    "title_column": "column of the titles; null for `title`",
+    "limit": "only the first rows, this many; null for all",
+    "query": "SQL statement whose rows are the documents; null for a file",
+    "skip_bad_rows": "whether bad rows were left out",
+    "language": "language of stemming and stop words, as it was detected or given",
+}
+
+CONFIG: dict[Kind, Descriptions] = {
+    "model": {
+        "base": _BASE,
+        "int8": "whether 8-bit weights were asked for; of an untuned model",
+        "matryoshka": "lengths at which a prefix of a vector is of use; absent where only whole vectors are",
+        **_CORPUS_COLUMNS,
+        "language": "`--language` of the run that tuned the model",
+        "llm": "endpoint of the language model that wrote queries",
+        "llm_model": "its name",
+        "llm_path": "directory of the language model that wrote queries",
+        "model": "model that the run was told to tune; null for the live one",
+        "budget": "time that learning might take",
+        "layers": "whether the encoder's own layers might be trained",
+        "seed": "of all random numbers",
+        "recipe": "version of the run's recipe",
+        "tuned_from": "id of the model that it was tuned from",
+        "map_of": "id of the model whose vectors `map.npy` takes",
+        "verdict": "WIN, TIE or LOSS",
+        "judged_by": "`labels` or `synthetic queries`",
+        "dense_weight": "weight of the dense leg with which an index of this model is searched",
+        "query_precision": "weights of the encoder, `fp32` or `int8`, that encode queries",
+    },
+    "index": _CORPUS_COLUMNS
+    | {
+        "ids": "where the ids came from",
+        "precision": "weights of the encoder that made the vectors: `fp32` or `int8`",
+        "query_precision": "the same for queries",
+        "passages": "`split`, or `one` vector per document",
+        "overlap_tokens": "tokens that neighbouring passages share, at most",
+        "dense": "kind of the dense index",
+        "fusion": "`method` of hybrid search, and the `dense_weight` that was given, tuned or estimated",
+        "candidates": "documents of each leg that hybrid search fuses",
+        "labels": "classifier that added labels to the metadata, and the column that it filled",
+        "folded": "number of the last live write in a compacted index",
+        "folded_into": "fingerprint of the index that was built from the corpus before it was compacted",
+    },
+    "masked": {"base": _BASE},
+    "classifier": {
+        "name": "name of the directory that was published",
+        "kind": "`fine-tuned` or `frozen encoder`",
+        "base": "model that training started from",
+        "training": "settings of the training",
+    },
+    "reranker": {
+        "base": _BASE,
+        "max_tokens": "longest input, query and passage together",
+        "pad_token_id": "id of the token that fills up a batch",
+    },
+}
+"""Kind of artifact → field of the manifest's `config` → what it is."""
+
+COUNTS: dict[Kind, Descriptions] = {
+    "model": {"parameters": "weights of the model"},
+    "index": {
+        "rows": "rows that were read",
+        "documents": "documents in the index",
+        "passages": "passages in the index",
+        "rejected": "bad rows that were left out",
+        "embedded": "passages that were encoded",
+        "reused": "passages whose vectors were known",
+    },
+    "masked": {
+        "parameters": "weights of the model",
+        "layers": "layers",
+        "heads": "attention heads of a layer",
+        "vocabulary": "pieces of the tokenizer",
+        "max_tokens": "longest input",
+    },
+    "classifier": {
+        "labels": "labels",
+        "train_rows": "rows that were trained on",
+        "dev_rows": "rows that settings and calibration were chosen on",
+        "test_rows": "rows that the report rests on",
+    },
+    "reranker": {"parameters": "weights of the model"},
+}
+"""Kind of artifact → count → what is counted."""
+
+METRICS: dict[Kind, Descriptions] = {
+    "model": {
+        "parity_fp32": "smallest cosine between vectors of the ONNX graph and of sentence-transformers",
+        "parity_int8": "the same for the graph with 8-bit weights",
+        "base_dense_ndcg10": "nDCG@10 of dense search with the base model, on the queries that the verdict rests on",
+        "base_hybrid_ndcg10": "the same of hybrid search",
+        "dense_ndcg10": "nDCG@10 of dense search with the tuned model, on the same queries",
+        "hybrid_ndcg10": "the same of hybrid search",
+    },
+    "index": {
+        "seconds": "time that the build took",
+        "self_retrieval": "share of sampled documents whose first passage, encoded again, has its own vector in the index",
+    },
+    "masked": {
+        "parity_probability": "largest difference of a probability between the ONNX graph and torch",
+        "parity_attention": "the same of an attention weight",
+        "parity_hidden": "smallest cosine between hidden states of both",
+    },
+    "classifier": {
+        "macro_f1": "macro-F1 on the test rows",
+        "accuracy": "share of test rows whose labels are all right",
+        "majority_macro_f1": "macro-F1 of the most frequent label, given to every row",
+        "calibration_error": "expected calibration error on the test rows",
+    },
+    "reranker": {"parity_score": "largest difference of a score between the ONNX graph and torch"},
+}
+"""Kind of artifact → measure → what was measured while it was made."""
+
+WRITE: Descriptions = {
+    "sequence": "number of the write, from 1",
+    "time": "of the write, ISO 8601, UTC",
+    "recipe": "model, precision, passages and overlap that decided the vectors",
+    "deleted": "ids of the deleted documents",
+    "documents": "the documents that were put: `id`, `title`, `text`, `metadata`, `passages` as pairs of character "
+    "offsets, and `vectors` as base64 of little-endian float32",
+    "forgotten": "in place of the three fields before it: `through`, the number of the last write that is retracted, "
+    "and `ids` of the documents, null for all; a document that was written later keeps that write",
+}
+"""Field of a line in the log of live writes → what it is."""
+
+FEEDBACK: Descriptions = {
+    "time": "of the feedback, ISO 8601, UTC",
+    "query": "what was searched for",
+    "document": "id of the result",
+    "grade": "how well it answers, 0 to 3; null for a click",
+    "generation": "generation of the index that answered",
+}
+"""Field of a line in `live/feedback.jsonl` → what it is."""
