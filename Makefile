@@ -5,22 +5,31 @@ export DOWSE_DATA ?= data
 
 BIN := .venv/bin
 
-.PHONY: help demo test lint client lock clean
+.PHONY: help environment demo test lint reference docs client lock clean
 
 help:                    ## what there is
 	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
+
+environment: .venv/installed  ## .venv with what the three programs need
 
 demo: .venv/installed    ## environment, sample corpus, model, index, and the service on http://127.0.0.1:8000 (PORT=)
 	@scripts/demo $(BIN)/python $(PORT)
 
 test: .venv/installed-dev lint  ## environment, Chromium, linters, type checks and all tests
 	@scripts/chromium
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/installed-dev  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+reference: .venv/installed-dev  ## write docs/reference/ from the code
+	$(BIN)/python -m service.openapi
+	$(BIN)/python -m scripts.reference
+
+docs: reference          ## write the documentation as a site into .site/; a dead link fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 client: .venv/installed-dev  ## write the API's description and the Python client made from it
 	$(BIN)/python -m service.openapi

@@ -1,60 +1,45 @@
-"""Documentation fails the build when it lies."""
+"""The documents: what they say of commands, flags, files, rooms and links is true, and the reference is the code's."""
 
 from __future__ import annotations
 
 import ast
 import inspect
 import json
+import os
 import re
 import shlex
-from collections.abc import Iterator
+import subprocess
+import sys
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
 
 import pytest
-import typer
 from pydantic import BaseModel
 from typer.main import get_command
 
-from indexer.artifacts.manifest import EncoderContract, Manifest
-from indexer.cli import app as indexer_app
-from service.__main__ import app as service_app
-from service.problems import TITLES
-from service.settings import ServiceSettings
-from trainer.cli import app as trainer_app
-from trainer.evaluate.report import Report
+from indexer.artifacts import contents
+from indexer.artifacts.store import Store
+from scripts.reference.__main__ import FOLDER, pages
+from scripts.reference.cli import PROGRAMS, commands
+from service.problems import KINDS
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-TRAINER = (ROOT / "trainer" / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = {"README.md": README, "trainer/README.md": TRAINER}
-PROGRAMS = {"indexer": indexer_app, "trainer": trainer_app, "service": service_app}
-FOLDERS = ("indexer", "trainer", "service", "bench")
-ROOMS = sorted(path.parent for name in FOLDERS[:3] for path in (ROOT / name).rglob("__init__.py"))
+DOCUMENTS = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in [*ROOT.glob("*.md"), ROOT / "trainer" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+}
+WRITTEN = [name for name in DOCUMENTS if not name.startswith("docs/reference/")]
+PACKAGES = ("indexer", "trainer", "service")
+ROOMS = sorted(path.parent for name in PACKAGES for path in (ROOT / name).rglob("__init__.py"))
 SETTINGS = [
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
-    for name in FOLDERS[:3]
+    for name in PACKAGES
     for path in (ROOT / name).rglob("settings.py")
 ]
-OTHER_PROGRAMS = {"--nproc_per_node", "--transport", "--rm", "--no-deps"}
-"""Flags of programs that are not ours: torchrun, claude, docker."""
-
-
-def commands(app: typer.Typer) -> dict[str, object]:
-    """Return the commands of a program by name, such as `classify train`; its only command has an empty name."""
-    return dict(below("", get_command(app)))
-
-
-def below(name: str, command: object) -> Iterator[tuple[str, object]]:
-    """Yield a command, or in its place those of a group, each with its whole name; also a group that works by itself."""
-    inner = getattr(command, "commands", None)
-    if inner is None or command.invoke_without_command:
-        yield name, command
-    if inner is None:
-        return
-    for word, each in inner.items():
-        yield from below(f"{name} {word}".strip(), each)
+FOREIGN_FLAGS = {"--nproc_per_node", "--transport", "--rm", "--no-deps", "--json", "--strict"}
+"""Flags of programs that are not ours: torchrun, claude, docker, curl, mkdocs."""
+LINES = {"README.md": 250, "trainer/README.md": 60, "docs/architecture.md": 150}
 
 
 def flags(command: object) -> set[str]:
@@ -62,57 +47,33 @@ def flags(command: object) -> set[str]:
     return {flag for parameter in command.params for flag in parameter.opts if flag.startswith("--")} - {"--help"}
 
 
-def flag_table(name: str, command: object) -> str:
-    """Return the table of a command's flags as trainer/README.md has it: flag, default, help text."""
-    context = command.make_context(name, [], resilient_parsing=True)
-    rows = [f"| `python -m trainer {name}` | default | |", "|---|---|---|"]
-    for parameter in command.params:
-        names = [name for name in parameter.opts if name.startswith("--")]
-        if not names or "--help" in names:
-            continue
-        default, text = parameter.default, parameter.help.replace("|", "\\|")
-        if default is None and (found := re.search(r" \(default: ((?:[^()]|\([^()]*\))+)\)$", text)):
-            text, shown = text[: found.start()], found[1]
-        else:
-            shown = "off" if default is False else "" if default is None else f"`{default}`"
-        choices = str(parameter.display_type(context)).strip("<>").split("|")
-        if len(choices) > 1:
-            shown += "; or " + ", ".join(f"`{choice}`" for choice in choices if choice != default)
-        rows.append(f"| `{names[0]}` | {'required' if parameter.required else shown} | {text} |")
-    return "\n".join(rows)
+# --- the reference --------------------------------------------------------------------------------------------------
 
 
-def documented(text: str, flag: str) -> bool:
-    """Say whether a text has this flag, and not only one that begins like it."""
-    return re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", text) is not None
+@pytest.mark.parametrize("name", sorted(pages()))
+def test_the_reference_is_generated(name: str) -> None:
+    """A page of docs/reference is what the code gives; `make reference` writes it again."""
+    path = FOLDER / name
+    assert path.is_file(), "run `make reference`"
+    assert path.read_text(encoding="utf-8") == pages()[name], "run `make reference`"
+
+
+def test_the_reference_holds_nothing_else() -> None:
+    """A page that no longer is generated is removed."""
+    assert {path.name for path in FOLDER.iterdir()} == set(pages())
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_every_flag_is_documented(program):
-    """A flag that is added without a word is found; the README may leave the trainer's to trainer/README.md."""
-    text = README + TRAINER if program == "trainer" else README
+def test_the_reference_has_every_flag(program: str) -> None:
+    """No flag of any command is left out, nor any command."""
+    text = pages()["cli.md"]
     for name, command in commands(PROGRAMS[program]).items():
-        missing = [flag for flag in flags(command) if not documented(text, flag)]
-        assert not missing, f"{program} {name}: {missing}"
+        section = re.split(rf"^### {program} ?{name}(?:, without a command)?$", text, flags=re.MULTILINE)[1]
+        section = re.split(r"^##", section, flags=re.MULTILINE)[0]
+        assert {flag for flag in flags(command) if f"`{flag}`" not in section} == set()
 
 
-@pytest.mark.parametrize("name", commands(trainer_app))
-def test_the_trainers_tables_say_what_help_says(name):
-    """Each command of the trainer has a table with every flag, its default and its help text, to the letter."""
-    table = flag_table(name, commands(trainer_app)[name])
-    assert table in TRAINER, f"put into trainer/README.md:\n\n{table}\n"
-
-
-@pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_flag_in_the_documents_exists(document):
-    """A flag that is renamed or removed must leave the documents too."""
-    known = {flag for app in PROGRAMS.values() for command in commands(app).values() for flag in flags(command)}
-    known |= set(re.findall(r'"(--[a-z-]+)"', "".join(path.read_text() for path in (ROOT / "bench").glob("*.py"))))
-    found = set(re.findall(r"(?<![\w-])(--[a-z][a-z0-9_-]+)", DOCUMENTS[document]))
-    assert found - {"--help"} - OTHER_PROGRAMS <= known
-
-
-def test_every_flag_has_a_help_text():
+def test_every_flag_has_a_help_text() -> None:
     """`--help` teaches: no flag and no command goes without a sentence."""
     for app in PROGRAMS.values():
         for command in commands(app).values():
@@ -121,7 +82,7 @@ def test_every_flag_has_a_help_text():
 
 
 @pytest.mark.parametrize("module", SETTINGS)
-def test_every_setting_has_a_help_text(module: str):
+def test_every_setting_has_a_help_text(module: str) -> None:
     """Each field of a settings model says what it does, wherever it is set."""
     module = import_module(module)
     models = [each for _, each in inspect.getmembers(module, inspect.isclass) if issubclass(each, BaseModel)]
@@ -130,61 +91,80 @@ def test_every_setting_has_a_help_text(module: str):
     assert [name for name, field in fields if not field.description] == []
 
 
-def test_every_environment_variable_is_in_the_readme_and_exists():
-    """The table of variables is complete and holds none that nothing reads."""
-    code = chain.from_iterable((ROOT / folder).rglob("*.py") for folder in FOLDERS)
-    read = {field.json_schema_extra["env"] for field in ServiceSettings.model_fields.values()}
-    read |= {name for path in code for name in re.findall(r'"(DOWSE_[A-Z_]+)"', path.read_text(encoding="utf-8"))}
-    read |= set(re.findall(r"\$\{(DOWSE_[A-Z_]+)", (ROOT / "docker-compose.yml").read_text(encoding="utf-8")))
-    assert read == set(re.findall(r"`(DOWSE_[A-Z_]+)`", README))
-    assert set(re.findall(r"`(DOWSE_[A-Z_]+)`", TRAINER)) <= read
+@pytest.mark.parametrize("name", ["manifest.md", "report.md", "report-classify.md", "report-pretrain.md"])
+def test_every_field_is_described(name: str) -> None:
+    """Somebody who opens a manifest or a report finds each of its fields explained."""
+    rows = [line for line in pages()[name].splitlines() if re.match(r"\| `\w+` \| ", line)]
+    assert rows
+    assert [row for row in rows if row.endswith("|  |") and row.count("|") > 3] == []
 
 
-def test_every_variable_of_compose_is_in_the_readme():
-    """Whoever starts the containers finds each variable that docker-compose.yml replaces."""
-    used = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text(encoding="utf-8")))
-    assert {name for name in used if f"`{name}`" not in README and f"`{name}=`" not in README} == set()
+def test_every_environment_variable_is_in_the_reference() -> None:
+    """The page of variables is complete and holds none that nothing reads."""
+    text = pages()["settings.md"]
+    code = chain.from_iterable((ROOT / folder).rglob("*.py") for folder in PACKAGES)
+    read = {name for path in code for name in re.findall(r'"(DOWSE_[A-Z_]+)"', path.read_text(encoding="utf-8"))}
+    compose = set(re.findall(r"(?<!\$)\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text(encoding="utf-8")))
+    named = set(re.findall(r"`([A-Z_]{4,})`", text))
+    read |= {name for name in named if f'"{name}"' in (ROOT / "service" / "settings.py").read_text(encoding="utf-8")}
+    assert (read | compose) - named == set()
+    assert {name for name in named if name.startswith("DOWSE_")} <= read | compose
 
 
-@pytest.mark.parametrize("model", [Manifest, EncoderContract])
-def test_every_manifest_field_is_in_the_readme(model):
-    """Somebody who opens a manifest finds each of its fields explained, in the README and in the model."""
-    missing = [name for name, field in model.model_fields.items() if f"`{name}`" not in README or not field.description]
-    assert not missing
-
-
-def test_every_field_of_the_report_is_documented():
-    """Somebody who reads report.json by a program finds each of its fields explained."""
-    part = TRAINER[TRAINER.index("`report/report.json`") :]
-    assert [name for name in Report.model_fields if f"`{name}`" not in part] == []
-
-
-def test_counts_and_metrics_of_a_real_build_are_in_the_readme(built_data):
-    """What a build counts and measures is explained, not only the fields that hold it."""
-    from indexer.artifacts.store import Store
-
+def test_the_reference_describes_real_artifacts(built_data: Path) -> None:
+    """What a model and an index hold on the disk, count and measure is in the tables, under its name."""
     for kind in ("index", "model"):
         store = Store(kind, built_data)
         manifest = store.manifest(store.current_id())
-        assert all(f"`{name}`" in README for name in [*manifest.counts, *manifest.metrics])
+        assert set(manifest.config) <= set(contents.CONFIG[kind])
+        assert set(manifest.counts) <= set(contents.COUNTS[kind])
+        assert set(manifest.metrics) <= set(contents.METRICS[kind])
+        described = [name for name in contents.FILES[kind] if name.endswith("/")]
+        rest = {name for name in manifest.files if not name.startswith(tuple(described))}
+        assert rest <= set(contents.FILES[kind])
 
 
-def test_what_a_tuned_model_says_of_itself_is_in_the_readme():
-    """The metrics and the configuration that a run adds to the manifest are explained."""
+def test_what_a_run_adds_to_a_manifest_is_in_the_reference() -> None:
+    """The metrics and the configuration that `trainer run` writes are explained."""
     code = (ROOT / "trainer" / "pipeline" / "stages.py").read_text(encoding="utf-8")
     written = code[code.index("metrics = {") : code.index("return models.publish(")]
-    names = set(re.findall(r'"(\w+)": |config\["(\w+)"\]', written))
-    assert {"base_dense_ndcg10", "hybrid_ndcg10", "verdict", "map_of"} <= {a or b for a, b in names}
-    assert {a or b for a, b in names if f"`{a or b}`" not in README} == set()
+    names = {a or b for a, b in re.findall(r'"(\w+)": |config\["(\w+)"\]', written)}
+    assert {"base_dense_ndcg10", "hybrid_ndcg10", "verdict", "map_of"} <= names
+    assert names <= {*contents.CONFIG["model"], *contents.METRICS["model"]}
 
 
-def test_every_command_in_the_documents_can_be_parsed():
+def test_problems_are_raised_with_their_statuses() -> None:
+    """Each problem that the code raises has a kind of the table, with one of the statuses that stand there."""
+    raised = []
+    for path in (ROOT / "service").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Problem":
+                values = [each.value for each in node.args[:2] if isinstance(each, ast.Constant)]
+                if len(values) == 2:
+                    raised.append(values)
+    assert len(raised) >= 20
+    assert [(status, kind) for status, kind in raised if status not in KINDS[kind].statuses] == []
+
+
+# --- commands and examples ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("document", WRITTEN)
+def test_every_flag_in_the_documents_exists(document: str) -> None:
+    """A flag that is renamed or removed must leave the documents too."""
+    known = {flag for app in PROGRAMS.values() for command in commands(app).values() for flag in flags(command)}
+    known |= set(re.findall(r'"(--[a-z-]+)"', "".join(path.read_text() for path in (ROOT / "bench").glob("*.py"))))
+    found = set(re.findall(r"(?<![\w-])(--[a-z][a-z0-9_-]+)", DOCUMENTS[document]))
+    assert found - {"--help"} - FOREIGN_FLAGS <= known
+
+
+def test_every_command_in_the_documents_can_be_parsed() -> None:
     """A command line with a misspelt command or flag, or with an argument too many, is found."""
-    pattern = r"^\$ (?:[A-Z]+=\S+ )*(?:\S*/)?(?:python|accelerate launch) -m (\w+)(.*)$"
+    pattern = r"^\$ (?:[A-Z]+=\S+ )*(?:\S*/)?(?:python|accelerate launch) -m (indexer|trainer|service)\b(?!\.)(.*)$"
     lines = [line for text in DOCUMENTS.values() for line in re.findall(pattern, text, flags=re.MULTILINE)]
-    assert len(lines) >= 20
+    assert len(lines) >= 60
     for program, rest in lines:
-        words = shlex.split(rest, comments=True)
+        words = shlex.split(re.split(r" [|>&]", rest)[0], comments=True)
         command, name = get_command(PROGRAMS[program]), program
         while hasattr(command, "commands"):  # a group, perhaps within another
             context = command.make_context(name, words, resilient_parsing=True)
@@ -196,36 +176,46 @@ def test_every_command_in_the_documents_can_be_parsed():
             command.make_context(name, words)
 
 
-@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.relative_to(ROOT).as_posix())
-def test_every_room_names_its_files(room):
-    """The docstring of a folder names every module in it, and no file that is gone."""
-    docstring = ast.get_docstring(ast.parse((room / "__init__.py").read_text(encoding="utf-8")))
-    there = {path.name for path in room.glob("*.py") if not path.name.startswith("__")}
-    assert there == set(re.findall(r"^(\w+\.py) ", docstring, flags=re.MULTILINE))
+def test_examples_are_json() -> None:
+    """What the documents show as JSON can be read by a program, as a whole or line by line."""
+    blocks = [
+        block
+        for text in DOCUMENTS.values()
+        for block in re.findall(r"^```json\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+    ]
+    assert len(blocks) >= 8
+    for block in blocks:
+        try:
+            json.loads(block)
+        except ValueError:
+            assert all(isinstance(json.loads(line), dict) for line in block.splitlines())
 
 
-def test_every_room_is_in_the_readme():
-    """The map of folders in the README names every folder that holds code, and none that is gone."""
-    listing = README[README.index("## Files") : README.index("## Measured")]
-    parts = re.split(r"^(\w+)/", listing, flags=re.MULTILINE)
-    named = {
-        f"{package}/{room}"
-        for package, text in zip(parts[1::2], parts[2::2], strict=True)
-        for room in re.findall(r"^  ([\w/]+)/ ", text, flags=re.MULTILINE)
-        if package in FOLDERS[:3]
+def test_make_targets_of_the_documents_exist() -> None:
+    """Each `make` command in the documents is a target of the Makefile, and stands in its help."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = {
+        target for text in DOCUMENTS.values() for target in re.findall(r"(?:^\$ |`)make (\w+)", text, re.MULTILINE)
     }
-    assert {room.relative_to(ROOT).as_posix() for room in ROOMS} - set(FOLDERS) == named - {"service/page"}
+    assert {"demo", "test", "docs", "reference", "environment"} <= targets
+    assert {target for target in targets if not re.search(rf"^{target}:.*##", makefile, re.MULTILINE)} == set()
 
 
-def test_every_bench_is_in_the_file_map():
-    """The map names every script that measures."""
-    listing = README[README.index("bench/      ") : README.index("scripts/    ")]
-    assert {path.name for path in (ROOT / "bench").glob("*.py")} == set(re.findall(r"\b(\w+\.py)\b", listing))
+# --- the site and the rooms -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
-def test_links_lead_somewhere(document):
-    """Links to files of the repository and to headings, also those of the other document, are not broken."""
+def test_the_site_builds(tmp_path: Path) -> None:
+    """`mkdocs build --strict` finds no dead link, no dead anchor and no page outside the navigation."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(tmp_path / "site")]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "site" / "guides" / "search.html").is_file()
+
+
+@pytest.mark.parametrize("document", [name for name in WRITTEN if not name.startswith("docs/")])
+def test_links_lead_somewhere(document: str) -> None:
+    """Links of the documents that are not part of the site: files and headings exist."""
     for target in re.findall(r"\]\(([^)]+)\)", DOCUMENTS[document]):
         if target.startswith("http"):
             continue
@@ -237,26 +227,48 @@ def test_links_lead_somewhere(document):
 
 
 def _headings(text: str) -> set[str]:
+    """Return the anchors of a page, as the site and most viewers of Markdown make them."""
     lines = [line.lstrip("#") for line in text.splitlines() if re.match(r"#+ ", line)]
-    return {re.sub(r"[^a-z0-9_ -]", "", line.lower()).strip().replace(" ", "-") for line in lines}
+    return {re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", line.lower()).strip()) for line in lines}
 
 
-def test_examples_of_files_are_json():
-    """What trainer/README.md shows of the files between the stages can be read by a program, line by line."""
-    blocks = re.findall(r"^```json\n(.*?)^```", TRAINER, flags=re.MULTILINE | re.DOTALL)
-    assert len(blocks) >= 8
-    for line in chain.from_iterable(block.splitlines() for block in blocks):
-        assert isinstance(json.loads(line), dict)
+@pytest.mark.parametrize("document", WRITTEN)
+def test_pages_are_short(document: str) -> None:
+    """A page that somebody is to read from top to bottom has a length that he can."""
+    limit = LINES.get(document, 250 if document.startswith("docs/guides/") else 400)
+    assert len(DOCUMENTS[document].splitlines()) <= limit
 
 
-def test_every_problem_is_in_the_readme():
-    """Whoever meets a problem finds its type explained, with its status."""
-    table = README[README.index("### Problems") : README.index("## Operate")]
-    assert [kind for kind in TITLES if f"`{kind}`" not in table] == []
+@pytest.mark.parametrize("document", [name for name in WRITTEN if name != "CHANGELOG.md"])
+def test_the_documents_name_files_that_exist(document: str) -> None:
+    """Each path of the repository that a document names is there."""
+    pattern = r"`((?:indexer|trainer|service|tests|bench|scripts|client|docs)/[\w./-]+?)`"
+    found = set(re.findall(pattern, DOCUMENTS[document]))
+    assert {name for name in found if not (ROOT / name).exists()} == set()
 
 
-def test_make_targets_of_the_readme_exist():
-    """The two commands of the first screen are targets of the Makefile."""
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for target in set(re.findall(r"^\$ make (\w+)", README, flags=re.MULTILINE)):
-        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE)
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.relative_to(ROOT).as_posix())
+def test_every_room_names_its_files(room: Path) -> None:
+    """The docstring of a folder names every module in it, and no file that is gone."""
+    docstring = ast.get_docstring(ast.parse((room / "__init__.py").read_text(encoding="utf-8")))
+    there = {path.name for path in room.glob("*.py") if not path.name.startswith("__")}
+    assert there == set(re.findall(r"^(\w+\.py) ", docstring, flags=re.MULTILINE))
+
+
+def test_every_room_is_in_the_documents() -> None:
+    """README and architecture name every folder that holds code."""
+    for document in ("README.md", "docs/architecture.md"):
+        missing = [
+            room.relative_to(ROOT).as_posix()
+            for room in ROOMS
+            if room.relative_to(ROOT).as_posix() not in PACKAGES
+            and not re.search(rf"\b{room.name}/|[ (,]{room.name}[,)]", DOCUMENTS[document])
+        ]
+        assert missing == [], document
+
+
+def test_every_bench_is_in_the_documents() -> None:
+    """Whoever wants to measure finds each script that does."""
+    scripts = {path.name for path in (ROOT / "bench").glob("*.py")}
+    text = DOCUMENTS["docs/experiments/index.md"]
+    assert {name for name in scripts if f"bench/{name}" not in text} == set()

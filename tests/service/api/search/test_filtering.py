@@ -1,4 +1,4 @@
-"""Filters and facets of `/search`: the README's examples are true, and what does not fit is refused with what would."""
+"""Filters and facets of `/search`: the examples of the guide are true, and what does not fit is refused with what would."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from starlette.testclient import TestClient
 from service.app import create_app
 from service.settings import ServiceSettings
 
-README = (Path(__file__).parents[4] / "README.md").read_text(encoding="utf-8")
-SECTION = README[README.index("### Filters and facets") : README.index("## Operate")]
+GUIDE = (Path(__file__).parents[4] / "docs" / "guides" / "search.md").read_text(encoding="utf-8")
+SECTION = GUIDE[GUIDE.index("## Filters and facets") : GUIDE.index("## Re-rank")]
 MODES = ("hybrid", "dense", "lexical")
 HOMES = {
     "id": ["me-1", "me-2", "me-3", "me-4", "ma-1", "ma-2"],
@@ -74,14 +74,14 @@ CONDITIONS = {
 }
 
 
-def test_the_conditions_of_the_readme_are_these():
-    """The table of conditions in the README is the one whose meaning is tested here."""
+def test_the_conditions_of_the_guide_are_these():
+    """The table of conditions in the guide is the one whose meaning is tested here."""
     assert re.findall(r"^\| `(\{.*?\})` \|", SECTION, flags=re.MULTILINE) == list(CONDITIONS)
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_the_conditions_of_the_readme(homes, condition, mode):
+def test_the_conditions_of_the_guide(homes, condition, mode):
     """Each condition lets the documents pass that it speaks of; those are returned, and no others, in every mode."""
     answer = search(homes, mode=mode, filter={"must": [json.loads(condition)]})
     assert answer["matches"] == len(CONDITIONS[condition])
@@ -90,8 +90,8 @@ def test_the_conditions_of_the_readme(homes, condition, mode):
     assert found == sorted(with_a_word if mode == "lexical" else CONDITIONS[condition])
 
 
-def test_the_example_of_the_readme(homes):
-    """The command in the README gives the answer that stands below it."""
+def test_the_example_of_the_guide(homes):
+    """The command in the guide gives the answer that stands below it."""
     command, answer = re.search(r"^\$ (curl.*)\n(.*)$", SECTION, flags=re.MULTILINE).groups()
     words = shlex.split(command)
     body = json.loads(words[words.index("--json") + 1])
