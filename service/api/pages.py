@@ -20,8 +20,12 @@ PAGE_HEADERS = {
     "Cache-Control": "no-cache",
 }
 MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-ASSETS = {path.name: MEDIA_TYPES[path.suffix] for path in PAGE.iterdir() if path.suffix in MEDIA_TYPES}
-"""Name of each file that the pages load → its media type."""
+ASSETS = {
+    path.relative_to(PAGE).as_posix(): MEDIA_TYPES[path.suffix]
+    for path in PAGE.rglob("*")
+    if path.suffix in MEDIA_TYPES
+}
+"""Path within `page/` of each file that the pages load → its media type."""
 STATIC = "/static-offline-docs"
 """Where fastapi-offline serves the files of Swagger UI."""
 INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
@@ -36,12 +40,12 @@ async def page() -> FileResponse:
     return FileResponse(PAGE / "index.html", media_type="text/html", headers=PAGE_HEADERS)
 
 
-@router.get("/page/{name}")
-async def asset(name: str) -> FileResponse:
+@router.get("/page/{path:path}")
+async def asset(path: str) -> FileResponse:
     """Return an asset of the pages."""
-    if name not in ASSETS:
-        raise Problem(404, "not-found", f"The page has no file {name!r}")
-    return FileResponse(PAGE / name, media_type=ASSETS[name], headers=PAGE_HEADERS)
+    if path not in ASSETS:
+        raise Problem(404, "not-found", f"There is no file /page/{path}; /docs lists the routes")
+    return FileResponse(PAGE / path, media_type=ASSETS[path], headers=PAGE_HEADERS)
 
 
 def install_docs(app: FastAPI) -> None:

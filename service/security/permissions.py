@@ -45,7 +45,7 @@ TABLE: dict[str, dict[str, Permission]] = {
     # The pages and the API documentation hold nothing of the corpus; the pages ask the user for a key.
     "/": PAGE,
     "/model": PAGE,
-    "/page/{name}": {"GET": OPEN},
+    "/page/{path:path}": {"GET": OPEN},
     "/docs": {"GET": OPEN},
     "/static-offline-docs/{path:path}": PAGE,
     "/openapi.json": PAGE,

@@ -216,7 +216,7 @@ def test_every_request_has_an_id_of_its_own(client):
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/page/app.js", "/page/style.css", "/page/icon.svg", "/livez", "/search?q=cat", "/docs"]
+    "path", ["/", "/page/search/app.js", "/page/style.css", "/page/icon.svg", "/livez", "/search?q=cat", "/docs"]
 )
 def test_a_browser_is_told_to_be_careful(client, path):
     """Every answer forbids the browser to guess its type and to tell other sites what was searched for."""
@@ -226,7 +226,7 @@ def test_a_browser_is_told_to_be_careful(client, path):
     assert answer.headers["Referrer-Policy"] == "same-origin"
 
 
-@pytest.mark.parametrize("path", ["/", "/page/app.js", "/page/style.css", "/page/icon.svg"])
+@pytest.mark.parametrize("path", ["/", "/page/search/app.js", "/page/style.css", "/page/icon.svg"])
 def test_the_page_runs_no_script_but_its_own(client, path):
     """The page's policy allows its own scripts alone: no inline script, no other origin, no frame around it."""
     policy = client.get(path).headers["Content-Security-Policy"]

@@ -72,7 +72,7 @@ def test_a_link_shows_the_same(open_model):
 
 
 def test_the_keyboard_hides_a_word_and_keeps_its_place(open_model):
-    """Tab reaches the words, Enter hides one, the focus stays on it, and a screen reader is told what is expected."""
+    """Tab reaches the words, Enter masks one, the focus stays on it, and a screen reader gets the candidates."""
     page = open_model()
     page.get_by_label("A sentence").focus()
     for _ in range(4):
@@ -106,7 +106,7 @@ def test_markup_in_a_sentence_stays_text(open_model):
 
 
 def test_the_attention_of_a_head_can_be_walked_through(open_model):
-    """A head's map has a cell for each two pieces, whose value is told on hover and by arrow keys; a choice changes it."""
+    """An attention map has a cell for each two pieces; hover and keys show its value; a choice changes the map."""
     page = open_model()
     cells = page.get_by_role("gridcell", name=re.compile(r"takes .* from"))
     expect(cells).to_have_count(9 * 9)

@@ -239,7 +239,7 @@ GAINS = "dense nDCG@10 .161 → .228, hybrid .267 → .291"
 
 
 def test_the_footer_names_the_model_that_answers(open_page):
-    """The footer says which model answers, and that nobody has tuned it; a search does not change that."""
+    """The footer says which model answers, and that it is not tuned; a search does not change that."""
     page = open_page()
     footer = page.locator("#model")
     expect(footer).to_have_text("all-MiniLM-L6-v2, not tuned on this corpus")

@@ -136,7 +136,7 @@ def test_a_last_day_counts(open_homes):
 
 
 def test_the_circle_on_the_map_is_a_filter(open_homes):
-    """Keys move the map and Enter searches in its circle: all results then lie in it, and it can be taken back."""
+    """Keys move the map and Enter searches in its circle: all results are then in it, and it can be removed."""
     page = open_homes()
     expect(page.locator("#map .dot")).to_have_count(24)
     page.get_by_role("application").focus()
@@ -199,7 +199,7 @@ def test_a_wrong_link_offers_a_way_out(open_page, homes):
 
 
 def test_a_phone_unfolds_the_filters(open_homes):
-    """On a phone the filters are folded away until they are asked for, and nothing is wider than the screen."""
+    """On a phone the filters are collapsed until they are opened, and nothing is wider than the screen."""
     page = open_homes("?q=garden&choose.kind=villa", width=390, height=844)
     box = page.get_by_role("checkbox", name="flat")
     expect(box).to_be_hidden()

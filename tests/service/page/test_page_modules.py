@@ -2,7 +2,7 @@
 
 import pytest
 
-IMPORT = "const [columns, geo, view] = await Promise.all(['columns', 'geo', 'view'].map(name => import(`/page/${name}.js`)));"
+IMPORT = "const [columns, geo, view] = await Promise.all(['filters/columns', 'filters/geo', 'view'].map(name => import(`/page/${name}.js`)));"
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def evaluate(open_page, tuned_service):
 
 
 def test_the_steps_of_a_slider_hold_every_value(evaluate):
-    """Whatever a column's least and largest value, the steps ascend, are few, and each value lies in one of them."""
+    """For any minimum and maximum of a column, the steps ascend, are few, and each value is in one of them."""
     spans = [
         [0, 1], [1, 16], [0, 468], [1, 364], [10, 23229], [0, 0.37], [-40, 55], [-0.002, 0.001], [1990, 2026], [3, 1e12],
         [0.5, 5], [1e-6, 2e-6], [0, 1e30], [-1e9, 1e9], [99, 100], [1, 10_000_000],

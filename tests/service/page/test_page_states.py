@@ -1,4 +1,4 @@
-"""What the page does when it is not let in, told to wait, or misspelt; and whether everybody can use it."""
+"""The page's states: key required, busy service, spelling suggestion; and accessibility."""
 
 import re
 
@@ -22,7 +22,7 @@ def answering(page, **answers):
 
 
 def serious(page):
-    """What axe finds that keeps somebody from using the page."""
+    """Accessibility faults that axe finds."""
     violations = Axe().run(page).response["violations"]
     return [
         (each["id"], [node["html"][:200] for node in each["nodes"]])
@@ -32,7 +32,7 @@ def serious(page):
 
 
 def test_a_busy_service_is_asked_again(open_page):
-    """A 429 says when it will be asked again, and then it is, by itself."""
+    """After a 429 the page shows when it will try again, and then does so by itself."""
     page = open_page()
     busy = {"title": "Too many requests", "status": 429, "detail": "Ask again in 1 s", "request_id": "r-9"}
     answering(page, search=[[429, {"Retry-After": "1"}, busy]])

@@ -1,4 +1,4 @@
-"""The door: refusals come before the body is read, in the one shape, with what a client needs to go on."""
+"""Authentication: requests are refused before the body is read, as problems that tell the client how to go on."""
 
 from __future__ import annotations
 
@@ -114,12 +114,12 @@ def test_the_key_opens(guarded):
 def test_what_is_open_stays_open(guarded):
     """Health checks, the page and the documentation answer without a key."""
     client, _ = guarded()
-    for path in ("/livez", "/healthz", "/readyz", "/", "/page/app.js", "/docs", "/openapi.json"):
+    for path in ("/livez", "/healthz", "/readyz", "/", "/page/search/app.js", "/docs", "/openapi.json"):
         assert client.get(path).status_code == 200, path
 
 
 def test_an_unknown_path_tells_a_stranger_nothing(guarded):
-    """Which paths exist is nobody's business without a key; with one it is a 404 as ever, and a 405 with `Allow`."""
+    """Without a key, unknown paths are answered like known ones; with one they are a 404, or a 405 with `Allow`."""
     client, headers = guarded()
     assert client.get("/nope").status_code == 401
     assert client.get("/nope", headers=headers).status_code == 404
@@ -143,9 +143,9 @@ def test_a_body_within_the_limit_arrives_whole(tmp_path):
 
 
 def test_a_body_beyond_the_limit_is_not_taken_in(tmp_path):
-    """A body that says that it is too large is refused unread, one that does not say so as soon as it is.
+    """A body with too large a Content-Length is refused unread, another one once it exceeds the limit.
 
-    Both end the connection, since nobody reads on.
+    Both close the connection, since the rest is not read.
     """
     declared = Fed(b"x" * (MAX_BODY_BYTES + 1))
     status, headers, _ = through(
@@ -159,7 +159,7 @@ def test_a_body_beyond_the_limit_is_not_taken_in(tmp_path):
 
 
 def test_a_slow_body_is_given_up(tmp_path):
-    """A body that does not come in time is a 408: nobody holds a connection by sending nothing."""
+    """A body that does not arrive in time is a 408: a client cannot hold a connection by sending nothing."""
     status, headers, _ = through(open_door(tmp_path, body_seconds=0.05), Fed(b"x", seconds=3600))
     assert (status, headers["connection"]) == (408, "close")
 
@@ -176,7 +176,7 @@ def test_a_body_on_a_route_that_takes_none_is_limited_too(tmp_path):
 
 
 def test_limits_are_kept_per_key(guarded):
-    """A key that asks too often is told when to come again; another key is not held up."""
+    """A key over its rate limit gets a 429 with Retry-After; another key is not affected."""
     client, headers = guarded(limit=12)
     statuses = [client.get("/search?q=cat", headers=headers).status_code for _ in range(3)]
     assert statuses == [200, 200, 429]

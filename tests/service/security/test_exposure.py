@@ -1,4 +1,4 @@
-"""Who can reach the service: not the network without keys, not another site's page, and nobody with a monstrous head."""
+"""Exposure: without keys the network and pages of other sites cannot use the service; oversized heads are refused."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ EVERYWHERE = "0.0.0.0"  # noqa: S104 - that it is refused is what is tested
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "::1", "localhost"])
 def test_this_machine_alone_needs_no_key(tmp_path, host):
-    """On an address of this machine only, nobody else can search, and keys are a choice."""
+    """On a loopback address, which other machines cannot reach, keys are optional."""
     assert is_loopback(host)
     assert check_exposure(ServiceSettings(data=tmp_path, host=host)) is None
 
 
 @pytest.mark.parametrize("host", [EVERYWHERE, "::", "", "192.0.2.1"])
 def test_the_network_needs_a_key_or_a_word(tmp_path, host):
-    """On any other address the service wants a key file, or to be told that everybody may search."""
+    """On any other address the service requires a key file or --insecure."""
     settings = {"data": tmp_path, "host": host}
     with pytest.raises(UserError, match="--insecure"):
         check_exposure(ServiceSettings(**settings))
@@ -58,7 +58,9 @@ def test_the_program_refuses_to_be_open_by_accident(tmp_path):
     assert "--insecure" in done.stderr
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/livez", "/search?q=cat", "/nope", "/search?q=", "/page/app.js"])
+@pytest.mark.parametrize(
+    "path", ["/", "/docs", "/livez", "/search?q=cat", "/nope", "/search?q=", "/page/search/app.js"]
+)
 def test_every_answer_is_careful(client, path):
     """Every answer, good or bad, says that it is not to be framed, guessed at, or run."""
     answer = client.get(path)

@@ -1,4 +1,4 @@
-"""The one table of routes and scopes: complete, true, and the reason why a forgotten route is closed, not open."""
+"""Permissions: the table of routes and scopes is complete and true, and a route that it lacks is closed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_table_is_found_by_the_path_of_a_request():
     assert access.methods_of("/documents/a/b/c") is TABLE["/documents/{document_id:path}"]
     assert access.methods_of("/documents/a/b/similar") is TABLE["/documents/{document_id:path}/similar"]
     assert access.methods_of("/search") is TABLE["/search"]
-    for path in ("/documents/{document_id:path}", "/search/", "//search", "/Search", "/page/a/b", ""):
+    for path in ("/documents/{document_id:path}", "/search/", "//search", "/Search", "/pages/a/b", ""):
         found = access.methods_of(path)
         assert found in ({}, TABLE["/documents/{document_id:path}"]), path
     assert access.methods_of("/search/") == {}
@@ -58,14 +58,14 @@ def test_only_what_holds_nothing_of_the_corpus_is_open():
     """These routes need no key: the page, the documentation, the health checks. One more is a decision, not a slip."""
     open_routes = {path for path, methods in TABLE.items() if any(each.scope is None for each in methods.values())}
     assert open_routes == {
-        "/", "/model", "/page/{name}", "/docs", "/static-offline-docs/{path:path}", "/openapi.json",
+        "/", "/model", "/page/{path:path}", "/docs", "/static-offline-docs/{path:path}", "/openapi.json",
         "/livez", "/healthz", "/readyz",
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
 def test_the_api_document_says_what_a_route_needs(method, path):
-    """Whoever reads the document finds the key, its scope and the refusals of each route, as the table has them."""
+    """The OpenAPI document has the key, the scope and the refusals of each route, as in the table."""
     operation = DOCUMENT["paths"][path][method.lower()]
     row = next(TABLE[each] for each in TABLE if each.replace(":path}", "}") == path)[method]
     assert operation.get("x-dowse-scope") == row.scope

@@ -1,8 +1,8 @@
 // The training report where the service asks for a key: a link cannot send one, so the page asks for the report and
 // becomes it. Its style sheet is taken over by way of an object, for the page's policy allows none in the markup.
 
-import { ask } from "./api.js";
-import { key } from "./key.js";
+import { ask } from "../api.js";
+import { key } from "../key.js";
 
 /** Opens the report by this link: as any other link where no key is needed. */
 export function openWithKey(link) {

@@ -1,7 +1,7 @@
 // A result as a node: its text with what was found in it, what each leg says of it, and its metadata.
 
-import { make } from "./nodes.js";
-import { labelOf } from "./columns.js";
+import { make } from "../nodes.js";
+import { labelOf } from "../filters/columns.js";
 import { excerptStart, highlighted } from "./highlights.js";
 
 export const SCORES = { hybrid: "fused score", dense: "cosine similarity", lexical: "BM25 score", similar: "cosine similarity" };

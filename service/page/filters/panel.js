@@ -1,10 +1,10 @@
 // What stands beside the results: the filters, and the map where the documents have places.
 
-import { ask } from "./api.js";
+import { ask } from "../api.js";
 import { Columns } from "./columns.js";
 import { Filters, overviewOf } from "./facets.js";
 import { ResultMap } from "./map.js";
-import { question, restricted } from "./view.js";
+import { question, restricted } from "../view.js";
 
 const MAPPED = 100; // of the best results that are on the map
 const PAUSE_MS = 250; // until the map asks for them: it follows once the list has come to rest

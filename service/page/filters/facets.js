@@ -1,11 +1,11 @@
 // The filters beside the results. What there is to filter by follows from the columns of the index; how many documents
 // each value has, from the API's facets, which do not depend on the query.
 
-import { ask } from "./api.js";
+import { ask } from "../api.js";
 import { choicesOf, edgesOf, isWhole, labelOf } from "./columns.js";
-import { make } from "./nodes.js";
+import { make } from "../nodes.js";
 import { slider } from "./slider.js";
-import { filterTree } from "./view.js";
+import { filterTree } from "../view.js";
 
 const AT_ONCE = 20; // facets that one request may ask for
 const OPEN = 5; // groups that are open from the start

@@ -1,7 +1,7 @@
 // A slider with two handles over the steps of a number column, with a histogram of its documents behind them. The
 // handles are two range inputs, so that a keyboard and a screen reader know them.
 
-import { make } from "./nodes.js";
+import { make } from "../nodes.js";
 
 /** @param {{ label: string, edges: number[], whole: boolean, min: number, max: number }} column its steps are [edge, next edge)
  *  @param {(bounds: { gte?: number, lte?: number } | null) => void} changed called once a choice is made */

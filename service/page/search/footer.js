@@ -1,7 +1,7 @@
 // What the page says of the model that answers.
 
-import { ask } from "./api.js";
-import { make } from "./nodes.js";
+import { ask } from "../api.js";
+import { make } from "../nodes.js";
 import { openWithKey } from "./report.js";
 
 let told = ""; // the id of the model that the footer tells of

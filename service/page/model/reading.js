@@ -1,6 +1,6 @@
 // The parts of the page «how it reads» as nodes: the words of a sentence, bars, and the map of attention.
 
-import { make } from "./nodes.js";
+import { make } from "../nodes.js";
 
 export const percent = (share) => `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %`;
 export const cosine = (value) => value.toFixed(2).replace("-", "−");

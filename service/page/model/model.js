@@ -1,8 +1,8 @@
 // The page «how it reads». What it shows follows from its URL's hash (#text=, hide=, layer=, head=, first=, second=) and
 // what the API answers, so that a link shows somebody else the same.
 
-import { ask } from "./api.js";
-import { make, prose } from "./nodes.js";
+import { ask } from "../api.js";
+import { make, prose } from "../nodes.js";
 import { barNode, cosine, heatMap, percent, wordNode, wordsOf } from "./reading.js";
 
 const DEBOUNCE_MS = 150;

@@ -1,12 +1,12 @@
 // The search page. What it shows follows from its URL and from what the API answers.
 
-import { ask } from "./api.js";
+import { ask } from "../api.js";
 import { tellModel } from "./footer.js";
 import { breakable, fill, hitNode, measure, weightOf } from "./hits.js";
 import { listenToKeys, stops } from "./keyboard.js";
-import { Panel } from "./panel.js";
+import { Panel } from "../filters/panel.js";
 import { count, documents, listFilters, show, showNothing, showProblem, showWelcome } from "./states.js";
-import { noFilters, question, readUrl, restricted, urlOf } from "./view.js";
+import { noFilters, question, readUrl, restricted, urlOf } from "../view.js";
 
 const PAGE = 10; // hits asked for at a time
 const MOST = 100; // hits asked for at once when Back restores a longer list

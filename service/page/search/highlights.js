@@ -1,7 +1,7 @@
 // Where a result answers, shown in its text: the query's words as marks, the nearest sentence underlined. The API counts
 // Unicode code points, JavaScript halves of some, so texts are taken apart before they are cut.
 
-import { make } from "./nodes.js";
+import { make } from "../nodes.js";
 
 const LEAD = 90; // characters kept before the place that an excerpt is about
 const FAR = 220; // characters before it from which on an excerpt leaves the beginning out

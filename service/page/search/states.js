@@ -1,8 +1,8 @@
 // Which parts of the search page are shown, and what the empty ones and the broken ones say.
 
-import { labelOf } from "./columns.js";
-import { make, prose } from "./nodes.js";
-import { noFilters } from "./view.js";
+import { labelOf } from "../filters/columns.js";
+import { make, prose } from "../nodes.js";
+import { noFilters } from "../view.js";
 
 const $ = (id) => document.getElementById(id);
 const PARTS = ["about", "chosen", "welcome", "nothing", "suggestion", "results", "problem", "more"];
