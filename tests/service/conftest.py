@@ -1,4 +1,4 @@
-"""What the tests of the service share: clients inside this process, and the real program beside it."""
+"""Fixtures of the service's tests: clients inside this process, and the real program in another one."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class Running:
             return False
 
     def end(self, number: signal.Signals) -> int:
-        """Send a signal and return the exit code; what the program has said on stderr lies in `said`."""
+        """Send a signal and return the exit code; the program's stderr is in `said`."""
         self.process.send_signal(number)
         try:
             self.said = self.process.communicate(timeout=PATIENCE)[1]

@@ -1,4 +1,4 @@
-"""`python -m service check`: it finds what would be in the way, says it in plain words, and its status is true."""
+"""`python -m service check`: it finds each problem, describes it with a remedy, and its exit status is right."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_all_is_well(ready):
     """With a sound index and a free port there is no problem, and every finding is shown."""
     status, output = run(ready)
     assert (status, problems(output)) == (0, [])
-    assert "6 documents, all files of it and its model as published" in output
+    assert "6 documents; all files of the index and its model as published" in output
     assert "no key is needed" in output
 
 
@@ -88,7 +88,7 @@ def test_the_key_file(ready):
     assert status == 0 and "warning" in output and "mode 644" in output
     file.chmod(0o666)
     assert problems(run(ready)[1]) == [
-        f"{file}: others than its owner can write to it, and so give themselves keys; chmod 600 {file}"
+        f"{file}: users other than its owner can write to it and add keys; chmod 600 {file}"
     ]
 
 
@@ -107,7 +107,7 @@ def test_too_little_memory_and_disk(ready, monkeypatch, tmp_path):
     (tmp_path / "memory.current").write_text("299000000\n")
     monkeypatch.setattr(check, "CGROUP", tmp_path)
     assert check.available_memory() == 1_000_000
-    monkeypatch.setattr(check, "ROOM", 1 << 60)
+    monkeypatch.setattr(check, "MIN_FREE_BYTES", 1 << 60)
     status, output = run(ready)
     assert status == 0
     assert "1 MB are available" in output

@@ -1,4 +1,4 @@
-"""The Python client: made from the API's description as it is now, and talking to the real program."""
+"""The Python client: generated from the current OpenAPI document, and used with the real program."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_every_operation_has_a_method_in_both_clients():
 
 
 def test_every_problem_has_a_class_of_its_own():
-    """Whoever catches a kind of problem catches that kind alone."""
+    """Catching one kind of problem catches no other kind."""
     assert set(problems.BY_TYPE) == {URN + kind for kind in KINDS}
     assert len(set(problems.BY_TYPE.values())) == len(KINDS)
     assert all(issubclass(each, ProblemError) for each in problems.BY_TYPE.values())
@@ -124,7 +124,7 @@ def test_other_kinds_of_answers(dowse):
 
 
 def test_a_refusal_is_an_exception_of_its_kind(dowse):
-    """Each kind of problem is raised as its class, with all that the service said."""
+    """Each kind of problem is raised as its class, with the whole answer of the service."""
     with pytest.raises(problems.NotFound, match="no such/id") as caught:
         dowse.document("no such/id?#")
     assert caught.value.status == 404
@@ -165,7 +165,7 @@ def test_a_busy_service_is_asked_again(status):
 
 @pytest.mark.parametrize(("wait", "retries", "requests"), [("0", 1, 2), ("0", 0, 1), ("3600", 2, 1)])
 def test_patience_ends(wait, retries, requests):
-    """After so many retries, or where the wait would be long, the problem is raised with the time that was asked for."""
+    """After the last retry, or where the wait would be long, the problem is raised with the time of Retry-After."""
     client, asked = answering(busy(wait=wait), retries=retries)
     with pytest.raises(problems.NotReady, match="later") as caught:
         client.livez()

@@ -1,4 +1,4 @@
-"""Requests that nobody thought of: no 5xx, and no answer that the API's description does not promise."""
+"""Fuzz test of the API: no 5xx, and no answer that the OpenAPI document does not describe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`service/openapi.json` is what the API promises: true, complete, and the same as what the service says of itself."""
+"""`service/openapi.json`: true, complete, and equal to the document that the service returns."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_there_are_examples_to_check():
 
 @pytest.mark.parametrize("example", [example for name, example in EXAMPLES if name == "SearchRequest"], ids=json.dumps)
 def test_examples_of_requests_are_accepted(client, example):
-    """Whoever sends an example of the documentation gets results, not a refusal."""
+    """Each example of the documentation gets results, not a refusal."""
     answer = client.post("/search", json=example)
     assert answer.status_code == 200
     assert answer.json()["query"] == example["query"]

@@ -26,7 +26,7 @@ def test_json_log_has_a_line_for_every_request(built_data, start_service, eventu
 
 
 def test_the_text_log_has_no_line_for_requests(built_data, start_service, eventually):
-    """By default the log says what happens to the service, not what is asked."""
+    """By default the log has events of the service, not queries."""
     running = start_service(built_data)
     eventually(lambda: running.status("/readyz") == 200, "the service is ready")
     assert running.status("/search?q=cat") == 200

@@ -1,4 +1,4 @@
-"""`GET /metrics`: what an operator sees."""
+"""`GET /metrics`: counters, histograms and gauges of the service."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_search_is_counted_once_with_all_its_stages(client):
 
 
 def test_histograms_begin_at_a_tenth_of_a_millisecond(client):
-    """Stages that take less than a millisecond can be told apart."""
+    """Stages that take less than a millisecond are distinguishable."""
     client.post("/search", json={"query": "cat"})
     names = samples(client)
     bounds = {dict(key[1:])["le"] for key in names if key[0] == "dowse_search_stage_seconds_bucket"}
@@ -47,7 +47,7 @@ def test_histograms_begin_at_a_tenth_of_a_millisecond(client):
 
 
 def test_paths_that_lead_nowhere_share_one_label(client):
-    """Clients cannot fill the memory of whoever collects the metrics by asking for nonsense."""
+    """Requests for unknown paths create no new time series."""
     for path in ("/nope/1", "/nope/2"):
         client.get(path)
     routes = {dict(key[1:])["http_route"] for key in samples(client) if key[0].startswith("http_server_request_d")}

@@ -1,4 +1,4 @@
-"""Traces: what a collector receives of the real program, and what it never does."""
+"""Traces: which spans and attributes a collector receives from the real program, and which it never does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names that were rebound to this machine: not answered where no key is needed."""
+"""DNS rebinding: unknown host names are refused where no key is needed."""
 
 from __future__ import annotations
 

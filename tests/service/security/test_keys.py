@@ -40,10 +40,10 @@ def run(*arguments):
 
 
 def test_the_file_holds_no_key_and_is_its_owners_own(file):
-    """Who reads the file cannot use it: it has hashes and ids, and nobody but its owner may even read it."""
+    """The file holds only hashes and ids, and only its owner may read it."""
     text = add_key(file, "shop", ("search",))
     assert KEY.fullmatch(text)
-    assert text.rpartition("_")[2] not in file.read_text()
+    assert text.split("_", 2)[2] not in file.read_text()
     assert text not in file.read_text()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert [path.name for path in file.parent.iterdir() if not path.name.endswith(".lock")] == ["keys.json"]
@@ -88,7 +88,7 @@ def test_a_file_that_is_none_is_refused(file, content, complaint):
 
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
 def test_a_file_that_others_can_write_to_is_refused(file, mode):
-    """Whoever can write to the file can make themselves a key, so that the service does not trust it."""
+    """The service refuses a key file that others can write to, since they could add a key."""
     add_key(file, "shop", ("search",))
     file.chmod(mode)
     with pytest.raises(UserError, match=f"chmod 600 {file}"):
@@ -166,7 +166,7 @@ def test_a_running_service_follows_the_file(built_data, file):
 
 
 def test_a_service_that_needed_keys_never_opens_by_itself(file):
-    """A deleted file lets nobody in; a damaged one leaves the keys before it; the first one closes an open service."""
+    """A deleted file admits no key; a damaged one leaves the previous keys; a first one closes an open service."""
     ring = Keyring(file, poll_seconds=1e-9)
     assert not ring.needed
     text = add_key(file, "shop", ("search",))
@@ -184,7 +184,7 @@ def test_a_service_that_needed_keys_never_opens_by_itself(file):
 
 
 def test_a_first_file_that_is_damaged_closes_the_service(file):
-    """Who puts a key file there wants the service closed, whether the file is right or not."""
+    """Once there is a key file the service is closed, whether the file is valid or not."""
     ring = Keyring(file, poll_seconds=1e-9)
     file.write_text("damaged")
     ring.follow()

@@ -1,4 +1,4 @@
-"""The life of the service: started with and without an index, following what is published, and ended."""
+"""Lifecycle of the service: start with and without an index, following `CURRENT`, and shutdown."""
 
 from __future__ import annotations
 
@@ -279,7 +279,7 @@ def test_queries_are_encoded_off_the_event_loop(data, publish, monkeypatch):
 
 
 def test_searches_side_by_side_give_what_they_give_alone(client):
-    """Answers do not mix when many queries are asked at the same time."""
+    """Answers do not mix when many queries are sent at the same time."""
     queries = [f"{one} {other}" for one in ("cat", "dog", "king", "snow") for other in ("river", "wine", "sun", "ship")]
 
     def results(query):

@@ -1,4 +1,4 @@
-"""The end of the program: what is open is finished, and what comes too late is told so."""
+"""Shutdown of the server: open requests are finished, and later ones get an error that says so."""
 
 from __future__ import annotations
 

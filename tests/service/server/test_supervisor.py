@@ -1,4 +1,4 @@
-"""Several processes as one service: they answer, count, write and end together, and none is left behind."""
+"""`--workers`: several processes answer, count, write and end as one service, and none is left behind."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def children(running: Any) -> list[int]:
 
 
 def samples(running: Any) -> dict[tuple[Any, ...], float]:
-    """Every sample of `/metrics` by its name and labels, whoever answers."""
+    """Every sample of `/metrics` by its name and labels, from any worker."""
     return parsed(running.get("/metrics")[1])
 
 
@@ -90,7 +90,7 @@ def connect(running: Any, worker: int) -> socket.socket:
 
 
 def accepted_by(running: Any, connection: socket.socket) -> int | None:
-    """Return the worker that holds the other end of a connection, or None where nobody has taken it for 10 s."""
+    """Return the worker that holds the other end of a connection, or None if none has accepted it within 10 s."""
     ends = f":{running.port:04X}", f":{connection.getsockname()[1]:04X}"
     for _ in range(1_000):
         rows = map(str.split, Path("/proc/net/tcp").read_text().splitlines())
@@ -220,9 +220,9 @@ def test_a_dead_worker_leaves_what_it_has_counted(tmp_path):
     counted = {"counter_3.db", "histogram_3.db", "gauge_livesum_1.db", "gauge_livesum_33.db"}
     for name in (*counted, "gauge_livesum_3.db", "3.pid"):
         (tmp_path / name).touch()
-    assert shared_metrics.leave(tmp_path, 3)
+    assert shared_metrics.mark_ended(tmp_path, 3)
     assert {path.name for path in tmp_path.iterdir()} == counted
-    assert not shared_metrics.leave(tmp_path, 3)
+    assert not shared_metrics.mark_ended(tmp_path, 3)
 
 
 def test_what_is_published_is_taken_up_by_both(pair, publish, eventually):
@@ -278,8 +278,8 @@ def test_a_killed_supervisor_leaves_no_worker(data, publish, start_service, even
 def test_workers_that_cannot_start_end_the_service(tmp_path, monkeypatch, caplog):
     """Where three die in a row before they serve, the service gives up instead of trying for ever."""
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
-    monkeypatch.setattr(workers, "MAX_DELAY", 0)
-    with reserve("127.0.0.1", 0) as reserved, pytest.raises(UserError, match="--workers 4: 3 in a row"):
+    monkeypatch.setattr(workers, "MAX_DELAY_SECONDS", 0)
+    with reserve("127.0.0.1", 0) as reserved, pytest.raises(UserError, match="--workers 4: 3 workers in a row"):
         workers.supervise(ServiceSettings(data=tmp_path, workers=4), reserved, lambda: None)
     assert caplog.text.count("ended with status 1; another one starts") == 2
 
@@ -314,5 +314,5 @@ def test_nobody_else_takes_a_reserved_port():
 def test_workers_divide_what_the_machine_has(count, cores, queue, parts):
     """Together they encode on as many cores as one process would, and each has at least one."""
     settings = ServiceSettings(workers=count, cores=cores, queue=queue)
-    divided = [workers.share_of(settings, number) for number in range(count)]
+    divided = [workers.settings_of_worker(settings, number) for number in range(count)]
     assert [(each.cores, each.queue) for each in divided] == parts

@@ -1,4 +1,4 @@
-"""Queries that wait are encoded together: which, how many, and that nobody's answer changes for it."""
+"""Batches of queued queries: which are encoded together, how many, and that no answer changes by it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ WORDS = ("ship", "cat", "king", "dog", "castle", "garden", "queen", "snow")
 
 
 class Recorder:
-    """Stands for an encoder where only what it is asked for matters; it cannot encode what begins with an x."""
+    """Fake encoder that records its calls; it cannot encode texts that begin with an x."""
 
     def __init__(self):
-        """Nothing was asked yet."""
+        """Start without calls."""
         self.asked = []
 
     def encode_batch(self, queries):
@@ -34,7 +34,7 @@ class Recorder:
 
 
 def job(query, encoder):
-    """A job whose answer nobody waits for."""
+    """A job that was abandoned."""
     with contextlib.closing(asyncio.new_event_loop()) as loop:
         return Job(lambda: b"", loop.create_future(), query and PendingQuery(encoder, query))
 
@@ -48,7 +48,7 @@ def taken(queue):
 
 @pytest.fixture
 def encoder():
-    """An encoder that says what it was asked."""
+    """An encoder that records its calls."""
     return Recorder()
 
 
@@ -115,7 +115,7 @@ def test_a_thread_that_comes_too_late_waits_on(encoder):
 
 
 def test_each_query_gets_its_own_vector(encoder):
-    """One call encodes those that somebody waits for; their number is counted."""
+    """One call encodes the jobs that were not abandoned; their number is counted."""
     jobs = [job(query, encoder) for query in ("a", "bb", "ccc")]
     jobs[1].abandoned = True
     before = REGISTRY.get_sample_value("dowse_batch_size_sum")

@@ -1,4 +1,4 @@
-"""Writes in the queue: nobody is told that a write was refused which is then applied."""
+"""Writes in the queue: a write that was answered as refused is never applied."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_write_that_has_begun_is_answered_whatever_the_deadline(queue):
 
 @pytest.mark.parametrize(("client", "kind"), [(stays, "deadline"), (hangs_up, "client-gone")])
 def test_a_write_that_only_waits_is_given_up_and_never_done(queue, client, kind):
-    """Whoever was told so, or has hung up, has written nothing."""
+    """A write that was answered as refused, or whose client has gone, is not applied."""
     requests, gate = queue
     done = []
 

@@ -1,4 +1,4 @@
-"""Requests that come faster than they can be answered."""
+"""Request queue: 429, deadlines and order when requests come faster than they can be answered."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SEARCH = {"query": "cat"}
 
 @pytest.fixture
 def admit():
-    """Makes an `RequestQueue` and stops it after the test; what still holds a thread is let go."""
+    """Makes a `RequestQueue` and stops it after the test; jobs that still hold a thread are released."""
     made, gates = [], []
 
     def make(threads=1, waiting=1, deadline=60.0):
@@ -65,7 +65,7 @@ async def begun(*runs):
 
 
 def test_what_finds_the_queue_full_is_refused_at_once(admit):
-    """One works, one waits, the third is told to come back; once there is room again a fourth is let in."""
+    """One runs, one waits, the third is refused with a 429; once there is room again a fourth is accepted."""
     queue, gate = admit(threads=1, waiting=1)
 
     async def scene():
@@ -121,7 +121,7 @@ def test_a_request_that_waits_beyond_its_deadline_is_given_up_and_never_worked_o
 
 
 def test_a_client_that_hangs_up_is_dropped_from_the_queue(admit):
-    """Nothing is worked on for somebody who is gone."""
+    """Jobs of clients that have gone are not run."""
     queue, gate = admit()
     calls = []
 

@@ -1,4 +1,4 @@
-"""A key with a filter: whatever it asks, no document outside its filter is in any answer."""
+"""Tenants: no answer to a key with a filter contains anything of a document outside that filter."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def of(tenant):
 
 @pytest.fixture(scope="module")
 def house(serve_columns):
-    """A client of a service with the documents of two tenants, in turn, and a key of each, and one of nobody's."""
+    """Client of a service with alternating documents of two tenants, a key of each, and a key that sees none."""
     data = serve_columns(
         {
             "id": [f"{'ab'[number % 2]}{number}" for number in range(COUNT)],
@@ -158,6 +158,6 @@ def test_a_filter_that_does_not_fit_shows_nothing(house):
 
 
 def test_a_tenants_key_does_not_write(tmp_path):
-    """What a tenant wrote could lie outside its filter, so that such a key is not made."""
+    """A key with a filter and a write scope is refused: what it wrote could be outside its filter."""
     with pytest.raises(UserError, match="scope search only"):
         add_key(tmp_path / "keys.json", "a", ("search", "write"), filter_=of("a"))

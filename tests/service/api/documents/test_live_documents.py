@@ -100,7 +100,7 @@ def test_another_process_follows(data, publish, eventually):
 
 
 def test_writes_are_off_by_default(data, publish):
-    """A service that was not told to takes no writes, and says how it would."""
+    """A service without --writable refuses writes, and names the flag."""
     publish(CATS, data)
     with TestClient(create_app(ServiceSettings(data=data))) as client:
         for answer in (
@@ -198,7 +198,7 @@ def test_writes_stay_over_a_new_index(data, publish, eventually):
 
 
 def test_a_running_service_follows_what_is_forgotten(data, publish, eventually):
-    """What is forgotten is let go of by a service that runs, which goes on writing with the next number."""
+    """A running service drops forgotten writes, and continues writing with the next number."""
     built = publish(CATS, data).manifest
     with service(data) as client:
         client.put("/documents", json={"documents": [STORM, {"id": "a", "text": "The horse."}]})

@@ -1,4 +1,4 @@
-"""The Model Context Protocol, spoken by the official client to the real program; and what must not get in."""
+"""The Model Context Protocol: the official client against the real program, and requests that are refused."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_the_tools_describe_themselves(with_assistant):
 
 
 def test_a_filter_narrows_the_search(with_assistant, client):
-    """The filter of `/search` works here too, and a field that is not there is told with those that are."""
+    """The filter of `/search` works here too, and the error for an unknown field lists the known ones."""
     wanted = client.get("/search?q=cat&top_k=2").json()["results"][1]["id"]
     narrow = {"must": [{"field": "id", "in": [wanted]}]}
     found = with_assistant(call("search", {"query": "cat", "filter": narrow})).structured_content

@@ -1,4 +1,4 @@
-"""`POST /classify`: what it takes, what it gives, and what it says while there is no classifier."""
+"""`POST /classify`: requests, answers, and the error while there is no classifier."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_texts_get_labels_with_probabilities(classified, labeller):
 
 
 def test_top_k_bounds_what_is_shown(labeller):
-    """Of many labels the most probable are shown; the label that applies is told all the same."""
+    """Of many labels the most probable are returned, and the label that applies is always there."""
     (result,) = labeller.post("/classify", json={"texts": ["snow"], "top_k": 1}).json()["results"]
     assert result["probabilities"] == result["labels"]
 
@@ -95,7 +95,7 @@ def test_as_much_as_is_allowed_is_answered(labeller):
 
 @pytest.mark.parametrize("example", ClassifyRequest.model_config["json_schema_extra"]["examples"])
 def test_examples_are_accepted(labeller, example):
-    """Whoever sends an example of the documentation gets an answer."""
+    """Each example of the documentation is answered."""
     assert labeller.post("/classify", json=example).status_code == 200
 
 

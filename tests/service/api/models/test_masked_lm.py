@@ -1,4 +1,4 @@
-"""`/fill-mask`, `/model/read` and `/model/compare`: what they say, what they refuse, and which models they follow."""
+"""`/fill-mask`, `/model/read` and `/model/compare`: answers, refusals, and which models are live."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_two_sentences_are_compared(reader, reading_data):
 
 def test_what_is_refused_says_where_and_why(reader):
     """A text without a mask, one that is too long, and a word, layer or head that is not there name their field."""
-    assert refused(reader, "/fill-mask", {"text": "no mask"})["message"] == "there is no [MASK] in it"
+    assert refused(reader, "/fill-mask", {"text": "no mask"})["message"] == "the text has no [MASK]"
     assert "at most 48 are read" in refused(reader, "/fill-mask", {"text": "[MASK] " * 60})["message"]
     assert refused(reader, "/fill-mask", {"text": "a" * 1001})["field"] == "body.text"
     assert refused(reader, "/fill-mask", {"text": FRANCE, "top_k": 51})["field"] == "body.top_k"
@@ -163,7 +163,7 @@ def test_a_spoilt_model_leaves_the_service_as_it_is(built_data, masked_data, tmp
     ],
 )
 def test_the_examples_of_the_documentation_are_answered(reader, path, model):
-    """Whoever sends an example of `/docs` gets an answer, not a refusal; two layers are all that the tiny model has."""
+    """Each example of `/docs` is answered, not refused; the tiny model has only two layers."""
     examples = model.model_config["json_schema_extra"]["examples"]
     assert examples
     for example in examples:

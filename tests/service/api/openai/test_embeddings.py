@@ -1,4 +1,4 @@
-"""OpenAI's API, asked by OpenAI's own client: the vectors of the index's model, and errors that the client knows."""
+"""OpenAI's API, called by OpenAI's own client: the vectors of the index's model, and errors that the client knows."""
 
 from __future__ import annotations
 
@@ -245,7 +245,7 @@ def test_without_an_index_the_client_hears_that(tmp_path, start_service):
 
 
 def test_dimensions_of_an_ordinary_model(ask, encoder):
-    """The model's own length may be asked for; another one only where the model was trained for it."""
+    """A request may name the model's own length; another one only where the model was trained for it."""
     own = encoder.contract.dimension
     assert len(ask(dimensions=own).json()["data"][0]["embedding"]) == own
     refused = ask(dimensions=own // 2)

@@ -85,7 +85,7 @@ def test_nothing_else_of_the_model_is_served(tuned_client, path):
 
 
 def test_only_published_files_are_served(tuned, tmp_path):
-    """A file that lies in the model's folder but not in its manifest, or outside, is none of the model."""
+    """A file that is not in the model's manifest, or outside its folder, is not served."""
     folder = tmp_path / tuned.name
     shutil.copytree(tuned, folder)
     (folder / "report" / "note.txt").write_text("left here by somebody")

@@ -1,4 +1,4 @@
-"""`POST /search/batch`: each answer is what its search would get by itself, from one index."""
+"""`POST /search/batch`: each answer equals that of the single search, and all are from one index."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def rounded(answer):
 
 
 def test_each_answer_is_that_of_its_own_search(client):
-    """Modes, filters and everything that is asked for hold for their own search alone; the order is that of the batch."""
+    """Modes, filters and all other options apply to their own search only; the order is that of the batch."""
     answer = client.post("/search/batch", json={"searches": SEARCHES})
     assert answer.status_code == 200, answer.text
     body = answer.json()
@@ -44,7 +44,7 @@ def test_each_answer_is_that_of_its_own_search(client):
 
 
 def test_all_queries_are_encoded_in_one_go(client, monkeypatch):
-    """The encoder is asked once, for the searches that have a dense leg."""
+    """The encoder is called once, for the searches that have a dense leg."""
     asked, encode = [], Encoder.encode_queries
     monkeypatch.setattr(Encoder, "encode_queries", lambda self, queries: asked.append(queries) or encode(self, queries))
     monkeypatch.delattr(Encoder, "encode_query")

@@ -1,4 +1,4 @@
-"""Filters and facets of `/search`: the examples of the guide are true, and what does not fit is refused with what would."""
+"""Filters and facets of `/search`: the guide's examples work, and a refusal names what the index accepts."""
 
 from __future__ import annotations
 

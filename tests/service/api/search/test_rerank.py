@@ -1,4 +1,4 @@
-"""`rerank`: the first results in the order of a published cross-encoder, or in their own where that is not to be had."""
+"""`rerank`: the first results in the order of a published cross-encoder, or unchanged where that is not possible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a search says of its results beside their order: the least score, columns, groups, diversity, highlights, pages."""
+"""Arrangement of search results: minimum score, columns, groups, diversity, highlights and pages."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_diversity_separates_copies_and_keeps_the_best(crowd):
 
 
 def test_fields_chooses_columns(client):
-    """Only the columns that were asked for come back, with their values; an empty list is none of them."""
+    """Only the requested columns are returned, with their values; an empty list means none."""
     whole = {result["id"]: result["metadata"] for result in search(client)}
     for fields in (["rooms"], ["tags", "price"], []):
         for result in search(client, fields=fields):
@@ -228,7 +228,7 @@ def test_a_query_whose_words_find_nothing_gets_a_suggestion(client, mode):
 
 @pytest.mark.parametrize("body", [{"query": "gardn of the cat"}, {"query": "gardn", "mode": "dense"}])
 def test_no_spelling_is_looked_at_where_words_find_something(client, monkeypatch, body):
-    """A query with a known word, or one that is not asked by words, costs no look into the dictionary."""
+    """For a query with a known word, and without the lexical leg, the dictionary is not read."""
     monkeypatch.delattr("indexer.index.lexical.LexicalIndex.vocabulary")
     answer = client.post("/search", json=body)
     assert answer.status_code == 200 and "suggestion" not in answer.json()

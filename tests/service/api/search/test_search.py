@@ -1,4 +1,4 @@
-"""`/search`: what it takes, what it gives and what it refuses."""
+"""`/search`: requests, answers and refusals."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_all_the_weight_on_one_leg_gives_its_order(client):
 
 
 def test_top_k_bounds_the_number_of_results(client):
-    """No more results come than were asked for, and no fewer where there are enough."""
+    """The number of results is the requested one where there are enough."""
     for top_k in (1, 4, 100):
         answer = post(client, top_k=top_k)
         assert answer["count"] == len(answer["results"]) == min(top_k, 6)
@@ -152,7 +152,7 @@ def test_equal_scores_come_in_the_order_of_their_ids(client):
 
 
 def test_lexical_mode_finds_only_documents_with_a_word_of_the_query(client):
-    """The lexical leg alone leaves out what has none of the words, and finds nothing for words of nobody."""
+    """The lexical leg alone returns only documents with one of the words, and none for unknown words."""
     assert ids(post(client, query="wine", mode="lexical")) == ["d"]
     assert post(client, query="zeppelin", mode="lexical")["results"] == []
 
