@@ -1,11 +1,11 @@
-"""The services that Dowse is compared with, each as its documentation starts it. Run by bench/serve.py.
+"""Services that Dowse is compared with, each started as in its documentation. Run by bench/serve.py.
 
     PYTHON bench/anchors.py txtai MODEL CORPUS.parquet FOLDER PORT     txtai's API server, hybrid search with contents
     PYTHON bench/anchors.py plain MODEL CORPUS.parquet FOLDER PORT     FastAPI, sentence-transformers and FAISS: dense search
 
-PYTHON is that of an environment with `txtai[api]`, `sentence-transformers`, `faiss-cpu`, `fastapi`, `uvicorn` and
-`pyarrow`; MODEL a sentence-transformers directory. What they make of the
-corpus is kept in FOLDER, and taken from there the next time.
+PYTHON is the interpreter of an environment with `txtai[api]`, `sentence-transformers`, `faiss-cpu`, `fastapi`, `uvicorn` and
+`pyarrow`; MODEL is a sentence-transformers directory. Their indexes are kept
+in FOLDER and used again the next time.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def txtai(model: Path, corpus: Path, folder: Path, port: int) -> None:
 
 
 def plain(model: Path, corpus: Path, folder: Path, port: int) -> None:
-    """Serve what a tutorial shows: a route that encodes, asks FAISS and looks the texts up."""
+    """Serve the service of a tutorial: a route that encodes, searches FAISS and looks up the texts."""
     import faiss
     import uvicorn
     from fastapi import FastAPI
@@ -53,9 +53,9 @@ def plain(model: Path, corpus: Path, folder: Path, port: int) -> None:
     encoder = SentenceTransformer(str(model), device="cpu")
     ids, texts = documents(corpus)
     if not (folder / "plain.faiss").exists():
-        made = faiss.IndexFlatIP(encoder.get_embedding_dimension())
-        made.add(encoder.encode(texts, normalize_embeddings=True))
-        faiss.write_index(made, str(folder / "plain.faiss"))
+        new = faiss.IndexFlatIP(encoder.get_embedding_dimension())
+        new.add(encoder.encode(texts, normalize_embeddings=True))
+        faiss.write_index(new, str(folder / "plain.faiss"))
     index = faiss.read_index(str(folder / "plain.faiss"))
     app = FastAPI()
 
@@ -63,8 +63,8 @@ def plain(model: Path, corpus: Path, folder: Path, port: int) -> None:
     def search(q: str, top_k: int = 10) -> dict[str, object]:
         """Return the nearest documents."""
         scores, rows = index.search(encoder.encode([q], normalize_embeddings=True), top_k)
-        found = zip(scores[0].tolist(), rows[0].tolist(), strict=True)
-        return {"results": [{"id": ids[row], "score": score, "text": texts[row]} for score, row in found]}
+        hits = zip(scores[0].tolist(), rows[0].tolist(), strict=True)
+        return {"results": [{"id": ids[row], "score": score, "text": texts[row]} for score, row in hits]}
 
     uvicorn.run(app, port=port, log_level="warning")
 

@@ -1,11 +1,11 @@
-"""How fast is the encoder? Dowse against sentence-transformers.encode, in turns, on the same texts.
+"""Benchmark of the encoder: Dowse against sentence-transformers.encode, in turns, on the same texts.
 
     python bench/encoder.py                                   one query at a time
     python bench/encoder.py --busy                            the same while another process keeps one core busy
     python bench/encoder.py --documents 512 CORPUS.parquet    embedding a corpus (sentence-transformers: batch 32)
 
-Each engine lives in a process of its own and works while the others sleep; rounds alternate between them. A ratio is
-the median over the rounds of what sentence-transformers took by what Dowse took.
+Each engine has its own process and works while the others sleep; rounds alternate between them. A ratio is the median
+over the rounds of the time of sentence-transformers divided by that of Dowse.
 """
 
 from __future__ import annotations
@@ -91,16 +91,16 @@ def compare(model: Path, batches: list[list[str]], rounds: int) -> dict[str, lis
 
 @contextmanager
 def busy_core() -> Iterator[None]:
-    """Keep one core busy meanwhile."""
-    hog = multiprocessing.get_context("spawn").Process(target=spin, daemon=True)
-    hog.start()
+    """Keep one core busy while the context is open."""
+    spinner = multiprocessing.get_context("spawn").Process(target=spin, daemon=True)
+    spinner.start()
     yield
-    hog.terminate()
-    hog.join()
+    spinner.terminate()
+    spinner.join()
 
 
 def spin() -> None:
-    """Use a core."""
+    """Keep a core busy forever."""
     while True:
         pass
 

@@ -1,9 +1,9 @@
-"""Filters: what a mask over many documents costs, and from how many allowed documents on which way of searching is faster.
+"""Benchmark of filters: time of a mask over many documents, and of each way of searching the allowed documents.
 
 python bench/filters.py [--documents 1000000] [--vectors 100000] [--texts 200000]
 
-The data are made up: unit vectors at random, texts of words with Zipf's frequencies, metadata of several types.
-Milliseconds are of processor time, the median of several runs on one thread, so that a busy machine matters less.
+The data are random: unit vectors, texts of words with Zipf's frequencies, metadata of several types. Milliseconds are
+processor time, the median of several runs on one thread, to depend less on other load of the machine.
 """
 
 from __future__ import annotations
@@ -54,12 +54,13 @@ FACETS = ("kind", "price", "tags", "day", "sold")
 
 
 class Metadata:
-    """What filters and facets need of an index: its columns."""
+    """Columns of an index, as filters and facets need them."""
 
     def __init__(self, path: Path) -> None:
         self._file = ArrowTable.open(path)
-        self.columns = {"id": pa.string()} | {each.name: each.type for each in self._file.schema.field("metadata").type}
-
+        self.columns = {"id": pa.string()} | {
+            field.name: field.type for field in self._file.schema.field("metadata").type
+        }
         self.rows = len(self._file)
 
     def __len__(self) -> int:
@@ -71,7 +72,7 @@ class Metadata:
 
 
 def median(run: Callable[[], object], times: int = 7) -> float:
-    """Return the milliseconds of processor time that a run takes."""
+    """Return the median processor time of a run in milliseconds."""
     took = []
     for _ in range(times):
         started = time.thread_time()
@@ -80,21 +81,21 @@ def median(run: Callable[[], object], times: int = 7) -> float:
     return float(np.median(took))
 
 
-def write_metadata(path: Path, documents: int, chance: np.random.Generator) -> None:
-    """Write documents with metadata, in batches as an index has them."""
+def write_metadata(path: Path, documents: int, rng: np.random.Generator) -> None:
+    """Write documents with metadata, in batches of the size that an index has."""
     writer = None
     with pa.OSFile(str(path), "wb") as file:
-        for at in range(0, documents, ROWS_PER_BATCH):
-            rows = range(at, min(at + ROWS_PER_BATCH, documents))
+        for start in range(0, documents, ROWS_PER_BATCH):
+            rows = range(start, min(start + ROWS_PER_BATCH, documents))
             size = len(rows)
             columns = {
-                "kind": pa.array([f"k{n}" for n in chance.integers(20, size=size)]),
-                "price": pa.array(chance.uniform(0, 200, size), mask=chance.random(size) < 0.1),
-                "tags": pa.array([[f"t{n}" for n in row] for row in chance.integers(50, size=(size, 3))]),
-                "day": pa.array(chance.integers(19_000, 21_000, size).astype("datetime64[D]")),
-                "sold": pa.array(chance.random(size) < 0.5, mask=chance.random(size) < 0.7),
-                "lat": pa.array(chance.uniform(-90, 90, size)),
-                "lon": pa.array(chance.uniform(-180, 180, size)),
+                "kind": pa.array([f"k{n}" for n in rng.integers(20, size=size)]),
+                "price": pa.array(rng.uniform(0, 200, size), mask=rng.random(size) < 0.1),
+                "tags": pa.array([[f"t{n}" for n in row] for row in rng.integers(50, size=(size, 3))]),
+                "day": pa.array(rng.integers(19_000, 21_000, size).astype("datetime64[D]")),
+                "sold": pa.array(rng.random(size) < 0.5, mask=rng.random(size) < 0.7),
+                "lat": pa.array(rng.uniform(-90, 90, size)),
+                "lon": pa.array(rng.uniform(-180, 180, size)),
             }
             metadata = pa.StructArray.from_arrays(list(columns.values()), list(columns))
             batch = pa.RecordBatch.from_arrays([pa.array([f"d{row}" for row in rows]), metadata], ["id", "metadata"])
@@ -104,46 +105,46 @@ def write_metadata(path: Path, documents: int, chance: np.random.Generator) -> N
             writer.close()
 
 
-def masks(folder: Path, documents: int, chance: np.random.Generator) -> None:
-    """Print what filters and facets over many documents cost."""
-    write_metadata(folder / "documents.arrow", documents, chance)
+def masks(folder: Path, documents: int, rng: np.random.Generator) -> None:
+    """Print the time of filters and facets over many documents."""
+    write_metadata(folder / "documents.arrow", documents, rng)
     index = Metadata(folder / "documents.arrow")
     print(f"\n| {documents:,} documents | documents that pass | mask, ms |\n|---|--:|--:|")
     for name, tree in FILTERS.items():
-        asked = Filter.model_validate(tree)
-        passing = int(evaluate(bind(asked, index.columns), index).sum())
-        took = median(lambda asked=asked: evaluate(bind(asked, index.columns), index), 3)
+        request = Filter.model_validate(tree)
+        passing = int(evaluate(bind(request, index.columns), index).sum())
+        took = median(lambda request=request: evaluate(bind(request, index.columns), index), 3)
         print(f"| {name} | {passing:,} | {took:.1f} |")
     everything = DocumentMask(np.ones(documents, dtype=np.bool_), np.arange(documents + 1))
-    some = DocumentMask(chance.random(documents) < 0.1, np.arange(documents + 1))
+    some = DocumentMask(rng.random(documents) < 0.1, np.arange(documents + 1))
     print("\n| facet | of all, ms | of a tenth, ms |\n|---|--:|--:|")
     for field in FACETS:
-        asked = FacetRequest(field=field)
-        took = [median(lambda a=asked, s=among: count_facet(a, index, s), 3) for among in (everything, some)]
+        request = FacetRequest(field=field)
+        took = [median(lambda r=request, m=mask: count_facet(r, index, m), 3) for mask in (everything, some)]
         print(f"| {field} | {took[0]:.1f} | {took[1]:.1f} |")
 
 
-def dense_leg(folder: Path, vectors: int, chance: np.random.Generator) -> None:
-    """Print what each way of searching among allowed vectors costs."""
-    made = chance.normal(size=(vectors, 384)).astype(np.float32)
-    write_dense(folder / dense.FILE, "flat", 384, [made])
-    index, query = DenseIndex.open(folder / dense.FILE), made[5]
+def dense_leg(folder: Path, vectors: int, rng: np.random.Generator) -> None:
+    """Print the time of each way of searching the allowed vectors."""
+    data = rng.normal(size=(vectors, 384)).astype(np.float32)
+    write_dense(folder / dense.FILE, "flat", 384, [data])
+    index, query = DenseIndex.open(folder / dense.FILE), data[5]
     print(f"\n{vectors:,} vectors, no filter: {median(lambda: index.search(query, DEPTH)):.2f} ms\n")
     print("| allowed | one by one, ms | FAISS with a bitmap, ms |\n|--:|--:|--:|")
     for share in SHARES:
-        allowed = DocumentMask(chance.random(vectors) < share, np.arange(vectors + 1))
+        allowed = DocumentMask(rng.random(vectors) < share, np.arange(vectors + 1))
         count = min(DEPTH, allowed.count)
         selector = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(allowed.passage_bits))
-        one = median(lambda a=allowed, c=count: index._brute_force(query, c, a.passages))  # noqa: SLF001 - what is compared
-        many = median(lambda s=selector, c=count: index._index.search(dense.unit(query)[None], c, params=s))  # noqa: SLF001
-        print(f"| {share:.2%} | {one:.2f} | {many:.2f} |")
+        brute_force = median(lambda a=allowed, c=count: index._brute_force(query, c, a.passages))  # noqa: SLF001 - this is compared
+        bitmap = median(lambda s=selector, c=count: index._index.search(dense.unit(query)[None], c, params=s))  # noqa: SLF001
+        print(f"| {share:.2%} | {brute_force:.2f} | {bitmap:.2f} |")
 
 
-def lexical_leg(folder: Path, texts: int, chance: np.random.Generator) -> None:
-    """Print what each way of searching among allowed texts costs."""
+def lexical_leg(folder: Path, texts: int, rng: np.random.Generator) -> None:
+    """Print the time of each way of searching the allowed texts."""
     writer = LexicalWriter(folder / lexical.FOLDER, "none")
-    for at in range(0, texts, 10_000):
-        numbers = (chance.zipf(1.25, size=(min(10_000, texts - at), 40)) - 1) % 30_000
+    for start in range(0, texts, 10_000):
+        numbers = (rng.zipf(1.25, size=(min(10_000, texts - start), 40)) - 1) % 30_000
         writer.add([" ".join(f"w{n}" for n in row) for row in numbers])
     writer.close()
     index = LexicalIndex.open(folder / lexical.FOLDER, "none")
@@ -152,26 +153,26 @@ def lexical_leg(folder: Path, texts: int, chance: np.random.Generator) -> None:
     print("| allowed | a part of the query, ms | looking deeper, ms | as planned, ms |\n|--:|--:|--:|--:|")
     planned = lexical.HITS_PER_DOCUMENT
     for share in SHARES:
-        allowed = DocumentMask(chance.random(texts) < share, np.arange(texts + 1))
+        allowed = DocumentMask(rng.random(texts) < share, np.arange(texts + 1))
         took = []
         for per_document in (0, texts, planned):
             lexical.HITS_PER_DOCUMENT = per_document
             took.append(median(lambda a=allowed: index.search(query, DEPTH, a), 3))
-        print(f"| {share:.2%} | " + " | ".join(f"{each:.1f}" for each in took) + " |")
+        print(f"| {share:.2%} | " + " | ".join(f"{milliseconds:.1f}" for milliseconds in took) + " |")
 
 
 def main() -> None:
-    """Measure."""
+    """Read the command line, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--documents", type=int, default=1_000_000)
     parser.add_argument("--vectors", type=int, default=100_000)
     parser.add_argument("--texts", type=int, default=200_000)
     sizes = parser.parse_args()
-    chance = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
-        masks(Path(folder), sizes.documents, chance)
-        dense_leg(Path(folder), sizes.vectors, chance)
-        lexical_leg(Path(folder), sizes.texts, chance)
+        masks(Path(folder), sizes.documents, rng)
+        dense_leg(Path(folder), sizes.vectors, rng)
+        lexical_leg(Path(folder), sizes.texts, rng)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Send the service what nobody would think of: schemathesis over the whole API, valid and invalid, alone and in chains.
+"""Fuzz test of the API: schemathesis sends valid and invalid requests, single ones and chains of them.
 
     python bench/fuzz.py --data data --cases 10000 --seed 0
 
-Every answer has to be one that `openapi.json` documents, with the status, media type, schema and headers that it says,
-and none may be a 5xx but the 503 of a model that is not published. The data directory is copied: the requests write.
+Every answer must be documented in `openapi.json`, with its status, media type, schema and headers. None may be a 5xx
+other than the 503 of a model that is not published. The requests write, so they use a copy of the data directory.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from service.app import create_app
 from service.settings import ServiceSettings
 
 TOLERATED = {
-    # What the schema cannot say: a field that the index does not have, a text of blanks, two fields that exclude each
-    # other. That such a request is refused is right.
+    # The schema cannot express some rules: fields that the index has, texts that are not blank, two fields that exclude
+    # each other. Refusing such a request is right.
     "RejectedPositiveData",
-    # 413 is no acceptance, whatever the checks of schemathesis count as a refusal.
+    # 413 is a refusal, which schemathesis does not count as one.
     "AcceptedNegativeData",
 }
 
 
 class Findings:
-    """What was sent, what came back, and what was wrong with it, once for each kind."""
+    """Number of answers by operation and status, and one failure of each kind."""
 
     def __init__(self) -> None:
         self.statuses: Counter[tuple[str, int]] = Counter()
@@ -69,12 +69,12 @@ class Findings:
 
 
 def _stripped(failure: Exception) -> bool:
-    """Say whether a text was taken that is too long by the blanks around it, which no length counts."""
+    """Say whether the text is too long only by the blanks around it, which the service strips."""
     return "violates `maxLength`" in str(failure)
 
 
 def naming(case: Case, document: str) -> Case:
-    """Return the case with a document that is there in place of those that it makes up: no chance finds an id."""
+    """Return the case with an existing document in place of generated ids, which never exist."""
     if "document_id" in (case.path_parameters or {}):
         case.path_parameters["document_id"] = document
     if isinstance(case.body, dict):
@@ -84,12 +84,14 @@ def naming(case: Case, document: str) -> Case:
 
 
 def alone(schema: Any, findings: Findings, cases: int, seed: int, document: str) -> None:
-    """Send each operation its share of requests by themselves, half of them valid by the schema and half not.
+    """Send each operation its share of single requests, half of them valid by the schema and half not.
 
-    Every second valid one that names a document names the id ``document``.
+    Every second valid request with an id has the id ``document``.
     """
     operations = [result.ok() for result in schema.get_all_operations()]
-    with_input = [each for each in operations if each.body or any(True for _ in each.iter_parameters())]
+    with_input = [
+        operation for operation in operations if operation.body or any(True for _ in operation.iter_parameters())
+    ]
     share = max(1, cases // (2 * len(with_input)))
     for operation, mode in itertools.product(with_input, GenerationMode):
 
@@ -120,7 +122,7 @@ def alone(schema: Any, findings: Findings, cases: int, seed: int, document: str)
 
 
 def chained(schema: Any, findings: Findings, cases: int, seed: int) -> None:
-    """Send chains of requests, in which one uses what another has answered."""
+    """Send chains of requests, in which a request uses the answer of an earlier one."""
 
     class Chain(schema.as_state_machine()):  # type: ignore[misc]
         def validate_response(self, response: Any, case: Case, **_: Any) -> None:
@@ -142,21 +144,21 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data"), help="data directory with an index (default: data)")
     parser.add_argument("--cases", type=int, default=10_000, help="requests, about (default: 10000)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed sends the same requests (default: 0)")
-    asked = parser.parse_args()
-    logging.disable(logging.WARNING)  # the service says of every refused body that it was refused
+    arguments = parser.parse_args()
+    logging.disable(logging.WARNING)  # the service logs every refused body
     findings = Findings()
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "data"
-        shutil.copytree(asked.data, data)
+        shutil.copytree(arguments.data, data)
         app = create_app(ServiceSettings(data=data, writable=True, deadline_seconds=60))
         with TestClient(app) as client:
             document = client.get("/search", params={"q": "anything", "mode": "dense"}).json()["results"][0]["id"]
             schema = schemathesis.openapi.from_asgi("/openapi.json", app)
-            alone(schema, findings, asked.cases * 9 // 10, asked.seed, document)
-            chained(schema, findings, asked.cases // 10, asked.seed)
+            alone(schema, findings, arguments.cases * 9 // 10, arguments.seed, document)
+            chained(schema, findings, arguments.cases // 10, arguments.seed)
     for (name, status), count in sorted(findings.statuses.items()):
         print(f"{count:6}  {status}  {name}")
-    print(f"{findings.cases:,} requests, seed {asked.seed}: {len(findings.failures)} kinds of wrong answers")
+    print(f"{findings.cases:,} requests, seed {arguments.seed}: {len(findings.failures)} kinds of wrong answers")
     for name, failure in findings.failures.items():
         print(f"\n{name}\n{failure}")
     raise SystemExit(bool(findings.failures))

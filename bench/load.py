@@ -1,7 +1,7 @@
-"""A load generator: clients that each keep one connection open, in a process of its own so that it shares no lock.
+"""Load generator: clients that each keep one connection open, in a separate process that shares no lock with the service.
 
-It speaks just enough HTTP/1.1 to send a prepared request and to read an answer with a Content-Length: what it costs is a
-tenth of what it measures.
+It implements just enough HTTP/1.1 to send a prepared request and to read an answer with a Content-Length. It takes a
+tenth of the time that it measures.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 @dataclass
 class Result:
-    """What the clients saw: seconds of each answer by its status, and for how long they asked."""
+    """Seconds of each answer by its status, and the duration of the load."""
 
     seconds: dict[int, list[float]] = field(default_factory=dict)
     elapsed: float = 0.0
@@ -26,7 +26,7 @@ class Result:
 
 
 async def closed_loop(port: int, requests: Iterator[bytes], clients: int, duration: float) -> Result:
-    """Let ``clients`` ask one request after the other, each as soon as it has its answer, for ``duration`` seconds."""
+    """Let ``clients`` send requests for ``duration`` seconds, each the next one as soon as it has its answer."""
     result, started = Result(), time.perf_counter()
     end = started + duration
 
@@ -42,12 +42,12 @@ async def closed_loop(port: int, requests: Iterator[bytes], clients: int, durati
 
 
 async def open_loop(port: int, requests: Iterator[bytes], rate: float, duration: float) -> Result:
-    """Send ``rate`` requests a second whatever becomes of them, as a crowd does, for ``duration`` seconds."""
+    """Send ``rate`` requests a second for ``duration`` seconds, without waiting for answers."""
     result, started = Result(), time.perf_counter()
     idle: list[Connection] = []
     open_: set[asyncio.Task[None]] = set()
 
-    async def ask(request: bytes) -> None:
+    async def send(request: bytes) -> None:
         connection = idle.pop() if idle else Connection(port)
         result.add(*await connection.ask(request))
         idle.append(connection)
@@ -56,7 +56,7 @@ async def open_loop(port: int, requests: Iterator[bytes], rate: float, duration:
         if number / rate > duration:
             break
         await asyncio.sleep(max(0.0, started + number / rate - time.perf_counter()))
-        task = asyncio.create_task(ask(request))
+        task = asyncio.create_task(send(request))
         open_.add(task)
         task.add_done_callback(open_.discard)
     await asyncio.gather(*open_)
@@ -74,10 +74,10 @@ class Connection:
         self._writer: asyncio.StreamWriter | None = None
 
     async def ask(self, request: bytes) -> tuple[int, float]:
-        """Send a request and read the whole answer; return its status and the seconds."""
+        """Send a request and read the whole answer; return its status and the seconds, status 0 if the connection broke."""
         started = time.perf_counter()
         try:
-            if self._writer is None or self._reader.at_eof():  # the server has closed it meanwhile, as it may
+            if self._writer is None or self._reader.at_eof():  # the server may have closed it meanwhile
                 self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
             self._writer.write(request)
             head = await self._reader.readuntil(b"\r\n\r\n")

@@ -1,12 +1,11 @@
-"""Is a BERT of one's own of any use? From pre-training to a search index, beside an untrained encoder of the same size.
+"""Benchmark of a pre-trained BERT as an encoder, beside an untrained one of the same size and all-MiniLM-L6-v2.
 
     python -m trainer pretrain TEXTS --budget 20m --out data/training/bert
     python bench/own_bert.py DATASET_DIR --bert data/training/bert
 
-`tsdae` on the texts of the data set, `finetune` on the labelled queries of its train split, `base`, index, and nDCG@10
-on the test split: the chain of the documentation, step by step, each through the product's own code. Beside it stand the
-same BERT before these steps, a random one of its sizes with its tokenizer, random and with the same `finetune`, and
-all-MiniLM-L6-v2 untouched.
+The steps are those of the documentation: `tsdae` on the texts of the data set, `finetune` on the labelled queries of its
+train split, `base`, index, and nDCG@10 on the test split. The result is compared with the same BERT before these steps, a
+random BERT of its sizes with its tokenizer, that one after the same `finetune`, and all-MiniLM-L6-v2 untouched.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ def pairs(folder: Path, path: Path) -> Path:
     dataset = Dataset.read(folder, "train")
     corpus = pq.read_table(folder / "corpus.parquet", columns=["id", "text"])
     texts = dict(zip(map(str, corpus["id"].to_pylist()), corpus["text"].to_pylist(), strict=True))
-    rows = [(dataset.queries[key], texts[doc]) for key, found in dataset.qrels.items() for doc in found if texts[doc]]
+    rows = [(dataset.queries[key], texts[doc]) for key, docs in dataset.qrels.items() for doc in docs if texts[doc]]
     pq.write_table(pa.table({"query": [row[0] for row in rows], "positive": [row[1] for row in rows]}), path)
     return path
 
@@ -65,12 +64,12 @@ def ndcg(folder: Path, model: str, data: Path) -> dict[str, float]:
     index = build(corpus, settings, data, live=False).manifest
     retriever = Retriever(Index.open(Store("index", data).path(index.id), verify=False))
     ids = [retriever.index.document(row).id for row in range(len(retriever.index))]
-    found = {}
+    metrics = {}
     modes: tuple[Mode, ...] = ("dense", "hybrid")
     for mode in modes:
         rankings = rank_all(dataset, mode, partial(retriever.search, mode=mode))
-        found[mode] = evaluate(dataset, ids, rankings)["nDCG@10"]["mean"]
-    return found
+        metrics[mode] = evaluate(dataset, ids, rankings)["nDCG@10"]["mean"]
+    return metrics
 
 
 def main() -> None:
@@ -86,13 +85,13 @@ def main() -> None:
     folder, data = arguments.dataset, arguments.data
     out = arguments.out or data / "own-bert"
     out.mkdir(parents=True, exist_ok=True)
-    learned_from = pairs(folder, out / "pairs.parquet")
+    training_pairs = pairs(folder, out / "pairs.parquet")
 
     def tuned(model: Path, name: str) -> str:
         settings = FinetuneSettings(
             model=str(model), epochs=100, budget=arguments.finetune, learning_rate=2e-4, max_tokens=128, resume=True
         )
-        return str(finetune([learned_from], settings, out / name).path)
+        return str(finetune([training_pairs], settings, out / name).path)
 
     texts = [text for text in pq.read_table(folder / "corpus.parquet")["text"].to_pylist() if text]
     denoising = TsdaeSettings(
@@ -114,8 +113,8 @@ def main() -> None:
         "untrained, finetune": tuned(random, "untrained-tuned"),
         "all-MiniLM-L6-v2": "all-MiniLM-L6-v2",
     }
-    found = {name: ndcg(folder, model, data) for name, model in encoders.items()}
-    for name, measured in found.items():
+    results = {name: ndcg(folder, model, data) for name, model in encoders.items()}
+    for name, measured in results.items():
         print(f"{name:28} dense {measured['dense']:.4f}  hybrid {measured['hybrid']:.4f}")
 
 

@@ -1,12 +1,12 @@
-"""How fast is pre-training? Dowse against a plain loop over BertForPreTraining, in turns, on the same texts.
+"""Benchmark of pre-training: Dowse against a plain loop over BertForPreTraining, in turns, on the same texts.
 
     python bench/pretrain.py CORPUS.parquet                                       4 layers of 256, 8,192 pieces
     python bench/pretrain.py CORPUS.parquet --layers 12 --hidden 768 --batch-tokens 65536
 
-The plain loop is what one writes first: pairs of sentences in random order, padded to the longest of their batch, masked by
-transformers' collator, and `BertForPreTraining` called with labels, which scores the vocabulary at every position. Both
-train the same model with the same optimizer, in batches of about as many tokens. What is counted are tokens that are no
-padding. A ratio is the median over the rounds. The masking statistics of 100,000 positions come with it.
+The plain loop is the simplest one: pairs of sentences in random order, padded to the longest of their batch and masked by
+transformers' collator. `BertForPreTraining` is called with labels and scores the vocabulary at every position. Both loops
+train the same model with the same optimizer, in batches of about as many tokens. Tokens are counted without padding. A
+ratio is the median over the rounds. The masking statistics of 100,000 positions are printed too.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ POSITIONS = 100_000
 
 
 def ours(setup: Setup, settings: PretrainSettings, accelerator: Accelerator) -> Callable[[float], tuple[int, float]]:
-    """Return a function that trains for some seconds and says how many tokens it saw, and how long it took."""
+    """Return a function that trains for some seconds and returns the number of tokens and the seconds."""
     job = setup.job
     objective = Objective(job.model, nsp=job.nsp).to(accelerator.device).train()
     steps = make_optimizer(objective, settings, job.learning_rate)
@@ -103,14 +103,14 @@ def padded(setup: Setup, settings: PretrainSettings) -> Iterator[dict[str, torch
 
 
 def step(model: torch.nn.Module, steps: torch.optim.Optimizer, settings: PretrainSettings) -> None:
-    """Do what follows the gradients."""
+    """Clip the gradients and take an optimizer step."""
     torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
     steps.step()
     steps.zero_grad(set_to_none=True)
 
 
 def finished(accelerator: Accelerator) -> float:
-    """Return the time when the device has done its work."""
+    """Wait until the device has done its work, and return the time."""
     if accelerator.device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter()
@@ -171,9 +171,9 @@ def main() -> None:
                 if number:
                     rates[name].append(tokens / seconds)
             say(f"round {number} of {arguments.rounds}" + ("" if number else " (warm-up)"))
-    for name, found in rates.items():
-        ratio = float(np.median(np.array(found) / np.array(rates["plain"])))
-        print(f"{name:6} {np.median(found):9,.0f} tokens/s   {ratio:5.2f} times as fast")
+    for name, values in rates.items():
+        ratio = float(np.median(np.array(values) / np.array(rates["plain"])))
+        print(f"{name:6} {np.median(values):9,.0f} tokens/s   {ratio:5.2f} times as fast")
     for name, share in shares.items():
         print(f"{name:28} {share:.4f}")
 

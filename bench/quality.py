@@ -1,10 +1,10 @@
-"""How good are the results? nDCG@10, MRR@10 and Recall@100 of each mode on data sets with relevance judgements.
+"""Quality of search: nDCG@10, MRR@10 and Recall@100 of each mode on data sets with relevance judgements.
 
     python bench/quality.py DATASET_DIR... [--modes dense,lexical,hybrid] [--json FILE]
 
 A data set is a directory with `corpus.parquet` (id, title, text), `queries.parquet` (id, text, perhaps split) and
-`qrels.parquet` (query_id, doc_id, relevance). The index is built and asked through the product's own code, with the
-product's defaults; it is kept in DATA/bench, so that a second run only searches.
+`qrels.parquet` (query_id, doc_id, relevance). The index is built and searched by the product's own code with its
+defaults. It is kept in DATA/bench, and a second run only searches.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Dataset:
         return cls(folder, split, queries, {key: qrels[key] for key in queries})
 
     def title_is_query(self) -> bool:
-        """Tell whether queries are their documents' own titles: then the title must not be indexed."""
+        """Say whether queries are the titles of their documents. If so, the title must not be indexed."""
         corpus = pq.read_table(self.folder / "corpus.parquet")
         if "title" not in corpus.column_names:
             return False
@@ -92,7 +92,7 @@ def evaluate(dataset: Dataset, ids: list[str], rankings: Rankings) -> dict[str, 
 
 
 def rank_all(dataset: Dataset, name: str, search: Search) -> Rankings:
-    """Answer every query."""
+    """Rank the documents for every query."""
     rankings = {}
     with Bar(f"{dataset.folder.name} {name}", len(dataset.queries), "queries") as bar:
         for key, text in dataset.queries.items():
@@ -109,7 +109,7 @@ def refuse(ranking: Ranking, weight: float) -> Ranking:
 
 
 def measure(dataset: Dataset, arguments: argparse.Namespace) -> dict[str, object]:
-    """Build the index of one data set, ask it in every mode, and return what was measured."""
+    """Build the index of one data set, search it in every mode, and return the metrics."""
     text_only = arguments.text_only or dataset.title_is_query()
     if text_only:
         say(f"{dataset.folder.name}: indexing the text only")
@@ -128,9 +128,9 @@ def measure(dataset: Dataset, arguments: argparse.Namespace) -> dict[str, object
         rankings = rank_all(dataset, mode, lambda query, mode=mode: retriever.search(query, mode))
         rows[mode] = evaluate(dataset, ids, rankings)
     if "dense" in arguments.modes and counts["passages"] > counts["documents"]:
-        # What others publish for a model: one vector for the beginning of each document, the rest cut off.
-        whole = open_index(corpus, settings.model_copy(update={"passages": "one"}), arguments.data)
-        rankings = rank_all(dataset, "one vector", lambda query: whole.search(query, "dense"))
+        # Published figures of a model use one vector per document, of its beginning.
+        one_vector = open_index(corpus, settings.model_copy(update={"passages": "one"}), arguments.data)
+        rankings = rank_all(dataset, "one vector", lambda query: one_vector.search(query, "dense"))
         rows["dense, one vector per document"] = evaluate(dataset, ids, rankings)
     if "hybrid" in arguments.modes and arguments.tune:
         dev = Dataset.read(dataset.folder, arguments.tune)
@@ -157,7 +157,7 @@ def measure(dataset: Dataset, arguments: argparse.Namespace) -> dict[str, object
 
 
 def open_index(corpus: str, settings: BuildSettings, data: Path) -> Retriever:
-    """Build the index, unless it is there, and open it."""
+    """Build the index unless it exists, and open it."""
     manifest = build(corpus, settings, data).manifest
     return Retriever(Index.open(Store("index", data).path(manifest.id), verify=False))
 

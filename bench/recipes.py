@@ -1,11 +1,11 @@
-"""What training is worth: base against tuned on the real test queries of data sets, through the code that serves.
+"""Benchmark of training: base against tuned model on the real test queries of data sets, by the code that serves.
 
     python bench/recipes.py squad_v11_dev airbnb_menorca scifact                 # from the texts alone
     python bench/recipes.py scifact --labelled --seeds 0                         # from the labels of the train split
 
 A data set is a directory with `corpus.parquet`, `queries.parquet` (id, text, split) and `qrels.parquet`. Titles are left
-out where they are the queries. The weight of the dense leg is the best one on the dev split, for each model, where there
-is a dev split; the verdict is the run's own.
+out where they are the queries. Each model has the dense weight that is best on the dev split, if there is one. The verdict
+is that of the run.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ def retriever_of(index: Index, model: Path, precision: str) -> Retriever:
 
 
 def answers(retriever: Retriever, questions: QuerySet) -> RankedQueries:
-    """Ask the questions through the code that serves."""
+    """Rank the queries by the code that serves."""
     index = retriever.index
     ids = [index.document(row).id for row in range(len(index))]
     vectors = encode_queries("encode", index.encoder, list(questions.texts.values()))
-    return rank_queries("ask", retriever, questions, ids, vectors)
+    return rank_queries("search", retriever, questions, ids, vectors)
 
 
 def questions_of(folder: Path, split: str) -> QuerySet | None:
@@ -95,24 +95,26 @@ def measure(folder: Path, seed: int, arguments: argparse.Namespace) -> dict[str,
     built = [manifest for manifest in map(indexes.manifest, indexes.ids()) if manifest.parents["model"] == base]
     inputs = [entry.sha256 for entry in outcome.manifest.inputs]
     index = Index.open(
-        indexes.path([each for each in built if each.inputs[0].sha256 == inputs[0]][-1].id), verify=False
+        indexes.path([manifest for manifest in built if manifest.inputs[0].sha256 == inputs[0]][-1].id), verify=False
     )
     if live := models.current_id():  # the next seed starts from the same base
         models.activate(base if live != base else live)
     precision = outcome.manifest.config["query_precision"]
-    untouched = retriever_of(index, models.path(base), "fp32")
-    learned = retriever_of(index, models.path(outcome.manifest.id), precision)
-    both = {
-        name: (answers(untouched, part), answers(learned, part))
-        for name, part in (("test", test), ("dev", dev))
-        if part is not None
+    base_retriever = retriever_of(index, models.path(base), "fp32")
+    tuned_retriever = retriever_of(index, models.path(outcome.manifest.id), precision)
+    rankings = {
+        name: (answers(base_retriever, queries), answers(tuned_retriever, queries))
+        for name, queries in (("test", test), ("dev", dev))
+        if queries is not None
     }
-    chosen = both.get("dev")
-    own = Retriever(index).fusion.dense_weight
+    dev_rankings = rankings.get("dev")
+    index_weight = Retriever(index).fusion.dense_weight
     weights = (
-        (chosen[0].best_weight, chosen[1].best_weight) if chosen else (own, outcome.manifest.config["dense_weight"])
+        (dev_rankings[0].best_weight, dev_rankings[1].best_weight)
+        if dev_rankings
+        else (index_weight, outcome.manifest.config["dense_weight"])
     )
-    before, after = both["test"]
+    before, after = rankings["test"]
     trained = train.documents if train and arguments.labelled else set()
     groups = {"all": list(test.texts), "unseen": list(test.unseen(trained).texts)}
     result: dict[str, Any] = {
@@ -132,8 +134,10 @@ def line(result: dict[str, Any]) -> str:
     cells = [f"{result['dataset']:16} seed {result['seed']} {result['verdict']:4} {result['seconds']:6.0f} s"]
     for leg in ("dense", "hybrid"):
         cells.append(f"{leg} {result['base'][leg]:.4f} → {result['tuned'][leg]:.4f}")
-        found = {group: result.get(f"{group} {leg}") for group in ("all", "unseen")}
-        cells += [f"{name} {each['mean']:+.4f} ± {each['standard_error']:.4f}" for name, each in found.items() if each]
+        differences = {group: result.get(f"{group} {leg}") for group in ("all", "unseen")}
+        cells += [
+            f"{name} {diff['mean']:+.4f} ± {diff['standard_error']:.4f}" for name, diff in differences.items() if diff
+        ]
     return "  ".join(cells) + f"  weights {result['weights'][0]}, {result['weights'][1]}"
 
 

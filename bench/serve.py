@@ -1,11 +1,11 @@
-"""How fast is the service beside others? Dowse, txtai's API server and a plain FastAPI service, in turns, in one run.
+"""Benchmark of the service: Dowse, txtai's API server and a plain FastAPI service, measured in turns in one run.
 
     python bench/serve.py --queries QUERIES.parquet --corpus CORPUS.parquet --others PYTHON [--data DATA] [--out FOLDER]
     python bench/serve.py --queries QUERIES.parquet --overload 600
 
-The corpus is the one that the live index of DATA was built from. All services run, and one is asked at a time; every
-query is asked once. What is printed are medians over the rounds, and the median over the rounds of each ratio.
-`--overload` asks Dowse alone, with one and a half times the requests that it can answer.
+The corpus is the one that the live index of DATA was built from. All services run, and one gets requests at a
+time; every query is sent once. It prints medians over the rounds, and the median over the rounds of each ratio.
+`--overload` measures Dowse alone, with one and a half times the requests that it can answer.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ START_SECONDS = 600
 
 @dataclass(frozen=True)
 class System:
-    """A running service and how it is asked."""
+    """A running service and its requests."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -52,7 +52,7 @@ class System:
     mode: str = ""
 
     def request(self, query: str) -> bytes:
-        """Return the request that asks for the ten best documents."""
+        """Return the request for the ten best documents."""
         if self.name == "dowse":
             return post("/search", json.dumps({"query": query, "mode": self.mode}).encode())
         return get(f"/search?{'query' if self.mode == 'hybrid' else 'q'}={quote(query)}")
@@ -78,20 +78,19 @@ def dowse(data: Path, mode: str) -> System:
 
 
 def distinct(queries: list[str]) -> Iterator[str]:
-    """Yield the queries and, when all were asked, each with its words turned by one place more, and so on.
+    """Yield the queries, then each with its words rotated by one more position, and so on.
 
-    No service has met one of them before, and they are as long as real ones: a number comes behind the words once they
-    have been turned all the way.
+    No service has had one of them before, and they are as long as real ones. After a full rotation a number is appended.
     """
     words = [query.split() for query in queries]
     for turn in itertools.count():
-        for each in words:
-            rounds, place = divmod(turn, len(each))
-            yield " ".join([*each[place:], *each[:place], *([str(rounds)] if rounds else [])])
+        for query in words:
+            rounds, position = divmod(turn, len(query))
+            yield " ".join([*query[position:], *query[:position], *([str(rounds)] if rounds else [])])
 
 
 def encode(model: Path, pipe: Connection) -> None:
-    """Encode the queries that come, one by one, and send the seconds of each: the floor below every service."""
+    """Encode the received queries one by one and send the seconds of each: the lower bound of every service."""
     encoder = Encoder.open(model)
     while (queries := pipe.recv()) is not None:
         seconds = []
@@ -103,7 +102,7 @@ def encode(model: Path, pipe: Connection) -> None:
 
 
 def figures(result: Result) -> dict[str, float]:
-    """Return milliseconds and requests per second of the answers; every one must be good."""
+    """Return milliseconds and requests per second of the answers; each must have status 200."""
     assert set(result.seconds) == {200}, {status: len(seconds) for status, seconds in result.seconds.items()}
     took = np.array(result.seconds[200]) * 1e3
     p50, p95, p99 = np.percentile(took, (50, 95, 99))
@@ -111,7 +110,7 @@ def figures(result: Result) -> dict[str, float]:
 
 
 def compare(arguments: argparse.Namespace, queries: Iterator[str]) -> list[dict[str, dict[str, float]]]:
-    """Return for every round what was measured of each system with each number of clients."""
+    """Return for every round the figures of each system with each number of clients."""
     index = Store("index", arguments.data)
     model = Store("model", arguments.data).path(index.manifest(index.current_id() or "").parents["model"])
     anchors = [str(arguments.others), str(ROOT / "bench" / "anchors.py")]
@@ -132,8 +131,8 @@ def compare(arguments: argparse.Namespace, queries: Iterator[str]) -> list[dict[
             measured["encoding alone"] = {"p50": float(np.median(pipe.recv())) * 1e3}
             for name, system in systems.items():
                 for clients in CLIENTS:
-                    asked = map(system.request, queries)
-                    result = uvloop.run(closed_loop(system.port, asked, clients, arguments.seconds))
+                    requests = map(system.request, queries)
+                    result = uvloop.run(closed_loop(system.port, requests, clients, arguments.seconds))
                     measured[f"{name}, {clients}"] = figures(result)
             say(f"round {number} of {arguments.rounds}" + ("" if number else " (warm-up)"))
             rounds.append(measured)
@@ -158,14 +157,14 @@ RATIOS = [
 def report(rounds: list[dict[str, dict[str, float]]], out: Path | None) -> None:
     """Print medians and ratios, and write them with a chart where a folder is given."""
     medians = {
-        name: {key: float(np.median([each[name][key] for each in rounds])) for key in figure}
+        name: {key: float(np.median([measured[name][key] for measured in rounds])) for key in figure}
         for name, figure in rounds[0].items()
     }
     for name, figure in medians.items():
         print(f"{name:22} " + "   ".join(f"{key} {value:8.2f}" for key, value in figure.items()))
     ratios = []
     for what, above, below, key, bar in RATIOS:
-        ratio = float(np.median([each[above][key] / each[below][key] for each in rounds]))
+        ratio = float(np.median([measured[above][key] / measured[below][key] for measured in rounds]))
         ratios.append({"what": what, "ratio": ratio, "bar": bar})
         print(f"{what:68} {ratio:6.2f}   (bar: {'at most' if bar == 1.6 else 'at least'} {bar})")
     if out:
@@ -192,7 +191,7 @@ def chart(medians: dict[str, dict[str, float]], path: Path) -> None:
 
 
 def overload(arguments: argparse.Namespace, queries: list[str]) -> None:
-    """Ask for one and a half times what the service can answer; print what became of the requests and the memory."""
+    """Send one and a half times the requests that the service can answer; print their outcome and the memory."""
     system = dowse(arguments.data, "hybrid")
     endless = map(system.request, distinct(queries))
     try:
@@ -211,7 +210,7 @@ def overload(arguments: argparse.Namespace, queries: list[str]) -> None:
             print(
                 f"{status}: {len(seconds):8,} ({len(seconds) / total.elapsed:6.1f}/s)   p50 {p50:8.2f} ms   p99 {p99:8.2f} ms   slowest {max(seconds) * 1e3:.0f} ms"
             )
-        print("resident MB after each tenth: " + " ".join(f"{each:.0f}" for each in memory))
+        print("resident MB after each tenth: " + " ".join(f"{megabytes:.0f}" for megabytes in memory))
         assert set(total.seconds) <= {200, 429}, "other answers than 200 and 429"
     finally:
         system.process.send_signal(signal.SIGINT)
@@ -230,7 +229,9 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=5, help="rounds that count (default: 5)")
     parser.add_argument("--seconds", type=float, default=5, help="of each measurement (default: 5)")
-    parser.add_argument("--overload", type=int, metavar="SECONDS", help="ask for more than can be answered instead")
+    parser.add_argument(
+        "--overload", type=int, metavar="SECONDS", help="instead send more requests than can be answered"
+    )
     parser.add_argument("--out", type=Path, help="folder for serve.json and the chart serve.svg")
     arguments = parser.parse_args()
     queries = list(dict.fromkeys(pq.read_table(arguments.queries)["text"].to_pylist()))
@@ -239,7 +240,7 @@ def main() -> None:
         overload(arguments, queries)
         return
     if not arguments.corpus or not arguments.others:
-        parser.error("--corpus and --others are needed to compare; --overload goes without")
+        parser.error("--corpus and --others are needed to compare, unless --overload is given")
     report(compare(arguments, distinct(queries)), arguments.out)
 
 

@@ -1,4 +1,4 @@
-"""How soon is the service ready, how much memory does it hold, how fast does it answer one client?
+"""Benchmark of one service process: seconds until it is ready, resident memory, and latency for one client.
 
     python bench/service.py [--data DATA] [--queries QUERIES.parquet]
 
@@ -70,7 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=data_dir(), help="data directory with a live index")
     parser.add_argument("--queries", type=Path, help="Parquet file whose column text holds the queries")
-    parser.add_argument("--rounds", type=int, default=5, help="how often to start (default: 5)")
+    parser.add_argument("--rounds", type=int, default=5, help="number of starts (default: 5)")
     arguments = parser.parse_args()
     queries = pq.read_table(arguments.queries)["text"].to_pylist()[:300] if arguments.queries else QUERIES * 10
     ready, idle, used, took = [], [], [], []

@@ -1,9 +1,9 @@
-"""How fast does a PostgreSQL table become a training frame, and how much memory does that take?
+"""Benchmark of `trainer prepare` on a PostgreSQL table: rows per second and peak memory.
 
     python bench/sql.py [--rows 1000000] [--length 200]
 
-Starts a PostgreSQL server of its own (package `pgserver`), fills a table, and runs `python -m trainer prepare` on it
-as a process of its own, whose peak memory the system reports. Everything is removed afterwards.
+It starts a PostgreSQL server (package `pgserver`) and fills a table. Then it runs `python -m trainer prepare` on it in a
+separate process, whose peak memory the system reports. Everything is removed afterwards.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BAR_MB = 600
 
 
 def fill(folder: Path, rows: int, length: int) -> None:
-    """Make the table: a number, a text of ``length`` characters, a price."""
+    """Create the table: a number, a text of ``length`` characters, a price."""
     parts = " || ' ' || ".join(f"md5(({part} * g)::text)" for part in range(1, length // 33 + 2))
     with psycopg.connect(host=str(folder), user="postgres", autocommit=True) as server:
         server.execute(

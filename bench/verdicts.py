@@ -1,10 +1,10 @@
-"""Can a verdict without labels be trusted? Good and harmful maps, judged by synthetic queries and by people's.
+"""Validity of verdicts without labels: good and harmful maps, judged by synthetic and by real queries.
 
     python bench/verdicts.py scifact squad_v11_dev airbnb_menorca --seeds 0,1,2
 
-For every map the verdict that a run without labels would give stands beside the real difference on the test queries.
-A line ends in `WRONG` where the verdict is WIN and the real queries show a significant loss, or where they show a
-significant gain and it is not WIN.
+For every map it prints the verdict of a run without labels and the real difference on the test queries. A line ends in
+`WRONG` where the verdict is WIN and the real queries show a significant loss. It also does where they show a significant
+gain and the verdict is not WIN.
 """
 
 from __future__ import annotations
@@ -46,55 +46,55 @@ from trainer.pipeline.dataset import CLOZE, RunData, TestSet, prepare_data
 from trainer.pipeline.settings import RunSettings
 from trainer.pipeline.workspace import Workspace
 
-MOST = 1_500
-"""People's queries that are asked, of those in the test split."""
+MAX_REAL_QUERIES = 1_500
+"""Limit of the real queries that are taken from the test split."""
 
 
 def maps(index: Index, material: RunData, seed: int) -> Iterator[tuple[str, Callable[[], Vectors]]]:
-    """Yield names and makers of maps: the recipe, its parts, and recipes that do harm."""
-    passages, asked = all_passages(index), material.unlabelled
-    texts = list(asked.queries.texts.values())
-    chance = np.random.default_rng(seed)
+    """Yield names of maps and functions that make them: the recipe, its parts, and harmful recipes."""
+    passages, unlabelled = all_passages(index), material.unlabelled
+    texts = list(unlabelled.queries.texts.values())
+    rng = np.random.default_rng(seed)
     identity = np.eye(passages.shape[1], dtype=np.float32)
 
-    def lesson(start: Vectors, *, shuffled: bool) -> RankingExamples:
+    def examples_of(start: Vectors, *, shuffled: bool) -> RankingExamples:
         retriever = Retriever(index.with_encoder(index.encoder, DenseIndex.of(apply(start, passages))))
-        made = from_fused_ranking(retriever, texts, apply(start, asked.vectors), apply(start, passages))
-        made = replace(made, queries=asked.vectors, passages=passages)
+        examples = from_fused_ranking(retriever, texts, apply(start, unlabelled.vectors), apply(start, passages))
+        examples = replace(examples, queries=unlabelled.vectors, passages=passages)
         if not shuffled:
-            return made
-        order = chance.permutation(len(texts))
-        return replace(made, candidates=made.candidates[order], targets=made.targets[order])
+            return examples
+        order = rng.permutation(len(texts))
+        return replace(examples, candidates=examples.candidates[order], targets=examples.targets[order])
 
     settings = replace(DISTILLATION, seed=seed)
     white = whitening(passages, WHITENING_EXPONENT)
-    yield "the recipe", lambda: learn(lesson(white, shuffled=False), white, settings)
+    yield "the recipe", lambda: learn(examples_of(white, shuffled=False), white, settings)
     yield "whitening", lambda: white
-    yield "distillation alone", lambda: learn(lesson(identity, shuffled=False), identity, settings)
-    yield "shuffled teacher", lambda: learn(lesson(identity, shuffled=True), identity, settings)
-    wild = replace(settings, pull=0.0, learning_rate=3e-3)
-    yield "shuffled, unbound", lambda: learn(lesson(identity, shuffled=True), identity, wild)
+    yield "distillation alone", lambda: learn(examples_of(identity, shuffled=False), identity, settings)
+    yield "shuffled teacher", lambda: learn(examples_of(identity, shuffled=True), identity, settings)
+    unbound = replace(settings, pull=0.0, learning_rate=3e-3)
+    yield "shuffled, unbound", lambda: learn(examples_of(identity, shuffled=True), identity, unbound)
     yield "whitening to the power 1", lambda: whitening(passages, 1.0)
     yield "whitening to the power 1.5", lambda: whitening(passages, 1.5)
     yield "the opposite of whitening", lambda: whitening(passages, -0.5)
-    yield "noise", lambda: scaled(identity + chance.normal(0, 0.03, identity.shape).astype(np.float32))
+    yield "noise", lambda: scaled(identity + rng.normal(0, 0.03, identity.shape).astype(np.float32))
 
 
 def answers(test: TestSet, matrix: Vectors | None) -> RankedQueries:
-    """Ask the questions of a test through a map."""
+    """Rank the queries of a test with a map, or without one."""
     index, vectors = test.index, test.vectors
     if matrix is not None:
         index = index.with_encoder(index.encoder, DenseIndex.of(apply(matrix, all_passages(index))))
         vectors = apply(matrix, vectors)
-    return rank_queries("ask", Retriever(index), test.queries, test.ids, vectors)
+    return rank_queries("search", Retriever(index), test.queries, test.ids, vectors)
 
 
 def compared(base: RankedQueries, tuned: RankedQueries, weight: float) -> Group:
-    """Compare two models over one group of questions."""
+    """Compare two models over one group of queries."""
     systems = {
-        f"{name} {leg}": found.metrics(at)
-        for name, found in (("base", base), ("tuned", tuned))
-        for leg, at in (("dense", 1.0), ("hybrid", weight))
+        f"{name} {leg}": ranked.metrics(dense_weight)
+        for name, ranked in (("base", base), ("tuned", tuned))
+        for leg, dense_weight in (("dense", 1.0), ("hybrid", weight))
     }
     return group(systems, list(base.queries.texts), 0)
 
@@ -110,16 +110,16 @@ def judge(folder: Path, seed: int, data: Path) -> tuple[int, int]:
             build(source, BuildSettings(model=model, title_column=title), data, live=False).manifest.id
         )
     )
-    people = questions_of(folder, "test")
-    assert people is not None
-    people = people.only(list(people.texts)[:: -(-len(people) // MOST)])
+    real_queries = questions_of(folder, "test")
+    assert real_queries is not None
+    real_queries = real_queries.only(list(real_queries.texts)[:: -(-len(real_queries) // MAX_REAL_QUERIES)])
     with (
         tempfile.TemporaryDirectory() as pool,
-        Workspace(data / "verdicts", f"{seed:02x}{zlib.crc32(folder.name.encode()) & 0xFFFFFF:06x}") as workshop,
+        Workspace(data / "verdicts", f"{seed:02x}{zlib.crc32(folder.name.encode()) & 0xFFFFFF:06x}") as workspace,
     ):
-        material = prepare_data(source, index, settings, workshop, pool=Path(pool))
-        vectors = encode_queries("encode", index.encoder, list(people.texts.values()))
-        tests = {**material.tests, "people": TestSet(people, vectors, index, material.documents.ids)}
+        material = prepare_data(source, index, settings, workspace, pool=Path(pool))
+        vectors = encode_queries("encode", index.encoder, list(real_queries.texts.values()))
+        tests = {**material.tests, "people": TestSet(real_queries, vectors, index, material.documents.ids)}
         weight = Retriever(index).fusion.dense_weight
         base = {name: answers(test, None) for name, test in tests.items()}
         wrong = count = 0
@@ -127,9 +127,9 @@ def judge(folder: Path, seed: int, data: Path) -> tuple[int, int]:
             matrix = make()
             groups = {key: compared(base[key], answers(test, matrix), weight) for key, test in tests.items()}
             verdict, _ = decide("synthetic queries", groups[material.deciding], groups.get(CLOZE))
-            real = {leg: found[METRIC] for leg, found in groups["people"].differences.items()}
-            harmed = any(is_worse(each) for each in real.values())
-            gained = any(is_better(each) for each in real.values()) and not harmed
+            real = {leg: differences[METRIC] for leg, differences in groups["people"].differences.items()}
+            harmed = any(is_worse(difference) for difference in real.values())
+            gained = any(is_better(difference) for difference in real.values()) and not harmed
             mistaken = (verdict == "WIN" and harmed) or (verdict != "WIN" and gained)
             wrong, count = wrong + mistaken, count + 1
             cells = "  ".join(f"{leg} {each.mean:+.4f} ± {each.standard_error:.4f}" for leg, each in real.items())

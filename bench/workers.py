@@ -1,9 +1,9 @@
-"""What do workers bring? The service with one process and with several, side by side, asked in turns.
+"""Benchmark of `--workers`: the service with one process and with several, measured in turns.
 
     python bench/workers.py --queries QUERIES.parquet [--data DATA] [--workers 2] [--rounds 5] [--seconds 4]
 
-Both have all cores of the machine. What is printed are medians over the rounds, and the memory of each service with
-what its processes share counted once.
+Both have all cores of the machine. It prints medians over the rounds, and the memory of each service; memory that its
+processes share counts once.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ def serve(data: Path, workers: int) -> System:
 
 
 def all_serve(system: System, workers: int) -> bool:
-    """Say whether the metrics know all workers."""
+    """Say whether the metrics list all workers."""
     with urllib.request.urlopen(f"http://127.0.0.1:{system.port}/metrics") as answer:
         return answer.read().count(b"\nprocess_start_time_seconds") == workers
 
 
 def processes(system: System) -> list[int]:
-    """Return the service's process, and those below it."""
+    """Return the ids of the service's process and of its children."""
     first = system.process.pid
     return [first, *map(int, Path(f"/proc/{first}/task/{first}/children").read_text().split())]
 
 
 def shared_mb(process: int) -> float:
-    """Return the memory of a process in MB, of what it shares with others its part (PSS)."""
+    """Return the proportional set size (PSS) of a process in MB: shared memory counts in part."""
     lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024 / 1e6
 
@@ -72,9 +72,9 @@ def compare(arguments: argparse.Namespace, queries: Iterator[str]) -> None:
             measured = {}
             for mode, clients, workers in itertools.product(MODES, CLIENTS, systems):
                 system = System("dowse", systems[workers].process, systems[workers].port, mode)
-                asked = map(system.request, queries)
+                requests = map(system.request, queries)
                 measured[mode, clients, workers] = figures(
-                    uvloop.run(closed_loop(system.port, asked, clients, arguments.seconds))
+                    uvloop.run(closed_loop(system.port, requests, clients, arguments.seconds))
                 )
             rounds.append(measured)
         memory = {workers: sum(map(shared_mb, processes(system))) for workers, system in systems.items()}
@@ -83,9 +83,9 @@ def compare(arguments: argparse.Namespace, queries: Iterator[str]) -> None:
             system.process.send_signal(signal.SIGINT)
             system.process.wait(30)
     for mode, clients, workers in rounds[0]:
-        each = [measured[mode, clients, workers] for measured in rounds[1:]]
-        shown = "   ".join(f"{key} {np.median([one[key] for one in each]):8.2f}" for key in each[0])
-        print(f"{mode:7} {clients:3} clients, {workers} workers   {shown}")
+        results = [measured[mode, clients, workers] for measured in rounds[1:]]
+        cells = "   ".join(f"{key} {np.median([result[key] for result in results]):8.2f}" for key in results[0])
+        print(f"{mode:7} {clients:3} clients, {workers} workers   {cells}")
     for workers, megabytes in memory.items():
         print(f"{workers} workers: {megabytes:.0f} MB")
 

@@ -17,7 +17,7 @@ cache.py     least-recently-used cache
 
 import os
 
-# ONNX Runtime reports to its maker unless it is told not to; nothing leaves the machine of a user of Dowse.
+# ONNX Runtime reports to its maker unless that is disabled; nothing leaves the machine of a user of Dowse.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"

@@ -94,7 +94,7 @@ class ServiceSettings(BaseModel):
     allowed_hosts: str | None = Field(
         default=None,
         description="Host names by which the service may be called without a key, besides localhost, --host and IP "
-        "addresses; separated by commas, `*` for all (default: none if it listens on loopback only, else all)",
+        "addresses, separated by commas; `*` for all (default: none if it listens on loopback only, else all)",
         json_schema_extra={"env": "DOWSE_ALLOWED_HOSTS"},
     )
     requests_per_minute: int | None = Field(

@@ -1,4 +1,4 @@
-"""The container files say what they must; nothing is built or started here."""
+"""The container files: what they declare. Nothing is built or started here."""
 
 from __future__ import annotations
 

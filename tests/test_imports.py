@@ -109,7 +109,7 @@ def test_no_import_circle(package: str) -> None:
 
 @pytest.mark.parametrize("package", FLOORS)
 def test_rooms_have_no_code_in_their_face(package: str) -> None:
-    """The `__init__.py` of a room is a docstring: whoever wants one file of it does not load the others."""
+    """The `__init__.py` of a room is only a docstring, so importing one file of it does not load the others."""
     for path in (REPOSITORY / package).rglob("*/__init__.py"):
         body = ast.parse(path.read_text(encoding="utf-8")).body
         assert len(body) == 1 and isinstance(body[0], ast.Expr), path

@@ -1,4 +1,4 @@
-"""The dashboard shows what the service counts."""
+"""The dashboard shows the metrics of the service."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_every_metric_of_the_dashboard_exists():
 
 
 def test_every_metric_of_the_service_is_on_the_dashboard_or_known_not_to_be():
-    """Whoever adds a metric decides whether operators see it."""
+    """Every metric is on the dashboard or explicitly left out."""
     shown = json.dumps(DASHBOARD)
     own = {family.name for family in REGISTRY.collect() if family.name.startswith(("dowse_", "http_server_"))}
     assert {name for name in own if name not in shown} == {"dowse_index_swap"}

@@ -1,4 +1,4 @@
-"""A tiny but real cross-encoder: the tiny BERT, trained briefly to tell a text's words from others."""
+"""A tiny but real cross-encoder: the tiny BERT, trained briefly to distinguish a text's words from others."""
 
 from __future__ import annotations
 

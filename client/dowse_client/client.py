@@ -13,16 +13,16 @@ class Dowse(Transport):
     """A client of one service. Close it, or use it in a `with` block."""
 
     def classify(self, texts: Sequence[str], *, top_k: int | None = None) -> models.ClassifyResponse:
-        """Return the labels of texts with calibrated probabilities, by the classifier that was published last.
+        """Return the labels of texts with calibrated probabilities, from the classifier that was published last.
 
         Args:
-            texts: 1 to 64 texts, of at most 10,000 characters each; what lies beyond the classifier's `max_tokens` is not read
-            top_k: number of labels in `probabilities` of each text, the most probable (default: 10)
+            texts: 1 to 64 texts, of at most 10,000 characters each; tokens beyond the classifier's `max_tokens` are not read
+            top_k: number of labels in `probabilities` of each text, the most probable first (default: 10)
         """
         return self._call("POST", "/classify", models.ClassifyResponse, body={"texts": texts, "top_k": top_k})
 
     def delete_documents(self, id: Sequence[str]) -> models.WriteResponse:
-        """Delete documents by id. Deleting one that is not there is no error: afterwards it is not there.
+        """Delete documents by id. An id that the index does not have is no error.
 
         Args:
             id: id of a document
@@ -32,10 +32,10 @@ class Dowse(Transport):
     def put_documents(
         self, documents: Sequence[models.NewDocument] | Sequence[Mapping[str, Any]]
     ) -> models.WriteResponse:
-        """Add documents, or replace those with the same ids. They are on the disk and found when this answers.
+        """Add documents, or replace those with the same ids. They are on disk and searchable when this answers.
 
-        Where it is answered with 429 or 504, nothing was written: their vectors are made first, a turn of the queue at a
-        time, and writing is the last turn, which is not given up once it has begun.
+        An answer of 429 or 504 means that nothing was written. The vectors are computed first, in several turns of the
+        queue. Writing is the last turn, and once it has begun it is completed.
 
         Args:
             documents: written together: all of them or none
@@ -64,13 +64,13 @@ class Dowse(Transport):
     def feedback(
         self, document: str, query: str, *, click: Literal[True] | None = None, grade: int | None = None
     ) -> models.FeedbackResponse:
-        """Store that a document was opened for a query, or how well it answers: the trainer learns from it.
+        """Store that a document was opened for a query, or how well it answers. The trainer learns from it.
 
         Args:
             document: id of a document
-            query: what was searched for
-            click: somebody opened it
-            grade: how well it answers: 0 not at all, 1 a little, 2 well, 3 perfectly
+            query: the query that was searched
+            click: true if the document was opened
+            grade: how well the document answers: 0 not at all, 1 a little, 2 well, 3 perfectly
         """
         return self._call(
             "POST",
@@ -80,39 +80,39 @@ class Dowse(Transport):
         )
 
     def fill_mask(self, text: str, *, top_k: int | None = None) -> models.FillMaskResponse:
-        """Return the words that the masked-language model expects behind each mask of a text, with their probabilities.
+        """Return the most probable words for each mask of a text, with their probabilities.
 
         Args:
-            text: a text with one mask or several, written as the model's mask token, usually [MASK]
+            text: a text with one or more masks, each written as the model's mask token, usually [MASK]
             top_k: number of candidates for each mask (default: 5)
         """
         return self._call("POST", "/fill-mask", models.FillMaskResponse, body={"text": text, "top_k": top_k})
 
     def info(self) -> models.Info:
-        """Return version, index and model, how the index was built, and by how much the model beat its base."""
+        """Return version, index and model, how the index was built, and nDCG@10 of the model and of its base."""
         return self._call("GET", "/info", models.Info)
 
     def livez(self) -> models.Health:
-        """Answer as long as the process does."""
+        """Answer 200 as long as the process runs."""
         return self._call("GET", "/livez", models.Health)
 
     def metrics(self) -> str:
-        """Return the service's metrics in Prometheus' text format: of all workers, whichever of them is asked."""
+        """Return the metrics of all workers in Prometheus' text format; every worker returns the same."""
         return self._call("GET", "/metrics", str)
 
     def model_compare(self, first: str, second: str) -> models.CompareResponse:
         """Return the cosine of the contextual vectors of each word that two texts share, and the cosine of the texts.
 
-        It works with the models that are there: words need a masked-language model, texts the live index's encoder.
+        Words need a masked-language model, texts the encoder of the live index. What lacks its model is null.
 
         Args:
             first: a text of at most 64 word pieces
-            second: another one
+            second: another text, with the same limit
         """
         return self._call("POST", "/model/compare", models.CompareResponse, body={"first": first, "second": second})
 
     def model_info(self) -> models.ModelInfo:
-        """Return which models are published, and for those that are missing the command that makes them."""
+        """Return which models are published, and for each missing one the command that makes it."""
         return self._call("GET", "/model/info", models.ModelInfo)
 
     def model_read(
@@ -124,7 +124,7 @@ class Dowse(Transport):
         layer: int | None = None,
         top_k: int | None = None,
     ) -> models.ReadResponse:
-        """Return a text's word pieces, what is expected in the places of its hidden words, and one head's attention.
+        """Return a text's word pieces, the candidates for its masked words, and the attention of one head.
 
         Args:
             text: a text of at most 64 word pieces
@@ -141,15 +141,15 @@ class Dowse(Transport):
         )
 
     def readyz(self) -> models.Health:
-        """Answer 200 once an index is open; until then, and once the service is told to end, 503 with the reason."""
+        """Answer 200 once an index is open. Before that, and while the service shuts down, answer 503 with the reason."""
         return self._call("GET", "/readyz", models.Health)
 
     def report(self) -> str:
-        """Return the evaluation of the model that answers against its base: figures, plots, gained and lost queries."""
+        """Return the evaluation of the live model against its base: figures, plots, gained and lost queries."""
         return self._call("GET", "/report", str)
 
     def report_json(self) -> dict[str, Any]:
-        """Return what the report's page shows, for programs."""
+        """Return the figures of the report page, for programs."""
         return self._call("GET", "/report.json", dict)
 
     def search(
@@ -175,16 +175,16 @@ class Dowse(Transport):
 
         Args:
             query: what to look for, in plain words
-            diversity: how much results that resemble one before them are put back (maximal marginal relevance): 0 not at all, 1 regardless of relevance. Scores stay, and no longer descend (default: 0.0)
+            diversity: how far results similar to an earlier one move down (maximal marginal relevance): 0 not at all, 1 regardless of relevance. Scores stay the same and need not descend (default: 0.0)
             explain: add each leg's score and rank to every result (default: false)
             facets: fields whose values are counted over all documents that pass the filter; each field once
             fields: metadata columns to return; all by default
             filter: which documents may be returned
-            fusion: how the legs are combined; what is left out is as the index says
+            fusion: how the legs are combined; the index has the defaults
             group_by: metadata column of which each value gets at most `group_size` results; documents without a value are not grouped
-            group_size: most results with the same value of `group_by` (default: 1)
-            highlight: say where the query's words stand, and which sentence is nearest in meaning (default: false)
-            min_score: leave out results below this. Of `dense` and `hybrid` it is the cosine of the dense leg (fused scores mean nothing outside their response), of `lexical` the BM25 score
+            group_size: maximum number of results with the same value of `group_by` (default: 1)
+            highlight: return the positions of the query's words, and the sentence that is nearest in meaning (default: false)
+            min_score: leave out results below this score: with `dense` and `hybrid` the cosine of the dense leg, with `lexical` the BM25 score. Fused scores are not comparable between responses
             mode: `dense`: by meaning, scores are cosines; `lexical`: by words, scores are BM25; `hybrid`: both, scores are fused and comparable only within one response (default: "hybrid")
             offset: number of results to skip (default: 0)
             rerank: order the first results by the published cross-encoder; `{}` for the defaults
@@ -246,14 +246,14 @@ class Dowse(Transport):
         vector of a document is the mean of its passages' vectors.
 
         Args:
-            diversity: how much results that resemble one before them are put back (maximal marginal relevance): 0 not at all, 1 regardless of relevance. Scores stay, and no longer descend (default: 0.0)
+            diversity: how far results similar to an earlier one move down (maximal marginal relevance): 0 not at all, 1 regardless of relevance. Scores stay the same and need not descend (default: 0.0)
             fields: metadata columns to return; all by default
             filter: which documents may be returned
             group_by: metadata column of which each value gets at most `group_size` results; documents without a value are not grouped
-            group_size: most results with the same value of `group_by` (default: 1)
-            highlight: say where the query's words stand, and which sentence is nearest in meaning (default: false)
+            group_size: maximum number of results with the same value of `group_by` (default: 1)
+            highlight: return the positions of the query's words, and the sentence that is nearest in meaning (default: false)
             ids: ids of documents to resemble; they are not among the results
-            min_score: leave out results below this. Of `dense` and `hybrid` it is the cosine of the dense leg (fused scores mean nothing outside their response), of `lexical` the BM25 score
+            min_score: leave out results below this score: with `dense` and `hybrid` the cosine of the dense leg, with `lexical` the BM25 score. Fused scores are not comparable between responses
             negative_ids: ids of documents not to resemble; they are not among the results either
             negative_text: what not to look for, in plain words
             offset: number of results to skip (default: 0)
@@ -291,15 +291,15 @@ class Dowse(Transport):
         input_type: Literal["query", "document"] | None = None,
         user: str | None = None,
     ) -> models.EmbeddingsResponse:
-        """Encode texts with the model of the live index: for OpenAI's clients and everything that is made for them.
+        """Encode texts with the model of the live index, for clients of OpenAI's API.
 
         Args:
-            input: a text, or up to 2,048 of them; what lies beyond the model's `max_tokens` is not read
-            model: id of the live model, which makes a request fail once another model is live, or its name, which goes on with the next; `GET /v1/models` lists both
+            input: a text, or up to 2,048 texts; tokens beyond the model's `max_tokens` are not read
+            model: id or name of the live model; `GET /v1/models` lists both. A request with the id fails once another model is live; a request with the name then uses that model
             dimensions: length of the vectors: the model's own or, of a Matryoshka model, one that it was trained for
             encoding_format: numbers, or the bytes of 32-bit floats (little-endian) in base64 (default: "float")
-            input_type: whose prompt the model is given: Dowse's own field (`extra_body` of the client) (default: "document")
-            user: taken for compatibility, and not looked at
+            input_type: chooses the model's prompt: a field of Dowse, not of OpenAI (`extra_body` of the client) (default: "document")
+            user: accepted for compatibility and ignored
         """
         return self._call(
             "POST",
@@ -332,16 +332,16 @@ class AsyncDowse(AsyncTransport):
     """The same for asyncio: every method is to be awaited."""
 
     async def classify(self, texts: Sequence[str], *, top_k: int | None = None) -> models.ClassifyResponse:
-        """Return the labels of texts with calibrated probabilities, by the classifier that was published last.
+        """Return the labels of texts with calibrated probabilities, from the classifier that was published last.
 
         Args:
-            texts: 1 to 64 texts, of at most 10,000 characters each; what lies beyond the classifier's `max_tokens` is not read
-            top_k: number of labels in `probabilities` of each text, the most probable (default: 10)
+            texts: 1 to 64 texts, of at most 10,000 characters each; tokens beyond the classifier's `max_tokens` are not read
+            top_k: number of labels in `probabilities` of each text, the most probable first (default: 10)
         """
         return await self._call("POST", "/classify", models.ClassifyResponse, body={"texts": texts, "top_k": top_k})
 
     async def delete_documents(self, id: Sequence[str]) -> models.WriteResponse:
-        """Delete documents by id. Deleting one that is not there is no error: afterwards it is not there.
+        """Delete documents by id. An id that the index does not have is no error.
 
         Args:
             id: id of a document
@@ -351,10 +351,10 @@ class AsyncDowse(AsyncTransport):
     async def put_documents(
         self, documents: Sequence[models.NewDocument] | Sequence[Mapping[str, Any]]
     ) -> models.WriteResponse:
-        """Add documents, or replace those with the same ids. They are on the disk and found when this answers.
+        """Add documents, or replace those with the same ids. They are on disk and searchable when this answers.
 
-        Where it is answered with 429 or 504, nothing was written: their vectors are made first, a turn of the queue at a
-        time, and writing is the last turn, which is not given up once it has begun.
+        An answer of 429 or 504 means that nothing was written. The vectors are computed first, in several turns of the
+        queue. Writing is the last turn, and once it has begun it is completed.
 
         Args:
             documents: written together: all of them or none
@@ -383,13 +383,13 @@ class AsyncDowse(AsyncTransport):
     async def feedback(
         self, document: str, query: str, *, click: Literal[True] | None = None, grade: int | None = None
     ) -> models.FeedbackResponse:
-        """Store that a document was opened for a query, or how well it answers: the trainer learns from it.
+        """Store that a document was opened for a query, or how well it answers. The trainer learns from it.
 
         Args:
             document: id of a document
-            query: what was searched for
-            click: somebody opened it
-            grade: how well it answers: 0 not at all, 1 a little, 2 well, 3 perfectly
+            query: the query that was searched
+            click: true if the document was opened
+            grade: how well the document answers: 0 not at all, 1 a little, 2 well, 3 perfectly
         """
         return await self._call(
             "POST",
@@ -399,41 +399,41 @@ class AsyncDowse(AsyncTransport):
         )
 
     async def fill_mask(self, text: str, *, top_k: int | None = None) -> models.FillMaskResponse:
-        """Return the words that the masked-language model expects behind each mask of a text, with their probabilities.
+        """Return the most probable words for each mask of a text, with their probabilities.
 
         Args:
-            text: a text with one mask or several, written as the model's mask token, usually [MASK]
+            text: a text with one or more masks, each written as the model's mask token, usually [MASK]
             top_k: number of candidates for each mask (default: 5)
         """
         return await self._call("POST", "/fill-mask", models.FillMaskResponse, body={"text": text, "top_k": top_k})
 
     async def info(self) -> models.Info:
-        """Return version, index and model, how the index was built, and by how much the model beat its base."""
+        """Return version, index and model, how the index was built, and nDCG@10 of the model and of its base."""
         return await self._call("GET", "/info", models.Info)
 
     async def livez(self) -> models.Health:
-        """Answer as long as the process does."""
+        """Answer 200 as long as the process runs."""
         return await self._call("GET", "/livez", models.Health)
 
     async def metrics(self) -> str:
-        """Return the service's metrics in Prometheus' text format: of all workers, whichever of them is asked."""
+        """Return the metrics of all workers in Prometheus' text format; every worker returns the same."""
         return await self._call("GET", "/metrics", str)
 
     async def model_compare(self, first: str, second: str) -> models.CompareResponse:
         """Return the cosine of the contextual vectors of each word that two texts share, and the cosine of the texts.
 
-        It works with the models that are there: words need a masked-language model, texts the live index's encoder.
+        Words need a masked-language model, texts the encoder of the live index. What lacks its model is null.
 
         Args:
             first: a text of at most 64 word pieces
-            second: another one
+            second: another text, with the same limit
         """
         return await self._call(
             "POST", "/model/compare", models.CompareResponse, body={"first": first, "second": second}
         )
 
     async def model_info(self) -> models.ModelInfo:
-        """Return which models are published, and for those that are missing the command that makes them."""
+        """Return which models are published, and for each missing one the command that makes it."""
         return await self._call("GET", "/model/info", models.ModelInfo)
 
     async def model_read(
@@ -445,7 +445,7 @@ class AsyncDowse(AsyncTransport):
         layer: int | None = None,
         top_k: int | None = None,
     ) -> models.ReadResponse:
-        """Return a text's word pieces, what is expected in the places of its hidden words, and one head's attention.
+        """Return a text's word pieces, the candidates for its masked words, and the attention of one head.
 
         Args:
             text: a text of at most 64 word pieces
@@ -462,15 +462,15 @@ class AsyncDowse(AsyncTransport):
         )
 
     async def readyz(self) -> models.Health:
-        """Answer 200 once an index is open; until then, and once the service is told to end, 503 with the reason."""
+        """Answer 200 once an index is open. Before that, and while the service shuts down, answer 503 with the reason."""
         return await self._call("GET", "/readyz", models.Health)
 
     async def report(self) -> str:
-        """Return the evaluation of the model that answers against its base: figures, plots, gained and lost queries."""
+        """Return the evaluation of the live model against its base: figures, plots, gained and lost queries."""
         return await self._call("GET", "/report", str)
 
     async def report_json(self) -> dict[str, Any]:
-        """Return what the report's page shows, for programs."""
+        """Return the figures of the report page, for programs."""
         return await self._call("GET", "/report.json", dict)
 
     async def search(
@@ -496,16 +496,16 @@ class AsyncDowse(AsyncTransport):
 
         Args:
             query: what to look for, in plain words
-            diversity: how much results that resemble one before them are put back (maximal marginal relevance): 0 not at all, 1 regardless of relevance. Scores stay, and no longer descend (default: 0.0)
+            diversity: how far results similar to an earlier one move down (maximal marginal relevance): 0 not at all, 1 regardless of relevance. Scores stay the same and need not descend (default: 0.0)
             explain: add each leg's score and rank to every result (default: false)
             facets: fields whose values are counted over all documents that pass the filter; each field once
             fields: metadata columns to return; all by default
             filter: which documents may be returned
-            fusion: how the legs are combined; what is left out is as the index says
+            fusion: how the legs are combined; the index has the defaults
             group_by: metadata column of which each value gets at most `group_size` results; documents without a value are not grouped
-            group_size: most results with the same value of `group_by` (default: 1)
-            highlight: say where the query's words stand, and which sentence is nearest in meaning (default: false)
-            min_score: leave out results below this. Of `dense` and `hybrid` it is the cosine of the dense leg (fused scores mean nothing outside their response), of `lexical` the BM25 score
+            group_size: maximum number of results with the same value of `group_by` (default: 1)
+            highlight: return the positions of the query's words, and the sentence that is nearest in meaning (default: false)
+            min_score: leave out results below this score: with `dense` and `hybrid` the cosine of the dense leg, with `lexical` the BM25 score. Fused scores are not comparable between responses
             mode: `dense`: by meaning, scores are cosines; `lexical`: by words, scores are BM25; `hybrid`: both, scores are fused and comparable only within one response (default: "hybrid")
             offset: number of results to skip (default: 0)
             rerank: order the first results by the published cross-encoder; `{}` for the defaults
@@ -567,14 +567,14 @@ class AsyncDowse(AsyncTransport):
         vector of a document is the mean of its passages' vectors.
 
         Args:
-            diversity: how much results that resemble one before them are put back (maximal marginal relevance): 0 not at all, 1 regardless of relevance. Scores stay, and no longer descend (default: 0.0)
+            diversity: how far results similar to an earlier one move down (maximal marginal relevance): 0 not at all, 1 regardless of relevance. Scores stay the same and need not descend (default: 0.0)
             fields: metadata columns to return; all by default
             filter: which documents may be returned
             group_by: metadata column of which each value gets at most `group_size` results; documents without a value are not grouped
-            group_size: most results with the same value of `group_by` (default: 1)
-            highlight: say where the query's words stand, and which sentence is nearest in meaning (default: false)
+            group_size: maximum number of results with the same value of `group_by` (default: 1)
+            highlight: return the positions of the query's words, and the sentence that is nearest in meaning (default: false)
             ids: ids of documents to resemble; they are not among the results
-            min_score: leave out results below this. Of `dense` and `hybrid` it is the cosine of the dense leg (fused scores mean nothing outside their response), of `lexical` the BM25 score
+            min_score: leave out results below this score: with `dense` and `hybrid` the cosine of the dense leg, with `lexical` the BM25 score. Fused scores are not comparable between responses
             negative_ids: ids of documents not to resemble; they are not among the results either
             negative_text: what not to look for, in plain words
             offset: number of results to skip (default: 0)
@@ -612,15 +612,15 @@ class AsyncDowse(AsyncTransport):
         input_type: Literal["query", "document"] | None = None,
         user: str | None = None,
     ) -> models.EmbeddingsResponse:
-        """Encode texts with the model of the live index: for OpenAI's clients and everything that is made for them.
+        """Encode texts with the model of the live index, for clients of OpenAI's API.
 
         Args:
-            input: a text, or up to 2,048 of them; what lies beyond the model's `max_tokens` is not read
-            model: id of the live model, which makes a request fail once another model is live, or its name, which goes on with the next; `GET /v1/models` lists both
+            input: a text, or up to 2,048 texts; tokens beyond the model's `max_tokens` are not read
+            model: id or name of the live model; `GET /v1/models` lists both. A request with the id fails once another model is live; a request with the name then uses that model
             dimensions: length of the vectors: the model's own or, of a Matryoshka model, one that it was trained for
             encoding_format: numbers, or the bytes of 32-bit floats (little-endian) in base64 (default: "float")
-            input_type: whose prompt the model is given: Dowse's own field (`extra_body` of the client) (default: "document")
-            user: taken for compatibility, and not looked at
+            input_type: chooses the model's prompt: a field of Dowse, not of OpenAI (`extra_body` of the client) (default: "document")
+            user: accepted for compatibility and ignored
         """
         return await self._call(
             "POST",

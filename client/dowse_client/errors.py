@@ -1,4 +1,4 @@
-"""What a client raises: the service's problem (RFC 9457) as an exception, or that there was no service."""
+"""Exceptions of the client: a problem (RFC 9457) that the service answered, or no answer at all."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dowse_client.models import ProblemDetails
 
 
 class DowseError(Exception):
-    """Whatever went wrong between here and an answer."""
+    """Base class of all errors of the client."""
 
 
 class NotReachedError(DowseError):
-    """There was no answer: no connection, or not in time."""
+    """The service did not answer: no connection, or a timeout."""
 
 
 class ProblemError(DowseError):
@@ -20,8 +20,8 @@ class ProblemError(DowseError):
 
     Attributes:
         status: HTTP status.
-        problem: all that the service said.
-        retry_after: seconds after which it should be tried again, where the service said so.
+        problem: the body of the answer.
+        retry_after: seconds after which the service suggests another attempt; None without a suggestion.
     """
 
     def __init__(self, status: int, problem: ProblemDetails, retry_after: float | None = None) -> None:
@@ -32,6 +32,10 @@ class ProblemError(DowseError):
 
 
 def unknown_problem(status: int, text: str) -> ProblemDetails:
-    """Return a problem for an answer that is none, such as a proxy's page."""
-    said: dict[str, Any] = {"type": "about:blank", "title": f"HTTP {status}", "detail": text[:500] or f"HTTP {status}"}
-    return ProblemDetails(status=status, request_id="", **said)
+    """Return a problem for an answer that is not a problem, such as a proxy's page."""
+    members: dict[str, Any] = {
+        "type": "about:blank",
+        "title": f"HTTP {status}",
+        "detail": text[:500] or f"HTTP {status}",
+    }
+    return ProblemDetails(status=status, request_id="", **members)

@@ -1,4 +1,4 @@
-"""What the service takes and gives. Written by `make client` from `service/openapi.json`; do not edit."""
+"""Models of the service's requests and responses. Written by `make client` from `service/openapi.json`; do not edit."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class DowseModel(BaseModel):
-    """What all have in common: fields that a newer service adds are kept, not refused."""
+    """Base class of all models: fields that a newer service adds are kept, not refused."""
 
     model_config = ConfigDict(extra="allow", populate_by_name=True, protected_namespaces=())
 
 
 class Attention(DowseModel):
-    """How much each piece looks at each other one, in one head."""
+    """Attention of each piece to each piece, in one head."""
 
     head: int
-    """from 1"""
+    """number of the head in the layer, from 1"""
 
     layer: int
-    """from 1"""
+    """number of the layer, from 1"""
 
     weights: list[list[float]]
-    """a row for each piece that looks; each row sums to 1"""
+    """a row for each attending piece, in their order; each row sums to 1"""
 
 
 class BatchRequest(DowseModel):
@@ -75,10 +75,10 @@ class Candidate(DowseModel):
     """softmax of the logits over the whole vocabulary"""
 
     rank: int
-    """place among all pieces of the vocabulary, from 1"""
+    """rank among all pieces of the vocabulary, from 1"""
 
     word: str
-    """the piece; `##ing` goes on with the word before it"""
+    """the piece; `##ing` continues the word before it"""
 
 
 class Circle(DowseModel):
@@ -98,7 +98,7 @@ class Classified(DowseModel):
     """The answer about one text."""
 
     labels: list[LabelProbability]
-    """the labels that apply, the most probable first: exactly one, or with a classifier of several labels those that reach their thresholds, perhaps none"""
+    """the labels that apply, the most probable first: exactly one, or with a multi-label classifier those that reach their thresholds, perhaps none"""
 
     probabilities: list[LabelProbability]
     """the `top_k` most probable labels, whether they apply or not"""
@@ -111,13 +111,13 @@ class ClassifierFacts(DowseModel):
     """id of the classifier"""
 
     labels: list[str]
-    """the labels that it knows"""
+    """its labels"""
 
     macro_f1: float | None
     """macro-F1 on its test rows; null where that was not measured"""
 
     max_tokens: int
-    """tokens of a text that it reads"""
+    """maximum number of tokens of a text that it reads"""
 
     multi_label: bool
     """whether several labels, or none, may apply to a text"""
@@ -127,10 +127,10 @@ class ClassifyRequest(DowseModel):
     """Body of `POST /classify`."""
 
     texts: list[str]
-    """1 to 64 texts, of at most 10,000 characters each; what lies beyond the classifier's `max_tokens` is not read"""
+    """1 to 64 texts, of at most 10,000 characters each; tokens beyond the classifier's `max_tokens` are not read"""
 
     top_k: int = 10
-    """number of labels in `probabilities` of each text, the most probable"""
+    """number of labels in `probabilities` of each text, the most probable first"""
 
 
 class ClassifyResponse(DowseModel):
@@ -156,7 +156,7 @@ class CompareRequest(DowseModel):
     """a text of at most 64 word pieces"""
 
     second: str
-    """another one"""
+    """another text, with the same limit"""
 
 
 class CompareResponse(DowseModel):
@@ -178,7 +178,7 @@ class CompareResponse(DowseModel):
     """milliseconds from the start of the work to the finished answer"""
 
     words: list[SharedWord] | None
-    """words of both texts, each at its first place, in the order of the first text; null while no masked-language model is published"""
+    """words of both texts, each at its first occurrence, in the order of the first text; null while no masked-language model is published"""
 
 
 class DocumentResponse(DowseModel):
@@ -207,13 +207,13 @@ class Embedding(DowseModel):
     """The vector of one text."""
 
     embedding: list[float] | str
-    """the vector: numbers, or base64 where that was asked for"""
+    """the vector: numbers, or base64 where that was requested"""
 
     index: int
-    """place of the text in `input`, from 0"""
+    """position of the text in `input`, from 0"""
 
     object: Literal["embedding"] = "embedding"
-    """what this is"""
+    """type of this object"""
 
 
 class EmbeddingsRequest(DowseModel):
@@ -226,16 +226,16 @@ class EmbeddingsRequest(DowseModel):
     """numbers, or the bytes of 32-bit floats (little-endian) in base64"""
 
     input: str | list[str]
-    """a text, or up to 2,048 of them; what lies beyond the model's `max_tokens` is not read"""
+    """a text, or up to 2,048 texts; tokens beyond the model's `max_tokens` are not read"""
 
     input_type: Literal["query", "document"] = "document"
-    """whose prompt the model is given: Dowse's own field (`extra_body` of the client)"""
+    """chooses the model's prompt: a field of Dowse, not of OpenAI (`extra_body` of the client)"""
 
     model: str
-    """id of the live model, which makes a request fail once another model is live, or its name, which goes on with the next; `GET /v1/models` lists both"""
+    """id or name of the live model; `GET /v1/models` lists both. A request with the id fails once another model is live; a request with the name then uses that model"""
 
     user: str | None = None
-    """taken for compatibility, and not looked at"""
+    """accepted for compatibility and ignored"""
 
 
 class EmbeddingsResponse(DowseModel):
@@ -248,10 +248,10 @@ class EmbeddingsResponse(DowseModel):
     """id of the model that answered"""
 
     object: Literal["list"] = "list"
-    """what this is"""
+    """type of this object"""
 
     truncated: list[int] = Field(default_factory=list)
-    """places of the texts whose end was not read: Dowse's own field, absent where all were"""
+    """positions of the texts whose end was not read: a field of Dowse, absent where there are none"""
 
     usage: Usage
     """tokens that were read"""
@@ -358,20 +358,20 @@ class Feedback(DowseModel):
     """Body of `POST /feedback`: either a click or a grade."""
 
     click: Literal[True] | None = None
-    """somebody opened it"""
+    """true if the document was opened"""
 
     document: str
     """id of a document"""
 
     grade: int | None = None
-    """how well it answers: 0 not at all, 1 a little, 2 well, 3 perfectly"""
+    """how well the document answers: 0 not at all, 1 a little, 2 well, 3 perfectly"""
 
     query: str
-    """what was searched for"""
+    """the query that was searched"""
 
 
 class FeedbackResponse(DowseModel):
-    """Answer to feedback: it is on the disk."""
+    """Answer to feedback. It is on disk."""
 
     request_id: str
     """id of the request, as in the header X-Request-ID and in the log"""
@@ -384,7 +384,7 @@ class FillMaskRequest(DowseModel):
     """Body of `POST /fill-mask`."""
 
     text: str
-    """a text with one mask or several, written as the model's mask token, usually [MASK]"""
+    """a text with one or more masks, each written as the model's mask token, usually [MASK]"""
 
     top_k: int = 5
     """number of candidates for each mask"""
@@ -456,7 +456,7 @@ class Health(DowseModel):
 
 
 class Highlights(DowseModel):
-    """Where a result answers. Spans are code points into `title` or `text`, the end excluded."""
+    """Matching words and the nearest sentence of a result. Spans are code points in `title` or `text`, the end excluded."""
 
     sentence: list[Any] | None
     """the sentence of `text` that is nearest in meaning"""
@@ -481,7 +481,7 @@ class IndexDetails(DowseModel):
     """number of documents"""
 
     encoder: dict[str, Any]
-    """how a text becomes a vector"""
+    """the encoder's contract: how a text becomes a vector"""
 
     generation: str
     """id of the index and number of the last visible write"""
@@ -538,14 +538,14 @@ class LabelProbability(DowseModel):
     """the label"""
 
     probability: float
-    """calibrated: of the answers with .9, nine in ten are right"""
+    """calibrated probability: of the answers with 0.9, nine in ten are right"""
 
 
 class LegScore(DowseModel):
-    """One leg's word on a result."""
+    """Score and rank of a result in one leg."""
 
     part: float | None = None
-    """`hybrid`: what the leg adds to the fused score, counted from the candidate to which it adds least; the parts of a result compare with each other and with those of other results"""
+    """`hybrid`: what the leg adds to the fused score, minus the smallest such addition among the candidates. Parts are comparable within a result and between results"""
 
     rank: int
     """rank by this score among the query's candidates, from 1"""
@@ -567,7 +567,7 @@ class MaskedFacts(DowseModel):
     """number of layers"""
 
     mask_token: str
-    """what stands for a hidden word in a text"""
+    """the token that stands for a masked word in a text"""
 
     max_pieces: int
     """longest text that `/model/read` and `/model/compare` take, in word pieces"""
@@ -576,11 +576,11 @@ class MaskedFacts(DowseModel):
     """name of the directory that it was published from"""
 
     vocabulary: int
-    """number of word pieces that it knows"""
+    """number of word pieces in its vocabulary"""
 
 
 class MaskedPosition(DowseModel):
-    """One masked word piece, and what the model expects there; several masks are filled independently of one another."""
+    """One masked word piece and the model's candidates for it. Several masks are filled independently of one another."""
 
     candidates: list[Candidate]
     """the most probable pieces, best first"""
@@ -589,10 +589,10 @@ class MaskedPosition(DowseModel):
     """the character after the last one"""
 
     entropy: float
-    """of the whole distribution, in nats: 0 is certain, log(vocabulary) knows nothing"""
+    """entropy of the whole distribution, in nats: 0 is certain, log(vocabulary) is uniform"""
 
     hidden: Candidate | None = None
-    """the piece that was hidden; null where the text said [MASK]"""
+    """the piece that was masked; null where the text has [MASK]"""
 
     position: int
     """number of the piece in the text, from 0"""
@@ -608,13 +608,13 @@ class Model(DowseModel):
     """when the live model was published, in seconds since 1970"""
 
     id: str
-    """what to put into `model`"""
+    """value for `model` in a request"""
 
     object: Literal["model"] = "model"
-    """what this is"""
+    """type of this object"""
 
     owned_by: Literal["dowse"] = "dowse"
-    """who serves it"""
+    """always `dowse`"""
 
 
 class ModelFacts(DowseModel):
@@ -630,7 +630,7 @@ class ModelFacts(DowseModel):
     """id of the model"""
 
     judged_by: str | None
-    """`labels` or `synthetic queries`: what the verdict rests on"""
+    """queries of the verdict: `labels` or `synthetic queries`"""
 
     name: str
     """name of the base model"""
@@ -642,14 +642,14 @@ class ModelFacts(DowseModel):
     """whether it was tuned on a corpus"""
 
     tuned_from: str | None
-    """id of the model that training started from; null for an untouched one"""
+    """id of the model that training started from; null for a model that was not tuned"""
 
     verdict: str | None
-    """`WIN`, `TIE` or `LOSS` against its base; null for an untouched one"""
+    """`WIN`, `TIE` or `LOSS` against its base; null for a model that was not tuned"""
 
 
 class ModelInfo(DowseModel):
-    """Answer of `GET /model/info`: what the page «how it reads» can show."""
+    """Answer of `GET /model/info`: the models that the page «how it reads» can show."""
 
     encoder: EncoderFacts | None
     """null while there is no index"""
@@ -658,33 +658,33 @@ class ModelInfo(DowseModel):
     """null while no masked-language model is published"""
 
     missing: list[str]
-    """for each model that is missing a sentence with the command that makes it"""
+    """for each model that is missing, a sentence with the command that makes it"""
 
 
 class ModelList(DowseModel):
     """Answer of `GET /v1/models`."""
 
     data: list[Model]
-    """the live model under its id, and under its name"""
+    """the live model twice: under its id and under its name"""
 
     object: Literal["list"] = "list"
-    """what this is"""
+    """type of this object"""
 
 
 class NewDocument(DowseModel):
-    """A document to be put: a new one, or another version of one with this id."""
+    """A document to put: a new one, or a new version of the one with this id."""
 
     id: str
     """id of the document"""
 
     metadata: dict[str, Any] = Field(default_factory=dict)
-    """columns of the index with values of their types, as results have them; what is left out is null"""
+    """columns of the index with values of their types, as in results; a column that is left out is null"""
 
     text: str
-    """what is searched; not empty"""
+    """text that is searched; not empty"""
 
     title: str | None = None
-    """searched together with the text"""
+    """title; searched together with the text"""
 
 
 class OneOf(DowseModel):
@@ -801,13 +801,13 @@ class ReadResponse(DowseModel):
     """Answer of `POST /model/read`."""
 
     attention: Attention
-    """of the chosen layer and head"""
+    """attention of the requested layer and head"""
 
     masked_model: str
     """id of the masked-language model that answered"""
 
     masks: list[MaskedPosition]
-    """what the model expects at the masked pieces"""
+    """the candidates for each masked piece"""
 
     pieces: list[WordPiece]
     """word pieces, with [CLS] and [SEP]"""
@@ -823,7 +823,7 @@ class ReadResponse(DowseModel):
 
 
 class Rerank(DowseModel):
-    """What became of the re-ranking."""
+    """Outcome of the re-ranking."""
 
     applied: bool
     """whether the first results are in the order of the cross-encoder"""
@@ -832,7 +832,7 @@ class Rerank(DowseModel):
     """why it was not applied; null where it was"""
 
     scored: int
-    """number of results that it has read"""
+    """number of results that the cross-encoder has scored"""
 
     took_ms: float
     """milliseconds spent on it"""
@@ -842,20 +842,20 @@ class RerankRequest(DowseModel):
     """How results are re-ranked."""
 
     budget_ms: int = 200
-    """milliseconds for it; where they do not suffice, the order stays"""
+    """time limit in milliseconds; if it is exceeded, the order stays"""
 
     top_n: int = 50
-    """how many of the first results the cross-encoder reads"""
+    """number of first results that the cross-encoder scores"""
 
 
 class Result(DowseModel):
     """One document."""
 
     group: Any = None
-    """the document's value of the `group_by` column, where that was asked"""
+    """the document's value of the `group_by` column, where that was requested"""
 
     highlights: Highlights | None = None
-    """where it answers, where `highlight` was set"""
+    """matching words and nearest sentence, where `highlight` was set"""
 
     id: str
     """id of the document"""
@@ -864,7 +864,7 @@ class Result(DowseModel):
     """all other columns of the corpus, with their types: dates and times in ISO 8601, binary values in URL-safe base64, NaN and infinite numbers as null"""
 
     rank: int
-    """place in the ranking, from 1; counts on over pages"""
+    """rank of the result, from 1; it continues over pages"""
 
     score: float
     """higher is better; see `mode` for its meaning"""
@@ -880,23 +880,23 @@ class Result(DowseModel):
 
 
 class Scores(DowseModel):
-    """Both legs' words on a result; null for a leg that was not asked or has not found it."""
+    """Scores of a result; null for a leg that was not searched or has not found it."""
 
     dense: LegScore | None = None
-    """nearness in meaning"""
+    """score of the dense leg, by meaning"""
 
     lexical: LegScore | None = None
-    """words in common"""
+    """score of the lexical leg, by words"""
 
     rerank: float | None = None
-    """the cross-encoder's, where `rerank` was set and has read the result"""
+    """score of the cross-encoder, where `rerank` was set and the result was scored"""
 
 
 class SearchRequest(DowseModel):
     """Body of `POST /search`."""
 
     diversity: float = 0.0
-    """how much results that resemble one before them are put back (maximal marginal relevance): 0 not at all, 1 regardless of relevance. Scores stay, and no longer descend"""
+    """how far results similar to an earlier one move down (maximal marginal relevance): 0 not at all, 1 regardless of relevance. Scores stay the same and need not descend"""
 
     explain: bool = False
     """add each leg's score and rank to every result"""
@@ -911,19 +911,19 @@ class SearchRequest(DowseModel):
     """which documents may be returned"""
 
     fusion: Fusion | None = None
-    """how the legs are combined; what is left out is as the index says"""
+    """how the legs are combined; the index has the defaults"""
 
     group_by: str | None = None
     """metadata column of which each value gets at most `group_size` results; documents without a value are not grouped"""
 
     group_size: int = 1
-    """most results with the same value of `group_by`"""
+    """maximum number of results with the same value of `group_by`"""
 
     highlight: bool = False
-    """say where the query's words stand, and which sentence is nearest in meaning"""
+    """return the positions of the query's words, and the sentence that is nearest in meaning"""
 
     min_score: float | None = None
-    """leave out results below this. Of `dense` and `hybrid` it is the cosine of the dense leg (fused scores mean nothing outside their response), of `lexical` the BM25 score"""
+    """leave out results below this score: with `dense` and `hybrid` the cosine of the dense leg, with `lexical` the BM25 score. Fused scores are not comparable between responses"""
 
     mode: Literal["hybrid", "dense", "lexical"] = "hybrid"
     """`dense`: by meaning, scores are cosines; `lexical`: by words, scores are BM25; `hybrid`: both, scores are fused and comparable only within one response"""
@@ -948,13 +948,13 @@ class SearchResponse(DowseModel):
     """number of results in this response"""
 
     facets: dict[str, Facet] | None = None
-    """the counts of each field that was asked for, over all documents that pass the filter"""
+    """counts of each requested field, over all documents that pass the filter"""
 
     index: IndexInfo
     """the index that answered"""
 
     matches: int | None = None
-    """number of documents that pass the filter, where a filter or facets were asked for; without a filter that is all"""
+    """number of documents that pass the filter, where a filter or facets were requested; without a filter it counts all documents"""
 
     offset: int
     """number of results that were skipped"""
@@ -966,13 +966,13 @@ class SearchResponse(DowseModel):
     """id of the request, as in the header X-Request-ID and in the log"""
 
     rerank: Rerank | None = None
-    """what became of the re-ranking, where `rerank` was set"""
+    """outcome of the re-ranking, where `rerank` was set"""
 
     results: list[Result]
     """best first; equal scores in the order of their ids"""
 
     suggestion: str | None = None
-    """did you mean: the query with its unknown words replaced by the nearest of the corpus. There only where the query's words find nothing, null where nothing is near"""
+    """did you mean: the query with its unknown words replaced by the nearest of the corpus. Present only where the query's words find nothing; null where no word is near"""
 
     timings: Timings
     """milliseconds of each stage"""
@@ -1001,7 +1001,7 @@ class SimilarRequest(DowseModel):
     """Body of `POST /similar`."""
 
     diversity: float = 0.0
-    """how much results that resemble one before them are put back (maximal marginal relevance): 0 not at all, 1 regardless of relevance. Scores stay, and no longer descend"""
+    """how far results similar to an earlier one move down (maximal marginal relevance): 0 not at all, 1 regardless of relevance. Scores stay the same and need not descend"""
 
     fields: list[str] | None = None
     """metadata columns to return; all by default"""
@@ -1013,16 +1013,16 @@ class SimilarRequest(DowseModel):
     """metadata column of which each value gets at most `group_size` results; documents without a value are not grouped"""
 
     group_size: int = 1
-    """most results with the same value of `group_by`"""
+    """maximum number of results with the same value of `group_by`"""
 
     highlight: bool = False
-    """say where the query's words stand, and which sentence is nearest in meaning"""
+    """return the positions of the query's words, and the sentence that is nearest in meaning"""
 
     ids: list[str] = Field(default_factory=list)
     """ids of documents to resemble; they are not among the results"""
 
     min_score: float | None = None
-    """leave out results below this. Of `dense` and `hybrid` it is the cosine of the dense leg (fused scores mean nothing outside their response), of `lexical` the BM25 score"""
+    """leave out results below this score: with `dense` and `hybrid` the cosine of the dense leg, with `lexical` the BM25 score. Fused scores are not comparable between responses"""
 
     negative_ids: list[str] = Field(default_factory=list)
     """ids of documents not to resemble; they are not among the results either"""
@@ -1047,7 +1047,7 @@ class SimilarResponse(DowseModel):
     """number of results in this response"""
 
     id: str
-    """id of the document that was asked about; it is not among the results"""
+    """id of the document in the request; it is not among the results"""
 
     index: IndexInfo
     """the index that answered"""
@@ -1069,25 +1069,25 @@ class Timings(DowseModel):
     """Milliseconds spent in each stage; encoding and the lexical leg run side by side."""
 
     dense: float = 0.0
-    """nearest passages"""
+    """search of the nearest passages"""
 
     encode: float = 0.0
-    """the query's vector"""
+    """encoding of the query"""
 
     fetch: float = 0.0
-    """texts and metadata of the results"""
+    """reading of the results' texts and metadata"""
 
     fuse: float = 0.0
-    """one ranking out of two"""
+    """fusion of the two rankings"""
 
     highlight: float = 0.0
-    """words and sentences marked, where `highlight` was set"""
+    """marking of words and sentences, where `highlight` was set"""
 
     lexical: float = 0.0
     """BM25"""
 
     rerank: float = 0.0
-    """the cross-encoder's reading, where `rerank` was set"""
+    """scoring by the cross-encoder, where `rerank` was set"""
 
 
 class Usage(DowseModel):
@@ -1111,7 +1111,7 @@ class ValueCount(DowseModel):
 
 
 class Within(DowseModel):
-    """A place lies in a circle (great-circle distance)."""
+    """A place is in a circle (great-circle distance)."""
 
     latitude: str
     """the field with the latitude in degrees"""
@@ -1136,20 +1136,20 @@ class WordPiece(DowseModel):
     """whether the model was shown the mask token instead"""
 
     piece: str
-    """as the vocabulary writes it; `##ing` goes on with the word before it"""
+    """as the vocabulary writes it; `##ing` continues the word before it"""
 
     start: int
     """first character of the text that it covers"""
 
     word: int | None
-    """number of its word, from 0; null for what the model puts around the text"""
+    """number of its word, from 0; null for special tokens such as [CLS] and [SEP]"""
 
 
 class WriteResponse(DowseModel):
-    """Answer to a write: it is on the disk, and every search that begins now sees it."""
+    """Answer to a write. It is on disk, and every search that begins now sees it."""
 
     deleted: int
-    """number of documents that were there and are no more"""
+    """number of documents that existed and were deleted"""
 
     index: IndexInfo
     """the index that answered"""
@@ -1158,10 +1158,10 @@ class WriteResponse(DowseModel):
     """number of documents that were put"""
 
     replaced: int
-    """how many of them took the place of one with the same id"""
+    """how many of them replaced a document with the same id"""
 
     request_id: str
     """id of the request, as in the header X-Request-ID and in the log"""
 
     took_ms: float
-    """milliseconds until it was on the disk and visible"""
+    """milliseconds until the write was on disk and visible"""

@@ -1,4 +1,4 @@
-"""Requests and answers: what is sent, what comes back, what is raised, and what is tried again."""
+"""HTTP transport of the client: requests, retries, answers and errors; blocking, and for asyncio."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from dowse_client.problems import BY_TYPE
 
 Answer = TypeVar("Answer")
 
-LONGEST_WAIT = 30.0
-"""Seconds. A service that wants to be asked again later than this is not waited for."""
+MAX_WAIT = 30.0
+"""Seconds. If the service names a longer wait, the request is not sent again."""
 
 
 def quote(value: str) -> str:
-    """Return a value as a part of a path: an id may hold slashes, question marks and anything else."""
+    """Return a value percent-encoded for a path: an id may hold slashes, question marks and any other character."""
     return percent_encode(value, safe="")
 
 
 def plain(value: Any) -> Any:
-    """Return what JSON can say of a value: models as they were filled in, without their defaults."""
+    """Return a value as JSON data; models without the fields that were not set."""
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json", by_alias=True, exclude_unset=True)
     if isinstance(value, Mapping):
@@ -39,7 +39,7 @@ def plain(value: Any) -> Any:
 
 
 class _Requests:
-    """What both transports share: requests are made, answers are read."""
+    """Base class of both transports: makes requests, and decides about retries."""
 
     def __init__(self, url: str, key: str | None, timeout: float, retries: int) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -47,28 +47,28 @@ class _Requests:
         self._retries = retries
 
     def _request(self, method: str, path: str, query: Mapping[str, Any] | None, body: Mapping[str, Any] | None) -> Any:
-        given = {name: value for name, value in (query or {}).items() if value is not None}
+        parameters = {name: value for name, value in (query or {}).items() if value is not None}
         content = None if body is None else {name: plain(value) for name, value in body.items() if value is not None}
-        return {"method": method, "url": path, "params": given, "json": content}
+        return {"method": method, "url": path, "params": parameters, "json": content}
 
     def _pause(self, response: httpx2.Response, attempt: int) -> float | None:
-        """Return after how many seconds to try again; None where the answer is to be taken as it is."""
+        """Return the seconds until the next attempt; None if the answer is final."""
         if response.status_code not in {429, 503} or attempt >= self._retries:
             return None
         wait = _retry_after(response)
         wait = 0.5 * 2**attempt if wait is None else wait
-        return wait if wait <= LONGEST_WAIT else None
+        return wait if wait <= MAX_WAIT else None
 
 
 class Transport(_Requests):
     """Sends requests and waits for the answers. Safe to use from several threads.
 
     Args:
-        url: of the service.
-        key: sent as `Authorization: Bearer KEY`, where the service wants one.
-        timeout: seconds until a request that gets no answer is given up.
-        retries: how often a request is sent again that the service was too busy for (429 and 503).
-        transport: of httpx2, for tests.
+        url: URL of the service.
+        key: API key, sent as `Authorization: Bearer KEY`, if the service needs one.
+        timeout: seconds until a request without an answer is given up.
+        retries: how often a request is sent again after a 429 or 503.
+        transport: transport of httpx2, for tests.
     """
 
     def __init__(
@@ -171,11 +171,11 @@ def _not_reached(error: httpx2.TransportError) -> NotReachedError:
 def _read(response: httpx2.Response, answer: type[Answer]) -> Answer:
     if response.status_code >= 300:
         raise _problem(response)
-    read: Any = response.text if answer is str else response.content
+    content: Any = response.text if answer is str else response.content
     if answer is not str:
-        read = answer.model_validate_json(read) if issubclass(answer, BaseModel) else response.json()
-    given: Answer = read
-    return given
+        content = answer.model_validate_json(content) if issubclass(answer, BaseModel) else response.json()
+    value: Answer = content
+    return value
 
 
 def _problem(response: httpx2.Response) -> ProblemError:

@@ -1,7 +1,7 @@
-"""Write the generated half of the client from `service/openapi.json`: models, problems, and a method per operation.
+"""Generator of the client from `service/openapi.json`: models, problems, and a method per operation.
 
-Made by ourselves because of how the result reads: one method for each operation whose arguments are the fields of the
-request, one exception for each kind of problem. `openapi-python-client` gives a module for each operation and for each
+It is our own because its result is easy to read. Each operation is a method whose arguments are the fields of the
+request, and each kind of problem is an exception. `openapi-python-client` gives a module for each operation and for each
 model (8,300 lines at 15 operations), and returns problems where Python raises.
 """
 

@@ -1,4 +1,4 @@
-"""python -m generator, in the folder `client`."""
+"""Command line of the generator: run `python -m generator` in the folder `client`."""
 
 from generator import PACKAGE, generate
 

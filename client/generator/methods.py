@@ -1,4 +1,4 @@
-"""`client.py` of the client: a method for each operation of the API, whose arguments are what the request has."""
+"""`client.py` of the client: a method for each operation of the API, with the fields of the request as arguments."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ NAMES = {
     "PUT /documents": "put_documents",
     "DELETE /documents": "delete_documents",
 }
-"""Methods whose operation's path would not be a name, or a worse one."""
+"""Operation → name of its method, where its path gives no name or a bad one."""
 
 
 def clients(document: Schema) -> str:
-    """Return `client.py`: a class that waits, and one for asyncio, with the same methods."""
+    """Return `client.py`: a blocking class and one for asyncio, with the same methods."""
     text = HEADER.format(about="The client: a method for each operation.")
     text += dedent("""
         from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ def clients(document: Schema) -> str:
 
 
 def operations(document: Schema) -> Iterator[tuple[str, Schema]]:
-    """Yield the operations as `POST /search` and what the document says of each."""
+    """Yield each operation as `POST /search` with its part of the document."""
     for path, methods in document["paths"].items():
         for verb, operation in methods.items():
             if (key := f"{verb.upper()} {path}") not in LEFT_OUT:
@@ -79,20 +79,20 @@ class Argument:
 
 
 def arguments_of(document: Schema, operation: Schema) -> list[Argument]:
-    """Return the arguments of an operation, those that it needs first."""
-    found = [
-        Argument(each["name"], each["in"], each["schema"], each.get("description", ""), each.get("required", False))
-        for each in operation.get("parameters", [])
-        if each["in"] in {"path", "query"}
+    """Return the arguments of an operation, required ones first."""
+    arguments = [
+        Argument(item["name"], item["in"], item["schema"], item.get("description", ""), item.get("required", False))
+        for item in operation.get("parameters", [])
+        if item["in"] in {"path", "query"}
     ]
-    if asked := operation.get("requestBody"):
-        name = asked["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+    if body := operation.get("requestBody"):
+        name = body["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
         model = document["components"]["schemas"][name]
-        found += [
-            Argument(each, "body", below, below.get("description", ""), each in model.get("required", []))
-            for each, below in model["properties"].items()
+        arguments += [
+            Argument(field, "body", schema, schema.get("description", ""), field in model.get("required", []))
+            for field, schema in model["properties"].items()
         ]
-    return sorted(found, key=lambda argument: not argument.required)
+    return sorted(arguments, key=lambda argument: not argument.required)
 
 
 def method(document: Schema, key: str, operation: Schema, *, is_async: bool) -> str:
@@ -120,7 +120,7 @@ def method(document: Schema, key: str, operation: Schema, *, is_async: bool) -> 
 
 
 def taken(schema: Schema) -> str:
-    """Return the type of an argument: where a model is wanted, its fields as a dictionary do too."""
+    """Return the type of an argument; in place of a model it also allows a dictionary of the fields."""
     kinds = annotation(schema, "models.").replace("list[", "Sequence[").split(" | ")
     if any("models." in kind for kind in kinds):
         kinds.append("Sequence[Mapping[str, Any]]" if "Sequence[" in kinds[0] else "Mapping[str, Any]")
@@ -128,7 +128,7 @@ def taken(schema: Schema) -> str:
 
 
 def returned(response: Schema) -> tuple[str, str]:
-    """Return what a response is read as, and its type."""
+    """Return the class that a response is parsed to, and its type annotation."""
     contents: Schema = response.get("content", {"text/plain": {}})
     media_type, content = next(iter(contents.items()))
     if "$ref" in content.get("schema", {}):

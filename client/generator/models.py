@@ -31,13 +31,13 @@ def annotation(schema: Schema, prefix: str = "") -> str:
 
 
 def safe(name: str) -> str:
-    """Return a name that an attribute may have: `in` is a word of the language, `copy` a method of every model."""
+    """Return a valid attribute name: `in` is a keyword of Python, `copy` a method of every model."""
     return f"{name}_" if keyword.iskeyword(name) or hasattr(BaseModel, name) else name
 
 
 def models(document: Schema) -> str:
     """Return `models.py`: a class for each schema."""
-    text = HEADER.format(about="What the service takes and gives.")
+    text = HEADER.format(about="Models of the service's requests and responses.")
     text += dedent('''
         from typing import Any, Literal
 
@@ -45,7 +45,7 @@ def models(document: Schema) -> str:
 
 
         class DowseModel(BaseModel):
-            """What all have in common: fields that a newer service adds are kept, not refused."""
+            """Base class of all models: fields that a newer service adds are kept, not refused."""
 
             model_config = ConfigDict(extra="allow", populate_by_name=True, protected_namespaces=())
     ''')

@@ -81,14 +81,14 @@ _CORPUS_COLUMNS = {
 CONFIG: dict[Kind, Descriptions] = {
     "model": {
         "base": _BASE,
-        "int8": "whether 8-bit weights were asked for; of an untuned model",
+        "int8": "whether 8-bit weights were requested; of an untuned model",
         "matryoshka": "lengths at which a prefix of a vector is of use; absent where only whole vectors are",
         **_CORPUS_COLUMNS,
         "language": "`--language` of the run that tuned the model",
         "llm": "endpoint of the language model that wrote queries",
         "llm_model": "its name",
         "llm_path": "directory of the language model that wrote queries",
-        "model": "model that the run was told to tune; null for the live one",
+        "model": "model that the run tunes; null for the live one",
         "budget": "time that learning might take",
         "layers": "whether the encoder's own layers might be trained",
         "seed": "of all random numbers",
@@ -192,7 +192,7 @@ WRITE: Descriptions = {
     "documents": "the documents that were put: `id`, `title`, `text`, `metadata`, `passages` as pairs of character "
     "offsets, and `vectors` as base64 of little-endian float32",
     "forgotten": "in place of the three fields before it: `through`, the number of the last write that is retracted, "
-    "and `ids` of the documents, null for all; a document that was written later keeps that write",
+    "and `ids` of the documents, null for all. A document that was written later keeps that write",
 }
 """Field of a line in the log of live writes → what it is."""
 

@@ -191,7 +191,7 @@ def _check_file(directory: Path, name: str, entry: FileEntry) -> None:
     path = directory / name
     remedy = "restore it from a backup or build the artifact again"
     if not path.resolve().is_relative_to(directory.resolve()):
-        raise UserError(f"{directory / 'manifest.json'}: {name!r} lies outside the artifact; {remedy}")
+        raise UserError(f"{directory / 'manifest.json'}: {name!r} is outside the artifact; {remedy}")
     if not path.is_file():
         raise UserError(f"{path}: missing; {remedy}")
     size = path.stat().st_size

@@ -126,8 +126,8 @@ class Store:
     def reuse(self, fingerprint: str, *, live: bool = True) -> Manifest | None:
         """Return the newest sound artifact with this fingerprint, or None where one has to be built.
 
-        With ``live`` it becomes live again if a *newer* one is live. If an *older* one is, somebody has rolled back,
-        and the older one stays live. An artifact that was published without going live goes live at the first call
+        With ``live`` it becomes live again if a *newer* one is live. If an *older* one is, that is a rollback, and
+        the older one stays live. An artifact that was published without going live goes live at the first call
         with ``live``.
         """
         for artifact in reversed(self.ids()):

@@ -55,7 +55,7 @@ def build(
     """Build an index of the corpus ``source`` and make it the live one.
 
     Where an index of the same inputs, model and settings exists, nothing is built. It becomes live again if a *newer*
-    one is live; if an *older* one is, somebody has rolled back, and it stays.
+    one is live. If an *older* one is, that is a rollback, and the older one stays live.
 
     Args:
         source: a Parquet, CSV or JSON lines file, a folder of them, a glob, or the URL of a database.

@@ -73,8 +73,8 @@ class Corpus:
         string and "none" mean no titles. ``limit`` takes the first rows only.
 
         Raises:
-            UserError: a file or a database is not readable; a column is missing or of the wrong type; no row is a
-                document; or a row is no document and ``skip_bad_rows`` is false.
+            UserError: a file or a database is not readable, or a column is missing or of the wrong type. Or no row is a
+                document, or some row is none and ``skip_bad_rows`` is false.
         """
         if limit is not None and limit < 1:
             raise UserError(f"--limit {limit}: the number of rows must be at least 1")

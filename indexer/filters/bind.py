@@ -88,10 +88,10 @@ def bind_values(condition: FieldCondition, field: FieldPath, types: Types) -> Pr
     match condition:
         case Equals(eq=value):
             _check(condition.field, field, [value], types)
-            return partial(_is_one_of, wanted=[to_scalar(value, kind)])
+            return partial(_is_one_of, options=[to_scalar(value, kind)])
         case OneOf(in_=values):
             _check(condition.field, field, values, types)
-            return partial(_is_one_of, wanted=[to_scalar(value, kind) for value in values])
+            return partial(_is_one_of, options=[to_scalar(value, kind) for value in values])
         case Between():
             _check(condition.field, field, list(condition.bounds.values()), types)
             if kind_of(kind) == "boolean":
@@ -122,8 +122,8 @@ def missing(values: pa.ChunkedArray) -> pa.ChunkedArray:
 def _check(name: str, field: FieldPath, values: list[JsonValue], types: Types) -> None:
     kind = kind_of(comparable(field.type))
     if kind is None:
-        hint = ", ask for one of its fields" if pa.types.is_struct(field.type) else ""
-        raise WrongType(name, field.type, f"it can only be asked whether it exists{hint}", types)
+        hint = "; or name one of its fields" if pa.types.is_struct(field.type) else ""
+        raise WrongType(name, field.type, f"its only condition is `exists`{hint}", types)
     for value in values:
         if not is_comparable(value, kind):
             raise WrongType(name, field.type, f"{EXPECTED[kind]}, not with {value!r}", types)
@@ -144,8 +144,8 @@ def _never(values: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.and_(pc.is_valid(values), False)
 
 
-def _is_one_of(values: pa.ChunkedArray, wanted: list[pa.Scalar | None]) -> pa.ChunkedArray:
-    scalars = [scalar for scalar in wanted if scalar is not None]
+def _is_one_of(values: pa.ChunkedArray, options: list[pa.Scalar | None]) -> pa.ChunkedArray:
+    scalars = [scalar for scalar in options if scalar is not None]
     if not scalars:
         return _never(values)
     if len(scalars) == 1:
@@ -156,7 +156,7 @@ def _is_one_of(values: pa.ChunkedArray, wanted: list[pa.Scalar | None]) -> pa.Ch
 def _is_between(values: pa.ChunkedArray, limits: dict[str, pa.Scalar | bool]) -> pa.ChunkedArray:
     truth = pc.is_valid(values)
     for name, limit in limits.items():
-        if isinstance(limit, bool):  # the limit lies below (True) or above (False) all values of the type
+        if isinstance(limit, bool):  # the limit is below (True) or above (False) all values of the type
             if limit != name.startswith("g"):
                 return _never(values)
         else:

@@ -111,7 +111,7 @@ class Circle(Condition):
 
 
 class Within(Condition):
-    """A place lies in a circle (great-circle distance)."""
+    """A place is in a circle (great-circle distance)."""
 
     latitude: Name = Field(description="the field with the latitude in degrees")
     longitude: Name = Field(description="the field with the longitude in degrees")

@@ -112,7 +112,7 @@ def to_mask(truth: pa.ChunkedArray) -> Mask:
 
 
 def in_circle(latitudes: npt.NDArray[np.float64], longitudes: npt.NDArray[np.float64], circle: Circle) -> Mask:
-    """Return which places, in degrees and of shape (documents,), lie in a circle; NaN lies in none."""
+    """Return which places, in degrees and of shape (documents,), are in a circle; NaN is in none."""
     # Cheap first: a place farther north or south than the radius, in degrees of latitude, is outside; most places are.
     reach = np.degrees(circle.km / EARTH_RADIUS) + 1e-9
     near = np.flatnonzero(np.abs(latitudes - circle.lat) <= reach)

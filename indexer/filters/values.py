@@ -1,7 +1,7 @@
 """Conversion of JSON values to Arrow scalars of a column's type, without rounding errors.
 
 JSON has texts, numbers, true and false; a column has whole numbers of eight types, decimals, dates and times. Values of
-most of these types lie on a grid: one, a cent, a microsecond apart. A bound between two of them is moved to the next
+most of these types are on a grid: one, a cent, a microsecond apart. A bound between two of them is moved to the next
 one that means the same: with a column of cents, `price < 9.999` becomes `price < 10.00`. No column is ever cast.
 """
 

@@ -26,8 +26,8 @@ FOLDER = "lexical"
 ANALYZER = "dowse"
 EXACT_ANALYZER = "dowse-exact"
 EXACT_WEIGHT = 0.5
-"""Weight of a word as it is written; that of its stem is 1. nDCG@10 of this leg on three data sets is .001 to .009
-above that of stems alone (docs/decisions/retrieval.md)."""
+"""Weight of a word as it is written; that of its stem is 1. With it, nDCG@10 of this leg on three data sets is .001 to
+.009 higher than with stems alone (docs/decisions/retrieval.md)."""
 HITS_PER_DOCUMENT = 12
 """Fetching this many more hits takes as long as one more allowed document in the query (docs/decisions/filters.md)."""
 DEPTH_FACTOR = 4
@@ -100,7 +100,7 @@ class LexicalIndex:
         self._exact_analyzer = exact_analyzer(language)
         self._schema = _schema()
         # tantivy insists on a lock file beside the index, but the artifact is immutable and may be mounted read-only.
-        # So the index is opened through a temporary folder of links; the files stay mapped when the folder is removed.
+        # So the index is opened through a temporary folder of links. The files stay mapped when the folder is removed.
         # tantivy may write its lock file during the removal, which then leaves an empty file.
         with tempfile.TemporaryDirectory(prefix="dowse-lexical-", ignore_cleanup_errors=True) as links:
             for path in folder.iterdir():

@@ -4,7 +4,7 @@ There are two ONNX Runtime sessions over one model file. The *narrow* session us
 there are cores run in parallel without waiting for each other. The *wide* session spreads one call over the cores: a
 query that comes alone uses it, and is answered sooner. The measurements are in docs/decisions/encoder.md.
 
-The vectors of recent queries can be cached: users page through results, and ask what others have just asked.
+The vectors of recent queries can be cached: users page through results, and repeat queries that others have just sent.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from indexer.index.dense import unit
 from indexer.inference.encoder import Vectors
 
 ALPHA, BETA, GAMMA = 1.0, 0.75, 0.5
-"""The weights. The textbook's γ of 0.15 is for negatives that nobody has chosen; here a user has."""
+"""The weights. The textbook's γ of 0.15 is for negatives that were not chosen by a user; here they were."""
 
 
 def rocchio(query: Vectors | None, relevant: Vectors, irrelevant: Vectors) -> Vectors:

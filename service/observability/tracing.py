@@ -1,8 +1,8 @@
 """OpenTelemetry tracing: a span for every request, exported as the standard variables say (extra `otel`).
 
-The ASGI instrumentation creates the span; this module sets its name and attributes, and says what is left out. The stages
-of a search are events of its span, with their milliseconds: the legs run in parallel, and spans of their own would be too
-short to be worth sending. Unless the variables enable tracing, nothing is loaded and nothing costs time.
+The ASGI instrumentation creates the span; this module sets its name and attributes and drops the rest. The stages of a
+search are events of its span, with their milliseconds. They have no spans of their own: the legs run in parallel, and
+such spans would be too short to be worth sending. Unless the variables enable tracing, nothing is loaded and nothing costs time.
 """
 
 from __future__ import annotations

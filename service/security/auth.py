@@ -78,7 +78,8 @@ class AuthMiddleware:
             return
         else:
             if closed:  # only after the body: closing a connection with an unread body resets it and loses the answer
-                draining = Problem(503, "draining", "The service is shutting down; ask another one", headers=body.CLOSE)
+                detail = "The service is shutting down; send the request to another one"
+                draining = Problem(503, "draining", detail, headers=body.CLOSE)
                 await response(Request(scope), draining)(scope, receive, send)
             else:
                 await self.app(scope, receive, send)

@@ -77,7 +77,7 @@ def host_name(host: str) -> str:
 
 @lru_cache(maxsize=256)
 def is_local(name: str) -> bool:
-    """Say whether a name is `localhost` or a loopback address; no name server is asked."""
+    """Say whether a name is `localhost` or a loopback address, without a DNS lookup."""
     try:
         return name == "localhost" or ipaddress.ip_address(name).is_loopback
     except ValueError:

@@ -1,8 +1,8 @@
 """API keys: the key file, which holds only their hashes, and the keyring of a running service, which follows the file.
 
 A key is `dowse_<id>_<secret>` with 256 random bits in the secret. The file keeps the SHA-256 of the whole key. A slow,
-salted hash is for passwords that people choose: it makes guessing expensive. Nobody can guess 256 random bits at any
-speed, and a slow hash would let anybody keep a core busy by sending wrong keys.
+salted hash is for passwords that people choose: it makes guessing expensive. 256 random bits cannot be
+guessed at any speed, and with a slow hash a client could keep a core busy by sending wrong keys.
 
 Because the keyring follows the file, a key is added or revoked without a restart.
 """
@@ -55,7 +55,7 @@ class Key(BaseModel):
     def _check_filter_scope(self) -> Self:
         if self.filter and self.scopes != ("search",):
             raise ValueError(
-                "a key with a filter can have the scope search only: what it wrote could lie outside its filter"
+                "a key with a filter can have the scope search only: what it wrote could be outside its filter"
             )
         return self
 

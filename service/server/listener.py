@@ -29,7 +29,7 @@ def reserve(host: str, port: int) -> socket.socket:
     """
     reserved = _bind(host, port)
     # Set after bind: with SO_REUSEPORT set before, the bind would succeed beside the sockets of another service.
-    # SO_REUSEADDR is cleared: without it nobody can take the port before the first worker listens.
+    # SO_REUSEADDR is cleared: so that no process can take the port before the first worker listens.
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     return reserved
@@ -59,7 +59,7 @@ def _bind(host: str, port: int, *, share: bool = False) -> socket.socket:
         raise UserError(
             f"--host {host} --port {port}: {error.strerror or error}; choose another with --port"
         ) from error
-    # Connections inherit this option. asyncio sets it only for sockets that it has opened itself; without it every
+    # Connections inherit this option. asyncio sets it only for sockets that it has opened itself. Without it every
     # response on a kept connection waits 40 ms for the client's delayed acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener

@@ -42,7 +42,7 @@ class PendingQuery:
 
 @dataclass(eq=False)
 class Job:
-    """The work of one request. ``abandoned`` is set when nobody waits for the answer any more."""
+    """The work of one request. ``abandoned`` is set when no client waits for the answer any more."""
 
     work: Callable[[], bytes]
     answer: asyncio.Future[bytes]

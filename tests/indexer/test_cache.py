@@ -30,7 +30,7 @@ def test_a_query_that_was_just_asked_is_not_encoded_again(tiny_published, monkey
 
 
 def test_without_bytes_every_query_is_encoded(tiny_published, monkeypatch):
-    """By default an encoder has no cache: whoever measures it measures the encoding."""
+    """By default an encoder has no cache, so measurements measure the encoding."""
     encoder = Encoder.open(tiny_published)
     runs = []
     run = Encoder._run

@@ -303,14 +303,14 @@ def test_verify(cli: Command, corpus: Path) -> None:
 
 
 def test_row_number_ids_are_noted(cli: Command, data: Path, tmp_path: Path) -> None:
-    """Ids that were made from row numbers are noted in the manifest for whoever reads the results."""
+    """The manifest notes that ids were made from row numbers."""
     (tmp_path / "corpus.csv").write_text("text\nThe cat sits.\nThe dog runs.\n")
     ok(cli("build", tmp_path / "corpus.csv"))
     assert any("row number" in note for note in live_manifest(data).notes)
 
 
 def test_sample(cli: Command, tmp_path: Path) -> None:
-    """The sample corpus is written where it is asked for, and folders are made."""
+    """The sample corpus is written to the given path, and folders are created."""
     out = tmp_path / "new" / "corpus.parquet"
     result = cli("sample", "--out", out)
     ok(result)

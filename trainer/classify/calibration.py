@@ -124,7 +124,7 @@ def fit_platt(logits: Numbers, truth: Answers) -> tuple[float, float]:
 def choose_thresholds(probabilities: Numbers, truth: Answers) -> list[float]:
     """Return for each label the threshold of its probability with the best F1 on these rows.
 
-    A threshold lies midway between the probabilities of two rows, where rounding decides nothing. It is 0.5 where the
+    A threshold is midway between the probabilities of two rows, where rounding decides nothing. It is 0.5 where the
     label has too few rows.
     """
     return [_choose_threshold(probabilities[:, label], truth[:, label]) for label in range(truth.shape[1])]

@@ -1,7 +1,7 @@
 """Training loop that `tsdae` and `finetune` share, for any loss.
 
-The loop itself is `SentenceTransformerTrainer`. This module adds what the library leaves open: a schedule tied to the
-clock, one dev metric that decides, checkpoints that are complete or absent, and the best weights at the end.
+The loop itself is `SentenceTransformerTrainer`. This module adds four things: a schedule tied to the clock, one
+dev metric that decides, checkpoints that are complete or absent, and the best weights at the end.
 """
 
 from __future__ import annotations

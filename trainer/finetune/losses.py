@@ -116,7 +116,7 @@ def make_denoising_loss(model: SentenceTransformer) -> nn.Module:
     """Return TSDAE's loss over ``model``, an encoder and its pooling, with a decoder that shares the encoder's weights.
 
     The library loads the decoder from the files that the encoder was first loaded from, and gives *their* weights to
-    both. Only the head that predicts words is wanted from those files, so the encoder's present weights are restored.
+    both. Only the head that predicts words should come from those files, so the encoder's present weights are restored.
 
     Raises:
         UserError: transformers has no decoder for this architecture.

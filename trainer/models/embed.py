@@ -146,7 +146,7 @@ def list_neighbours(texts: list[str], vectors: Vectors, count: int) -> Iterator[
     for start in range(0, len(texts), BATCH):
         index.add(unit(vectors[start : start + BATCH]))
     for start in range(0, len(texts), BATCH):
-        # One more than wanted: a text is its own nearest neighbour.
+        # One more than `count`: a text is its own nearest neighbour.
         cosines, neighbours = index.search(unit(vectors[start : start + BATCH]), min(count + 1, len(texts)))
         for row, (row_cosines, rows) in enumerate(zip(cosines.tolist(), neighbours.tolist(), strict=True), start):
             yield _shorten(texts[row])

@@ -203,7 +203,7 @@ class Masker:
         begins = np.maximum.accumulate(np.where(is_first, rank, 0), axis=1)
         is_last = np.diff(sorted_word, axis=1, append=-1) != 0
         ends = np.flip(np.minimum.accumulate(np.flip(np.where(is_last, rank + 1, ids.shape[1]), 1), axis=1), 1)
-        # A word that crosses the wanted count is taken if more than half of it lies before, and at exactly half at
+        # A word that crosses the desired count is taken if more than half of it is before, and at exactly half at
         # random. The count is then right on average.
         tie = np.where(rng.random((len(ids), 1)) < 0.5, 0.25, -0.25)
         taken = ((begins + ends) / 2 + tie < count[:, None]) | (begins == 0)

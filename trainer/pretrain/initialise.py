@@ -3,18 +3,15 @@
 - The bias of the masked-language head is the logarithm of each piece's frequency. The first loss is then that of the
   unigram distribution.
 - The dense layer of this head is the identity: the first prediction for a position is the piece that it shows. One in
-  five
-  chosen positions shows its own piece or a random one.
-- Word embeddings are co-occurrence vectors (`cooccurrence_vectors`). They are the singular vectors of the positive
-  pointwise mutual information, which is what word2vec factorises too (Levy and Goldberg 2014, «Neural word embedding as
-  implicit matrix factorization»; Levy, Goldberg and Dagan 2015 for the exponent of the contexts).
+  five chosen positions shows its own piece or a random one.
+- Word embeddings are co-occurrence vectors (`cooccurrence_vectors`): the singular vectors of the positive pointwise
+  mutual information. word2vec factorises the same matrix (Levy and Goldberg 2014, «Neural word embedding as implicit
+  matrix factorization»). The exponent of the contexts is that of Levy, Goldberg and Dagan 2015.
 - Position embeddings are sines and cosines (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762), with which
-  attention
-  finds neighbours.
-- Attention copies what it reads: its output matrix is the transpose of its value matrix, scaled down. From the first
-  step
-  a [MASK] then receives the pieces around it, and the embeddings tell which pieces fit. (Mimetic initialisation copies
-  the product of both matrices from trained models, Trockman and Kolter 2023, https://arxiv.org/abs/2305.09828.)
+  attention finds neighbours.
+- Attention copies its input: its output matrix is the transpose of its value matrix, scaled down. From the first step a
+  [MASK] then receives the pieces around it, and the embeddings show which pieces fit. (Mimetic initialisation copies
+  the product of both matrices from trained models. Trockman and Kolter 2023, https://arxiv.org/abs/2305.09828)
 - Two heads of the first layer average the topics of the two segments, and some units of its feed-forward part compare
   them. With random weights the loss of next-sentence prediction was still at the level of chance after a million
   tokens; with these it starts with four right answers in five.

@@ -1,7 +1,7 @@
 """A WordPiece tokenizer learned from the corpus, and the texts of the corpus as token ids on disk.
 
-The tokenizer (Schuster and Nakajima 2012, «Japanese and Korean voice search») is learned by the merges of byte-pair
-encoding, as in the library `tokenizers`, and written as a fast tokenizer of transformers.
+The tokenizer is WordPiece (Schuster and Nakajima 2012, «Japanese and Korean voice search»). It is learned by the merges
+of byte-pair encoding, as in the library `tokenizers`, and written as a fast tokenizer of transformers.
 
 Training documents and held-out documents have a folder each:
 

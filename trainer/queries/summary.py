@@ -21,12 +21,12 @@ class Summary(BaseModel):
     source: str = Field(description="source of the queries: a model and where it ran, or `extracts`")
     rows: int = Field(default=0, description="rows of the frame")
     chosen: int = Field(default=0, description="rows that should get queries: all, or those of --limit-documents")
-    asked: int = Field(default=0, description="rows for which this run asked the model")
+    asked: int = Field(default=0, description="rows that this run sent to the model")
     resumed: int = Field(default=0, description="rows with an answer in the journal of an earlier run")
     unasked: int = Field(
-        default=0, description="rows for which the model was not asked, because the endpoint was given up"
+        default=0, description="rows that were not sent to the model, because the endpoint was given up"
     )
-    again: int = Field(default=0, description="asked rows that had failed or been refused in an earlier run")
+    again: int = Field(default=0, description="rows sent again that had failed or been refused in an earlier run")
     stale: int = Field(
         default=0, description="rows whose answer in the journal belongs to another text or other settings"
     )

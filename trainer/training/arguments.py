@@ -45,7 +45,7 @@ def training_arguments(
     for package in reports:
         if importlib.util.find_spec(package) is None:
             raise UserError(f"--report-to {package}: the package is not installed; pip install {package}")
-    # By default TensorBoard's files would lie among the checkpoints, which are removed at the end.
+    # By default TensorBoard's files would be among the checkpoints, which are removed at the end.
     os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(folder.parent / "tensorboard"))
     optional: dict[str, Any] = {}
     if no_duplicates:

@@ -30,7 +30,7 @@ ROWS_PER_BATCH = 1024
 def claim_folder(owner: object, data: Path | None = None) -> Path:
     """Return a new folder below ``data`` (default: ``$DOWSE_DATA``) that is removed when ``owner`` is no longer used.
 
-    Folders that killed processes have left are removed first: those whose lock nobody holds.
+    Folders that killed processes have left are removed first. A folder is left over if no process holds its lock.
 
     Raises:
         UserError: the data directory cannot be written to.

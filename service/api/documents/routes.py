@@ -1,4 +1,4 @@
-"""Document routes: one document with its whole text, documents put and deleted, and feedback on results."""
+"""Document routes: read one document, put and delete documents, and store feedback on results."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ DOCUMENTS_PER_TURN = 16
 
 
 async def may_write(request: Request) -> None:
-    """Refuse where the service was not started to be written to."""
+    """Refuse the request unless the service is writable."""
     if not request.app.state.settings.writable:
         raise Problem(403, "not-writable", "This service takes no writes; start it with --writable or DOWSE_WRITABLE=1")
 
 
 async def live_documents(request: Request) -> LiveDocuments:
-    """Return what writes."""
+    """Return the live documents of the service."""
     documents: LiveDocuments = request.app.state.searcher.documents
     return documents
 
@@ -54,12 +54,12 @@ Documents = Annotated[LiveDocuments, Depends(live_documents)]
 @queued
 def document(request: Request, live: Live, document_id: str) -> schemas.DocumentResponse:
     """Return one document with its whole text."""
-    found = live.index.document(row_of(live, document_id))
+    document = live.index.document(row_of(live, document_id))
     return schemas.DocumentResponse(
-        id=found.id,
-        title=found.title,
-        text=found.text,
-        metadata=found.metadata,
+        id=document.id,
+        title=document.title,
+        text=document.text,
+        metadata=document.metadata,
         index=index_info(live.index),
         request_id=request.scope["request_id"],
     )
@@ -67,10 +67,10 @@ def document(request: Request, live: Live, document_id: str) -> schemas.Document
 
 @write_router.put("/documents", tags=["write"], summary="Put documents", response_model=schemas.WriteResponse)
 async def put_documents(request: Request, live: Live, documents: Documents, body: schemas.PutDocuments) -> Response:
-    """Add documents, or replace those with the same ids. They are on the disk and found when this answers.
+    """Add documents, or replace those with the same ids. They are on disk and searchable when this answers.
 
-    Where it is answered with 429 or 504, nothing was written: their vectors are made first, a turn of the queue at a
-    time, and writing is the last turn, which is not given up once it has begun.
+    An answer of 429 or 504 means that nothing was written. The vectors are computed first, in several turns of the
+    queue. Writing is the last turn, and once it has begun it is completed.
     """
     started = time.perf_counter()
     queue: RequestQueue = request.app.state.queue
@@ -80,9 +80,9 @@ async def put_documents(request: Request, live: Live, documents: Documents, body
 
     def put() -> bytes:
         before, after = documents.write(preparer.recipe, prepared, [])
-        replaced = sum(before.row_of(each.id) is not None for each in prepared)
-        answer = _answer(request, after, started, put=len(prepared), replaced=replaced)
-        return answer.model_dump_json(exclude_unset=True).encode()
+        replaced = sum(before.row_of(document.id) is not None for document in prepared)
+        response = _response(request, after, started, put=len(prepared), replaced=replaced)
+        return response.model_dump_json(exclude_unset=True).encode()
 
     return Response(await queue.commit(put, request.receive), media_type="application/json")
 
@@ -97,17 +97,18 @@ def delete_documents(
         Query(alias="id", min_length=1, max_length=schemas.MAX_DOCUMENTS, description="id of a document"),
     ],
 ) -> schemas.WriteResponse:
-    """Delete documents by id. Deleting one that is not there is no error: afterwards it is not there."""
+    """Delete documents by id. An id that the index does not have is no error."""
     started = time.perf_counter()
-    wanted = list(dict.fromkeys(ids))
-    before, after = documents.write(documents.preparer.recipe, [], wanted)
-    return _answer(request, after, started, deleted=sum(before.row_of(each) is not None for each in wanted))
+    unique = list(dict.fromkeys(ids))
+    before, after = documents.write(documents.preparer.recipe, [], unique)
+    deleted = sum(before.row_of(document_id) is not None for document_id in unique)
+    return _response(request, after, started, deleted=deleted)
 
 
-@write_router.post("/feedback", tags=["write"], summary="Say what was a good answer", responses={404: RESPONSES[404]})
+@write_router.post("/feedback", tags=["write"], summary="Give feedback on a result", responses={404: RESPONSES[404]})
 @queued_commit
 def feedback(request: Request, live: Live, body: schemas.Feedback) -> schemas.FeedbackResponse:
-    """Store that a document was opened for a query, or how well it answers: the trainer learns from it."""
+    """Store that a document was opened for a query, or how well it answers. The trainer learns from it."""
     if live.index.row_of(body.document) is None:
         raise Problem(404, "not-found", f"The index holds no document {body.document!r}")
     log = FeedbackLog(request.app.state.settings.data)
@@ -121,44 +122,48 @@ def feedback(request: Request, live: Live, body: schemas.Feedback) -> schemas.Fe
 def _prepare(
     index: Index, preparer: Preparer, documents: list[schemas.NewDocument], prepared: list[LiveDocument]
 ) -> Iterator[bytes | None]:
-    """Check documents and add them to ``prepared`` with their vectors, some at a time; yield something at the end."""
-    new = _checked(index, documents)
-    for first in range(0, len(new), DOCUMENTS_PER_TURN):
-        if first:
+    """Check documents, then add them to ``prepared`` with their vectors, `DOCUMENTS_PER_TURN` at a time.
+
+    Yields:
+        None after each turn but the last, and bytes after the last: the queue takes them for the end.
+    """
+    checked = _check(index, documents)
+    for start in range(0, len(checked), DOCUMENTS_PER_TURN):
+        if start:
             yield None
-        prepared += preparer.prepare(new[first : first + DOCUMENTS_PER_TURN])
+        prepared += preparer.prepare(checked[start : start + DOCUMENTS_PER_TURN])
     yield b"prepared"
 
 
-def _checked(index: Index, documents: list[schemas.NewDocument]) -> list[NewDocument]:
-    """Return documents with their metadata as the index's columns hold it.
+def _check(index: Index, documents: list[schemas.NewDocument]) -> list[NewDocument]:
+    """Return the documents with their metadata converted to the types of the index's columns.
 
     Raises:
-        Problem: two have the same id, or the index cannot hold the metadata of one.
+        Problem: two documents have the same id, or the metadata of one does not fit the columns.
     """
     types = column_types(index.schema)
-    fitted = [fit_metadata(each.metadata, types) for each in documents]
+    fitted = [fit_metadata(document.metadata, types) for document in documents]
     errors = [
-        ProblemField(field=f"body.documents.{place}.metadata.{name}", message=message)
-        for place, each in enumerate(fitted)
-        for name, message in each.errors.items()
+        ProblemField(field=f"body.documents.{position}.metadata.{name}", message=message)
+        for position, metadata in enumerate(fitted)
+        for name, message in metadata.errors.items()
     ]
-    counted = Counter(each.id for each in documents)
+    id_counts = Counter(document.id for document in documents)
     errors += [
-        ProblemField(field=f"body.documents.{place}.id", message="another document of the request has this id")
-        for place, each in enumerate(documents)
-        if counted[each.id] > 1
+        ProblemField(field=f"body.documents.{position}.id", message="another document of the request has this id")
+        for position, document in enumerate(documents)
+        if id_counts[document.id] > 1
     ]
     if errors:
         detail = "; ".join(f"{error.field}: {error.message}" for error in errors)
         raise Problem(422, "invalid-request", detail, errors)
     return [
-        NewDocument(each.id, each.title, each.text, each.metadata, metadata)
-        for each, metadata in zip(documents, fitted, strict=True)
+        NewDocument(document.id, document.title, document.text, document.metadata, metadata)
+        for document, metadata in zip(documents, fitted, strict=True)
     ]
 
 
-def _answer(
+def _response(
     request: Request, index: Index, started: float, *, put: int = 0, replaced: int = 0, deleted: int = 0
 ) -> schemas.WriteResponse:
     return schemas.WriteResponse(

@@ -1,4 +1,4 @@
-"""What writing to the service takes and gives."""
+"""Schemas of the document routes: requests and responses of reading, writing and feedback."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ DOCUMENT: dict[str, JsonValue] = {
 
 
 class NewDocument(BaseModel):
-    """A document to be put: a new one, or another version of one with this id."""
+    """A document to put: a new one, or a new version of the one with this id."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [DOCUMENT]})
     id: DocumentId = Field(description="id of the document")
-    title: str | None = Field(default=None, max_length=MAX_TEXT, description="searched together with the text")
+    title: str | None = Field(default=None, max_length=MAX_TEXT, description="title; searched together with the text")
     text: Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT, pattern=r"\S")] = Field(
-        description="what is searched; not empty"
+        description="text that is searched; not empty"
     )
     metadata: dict[ColumnName, Any] = Field(
         default={},
-        description="columns of the index with values of their types, as results have them; what is left out is null",
+        description="columns of the index with values of their types, as in results; a column that is left out is null",
     )
 
 
@@ -54,12 +54,12 @@ class PutDocuments(BaseModel):
 
 
 class WriteResponse(BaseModel):
-    """Answer to a write: it is on the disk, and every search that begins now sees it."""
+    """Answer to a write. It is on disk, and every search that begins now sees it."""
 
     put: int = Field(description="number of documents that were put")
-    replaced: int = Field(description="how many of them took the place of one with the same id")
-    deleted: int = Field(description="number of documents that were there and are no more")
-    took_ms: float = Field(description="milliseconds until it was on the disk and visible")
+    replaced: int = Field(description="how many of them replaced a document with the same id")
+    deleted: int = Field(description="number of documents that existed and were deleted")
+    took_ms: float = Field(description="milliseconds until the write was on disk and visible")
     index: AnsweredBy
     request_id: RequestId
 
@@ -71,22 +71,25 @@ class Feedback(BaseModel):
         extra="forbid",
         json_schema_extra={"examples": [{"query": "copy a file", "document": "shutil.copy2", "click": True}]},
     )
-    query: Query = Field(description="what was searched for")
+    query: Query = Field(description="the query that was searched")
     document: DocumentId = Field(description="id of a document")
-    click: Literal[True] | None = Field(default=None, description="somebody opened it")
+    click: Literal[True] | None = Field(default=None, description="true if the document was opened")
     grade: int | None = Field(
-        default=None, ge=0, le=3, description="how well it answers: 0 not at all, 1 a little, 2 well, 3 perfectly"
+        default=None,
+        ge=0,
+        le=3,
+        description="how well the document answers: 0 not at all, 1 a little, 2 well, 3 perfectly",
     )
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> Feedback:
+    def _exactly_one(self) -> Feedback:
         if (self.click is None) == (self.grade is None):
             raise ValueError("give either `click` or `grade`")
         return self
 
 
 class FeedbackResponse(BaseModel):
-    """Answer to feedback: it is on the disk."""
+    """Answer to feedback. It is on disk."""
 
     stored: Literal[True] = Field(description="the next `python -m trainer run --feedback` learns from it")
     request_id: RequestId

@@ -1,4 +1,4 @@
-"""Ask the service's own routes from within a request: with the same caller, the same checks and the same answers."""
+"""Internal requests: call a route of the service from within a request, with the same caller and the same checks."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from starlette.types import Message
 async def call_route(request: Request, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
     """Send a request to a route of the application that ``request`` came to; return status and JSON.
 
-    Headers and whatever the layers before the routes have found out (the caller, the request's id) are those of
-    ``request``, so that a key sees through here what it sees there, and nothing else.
+    The headers and what the middleware has set (the caller, the request's id) are those of ``request``. A key thus
+    has the same rights here as in a request of its own.
 
     Args:
-        request: the one that is being answered.
+        request: the request that is being answered.
         method: GET, POST, …
-        path: of the route, with its parameters as they are (not percent-encoded).
-        body: what to send as JSON, if anything.
+        path: path of the route, with its parameters not percent-encoded.
+        body: the JSON body, if any.
     """
     content = b"" if body is None else json.dumps(body).encode()
     replaced = {b"content-type", b"content-length", b"accept"}
@@ -38,7 +38,7 @@ async def call_route(request: Request, method: str, path: str, body: dict[str, A
 
     async def receive() -> Message:
         nonlocal sent
-        if sent:  # from now on there is only to hear that the client has gone
+        if sent:  # the body was sent; the next message says that the client has gone
             return await request.receive()
         sent = True
         return {"type": "http.request", "body": content, "more_body": False}

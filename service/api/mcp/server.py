@@ -1,7 +1,7 @@
-"""The Model Context Protocol at `/mcp`: assistants search and read the corpus by themselves.
+"""Server of the Model Context Protocol at `/mcp`, with which assistants search and read the corpus.
 
-Streamable HTTP without sessions: each POST is answered by itself, in JSON, so that any worker can take any request. The
-protocol is the official SDK's work; it takes a second and 30 MB to load and is loaded when the first assistant comes.
+It is streamable HTTP without sessions: each POST is answered on its own, in JSON, and any worker can answer it. The
+official SDK implements the protocol. Loading it takes a second and 30 MB, so it is loaded at the first request.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ DESCRIPTIONS = {
     "get_document": "Return a whole document by its id: its text, in parts where it is long, and its metadata.",
 }
 CALLS = {"search": tools.search, "get_document": tools.get_document}
-SHAPES: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
+SCHEMAS: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
     "search": (tools.SearchArguments, tools.SearchAnswer),
     "get_document": (tools.DocumentArguments, tools.DocumentAnswer),
 }
@@ -47,9 +47,9 @@ SHAPES: dict[str, tuple[type[BaseModel], type[BaseModel]]] = {
 class ModelContext:
     """ASGI application that answers the protocol's POSTs.
 
-    A page of another site must not reach a service that trusts its network (DNS rebinding): a browser names the page's
-    origin in every POST, so an origin that is neither this machine nor one of ``origins`` is refused, as the
-    specification demands. Programs send none.
+    A page of another site must not reach a service that trusts its network (DNS rebinding). A browser names the page's
+    origin in every POST. An origin that is neither this machine nor one of ``origins`` is refused, as the specification
+    demands. Programs send no origin.
     """
 
     def __init__(self, origins: frozenset[str] = frozenset()) -> None:
@@ -60,7 +60,7 @@ class ModelContext:
         """Handle one request."""
         request = Request(scope, receive)
         origin = request.headers.get("origin")
-        if origin is not None and not self._may(origin):
+        if origin is not None and not self._is_allowed(origin):
             problem = Problem(
                 403, "forbidden-origin", f"Pages of {origin[:200]!r} may not call /mcp; --cors names those that may"
             )
@@ -74,23 +74,23 @@ class ModelContext:
         async with manager.run():
             await manager.handle_request(scope, receive, send)
 
-    def _may(self, origin: str) -> bool:
+    def _is_allowed(self, origin: str) -> bool:
         return origin in self._origins or "*" in self._origins or is_local(urlsplit(origin).hostname or "")
 
 
 def route(origins: frozenset[str] = frozenset()) -> Route:
-    """Return the route of the endpoint; a GET, which would open a stream that nothing is ever sent on, is a 405."""
+    """Return the route of the endpoint. A GET would open a stream that nothing is ever sent on, so it is a 405."""
     return Route("/mcp", ModelContext(origins), methods=["POST"], include_in_schema=False)
 
 
 @cache
 def _server() -> Server[Any]:
-    """Return the server, made with the SDK once."""
+    """Return the SDK's server, created once."""
     import mcp_types as types
     from mcp.server.context import ServerRequestContext
     from mcp.server.lowlevel import Server
 
-    logging.getLogger("mcp").setLevel(logging.WARNING)  # it tells of the beginning and the end of every request
+    logging.getLogger("mcp").setLevel(logging.WARNING)  # it logs the beginning and the end of every request
 
     async def list_tools(
         context: ServerRequestContext[Any], _: types.PaginatedRequestParams | None
@@ -103,11 +103,11 @@ def _server() -> Server[Any]:
                     name=name,
                     title=TITLES[name],
                     description=DESCRIPTIONS[name].format(corpus=corpus),
-                    input_schema=takes.model_json_schema(),
-                    output_schema=gives.model_json_schema(mode="serialization"),
+                    input_schema=arguments.model_json_schema(),
+                    output_schema=answer.model_json_schema(mode="serialization"),
                     annotations=hints,
                 )
-                for name, (takes, gives) in SHAPES.items()
+                for name, (arguments, answer) in SCHEMAS.items()
             ]
         )
 

@@ -1,6 +1,6 @@
-"""Tools of the Model Context Protocol: their descriptions for assistants, and the requests that they stand for.
+"""Tools of the Model Context Protocol: their schemas, and the requests that they make.
 
-Each tool is a request to a route of the service. Nothing here knows the protocol; `server.py` does.
+Each tool is a request to a route of the service. The protocol itself is in `server.py`.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from indexer.filters.filter import Filter
-from service.api.mcp import internal_request as inside
+from service.api.mcp.internal_request import call_route
 from service.api.schemas import MAX_QUERY, Metadata, Query
 
 MAX_PART = 50_000
-Given = TypeVar("Given", bound=BaseModel)
+"""Limit of the characters of a document in one answer."""
+Arguments = TypeVar("Arguments", bound=BaseModel)
 
 
 class ToolError(Exception):
-    """A call that failed in a way that the assistant can mend: the message says how."""
+    """A failed call that the assistant can correct: the message says how."""
 
 
 class _Arguments(BaseModel):
@@ -27,14 +28,16 @@ class _Arguments(BaseModel):
 
 
 class SearchArguments(_Arguments):
-    """What `search` takes."""
+    """Arguments of `search`."""
 
     query: Query = Field(
         description=f"What to look for, in plain words: a question, a topic or a description; at most {MAX_QUERY:,} "
         "characters. Whole phrases do better than key words."
     )
     top_k: int = Field(default=10, ge=1, le=50, description="How many documents to return.")
-    offset: int = Field(default=0, ge=0, le=1_000, description="How many to skip, to read on where a call ended.")
+    offset: int = Field(
+        default=0, ge=0, le=1_000, description="How many documents to skip, to continue where a call ended."
+    )
     mode: Literal["hybrid", "dense", "lexical"] = Field(
         default="hybrid",
         description="`hybrid` (meaning and words, best for nearly everything), `dense` (meaning alone) or `lexical` "
@@ -49,7 +52,7 @@ class SearchArguments(_Arguments):
 
 
 class Found(BaseModel):
-    """A document that was found."""
+    """One hit."""
 
     id: str = Field(description="Id of the document, for `get_document`.")
     title: str | None = Field(description="Its title, if it has one.")
@@ -59,71 +62,77 @@ class Found(BaseModel):
 
 
 class SearchAnswer(BaseModel):
-    """What `search` gives."""
+    """Answer of `search`."""
 
     results: list[Found] = Field(description="Documents, best first.")
 
 
 class DocumentArguments(_Arguments):
-    """What `get_document` takes."""
+    """Arguments of `get_document`."""
 
     id: str = Field(min_length=1, max_length=2_000, description="Id of a document, as `search` gives it.")
-    start: int = Field(default=0, ge=0, description="First character of the text to return, to read on in a long one.")
+    start: int = Field(default=0, ge=0, description="First character of the text to return, to continue in a long one.")
     max_characters: int = Field(
         default=20_000, ge=1, le=MAX_PART, description="How many characters of the text to return at most."
     )
 
 
 class DocumentAnswer(BaseModel):
-    """What `get_document` gives."""
+    """Answer of `get_document`."""
 
     id: str = Field(description="Id of the document.")
     title: str | None = Field(description="Its title, if it has one.")
     text: str = Field(description="The text from `start` on.")
-    start: int = Field(description="Place of its first character in the whole text.")
+    start: int = Field(description="Offset of its first character in the whole text.")
     characters: int = Field(description="Length of the whole text.")
     metadata: Metadata
 
 
-async def search(request: Request, given: dict[str, Any]) -> SearchAnswer:
+async def search(request: Request, arguments: dict[str, Any]) -> SearchAnswer:
     """Rank the documents of the index for a query."""
-    asked = _valid(SearchArguments, given)
-    answer = await _ask(request, "POST", "/search", asked.model_dump(mode="json", exclude_unset=True))
+    search_arguments = _validate(SearchArguments, arguments)
+    answer = await _call(request, "POST", "/search", search_arguments.model_dump(mode="json", exclude_unset=True))
     return SearchAnswer.model_validate(answer)
 
 
-async def get_document(request: Request, given: dict[str, Any]) -> DocumentAnswer:
+async def get_document(request: Request, arguments: dict[str, Any]) -> DocumentAnswer:
     """Return a document, or a part of a long one."""
-    asked = _valid(DocumentArguments, given)
-    document = await _ask(request, "GET", f"/documents/{asked.id}")
-    whole = document["text"]
-    part = whole[asked.start : asked.start + asked.max_characters]
-    return DocumentAnswer.model_validate({**document, "text": part, "start": asked.start, "characters": len(whole)})
+    part = _validate(DocumentArguments, arguments)
+    document = await _call(request, "GET", f"/documents/{part.id}")
+    text = document["text"]
+    return DocumentAnswer.model_validate(
+        {
+            **document,
+            "text": text[part.start : part.start + part.max_characters],
+            "start": part.start,
+            "characters": len(text),
+        }
+    )
 
 
 async def describe_corpus(request: Request) -> str:
-    """Return a sentence on what is searched: how many documents, and what is known of each."""
-    status, info = await inside.call_route(request, "GET", "/info")
+    """Return a sentence on the corpus: its number of documents and its metadata columns."""
+    status, info = await call_route(request, "GET", "/info")
     index = info.get("index") if status == 200 else None
     if not index:
         return "Nothing is indexed yet."
     columns = ", ".join(f"{name} ({kind})" for name, kind in index["metadata"].items())
-    known = f" Metadata of each: {columns}." if columns else ""
-    return f"The corpus has {index['documents']:,} documents.{known}"
+    metadata = f" Metadata of each: {columns}." if columns else ""
+    return f"The corpus has {index['documents']:,} documents.{metadata}"
 
 
-def _valid(model: type[Given], given: dict[str, Any]) -> Given:
+def _validate(model: type[Arguments], arguments: dict[str, Any]) -> Arguments:
     try:
-        return model.model_validate(given)
+        return model.model_validate(arguments)
     except ValidationError as error:
         raise ToolError(
             "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         ) from error
 
 
-async def _ask(request: Request, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    status, answer = await inside.call_route(request, method, path, body)
+async def _call(request: Request, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    status, content = await call_route(request, method, path, body)
     if status != 200:
-        raise ToolError(answer["detail"])
-    answered: dict[str, Any] = answer
-    return answered
+        raise ToolError(content["detail"])
+    answer: dict[str, Any] = content
+    return answer

@@ -1,4 +1,4 @@
-"""`POST /classify`: which labels apply to a text, by the live classifier."""
+"""`POST /classify`: labels of texts with calibrated probabilities, from the live classifier."""
 
 from __future__ import annotations
 
@@ -49,11 +49,14 @@ class ClassifyRequest(BaseModel):
     texts: list[Text] = Field(
         min_length=1,
         max_length=MAX_TEXTS,
-        description=f"1 to {MAX_TEXTS} texts, of at most {MAX_TEXT:,} characters each; what lies beyond the "
-        "classifier's `max_tokens` is not read",
+        description=f"1 to {MAX_TEXTS} texts, of at most {MAX_TEXT:,} characters each; tokens beyond the "
+        "classifier's `max_tokens` are not read",
     )
     top_k: int = Field(
-        default=10, ge=1, le=1000, description="number of labels in `probabilities` of each text, the most probable"
+        default=10,
+        ge=1,
+        le=1000,
+        description="number of labels in `probabilities` of each text, the most probable first",
     )
 
 
@@ -62,15 +65,15 @@ class LabelProbability(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"examples": [SPAM]})
     label: str = Field(description="the label")
-    probability: float = Field(description="calibrated: of the answers with .9, nine in ten are right")
+    probability: float = Field(description="calibrated probability: of the answers with 0.9, nine in ten are right")
 
 
 class Classified(BaseModel):
     """The answer about one text."""
 
     labels: list[LabelProbability] = Field(
-        description="the labels that apply, the most probable first: exactly one, or with a classifier of several "
-        "labels those that reach their thresholds, perhaps none"
+        description="the labels that apply, the most probable first: exactly one, or with a multi-label classifier "
+        "those that reach their thresholds, perhaps none"
     )
     probabilities: list[LabelProbability] = Field(
         description="the `top_k` most probable labels, whether they apply or not"
@@ -82,9 +85,9 @@ class ClassifierFacts(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"examples": [CLASSIFIER]})
     id: str = Field(description="id of the classifier")
-    labels: list[str] = Field(description="the labels that it knows")
+    labels: list[str] = Field(description="its labels")
     multi_label: bool = Field(description="whether several labels, or none, may apply to a text")
-    max_tokens: int = Field(description="tokens of a text that it reads")
+    max_tokens: int = Field(description="maximum number of tokens of a text that it reads")
     macro_f1: float | None = Field(description="macro-F1 on its test rows; null where that was not measured")
 
 
@@ -121,7 +124,7 @@ class LiveClassifier:
 
 
 def open_classifier(folder: Path, cores: int | None = None) -> LiveClassifier:
-    """Verify and open a published classifier, and let it answer once: the first text has not to wait for it."""
+    """Verify and open a published classifier, and warm it up with one text."""
     manifest = verify_files(folder)
     classifier = Classifier(folder, read_contract(folder), cores)
     classifier.predict(["warm up"])
@@ -129,12 +132,15 @@ def open_classifier(folder: Path, cores: int | None = None) -> LiveClassifier:
 
 
 async def live_classifier(request: Request) -> LiveClassifier:
-    """Return the live classifier: taken once per request; a problem that says what to run where there is none.
+    """Return the live classifier, read once per request.
 
-    A coroutine, for FastAPI calls a plain function in a thread.
+    It is a coroutine because FastAPI would call a plain function in a thread.
+
+    Raises:
+        Problem: no classifier is published; it names the command that trains one.
     """
-    followed: Follower[LiveClassifier] = request.app.state.classifier
-    return followed.live
+    follower: Follower[LiveClassifier] = request.app.state.classifier
+    return follower.live
 
 
 Live = Annotated[LiveClassifier, Depends(live_classifier)]
@@ -143,25 +149,25 @@ Live = Annotated[LiveClassifier, Depends(live_classifier)]
 @router.post("/classify", tags=["classify"], summary="Which labels apply?", responses={400: RESPONSES[400], **QUEUED})
 @queued
 def classify(request: Request, live: Live, body: ClassifyRequest) -> ClassifyResponse:
-    """Return the labels of texts with calibrated probabilities, by the classifier that was published last."""
+    """Return the labels of texts with calibrated probabilities, from the classifier that was published last."""
     started = time.perf_counter()
     contract = live.classifier.contract
     probabilities = live.classifier.predict(body.texts)
     applies = contract.applies(probabilities)
     order = np.argsort(-probabilities, axis=1, kind="stable")
 
-    def shown(row: int, places: list[int]) -> list[LabelProbability]:
+    def probabilities_of(row: int, columns: list[int]) -> list[LabelProbability]:
         return [
-            LabelProbability(label=contract.labels[at], probability=round(float(probabilities[row, at]), 6))
-            for at in places
+            LabelProbability(label=contract.labels[column], probability=round(float(probabilities[row, column]), 6))
+            for column in columns
         ]
 
     results = [
         Classified(
-            labels=shown(row, [at for at in places if applies[row, at]]),
-            probabilities=shown(row, places[: body.top_k]),
+            labels=probabilities_of(row, [column for column in columns if applies[row, column]]),
+            probabilities=probabilities_of(row, columns[: body.top_k]),
         )
-        for row, places in enumerate(order.tolist())
+        for row, columns in enumerate(order.tolist())
     ]
     return ClassifyResponse(
         results=results,

@@ -1,4 +1,4 @@
-"""The routes about the masked-language model: what stands behind a mask, how a text is read, and the page that shows it."""
+"""Routes of the masked-language model: fill masks, read a text, compare two texts, and the page that shows them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Masked:
 
 
 def open_masked(folder: Path, cores: int | None = None) -> Masked:
-    """Verify and open a published masked-language model, and let it read once: the first text has not to wait for it."""
+    """Verify and open a published masked-language model, and warm it up with one text."""
     manifest = verify_files(folder)
     model = MaskedModel.open(folder, cores)
     model.read("warm up")
@@ -42,13 +42,16 @@ def open_masked(folder: Path, cores: int | None = None) -> Masked:
 
 
 def published(request: Request) -> Follower[Masked]:
-    """Return what follows the published masked-language models."""
-    followed: Follower[Masked] = request.app.state.masked
-    return followed
+    """Return the follower of the published masked-language models."""
+    follower: Follower[Masked] = request.app.state.masked
+    return follower
 
 
 async def live_masked(request: Request) -> Masked:
-    """Return the live masked-language model: taken once per request; a coroutine, to do without a thread."""
+    """Return the live masked-language model, read once per request.
+
+    It is a coroutine because FastAPI would call a plain function in a thread.
+    """
     return published(request).live
 
 
@@ -62,9 +65,9 @@ async def page() -> FileResponse:
     return FileResponse(PAGE / "model.html", media_type="text/html", headers=PAGE_HEADERS)
 
 
-@router.get("/model/info", tags=["model"], summary="What the page /model can show")
+@router.get("/model/info", tags=["model"], summary="Models for the page /model")
 def info(request: Request) -> schemas.ModelInfo:
-    """Return which models are published, and for those that are missing the command that makes them."""
+    """Return which models are published, and for each missing one the command that makes it."""
     masked, missing = published(request).opened, []
     if masked is None:
         missing.append(published(request).reason)
@@ -80,29 +83,29 @@ def info(request: Request) -> schemas.ModelInfo:
     )
 
 
-@router.post("/fill-mask", tags=["model"], summary="Which words stand behind the masks?", responses=QUEUED)
+@router.post("/fill-mask", tags=["model"], summary="Fill the masks of a text", responses=QUEUED)
 @queued
 def fill_mask(request: Request, live: Live, body: schemas.FillMaskRequest) -> schemas.FillMaskResponse:
-    """Return the words that the masked-language model expects behind each mask of a text, with their probabilities."""
+    """Return the most probable words for each mask of a text, with their probabilities."""
     started = time.perf_counter()
     reading = _read(live.model, "text", body.text)
     if not reading.masked:
-        raise _invalid("text", f"there is no {live.model.mask_token} in it")
-    guesses = live.model.predict(reading, body.top_k)
+        raise _invalid("text", f"the text has no {live.model.mask_token}")
+    predictions = live.model.predict(reading, body.top_k)
     return schemas.FillMaskResponse(
         text=body.text,
-        filled=live.model.fill(reading, guesses),
-        masks=[answers.mask(reading, guess) for guess in guesses],
+        filled=live.model.fill(reading, predictions),
+        masks=[answers.mask(reading, prediction) for prediction in predictions],
         masked_model=live.manifest.id,
         took_ms=_milliseconds_since(started),
         request_id=request.scope["request_id"],
     )
 
 
-@router.post("/model/read", tags=["model"], summary="How is a text read?", responses=QUEUED)
+@router.post("/model/read", tags=["model"], summary="Read a text as the model does", responses=QUEUED)
 @queued
 def read(request: Request, live: Live, body: schemas.ReadRequest) -> schemas.ReadResponse:
-    """Return a text's word pieces, what is expected in the places of its hidden words, and one head's attention."""
+    """Return a text's word pieces, the candidates for its masked words, and the attention of one head."""
     started = time.perf_counter()
     layers, heads = live.model.layers_and_heads
     if body.layer > layers:
@@ -110,12 +113,12 @@ def read(request: Request, live: Live, body: schemas.ReadRequest) -> schemas.Rea
     if body.head > heads:
         raise _invalid("head", f"the model has {heads} heads in a layer")
     reading = _read(live.model, "text", body.text, set(body.hide), schemas.MAX_PIECES)
-    if absent := set(body.hide) - {piece.word for piece in reading.pieces}:
-        raise _invalid("hide", f"the text has no word {min(absent)}")
+    if missing := set(body.hide) - {piece.word for piece in reading.pieces}:
+        raise _invalid("hide", f"the text has no word {min(missing)}")
     return schemas.ReadResponse(
         text=body.text,
         pieces=answers.pieces(reading),
-        masks=[answers.mask(reading, guess) for guess in live.model.predict(reading, body.top_k)],
+        masks=[answers.mask(reading, prediction) for prediction in live.model.predict(reading, body.top_k)],
         attention=answers.attention(reading, body.layer, body.head),
         masked_model=live.manifest.id,
         took_ms=_milliseconds_since(started),
@@ -123,12 +126,12 @@ def read(request: Request, live: Live, body: schemas.ReadRequest) -> schemas.Rea
     )
 
 
-@router.post("/model/compare", tags=["model"], summary="Does a word mean the same in two texts?", responses=QUEUED)
+@router.post("/model/compare", tags=["model"], summary="Compare the words of two texts", responses=QUEUED)
 @queued
 def compare(request: Request, body: schemas.CompareRequest) -> schemas.CompareResponse:
     """Return the cosine of the contextual vectors of each word that two texts share, and the cosine of the texts.
 
-    It works with the models that are there: words need a masked-language model, texts the live index's encoder.
+    Words need a masked-language model, texts the encoder of the live index. What lacks its model is null.
     """
     started = time.perf_counter()
     masked = published(request).opened
@@ -158,7 +161,11 @@ def compare(request: Request, body: schemas.CompareRequest) -> schemas.CompareRe
 def _read(
     model: MaskedModel, field: str, text: str, hide: Collection[int] = (), max_pieces: int | None = None
 ) -> Reading:
-    """Read a text that came in a field of the request; raise a problem where it is too long."""
+    """Read the text of a field of the request.
+
+    Raises:
+        Problem: the text is too long; it names the field.
+    """
     try:
         return model.read(text, hide, max_pieces)
     except UserError as error:

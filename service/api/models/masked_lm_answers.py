@@ -1,4 +1,4 @@
-"""What a masked-language model says of a text, in the words of the API."""
+"""Responses of the masked-language model: a reading of a text, converted to the schemas of the API."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from service.api.models import masked_lm_schemas as schemas
 
 
 def facts(model: MaskedModel, manifest: Manifest) -> schemas.MaskedFacts:
-    """Return what a reader of the page wants to know of the published model."""
+    """Return the facts of the published model for the page."""
     return schemas.MaskedFacts(
         id=manifest.id,
         name=str(manifest.config.get("base", manifest.id)),
@@ -36,22 +36,25 @@ def pieces(reading: Reading) -> list[schemas.WordPiece]:
     ]
 
 
-def mask(reading: Reading, guess: Prediction) -> schemas.MaskedPosition:
-    """Return one masked piece with what is expected there."""
-    piece = reading.pieces[guess.position]
+def mask(reading: Reading, prediction: Prediction) -> schemas.MaskedPosition:
+    """Return one masked piece with its candidates."""
+    piece = reading.pieces[prediction.position]
     return schemas.MaskedPosition(
-        position=guess.position,
+        position=prediction.position,
         start=piece.start,
         end=piece.end,
-        entropy=round(guess.entropy, 4),
-        candidates=[_candidate(each) for each in guess.best],
-        hidden=guess.hidden and _candidate(guess.hidden),
+        entropy=round(prediction.entropy, 4),
+        candidates=[_candidate(candidate) for candidate in prediction.best],
+        hidden=prediction.hidden and _candidate(prediction.hidden),
     )
 
 
-def _candidate(found: Candidate) -> schemas.Candidate:
+def _candidate(candidate: Candidate) -> schemas.Candidate:
     return schemas.Candidate(
-        word=found.text, probability=round(found.probability, 6), logit=round(found.logit, 4), rank=found.rank
+        word=candidate.text,
+        probability=round(candidate.probability, 6),
+        logit=round(candidate.logit, 4),
+        rank=candidate.rank,
     )
 
 
@@ -59,7 +62,7 @@ def attention(reading: Reading, layer: int, head: int) -> schemas.Attention:
     """Return the weights of one head; layers and heads count from 1."""
     weights = reading.attentions[layer - 1, head - 1]
     return schemas.Attention(
-        layer=layer, head=head, weights=[[round(float(each), 4) for each in row] for row in weights]
+        layer=layer, head=head, weights=[[round(float(weight), 4) for weight in row] for row in weights]
     )
 
 
@@ -69,24 +72,26 @@ def cosine(first: Vectors, second: Vectors) -> float:
 
 
 def shared_words(first_text: str, first: Reading, second_text: str, second: Reading) -> list[schemas.SharedWord]:
-    """Return the words that two texts share, whatever their case, each at its first place in either."""
-    there = {text.casefold(): (word, start, end) for text, word, start, end in reversed([*_words(second_text, second)])}
+    """Return the words that two texts share, ignoring case, each at its first occurrence in either."""
+    second_words = {
+        text.casefold(): (word, start, end) for text, word, start, end in reversed([*_words(second_text, second)])
+    }
     shared = {}
     for text, word, start, end in _words(first_text, first):
-        if (found := there.get(text.casefold())) and text.casefold() not in shared:
+        if (match := second_words.get(text.casefold())) and text.casefold() not in shared:
             shared[text.casefold()] = schemas.SharedWord(
                 word=text,
                 first=[start, end],
-                second=[found[1], found[2]],
-                cosine=cosine(first.word_vector(word), second.word_vector(found[0])),
+                second=[match[1], match[2]],
+                cosine=cosine(first.word_vector(word), second.word_vector(match[0])),
             )
     return list(shared.values())
 
 
 def _words(text: str, reading: Reading) -> Iterator[tuple[str, int, int, int]]:
-    """Yield the words of a text with their numbers and the characters that they cover; punctuation is no word."""
+    """Yield the words of a text without punctuation: text, number, first character, and the character after the last."""
     for word, group in groupby(reading.pieces, key=lambda piece: piece.word):
-        covered = list(group)
-        start, end = covered[0].start, covered[-1].end
+        word_pieces = list(group)
+        start, end = word_pieces[0].start, word_pieces[-1].end
         if word is not None and any(map(str.isalnum, text[start:end])):
             yield text[start:end].strip(), word, start, end

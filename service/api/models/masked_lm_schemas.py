@@ -1,4 +1,4 @@
-"""What the routes about the masked-language model take and give: how a text is read, and what masks hide."""
+"""Schemas of the masked-language model: requests and responses of filling masks, reading and comparing texts."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 MAX_TEXT = 1_000
 MAX_PIECES = 64
-"""Longest text of the page in word pieces: a map of attention has the square of it, and should still be readable."""
+"""Longest text of the page, in word pieces. An attention map has the square of it, and should still be readable."""
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_TEXT)]
-Best = Annotated[int, Field(ge=1, le=50, description="number of candidates for each mask")]
+Candidates = Annotated[int, Field(ge=1, le=50, description="number of candidates for each mask")]
 MaskedId = Annotated[str, Field(description="id of the masked-language model that answered")]
 Took = Annotated[float, Field(description="milliseconds from the start of the work to the finished answer")]
 RequestId = Annotated[str, Field(description="as in the header X-Request-ID and in the log")]
@@ -43,33 +43,35 @@ class FillMaskRequest(_Strict):
             ]
         }
     )
-    text: Text = Field(description="a text with one mask or several, written as the model's mask token, usually [MASK]")
-    top_k: Best = 5
+    text: Text = Field(
+        description="a text with one or more masks, each written as the model's mask token, usually [MASK]"
+    )
+    top_k: Candidates = 5
 
 
 class Candidate(BaseModel):
     """A word piece that could stand behind a mask."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [CANDIDATE]})
-    word: str = Field(description="the piece; `##ing` goes on with the word before it")
+    word: str = Field(description="the piece; `##ing` continues the word before it")
     probability: float = Field(description="softmax of the logits over the whole vocabulary")
     logit: float = Field(description="the model's score, before the softmax")
-    rank: int = Field(description="place among all pieces of the vocabulary, from 1")
+    rank: int = Field(description="rank among all pieces of the vocabulary, from 1")
 
 
 class MaskedPosition(BaseModel):
-    """One masked word piece, and what the model expects there; several masks are filled independently of one another."""
+    """One masked word piece and the model's candidates for it. Several masks are filled independently of one another."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [MASK]})
     position: int = Field(description="number of the piece in the text, from 0")
     start: int = Field(description="first character of the text that it covers")
     end: int = Field(description="the character after the last one")
     entropy: float = Field(
-        description="of the whole distribution, in nats: 0 is certain, log(vocabulary) knows nothing"
+        description="entropy of the whole distribution, in nats: 0 is certain, log(vocabulary) is uniform"
     )
     candidates: list[Candidate] = Field(description="the most probable pieces, best first")
     hidden: Candidate | None = Field(
-        default=None, description="the piece that was hidden; null where the text said [MASK]"
+        default=None, description="the piece that was masked; null where the text has [MASK]"
     )
 
 
@@ -112,26 +114,26 @@ class ReadRequest(_Strict):
     )
     layer: int = Field(default=1, ge=1, description="layer whose attention is returned, from 1")
     head: int = Field(default=1, ge=1, description="head of that layer, from 1")
-    top_k: Best = 8
+    top_k: Candidates = 8
 
 
 class WordPiece(BaseModel):
     """A word piece of the text."""
 
-    piece: str = Field(description="as the vocabulary writes it; `##ing` goes on with the word before it")
+    piece: str = Field(description="as the vocabulary writes it; `##ing` continues the word before it")
     id: int = Field(description="row in the vocabulary")
-    word: int | None = Field(description="number of its word, from 0; null for what the model puts around the text")
+    word: int | None = Field(description="number of its word, from 0; null for special tokens such as [CLS] and [SEP]")
     start: int = Field(description="first character of the text that it covers")
     end: int = Field(description="the character after the last one")
     masked: bool = Field(description="whether the model was shown the mask token instead")
 
 
 class Attention(BaseModel):
-    """How much each piece looks at each other one, in one head."""
+    """Attention of each piece to each piece, in one head."""
 
-    layer: int = Field(description="from 1")
-    head: int = Field(description="from 1")
-    weights: list[list[float]] = Field(description="a row for each piece that looks; each row sums to 1")
+    layer: int = Field(description="number of the layer, from 1")
+    head: int = Field(description="number of the head in the layer, from 1")
+    weights: list[list[float]] = Field(description="a row for each attending piece, in their order; each row sums to 1")
 
 
 class ReadResponse(BaseModel):
@@ -139,8 +141,8 @@ class ReadResponse(BaseModel):
 
     text: str = Field(description="the text as it was read")
     pieces: list[WordPiece] = Field(description="word pieces, with [CLS] and [SEP]")
-    masks: list[MaskedPosition] = Field(description="what the model expects at the masked pieces")
-    attention: Attention = Field(description="of the chosen layer and head")
+    masks: list[MaskedPosition] = Field(description="the candidates for each masked piece")
+    attention: Attention = Field(description="attention of the requested layer and head")
     masked_model: MaskedId
     took_ms: Took
     request_id: RequestId
@@ -157,7 +159,7 @@ class CompareRequest(_Strict):
         }
     )
     first: Text = Field(description=f"a text of at most {MAX_PIECES} word pieces")
-    second: Text = Field(description="another one")
+    second: Text = Field(description="another text, with the same limit")
 
 
 class SharedWord(BaseModel):
@@ -173,7 +175,7 @@ class CompareResponse(BaseModel):
     """Answer of `POST /model/compare`."""
 
     words: list[SharedWord] | None = Field(
-        description="words of both texts, each at its first place, in the order of the first text; null while no "
+        description="words of both texts, each at its first occurrence, in the order of the first text; null while no "
         "masked-language model is published"
     )
     sentences: float | None = Field(
@@ -190,10 +192,10 @@ class MaskedFacts(BaseModel):
 
     id: str = Field(description="id of the model")
     name: str = Field(description="name of the directory that it was published from")
-    mask_token: str = Field(description="what stands for a hidden word in a text")
+    mask_token: str = Field(description="the token that stands for a masked word in a text")
     layers: int = Field(description="number of layers")
     heads: int = Field(description="number of attention heads in each layer")
-    vocabulary: int = Field(description="number of word pieces that it knows")
+    vocabulary: int = Field(description="number of word pieces in its vocabulary")
     max_pieces: int = Field(description="longest text that `/model/read` and `/model/compare` take, in word pieces")
 
 
@@ -205,8 +207,8 @@ class EncoderFacts(BaseModel):
 
 
 class ModelInfo(BaseModel):
-    """Answer of `GET /model/info`: what the page «how it reads» can show."""
+    """Answer of `GET /model/info`: the models that the page «how it reads» can show."""
 
     masked: MaskedFacts | None = Field(description="null while no masked-language model is published")
     encoder: EncoderFacts | None = Field(description="null while there is no index")
-    missing: list[str] = Field(description="for each model that is missing a sentence with the command that makes it")
+    missing: list[str] = Field(description="for each model that is missing, a sentence with the command that makes it")

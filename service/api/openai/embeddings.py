@@ -1,6 +1,6 @@
-"""OpenAI's `/v1/embeddings` and `/v1/models`, answered by the model of the live index.
+"""OpenAI-compatible `/v1/embeddings` and `/v1/models`, answered by the model of the live index.
 
-Whatever speaks to OpenAI gets vectors that can be compared with those of the index; `input_type` chooses the prompt.
+Clients of OpenAI get vectors that are comparable with those of the index. `input_type` chooses the prompt.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from service.problems import CONTENT, RESPONSES, Problem, ProblemField
 from service.serving.queue import RequestQueue
 from service.serving.searcher import Serving
 
-# `default` keeps FastAPI from documenting a 422, which nothing here answers: OpenAI's clients expect 400.
+# With `default`, FastAPI documents no 422. These routes answer 400 instead, as OpenAI's clients expect.
 router = APIRouter(
     prefix="/v1",
     tags=["openai"],
@@ -34,7 +34,10 @@ router = APIRouter(
 
 
 async def live_serving(request: Request) -> Serving:
-    """Return the live index with its model; a coroutine, for FastAPI calls a plain function in a thread."""
+    """Return the live index with its model.
+
+    It is a coroutine because FastAPI would call a plain function in a thread.
+    """
     return serving(request)
 
 
@@ -48,44 +51,44 @@ Live = Annotated[Serving, Depends(live_serving)]
     response_model=schemas.EmbeddingsResponse,
 )
 async def embeddings(request: Request, live: Live, body: schemas.EmbeddingsRequest) -> Response:
-    """Encode texts with the model of the live index: for OpenAI's clients and everything that is made for them."""
-    _known(live, body.model)
+    """Encode texts with the model of the live index, for clients of OpenAI's API."""
+    _check_name(live, body.model)
     queue: RequestQueue = request.app.state.queue
     content = await queue.run_steps(_steps(live, body, _width(live, body.dimensions)), request.receive)
     return Response(content, media_type="application/json")
 
 
 def _steps(live: Serving, body: schemas.EmbeddingsRequest, width: int) -> Iterator[bytes | None]:
-    """Encode the texts a batch at a time and yield nothing, then the answer as JSON.
+    """Encode the texts in batches; yield None after each batch but the last, then the answer as JSON.
 
-    Each step is a turn in the queue: a thousand texts take one core and let searches pass in between.
+    Each step is a turn of the queue. A thousand texts thus take one core, and searches run in between.
     """
     encoder = live.retriever.index.encoder
     is_query = body.input_type == "query"
     prompt = encoder.contract.query_prompt if is_query else encoder.contract.document_prompt
     encode = encoder.encode_queries if is_query else encoder.encode_documents
-    read = encoder.count_tokens(body.texts, prompt)
-    vectors = np.empty((len(read), encoder.contract.dimension), dtype=np.float32)
-    first, *others = batches_by_length([range(text.tokens) for text in read], BATCH_TOKENS)
-    vectors[first] = encode([body.texts[place] for place in first])
+    counts = encoder.count_tokens(body.texts, prompt)
+    vectors = np.empty((len(counts), encoder.contract.dimension), dtype=np.float32)
+    first, *others = batches_by_length([range(count.tokens) for count in counts], BATCH_TOKENS)
+    vectors[first] = encode([body.texts[position] for position in first])
     for batch in others:
         yield None
-        vectors[batch] = encode([body.texts[place] for place in batch])
-    yield _answer(live, body, read, shorten(vectors, width, normalised=encoder.contract.normalised))
+        vectors[batch] = encode([body.texts[position] for position in batch])
+    yield _answer(live, body, counts, shorten(vectors, width, normalised=encoder.contract.normalised))
 
 
-def _answer(live: Serving, body: schemas.EmbeddingsRequest, read: list[TokenCount], vectors: Vectors) -> bytes:
-    tokens = sum(text.tokens for text in read)
+def _answer(live: Serving, body: schemas.EmbeddingsRequest, counts: list[TokenCount], vectors: Vectors) -> bytes:
+    tokens = sum(count.tokens for count in counts)
     answer = {
         "object": "list",
         "data": [
-            schemas.Embedding(object="embedding", index=place, embedding=_written(vector, body.encoding_format))
-            for place, vector in enumerate(vectors)
+            schemas.Embedding(object="embedding", index=position, embedding=_serialize(vector, body.encoding_format))
+            for position, vector in enumerate(vectors)
         ],
         "model": live.model.manifest.id,
         "usage": schemas.Usage(prompt_tokens=tokens, total_tokens=tokens),
     }
-    if truncated := [place for place, text in enumerate(read) if text.truncated]:
+    if truncated := [position for position, count in enumerate(counts) if count.truncated]:
         answer["truncated"] = truncated
     return schemas.EmbeddingsResponse(**answer).model_dump_json(exclude_unset=True).encode()
 
@@ -99,12 +102,12 @@ async def models(live: Live) -> schemas.ModelList:
 @router.get("/models/{model:path}", summary="One model, as OpenAI's API describes it", responses={404: RESPONSES[404]})
 async def model(live: Live, model: str) -> schemas.Model:
     """Describe the live model by its id or its name."""
-    _known(live, model)
+    _check_name(live, model)
     return _model(live, model)
 
 
 def shorten(vectors: Vectors, width: int, *, normalised: bool) -> Vectors:
-    """Return the first ``width`` numbers of each vector, at unit length again where the whole ones have it.
+    """Return the first ``width`` numbers of each vector, scaled to unit length if the vectors are normalised.
 
     The prefix of a Matryoshka vector is itself a vector (Kusupati et al. 2022, https://arxiv.org/abs/2205.13147).
     """
@@ -118,18 +121,18 @@ def shorten(vectors: Vectors, width: int, *, normalised: bool) -> Vectors:
     return units
 
 
-def _width(live: Serving, asked: int | None) -> int:
-    own = live.retriever.index.encoder.contract.dimension
-    lengths = sorted({own, *live.model.manifest.config.get("matryoshka", ())})
-    if asked is None or asked in lengths:
-        return asked or own
+def _width(live: Serving, requested: int | None) -> int:
+    dimension = live.retriever.index.encoder.contract.dimension
+    lengths = sorted({dimension, *live.model.manifest.config.get("matryoshka", ())})
+    if requested is None or requested in lengths:
+        return requested or dimension
     listed = ", ".join(map(str, lengths))
-    reason = "" if len(lengths) > 1 else "; prefixes are of use only where the model was trained for them (Matryoshka)"
-    detail = f"dimensions: the live model gives vectors of length {listed}, not {asked}{reason}"
+    reason = "" if len(lengths) > 1 else "; prefixes are useful only where the model was trained for them (Matryoshka)"
+    detail = f"dimensions: the live model gives vectors of length {listed}, not {requested}{reason}"
     raise Problem(400, "invalid-request", detail, [ProblemField(field="body.dimensions", message=f"give {listed}")])
 
 
-def _written(vector: Vectors, encoding: str) -> list[float] | str:
+def _serialize(vector: Vectors, encoding: str) -> list[float] | str:
     if encoding == "base64":
         return base64.b64encode(vector.astype("<f4").tobytes()).decode()
     numbers: list[float] = vector.tolist()
@@ -140,7 +143,7 @@ def _names(live: Serving) -> list[str]:
     return list(dict.fromkeys([live.model.manifest.id, live.model.name]))
 
 
-def _known(live: Serving, name: str) -> None:
+def _check_name(live: Serving, name: str) -> None:
     if name not in (names := _names(live)):
         detail = f"The live model is {' or '.join(names)}, not {name!r}"
         raise Problem(404, "model-not-found", detail, [ProblemField(field="body.model", message="not the live model")])

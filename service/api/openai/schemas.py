@@ -1,4 +1,4 @@
-"""What `/v1` takes and gives: OpenAI's shapes, with two fields of our own (`input_type`, `truncated`)."""
+"""Schemas of `/v1`: those of OpenAI, with two fields of Dowse (`input_type`, `truncated`)."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ MODEL: dict[str, JsonValue] = {
     "owned_by": "dowse",
 }
 
-_OTHER_IDS = (
-    "Token ids are of another tokenizer than this model's; send the text itself "
+_TOKENIZED_INPUT = (
+    "Token ids come from another tokenizer than this model's; send the text itself "
     "(LangChain: OpenAIEmbeddings(check_embedding_ctx_length=False))"
 )
 
 
-def _checked(given: Any) -> Any:
-    """Check an ``input`` in one go: a union of types would answer a wrong one with a complaint for each of them."""
-    texts = [given] if isinstance(given, str) else given
+def _check(value: Any) -> Any:
+    """Check an ``input`` as a whole: a union of types would report an error for each type."""
+    texts = [value] if isinstance(value, str) else value
     if isinstance(texts, list) and any(isinstance(part, int | list) for part in texts):
-        raise PydanticCustomError("token_ids", _OTHER_IDS)
+        raise PydanticCustomError("token_ids", _TOKENIZED_INPUT)
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise PydanticCustomError("texts", "Input should be a text or a list of texts")
     if not 1 <= len(texts) <= MAX_INPUTS:
         raise PydanticCustomError("texts", f"Input should be 1 to {MAX_INPUTS:,} texts")
-    for place, text in enumerate(texts):
+    for position, text in enumerate(texts):
         if not 1 <= len(text) <= MAX_INPUT:
             raise PydanticCustomError(
-                "texts", f"Each text should have 1 to {MAX_INPUT:,} characters; number {place} has {len(text):,}"
+                "texts", f"Each text should have 1 to {MAX_INPUT:,} characters; number {position} has {len(text):,}"
             )
-    return given
+    return value
 
 
 _TEXT_SCHEMA = {"type": "string", "minLength": 1, "maxLength": MAX_INPUT}
 Texts = Annotated[
     str | list[str],
-    BeforeValidator(_checked),
+    BeforeValidator(_check),
     WithJsonSchema(
         {"anyOf": [_TEXT_SCHEMA, {"type": "array", "items": _TEXT_SCHEMA, "minItems": 1, "maxItems": MAX_INPUTS}]}
     ),
@@ -68,12 +68,12 @@ class EmbeddingsRequest(BaseModel):
         },
     )
     input: Texts = Field(
-        description=f"a text, or up to {MAX_INPUTS:,} of them; what lies beyond the model's `max_tokens` is not read"
+        description=f"a text, or up to {MAX_INPUTS:,} texts; tokens beyond the model's `max_tokens` are not read"
     )
     model: str = Field(
         max_length=500,
-        description="id of the live model, which makes a request fail once another model is live, or its name, which "
-        "goes on with the next; `GET /v1/models` lists both",
+        description="id or name of the live model; `GET /v1/models` lists both. A request with the id fails once "
+        "another model is live; a request with the name then uses that model",
     )
     encoding_format: Literal["float", "base64"] = Field(
         default="float", description="numbers, or the bytes of 32-bit floats (little-endian) in base64"
@@ -86,22 +86,22 @@ class EmbeddingsRequest(BaseModel):
     )
     input_type: Literal["query", "document"] = Field(
         default="document",
-        description="whose prompt the model is given: Dowse's own field (`extra_body` of the client)",
+        description="chooses the model's prompt: a field of Dowse, not of OpenAI (`extra_body` of the client)",
     )
-    user: str | None = Field(default=None, description="taken for compatibility, and not looked at")
+    user: str | None = Field(default=None, description="accepted for compatibility and ignored")
 
     @property
     def texts(self) -> list[str]:
-        """What is to be encoded."""
+        """The texts to encode."""
         return [self.input] if isinstance(self.input, str) else self.input
 
 
 class Embedding(BaseModel):
     """The vector of one text."""
 
-    object: Literal["embedding"] = Field(default="embedding", description="what this is")
-    index: int = Field(description="place of the text in `input`, from 0")
-    embedding: list[float] | str = Field(description="the vector: numbers, or base64 where that was asked for")
+    object: Literal["embedding"] = Field(default="embedding", description="type of this object")
+    index: int = Field(description="position of the text in `input`, from 0")
+    embedding: list[float] | str = Field(description="the vector: numbers, or base64 where that was requested")
 
 
 class Usage(BaseModel):
@@ -126,12 +126,13 @@ class EmbeddingsResponse(BaseModel):
             ]
         }
     )
-    object: Literal["list"] = Field(default="list", description="what this is")
+    object: Literal["list"] = Field(default="list", description="type of this object")
     data: list[Embedding] = Field(description="a vector for each text, in the order of `input`")
     model: str = Field(description="id of the model that answered")
     usage: Usage = Field(description="tokens that were read")
     truncated: list[int] = Field(
-        default=[], description="places of the texts whose end was not read: Dowse's own field, absent where all were"
+        default=[],
+        description="positions of the texts whose end was not read: a field of Dowse, absent where there are none",
     )
 
 
@@ -139,14 +140,14 @@ class Model(BaseModel):
     """A model that can be named in a request."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [MODEL]})
-    id: str = Field(description="what to put into `model`")
-    object: Literal["model"] = Field(default="model", description="what this is")
+    id: str = Field(description="value for `model` in a request")
+    object: Literal["model"] = Field(default="model", description="type of this object")
     created: int = Field(description="when the live model was published, in seconds since 1970")
-    owned_by: Literal["dowse"] = Field(default="dowse", description="who serves it")
+    owned_by: Literal["dowse"] = Field(default="dowse", description="always `dowse`")
 
 
 class ModelList(BaseModel):
     """Answer of `GET /v1/models`."""
 
-    object: Literal["list"] = Field(default="list", description="what this is")
-    data: list[Model] = Field(description="the live model under its id, and under its name")
+    object: Literal["list"] = Field(default="list", description="type of this object")
+    data: list[Model] = Field(description="the live model twice: under its id and under its name")

@@ -1,4 +1,4 @@
-"""`GET /metrics`: what is counted, in the format that Prometheus reads."""
+"""`GET /metrics`: the metrics of the service in Prometheus' text format."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.concurrency import run_in_threadpool
 
-from service.observability import worker_metrics as shared_metrics
+from service.observability import worker_metrics
 from service.problems import RESPONSES
 from service.serving.searcher import Searcher
 
@@ -19,32 +19,32 @@ INDEX_METRICS: dict[str, tuple[str, list[str]]] = {
     "dowse_index_documents": ("Documents in the live index", []),
     "dowse_index_info": ("The live index and its model", ["index", "model"]),
 }
-"""Name of a metric of the live index → what it is, and its labels."""
+"""Name of a metric of the live index → its help text and labels."""
 
 router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500, 503)})
 
 
 @router.get("/metrics", tags=["operate"], summary="Metrics for Prometheus", response_class=Response)
 async def metrics(request: Request) -> Response:
-    """Return the service's metrics in Prometheus' text format: of all workers, whichever of them is asked."""
+    """Return the metrics of all workers in Prometheus' text format; every worker returns the same."""
     state = request.app.state
     if state.metrics_folder:
-        counted = await run_in_threadpool(shared_metrics.exposition, state.metrics_folder)
+        request_metrics = await run_in_threadpool(worker_metrics.exposition, state.metrics_folder)
     else:
-        counted = generate_latest(REGISTRY)
-    own = CollectorRegistry()
-    own.register(IndexCollector(state.searcher))
-    return Response(counted + generate_latest(own), media_type=CONTENT_TYPE_LATEST)
+        request_metrics = generate_latest(REGISTRY)
+    index_registry = CollectorRegistry()
+    index_registry.register(IndexCollector(state.searcher))
+    return Response(request_metrics + generate_latest(index_registry), media_type=CONTENT_TYPE_LATEST)
 
 
 class IndexCollector(Collector):
-    """What this process serves at the moment of asking; for a second another worker may still have the one before."""
+    """Collector of what this process serves now; for a second another worker may still serve the previous index."""
 
     def __init__(self, searcher: Searcher) -> None:
         self._searcher = searcher
 
     def collect(self) -> Iterable[Metric]:
-        """Yield the size and the identity of the live index; nothing while there is none."""
+        """Yield the size and the id of the live index; nothing while there is none."""
         live = self._searcher.current
         if live is None:
             return

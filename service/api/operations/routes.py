@@ -14,7 +14,7 @@ from service.serving.model import REPORT_JSON, REPORT_PAGE, LiveModel
 router = APIRouter(tags=["operate"], responses={status: RESPONSES[status] for status in (422, 500, 503)})
 
 REPORT_HEADERS = {
-    # It has one inline style sheet, whose hash its own policy names; a script it has none, wherever it comes from.
+    # The page has one inline style sheet, whose hash its own policy names. It has no script, and none may run.
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'",
     "Cache-Control": "no-cache",
@@ -23,7 +23,7 @@ REPORT_HEADERS = {
 
 @router.get("/info", summary="What is served")
 def info(request: Request) -> schemas.Info:
-    """Return version, index and model, how the index was built, and by how much the model beat its base."""
+    """Return version, index and model, how the index was built, and nDCG@10 of the model and of its base."""
     try:
         live = serving(request)
     except Problem:
@@ -49,14 +49,14 @@ def info(request: Request) -> schemas.Info:
     responses={404: RESPONSES[404]},
 )
 def report_page(request: Request) -> FileResponse:
-    """Return the evaluation of the model that answers against its base: figures, plots, gained and lost queries."""
+    """Return the evaluation of the live model against its base: figures, plots, gained and lost queries."""
     return _report(request, REPORT_PAGE, "text/html", REPORT_HEADERS)
 
 
 @router.head("/report.json", include_in_schema=False)
 @router.get("/report.json", summary="Report of the live model, as JSON", responses={404: RESPONSES[404]})
 def report_json(request: Request) -> FileResponse:
-    """Return what the report's page shows, for programs."""
+    """Return the figures of the report page, for programs."""
     return _report(request, REPORT_JSON, "application/json", {"Cache-Control": "no-cache"})
 
 
@@ -65,16 +65,16 @@ def report_json(request: Request) -> FileResponse:
 @router.get("/livez", summary="Is the process alive?")
 @router.get("/healthz", summary="The same, under its older name")
 async def livez() -> schemas.Health:
-    """Answer as long as the process does."""
+    """Answer 200 as long as the process runs."""
     return schemas.Health(status="alive")
 
 
 @router.head("/readyz", include_in_schema=False)
 @router.get("/readyz", summary="Can it answer queries?")
 async def readyz(request: Request, live: Live) -> schemas.Health:
-    """Answer 200 once an index is open; until then, and once the service is told to end, 503 with the reason."""
+    """Answer 200 once an index is open. Before that, and while the service shuts down, answer 503 with the reason."""
     if request.app.state.draining.is_set():
-        raise Problem(503, "draining", "The service has been told to end; ask another one")
+        raise Problem(503, "draining", "The service is shutting down; send the request to another one")
     return schemas.Health(status=f"ready: {live.index.manifest.id}")
 
 
@@ -89,7 +89,7 @@ def _report(request: Request, name: str, media_type: str, headers: dict[str, str
 
 
 def _model_facts(model: LiveModel) -> schemas.ModelFacts:
-    """Return what `/info` says of a model."""
+    """Return the facts of a model for `/info`."""
     config = model.manifest.config
     return schemas.ModelFacts(
         id=model.manifest.id,

@@ -15,7 +15,7 @@ class IndexDetails(IndexInfo):
     passages: int = Field(description="number of passages, each with one vector")
     created: str = Field(description="when it was published, UTC")
     config: dict[str, Any] = Field(description="how it was built")
-    encoder: dict[str, Any] = Field(description="how a text becomes a vector")
+    encoder: dict[str, Any] = Field(description="the encoder's contract: how a text becomes a vector")
     metadata: dict[str, str] = Field(description="metadata columns and their types")
 
 
@@ -32,9 +32,13 @@ class ModelFacts(BaseModel):
     id: str = Field(description="id of the model")
     name: str = Field(description="name of the base model")
     tuned: bool = Field(description="whether it was tuned on a corpus")
-    tuned_from: str | None = Field(description="id of the model that training started from; null for an untouched one")
-    verdict: str | None = Field(description="`WIN`, `TIE` or `LOSS` against its base; null for an untouched one")
-    judged_by: str | None = Field(description="`labels` or `synthetic queries`: what the verdict rests on")
+    tuned_from: str | None = Field(
+        description="id of the model that training started from; null for a model that was not tuned"
+    )
+    verdict: str | None = Field(
+        description="`WIN`, `TIE` or `LOSS` against its base; null for a model that was not tuned"
+    )
+    judged_by: str | None = Field(description="queries of the verdict: `labels` or `synthetic queries`")
     dense: Gain | None = Field(description="dense search alone; null where it was not measured")
     hybrid: Gain | None = Field(description="hybrid search; null where it was not measured")
     report: str | None = Field(description="path of its report, relative to the service's root; null without one")

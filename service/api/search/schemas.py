@@ -1,4 +1,4 @@
-"""Schemas of search: what a request may ask for, and what an answer says."""
+"""Schemas of search: requests and responses of `/search` and `/documents/{id}/similar`."""
 
 from __future__ import annotations
 
@@ -21,34 +21,37 @@ Column = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class Arrangement(BaseModel):
-    """How results are chosen, ordered and shown; both ways of searching take it."""
+    """How results are chosen, ordered and shown, in every kind of search."""
 
     model_config = ConfigDict(extra="forbid")
 
     min_score: float | None = Field(
         default=None,
         allow_inf_nan=False,
-        description="leave out results below this. Of `dense` and `hybrid` it is the cosine of the dense leg (fused "
-        "scores mean nothing outside their response), of `lexical` the BM25 score",
+        description="leave out results below this score: with `dense` and `hybrid` the cosine of the dense leg, with "
+        "`lexical` the BM25 score. Fused scores are not comparable between responses",
     )
     diversity: float = Field(
         default=0.0,
         ge=0,
         le=1,
-        description="how much results that resemble one before them are put back (maximal marginal relevance): "
-        "0 not at all, 1 regardless of relevance. Scores stay, and no longer descend",
+        description="how far results similar to an earlier one move down (maximal marginal relevance): 0 not at all, "
+        "1 regardless of relevance. Scores stay the same and need not descend",
     )
     group_by: Column | None = Field(
         default=None,
         description="metadata column of which each value gets at most `group_size` results; documents without a value "
         "are not grouped",
     )
-    group_size: int = Field(default=1, ge=1, le=100, description="most results with the same value of `group_by`")
+    group_size: int = Field(
+        default=1, ge=1, le=100, description="maximum number of results with the same value of `group_by`"
+    )
     fields: list[Column] | None = Field(
         default=None, max_length=MAX_FIELDS, description="metadata columns to return; all by default"
     )
     highlight: bool = Field(
-        default=False, description="say where the query's words stand, and which sentence is nearest in meaning"
+        default=False,
+        description="return the positions of the query's words, and the sentence that is nearest in meaning",
     )
 
 
@@ -60,7 +63,7 @@ class Paged(Arrangement):
 
 
 class Highlights(BaseModel):
-    """Where a result answers. Spans are code points into `title` or `text`, the end excluded."""
+    """Matching words and the nearest sentence of a result. Spans are code points in `title` or `text`, the end excluded."""
 
     title: list[tuple[int, int]] = Field(description="words of the query in `title`")
     text: list[tuple[int, int]] = Field(description="words of the query in `text`")
@@ -72,17 +75,17 @@ class RerankRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    top_n: int = Field(default=50, ge=1, le=200, description="how many of the first results the cross-encoder reads")
+    top_n: int = Field(default=50, ge=1, le=200, description="number of first results that the cross-encoder scores")
     budget_ms: int = Field(
-        default=200, ge=1, le=60_000, description="milliseconds for it; where they do not suffice, the order stays"
+        default=200, ge=1, le=60_000, description="time limit in milliseconds; if it is exceeded, the order stays"
     )
 
 
 class Rerank(BaseModel):
-    """What became of the re-ranking."""
+    """Outcome of the re-ranking."""
 
     applied: bool = Field(description="whether the first results are in the order of the cross-encoder")
-    scored: int = Field(description="number of results that it has read")
+    scored: int = Field(description="number of results that the cross-encoder has scored")
     took_ms: float = Field(description="milliseconds spent on it")
     reason: str | None = Field(description="why it was not applied; null where it was")
 
@@ -90,7 +93,7 @@ class Rerank(BaseModel):
 Group = Annotated[
     Any,
     PlainSerializer(lambda value: to_jsonable_python(value, bytes_mode="base64"), return_type=Any),
-    Field(description="the document's value of the `group_by` column, where that was asked"),
+    Field(description="the document's value of the `group_by` column, where that was requested"),
 ]
 
 
@@ -98,7 +101,7 @@ MAX_FACETS = 20
 
 
 class Choices(Paged):
-    """What both ways of searching have in common."""
+    """Fields that the body and the query string of a search share."""
 
     mode: Mode = Field(
         default="hybrid",
@@ -134,9 +137,7 @@ class SearchRequest(Choices):
     rerank: RerankRequest | None = Field(
         default=None, description="order the first results by the published cross-encoder; `{}` for the defaults"
     )
-    fusion: Fusion | None = Field(
-        default=None, description="how the legs are combined; what is left out is as the index says"
-    )
+    fusion: Fusion | None = Field(default=None, description="how the legs are combined; the index has the defaults")
     filter: Filter | None = Field(default=None, description="which documents may be returned")
     facets: list[FacetRequest] = Field(
         default=[],
@@ -148,12 +149,12 @@ class SearchRequest(Choices):
     @classmethod
     def _each_once(cls, facets: list[FacetRequest]) -> list[FacetRequest]:
         if len({facet.field for facet in facets}) < len(facets):
-            raise ValueError("a field is there twice; ask for each once, with all its ranges")
+            raise ValueError("a field occurs twice; give each field once, with all its ranges")
         return facets
 
 
 class SearchQuery(Choices):
-    """Query string of `GET /search`: the same, flat."""
+    """Query string of `GET /search`: a flat form of the body."""
 
     q: Query = Field(description="what to look for, in plain words", examples=["run a command and get its output"])
     fusion: Literal["convex", "rrf"] | None = Field(default=None, description="how the legs are combined")
@@ -161,31 +162,31 @@ class SearchQuery(Choices):
 
     def request(self) -> SearchRequest:
         """Return the same request as a body."""
-        asked = {"method": self.fusion, "dense_weight": self.dense_weight}
-        given = {name: value for name, value in asked.items() if value is not None}
+        options = {"method": self.fusion, "dense_weight": self.dense_weight}
+        fusion = {name: value for name, value in options.items() if value is not None}
         common = {name: getattr(self, name) for name in Choices.model_fields}
-        return SearchRequest(query=self.q, fusion=Fusion(**given) if given else None, **common)
+        return SearchRequest(query=self.q, fusion=Fusion(**fusion) if fusion else None, **common)
 
 
 class LegScore(BaseModel):
-    """One leg's word on a result."""
+    """Score and rank of a result in one leg."""
 
     score: float = Field(description="cosine (dense) or BM25 (lexical)")
     rank: int = Field(description="rank by this score among the query's candidates, from 1")
     part: float | None = Field(
         default=None,
-        description="`hybrid`: what the leg adds to the fused score, counted from the candidate to which it adds least; "
-        "the parts of a result compare with each other and with those of other results",
+        description="`hybrid`: what the leg adds to the fused score, minus the smallest such addition among the "
+        "candidates. Parts are comparable within a result and between results",
     )
 
 
 class Scores(BaseModel):
-    """Both legs' words on a result; null for a leg that was not asked or has not found it."""
+    """Scores of a result; null for a leg that was not searched or has not found it."""
 
-    dense: LegScore | None = Field(default=None, description="nearness in meaning")
-    lexical: LegScore | None = Field(default=None, description="words in common")
+    dense: LegScore | None = Field(default=None, description="score of the dense leg, by meaning")
+    lexical: LegScore | None = Field(default=None, description="score of the lexical leg, by words")
     rerank: float | None = Field(
-        default=None, description="the cross-encoder's, where `rerank` was set and has read the result"
+        default=None, description="score of the cross-encoder, where `rerank` was set and the result was scored"
     )
 
 
@@ -194,29 +195,31 @@ class Result(BaseModel):
 
     model_config = ConfigDict(json_schema_extra={"examples": [HIT]})
     id: str = Field(description="id of the document")
-    rank: int = Field(description="place in the ranking, from 1; counts on over pages")
+    rank: int = Field(description="rank of the result, from 1; it continues over pages")
     score: float = Field(description="higher is better; see `mode` for its meaning")
     title: str | None = Field(description="title of the document, if it has one")
     text: str = Field(description="the passage of the document that fits best")
     metadata: Metadata
     scores: Scores | None = Field(default=None, description="each leg's score and rank, where `explain` was set")
-    highlights: Highlights | None = Field(default=None, description="where it answers, where `highlight` was set")
+    highlights: Highlights | None = Field(
+        default=None, description="matching words and nearest sentence, where `highlight` was set"
+    )
     group: Group = None
 
 
 class Timings(BaseModel):
     """Milliseconds spent in each stage; encoding and the lexical leg run side by side."""
 
-    encode: float = Field(default=0.0, description="the query's vector")
-    dense: float = Field(default=0.0, description="nearest passages")
+    encode: float = Field(default=0.0, description="encoding of the query")
+    dense: float = Field(default=0.0, description="search of the nearest passages")
     lexical: float = Field(default=0.0, description="BM25")
-    fuse: float = Field(default=0.0, description="one ranking out of two")
-    fetch: float = Field(default=0.0, description="texts and metadata of the results")
-    rerank: float = Field(default=0.0, description="the cross-encoder's reading, where `rerank` was set")
-    highlight: float = Field(default=0.0, description="words and sentences marked, where `highlight` was set")
+    fuse: float = Field(default=0.0, description="fusion of the two rankings")
+    fetch: float = Field(default=0.0, description="reading of the results' texts and metadata")
+    rerank: float = Field(default=0.0, description="scoring by the cross-encoder, where `rerank` was set")
+    highlight: float = Field(default=0.0, description="marking of words and sentences, where `highlight` was set")
 
 
-# What every list of results comes with; spelt out in each response, so that its fields keep their order.
+# Fields of every list of results. Each response spells them out, to keep the order of its fields.
 Results = Annotated[list[Result], Field(description="best first; equal scores in the order of their ids")]
 
 
@@ -252,27 +255,27 @@ class SearchResponse(BaseModel):
     took_ms: Took
     timings: Stages
     index: AnsweredBy
-    rerank: Rerank | None = Field(default=None, description="what became of the re-ranking, where `rerank` was set")
+    rerank: Rerank | None = Field(default=None, description="outcome of the re-ranking, where `rerank` was set")
     suggestion: str | None = Field(
         default=None,
-        description="did you mean: the query with its unknown words replaced by the nearest of the corpus. There only "
-        "where the query's words find nothing, null where nothing is near",
+        description="did you mean: the query with its unknown words replaced by the nearest of the corpus. Present only "
+        "where the query's words find nothing; null where no word is near",
     )
     request_id: RequestId
     matches: int | None = Field(
         default=None,
-        description="number of documents that pass the filter, where a filter or facets were asked for; "
-        "without a filter that is all",
+        description="number of documents that pass the filter, where a filter or facets were requested; "
+        "without a filter it counts all documents",
     )
     facets: dict[str, Facet] | None = Field(
-        default=None, description="the counts of each field that was asked for, over all documents that pass the filter"
+        default=None, description="counts of each requested field, over all documents that pass the filter"
     )
 
 
 class SimilarResponse(BaseModel):
     """Answer of `/documents/{id}/similar`."""
 
-    id: str = Field(description="id of the document that was asked about; it is not among the results")
+    id: str = Field(description="id of the document in the request; it is not among the results")
     results: Results
     count: Count
     took_ms: Took

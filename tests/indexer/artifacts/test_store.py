@@ -218,7 +218,7 @@ def test_damaged_current_is_refused(tmp_path: Path, content: str) -> None:
 
 
 def test_current_is_replaced_atomically(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever reads CURRENT while it changes sees the old id or the new one, whole."""
+    """A process that reads CURRENT while it changes sees the whole old id or the whole new one."""
     store = Store("index", tmp_path)
     ids = [publish(store, "ab" * 32), publish(store, "cd" * 32)]
     at_step: dict[str, str] = {}
@@ -344,7 +344,7 @@ def test_reuse_leaves_it_in_the_background(tmp_path: Path) -> None:
 
 
 def test_it_goes_live_when_it_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The first `reuse` with ``live`` makes it live, although an older one is live: nobody has rolled back."""
+    """The first `reuse` with ``live`` makes it live, although an older one is live: there was no rollback."""
     store = Store("index", tmp_path)
     older, beside = publish(store, "ab" * 32), publish_quietly(store, "cd" * 32)
     store.reuse("cd" * 32)
@@ -454,7 +454,7 @@ def test_killed_while_publishing(step: str, live_data: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("step", ["renamed", "current-written"])
 def test_repeating_a_killed_build_makes_its_index_live(step: str, live_data: Path, tmp_path: Path) -> None:
-    """Nobody has rolled back: after a kill the same command brings the new corpus live, wherever the kill was."""
+    """Without a rollback, after a kill the same command brings the new corpus live, wherever the kill was."""
     corpus = write_changed_corpus(tmp_path / "changed.parquet")
     _, _, again = kill_and_repeat(step, live_data, corpus)
     assert Store("index", live_data).current_id() == again.manifest.id

@@ -411,7 +411,7 @@ def test_an_altered_live_index_gives_no_vectors(data: Path, corpus: Path, capsys
 
 
 def test_an_older_corpus_goes_live_again(data: Path, tmp_path: Path) -> None:
-    """An earlier corpus that is built again goes live without being built: the user wants it back."""
+    """An earlier corpus that is built again goes live without a new build."""
     old, new = (write(tmp_path / f"{name}.jsonl", story_rows(a=f"The {name}.")) for name in ("cat", "dog"))
     first, second = make(old, data), make(new, data)
     store = Store("index", data)

@@ -1,4 +1,4 @@
-"""Maximal marginal relevance: the formula of Carbonell and Goldstein, in the same order however many are taken."""
+"""Maximal marginal relevance: the formula of Carbonell and Goldstein, in the same order for any number of results."""
 
 from __future__ import annotations
 

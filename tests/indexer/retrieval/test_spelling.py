@@ -66,7 +66,7 @@ def test_every_suggestion_finds_something(lexicals):
 
 
 def test_a_long_text_of_unknown_words_is_not_corrected(lexicals):
-    """A query with many unknown words is not corrected: that would take long and help nobody."""
+    """A query with many unknown words is not corrected: that would take long and be of no use."""
     assert suggestion(" ".join("gardn" + "abcdefgh"[n] for n in range(8)), lexicals["en"]) is not None
     assert suggestion(" ".join("gardn" + "abcdefghi"[n] for n in range(9)), lexicals["en"]) is None
 

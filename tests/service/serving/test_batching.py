@@ -34,7 +34,7 @@ class Recorder:
 
 
 def job(query, encoder):
-    """A job that was abandoned."""
+    """A job for a query, with an answer that is never read."""
     with contextlib.closing(asyncio.new_event_loop()) as loop:
         return Job(lambda: b"", loop.create_future(), query and PendingQuery(encoder, query))
 

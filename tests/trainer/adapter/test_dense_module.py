@@ -120,7 +120,7 @@ def test_the_map_is_not_shared(tiny_model: Path) -> None:
 
 
 def test_int8_weights_that_differ(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """8-bit weights that give other vectors are an error where they were asked for, and left out where they were offered."""
+    """8-bit weights that give other vectors are an error where requested, and left out where they are optional."""
     monkeypatch.setattr(trainer.models.onnx, "MIN_COSINE", {"fp32": 0.999, "int8": 1.1})
     model = with_map(tiny_model, None)
     with pytest.raises(UserError, match="int8 ONNX encoder differs"):

@@ -130,7 +130,7 @@ def test_scaled() -> None:
 
 
 def test_blend() -> None:
-    """Between the identity and a map lie their weighted means, whatever the scale in which the map is given."""
+    """Between the identity and a map are their weighted means, whatever the scale of the map."""
     matrix = noise(DIMENSION, 11)
     assert np.allclose(blend(matrix, 0), np.eye(DIMENSION))
     assert np.allclose(blend(matrix, 1), scaled(matrix), atol=1e-6)

@@ -1,4 +1,4 @@
-"""From a filled frame to pairs."""
+"""Pairs from a filled training frame."""
 
 from __future__ import annotations
 

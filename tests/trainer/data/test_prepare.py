@@ -1,4 +1,4 @@
-"""From a corpus to the training frame."""
+"""Training frame from a corpus."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def test_texts_that_are_not_counted_are_short(tmp_path: Path, letter: str, bytew
 
 
 def test_packaged_tokenizer_where_no_model_is_live(data: Path, tmp_path: Path) -> None:
-    """Without a live model the packaged one counts: 256 tokens; the two are told apart in the fingerprint."""
+    """Without a live model the packaged one counts: 256 tokens. The fingerprint distinguishes the two."""
     packaged, live = (make_segmenter("tokens", None, None, folder) for folder in (tmp_path, data))
     assert packaged.identity.startswith("tokens 256 256 ")
     assert live.identity.startswith("tokens 32 32 ")

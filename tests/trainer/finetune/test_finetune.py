@@ -179,7 +179,7 @@ def test_patience(tiny_model: Path, pairs: Path, tmp_path: Path) -> None:
 
 
 def test_patience_without_a_dev_split(tiny_model: Path, pairs: Path, tmp_path: Path) -> None:
-    """Patience with nothing to measure is a mistake, and said to be one."""
+    """`--patience` without a dev metric is an error."""
     assert "--dev" in refused(lambda: finetune([pairs], quick(tiny_model, patience=2), tmp_path / "out"))
 
 
@@ -232,7 +232,7 @@ def test_gradients_are_accumulated(tiny_model: Path, pairs: Path, tmp_path: Path
 
 
 def test_the_budget_ends_the_training(tiny_model: Path, pairs: Path, tmp_path: Path) -> None:
-    """However many epochs were asked for, the clock ends them, with a learning rate near zero and a model."""
+    """For any number of epochs, the clock ends them, with a learning rate near zero and a model."""
     tuned = finetune([pairs], quick(tiny_model, epochs=10_000, budget="1s"), tmp_path / "out")
     assert tuned.seconds > 0.5
     assert tuned.steps < 80_000
@@ -249,7 +249,7 @@ def test_a_loss_that_is_no_number(tiny_model: Path, pairs: Path, tmp_path: Path)
 
 
 def test_prompts_are_put_before_the_texts(tmp_path: Path, pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model with prompts trains on what it will be asked: the query's before queries, the document's before texts."""
+    """A model with prompts is trained with them: the query prompt before queries, the document prompt before texts."""
     model = make_tiny_model(tmp_path, prompts={"query": "king ", "document": "queen "})
     given = []
     real = trainer.finetune.finetune.fit
@@ -393,9 +393,9 @@ def test_an_unfinished_start_without_a_checkpoint_is_no_obstacle(
 
 
 def forked(call: Callable[[], object], said: Path, **environment: str) -> int:
-    """Run ``call`` in a process of its own, which need not import everything anew; return the process's id.
+    """Run ``call`` in a forked process, which need not import everything anew; return the process's id.
 
-    What it prints goes to ``said`` with the endings out and err.
+    Its output goes to ``said`` with the endings out and err.
     """
     process = os.fork()
     if process:

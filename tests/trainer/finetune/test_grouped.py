@@ -95,7 +95,7 @@ def test_another_epoch_is_another_order_and_the_same_seed_the_same(sampler: Grou
 
 
 def test_neighbourhoods_hold_what_lies_near() -> None:
-    """Vectors around five centres come into five groups; none is larger than was asked for, and all are in one."""
+    """Vectors around five centres form five groups; none is larger than the limit, and every vector is in one."""
     chance = np.random.default_rng(0)
     centres = np.eye(8, dtype=np.float32)[:5]
     vectors = np.repeat(centres, 6, axis=0) + chance.normal(0, 0.02, (30, 8)).astype(np.float32)

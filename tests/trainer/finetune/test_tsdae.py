@@ -1,4 +1,4 @@
-"""TSDAE: from every kind of directory that an encoder comes in, with the weights that it has, to the next step."""
+"""TSDAE: from every kind of model directory, with the weights that it has, to an encoder for the next step."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_an_architecture_without_a_decoder(architecture: str, tmp_path: Path) ->
 
 
 def test_from_a_corpus(tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A corpus in a file is read by its column; rows without text are left out and said, and `--limit` is kept."""
+    """A corpus in a file is read by its column; rows without text are left out and reported, and `--limit` holds."""
     rows = [{"id": n, "body": text} for n, text in enumerate([*TEXTS, " "])]
     path = tmp_path / "corpus.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Texts to vectors in a file."""
+"""`trainer embed`: vectors of texts in a file."""
 
 from __future__ import annotations
 

@@ -212,7 +212,7 @@ def test_base_afterwards(done: FinishedRun, skewed_model: Path) -> None:
 
 
 def test_base_after_a_rollback(done: FinishedRun, skewed_model: Path) -> None:
-    """Once somebody has gone back to the base it is the live one, for `base` as for `run`, which says how to go forward."""
+    """After a rollback to the base, `base` and `run` keep it live, and `run` says how to go forward."""
     done.models.activate(done.base)
     publish_base(str(skewed_model), BaseSettings(int8=True), done.data)
     assert done.models.current_id() == done.base

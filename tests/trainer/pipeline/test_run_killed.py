@@ -126,7 +126,7 @@ def test_the_same_verdict_and_the_same_model(runs: dict[str, Any]) -> None:
 
 
 def test_nothing_is_left_over(runs: dict[str, Any]) -> None:
-    """The tuned model is live, its vectors are an index where its layers were trained, and no half of anything lies about."""
+    """The tuned model is live, its vectors are an index if its layers were trained, and nothing incomplete is left."""
     for name in ("killed", "undisturbed"):
         models, indexes = Store("model", runs[name]), Store("index", runs[name])
         assert models.current_id() == tuned(runs[name]).name

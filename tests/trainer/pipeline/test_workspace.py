@@ -128,7 +128,7 @@ def test_old_runs_are_removed(tmp_path: Path) -> None:
 
 
 def test_what_other_commands_wrote_stays(tmp_path: Path) -> None:
-    """Frames, pairs, models and the like lie in the same folder: they are neither removed nor counted."""
+    """Frames, pairs, models and other files in the same folder are neither removed nor counted."""
     others = ["finetune", "training", "tsdae", "12345678.parquet", "frame.parquet"]
     for name in others:
         (tmp_path / name).mkdir() if "." not in name else (tmp_path / name).touch()

@@ -1,4 +1,4 @@
-"""From a corpus alone to a search: own BERT, sentence encoder, artifact, index, answers."""
+"""From a corpus to a search: pre-trained BERT, sentence encoder, artifact, index, answers."""
 
 from __future__ import annotations
 

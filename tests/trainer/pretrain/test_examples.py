@@ -1,4 +1,4 @@
-"""Examples of pre-training: what is next, what is not, and that only the texts tell one from the other."""
+"""Examples of pre-training: next and other segments, which only their texts distinguish."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_one_document_has_no_other(tmp_path: Path, encoded: tuple[Tokens, Tokeni
 
 
 def test_prefetching_changes_nothing_and_ends() -> None:
-    """The same items in the same order; what goes wrong is raised where they are asked for; leaving early is no wait."""
+    """The same items in the same order; an error is raised where the items are read; leaving early does not wait."""
 
     def failing() -> itertools.chain[int]:
         def rest() -> list[int]:

@@ -1,4 +1,4 @@
-"""What a new BERT knows before its first step: which segments belong together, if topics tell."""
+"""Initialisation of a new BERT: before its first step it recognises segments of one topic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masking: the shares that the paper gives, nothing special touched, whole words on request, the same from the same chance."""
+"""Masking: the paper's shares, no special tokens, whole words on request, and the same result from the same seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What pre-training starts from: counted statistics, or what a directory holds; and that its loss is BERT's own."""
+"""Model that pre-training starts from: counted statistics or a directory; and that its loss is BERT's own."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_head_and_embeddings_are_tied(corpus: tuple[Tokens, int]) -> None:
 
 
 def test_words_of_one_topic_have_near_vectors() -> None:
-    """Pieces that stand in the same places come out near each other, and an unseen one has no vector."""
+    """Pieces with the same contexts get similar vectors, and an unseen one has no vector."""
     chance = np.random.default_rng(0)
     topics = chance.integers(0, 5, 4000)
     tokens = (topics[:, None] * 8 + chance.integers(0, 8, (4000, 12))).ravel()

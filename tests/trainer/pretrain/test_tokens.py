@@ -88,7 +88,7 @@ def test_who_is_held_out() -> None:
 
 
 def test_word_starts_of_other_tokenizers() -> None:
-    """Pieces that mark the beginning of a word are told from those that mark that they go on."""
+    """Marks of a word's beginning are distinguished from marks of a continuation."""
     vocabulary = {"<s>": 0, "▁the": 1, "▁cat": 2, "s": 3}
     sentencepiece = Tokenizer(models.WordLevel(vocabulary, unk_token="<s>"))
     sentencepiece.pre_tokenizer = pre_tokenizers.Metaspace()

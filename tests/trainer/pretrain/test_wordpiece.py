@@ -1,4 +1,4 @@
-"""The tokenizer that is learned: its vocabulary, what it does to letters, and that every library reads what is saved."""
+"""The learned WordPiece tokenizer: its vocabulary, its normalisation, and that every library reads its files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_hubs_class_reads_it(saved: Path) -> None:
-    """Text goes in and comes out, with [CLS] and [SEP], two kinds of segments and the longest input."""
+    """Encoding and decoding restore a text, with [CLS] and [SEP], two kinds of segments and the longest input."""
     tokenizer = AutoTokenizer.from_pretrained(saved)
     assert [tokenizer.convert_ids_to_tokens(number) for number in range(5)] == list(SPECIAL)
     pair = tokenizer("The cat sits.", "The dog runs.")

@@ -1,4 +1,4 @@
-"""Queries that are extracted from the texts."""
+"""Extracted queries: titles, sentences and key phrases of the texts."""
 
 from __future__ import annotations
 

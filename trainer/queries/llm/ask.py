@@ -110,7 +110,7 @@ class QueryWriting:
                 self._summary.stale += not same
         if self._summary.stale:
             say(
-                f"{self._path}: {self._summary.stale:,} answers belong to other texts or settings; these rows are asked again"
+                f"{self._path}: {self._summary.stale:,} answers belong to other texts or settings; these rows are sent again"
             )
         return todo
 

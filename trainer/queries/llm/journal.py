@@ -118,7 +118,7 @@ class AnswerJournal:
             end += len(line)
         self._file.truncate(end)  # an incomplete line of a killed process
         if unreadable:
-            say(f"{self.path}: {unreadable:,} lines are not readable; their rows are asked again")
+            say(f"{self.path}: {unreadable:,} lines are not readable; their rows are sent to the model again")
 
 
 def _entry(line: bytes) -> Entry | None:

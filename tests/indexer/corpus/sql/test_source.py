@@ -328,7 +328,7 @@ def test_columns_are_checked_as_in_a_file(sqlite: str) -> None:
     ],
 )
 def test_wrong_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str, message: str) -> None:
-    """What is wrong with a URL is said in one line, with the package to install where one is missing."""
+    """A faulty URL gives an error of one line, with the package to install where one is missing."""
     monkeypatch.chdir(tmp_path)
     for module in ("MySQLdb", "pymysql"):
         monkeypatch.setitem(sys.modules, module, None)

@@ -55,7 +55,7 @@ def test_request_holds_what_the_settings_say() -> None:
     [((), "json_schema"), (("json_schema",), "json_object"), (("json_schema", "json_object"), None)],
 )
 def test_format_falls_back_once_and_is_remembered(refuses: tuple[str, ...], used: str | None) -> None:
-    """An endpoint that takes no schema is asked for a JSON object, then for lines; what worked is used from then on."""
+    """An endpoint without schemas gets requests for a JSON object, then for lines; what worked is used from then on."""
     with FaultyLLM(refuses=refuses) as llm:
         replies = ask(llm, 6, concurrency=1)
     assert [reply.outcome for reply in replies.values()] == ["complete"] * 6
@@ -144,7 +144,7 @@ def test_a_refused_row_is_not_asked_again(status: int) -> None:
 
 
 def test_an_answer_without_a_query_is_asked_for_once_more() -> None:
-    """An empty list may be bad luck: a second answer with another seed counts, a third is not asked for."""
+    """An empty list may be random: a second request with another seed counts, and there is no third."""
     with FaultyLLM({0: ["[]"], 1: ["[]", "Sure!", "[]"]}) as llm:
         replies = ask(llm, 2, concurrency=1)
     assert [reply.outcome for reply in replies.values()] == ["complete", "empty"]
@@ -154,7 +154,7 @@ def test_an_answer_without_a_query_is_asked_for_once_more() -> None:
 
 
 def test_half_a_json_gives_what_is_whole() -> None:
-    """An answer that was cut off is not asked for again: its complete queries are kept."""
+    """A truncated answer is not requested again: its complete queries are kept."""
     with FaultyLLM({0: ['{"question": "who sits in the garden", "claim": "a cat si']}) as llm:
         reply = ask(llm)["d0"]
     assert reply.answer and reply.answer.queries == [("question", "who sits in the garden")]

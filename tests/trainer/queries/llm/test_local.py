@@ -104,7 +104,7 @@ def test_chat_template_is_used_once(llama: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_plain_prompt_without_a_chat_template(tmp_path: Path) -> None:
-    """A base model is asked too: the messages as plain text, after the token that begins a text."""
+    """A base model works too: it gets the messages as plain text, after the token that begins a text."""
     model = local(make_tiny_llama(tmp_path, template=None))
     messages = task(0).messages("json")
     assert model.prompt(messages) == f"<begin>{messages[0]['content']}\n\n{messages[1]['content']}\n\n"

@@ -173,13 +173,13 @@ def test_duplicates_are_found_whatever_their_case_and_punctuation() -> None:
 
 
 def test_more_than_were_asked_for() -> None:
-    """Surplus queries go, and those of the kind that was asked for are preferred."""
+    """Surplus queries are dropped, and those of the requested kind are preferred."""
     raw = json.dumps({"title": "mica mine", "claim": "the cave is old", "question": "how old is the cave"})
     assert read(raw, ["question"], PASSAGE) == ([("question", "how old is the cave")], {"surplus": 2})
 
 
 def test_a_query_of_another_kind_fills_a_free_slot_under_its_own_name() -> None:
-    """What is kept is labelled with what it is, not with what was asked for."""
+    """Kept queries are labelled with their actual kind, not with the requested one."""
     raw = json.dumps({"question": "how old is the cave", "question_2": "who dug the cave"})
     assert read(raw, ["question", "claim"], PASSAGE).queries == [
         ("question", "how old is the cave"),
@@ -188,7 +188,7 @@ def test_a_query_of_another_kind_fills_a_free_slot_under_its_own_name() -> None:
 
 
 def test_unlabelled_queries_take_the_slots_in_order() -> None:
-    """A bare list is taken to follow the order in which the kinds were asked for."""
+    """A bare list is read in the order of the requested kinds."""
     kinds = [kind for kind, _ in clean(parse("one cave\ntwo caves\nthree caves"), KINDS, PASSAGE).queries]
     assert kinds == ["question", "claim", "title"]
 

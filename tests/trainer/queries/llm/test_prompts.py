@@ -36,14 +36,14 @@ def text(task: Task, style: str = "json") -> str:
 
 
 def test_every_kind_is_described_and_understood_when_it_comes_back() -> None:
-    """A kind that can be asked for has a description, and its name is read as that kind, numbered or not."""
+    """Each kind has a description, and its name is parsed as that kind, numbered or not."""
     assert set(DESCRIPTIONS) == set(KINDS)
     for kind in KINDS:
         assert kind_of(kind) == kind_of(f"{kind}_2") == kind
 
 
 def test_prompt_names_slots_passage_and_form() -> None:
-    """The model is told all slots with what they mean, the title, the text and the form of the answer."""
+    """The prompt has all slots with their meanings, the title, the text and the form of the answer."""
     task = prompt_plan(count=3, kinds=("question", "claim")).task("a", "The cat", ENGLISH, "en")
     for style, form in (("json", '{"question": "…", "claim": "…"'), ("lines", "«question: …»")):
         prompt = text(task, style)
@@ -159,7 +159,7 @@ def test_examples_of_a_file(tmp_path: Path) -> None:
     ],
 )
 def test_bad_examples_are_refused(content: bytes, what: str, tmp_path: Path) -> None:
-    """A mistake in the file is named with its line and the remedy before anything is asked."""
+    """A mistake in the file is reported with its line and the remedy before any request."""
     path = tmp_path / "examples.txt"
     path.write_bytes(content)
     with pytest.raises(UserError, match=what) as error:
