@@ -5,7 +5,7 @@ export DOWSE_DATA ?= data
 
 BIN := .venv/bin
 
-.PHONY: help environment demo test lint reference docs client lock clean
+.PHONY: help environment demo test tests lint reference docs client lock clean
 
 help:                    ## what there is
 	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 12
@@ -15,8 +15,12 @@ environment: .venv/installed  ## .venv with what the three programs need
 demo: .venv/installed    ## environment, sample corpus, model, index, and the service on http://127.0.0.1:8000 (PORT=)
 	@scripts/demo $(BIN)/python $(PORT)
 
-test: .venv/installed-dev lint  ## environment, Chromium, linters, type checks and all tests
+test: .venv/installed-dev  ## environment, Chromium, linters, type checks and all tests
 	@scripts/chromium
+	@$(MAKE) --no-print-directory --jobs 2 lint tests
+
+# On both cores, the tests of a file in one process: they share services, databases and browsers.
+tests: .venv/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/installed-dev  ## ruff and mypy
