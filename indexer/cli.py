@@ -168,6 +168,8 @@ def verify(
             models.verify(parent)
         typer.echo(f"{name}: {len(manifest.files)} files as published")
     if kind == "index" and not artifact:
+        from indexer.errors import UserError
+        from indexer.live.inspect import log_problems
         from indexer.live.log import WriteLog
 
         log = WriteLog(data_dir())
@@ -175,6 +177,8 @@ def verify(
             log.read()
         if log.sequence:
             typer.echo(f"{log.folder}: {log.sequence:,} writes, as they were written")
+        if problems := log_problems(data_dir()):
+            raise UserError("; ".join(problems))
 
 
 @app.command()

@@ -16,6 +16,8 @@ from typing import Literal
 from indexer.artifacts.manifest import Manifest
 from indexer.artifacts.store import Store
 from indexer.errors import UserError
+from indexer.live.inspect import log_problems
+from indexer.live.log import FOLDER
 from service.observability import tracing
 from service.security.exposure import check_exposure
 from service.security.keys import read_keys
@@ -99,8 +101,20 @@ def _check_index(settings: ServiceSettings) -> Iterator[Finding]:
         "ok",
         f"index {live}: {index.counts['documents']:,} documents; all files of the index and its model as published",
     )
+    yield from _check_log(data)
     yield from _check_versions(index)
     yield _check_memory(index, model, settings.workers)
+
+
+def _check_log(data: Path) -> Iterator[Finding]:
+    """Check that every live write can be applied to the live index, and that none is hidden behind it."""
+    try:
+        problems = log_problems(data)
+    except (UserError, OSError) as error:
+        problems = [str(error)]
+    yield from (Finding("problem", problem) for problem in problems)
+    if not problems and (data / FOLDER).is_dir():
+        yield Finding("ok", f"{data / FOLDER}: every write can be applied to the index")
 
 
 def _check_versions(index: Manifest) -> Iterator[Finding]:

@@ -30,7 +30,7 @@ from indexer.inference.encoder import Encoder, Vectors
 from indexer.inference.passages import Passage
 from indexer.live.log import WriteLog
 from indexer.live.overlay import LiveIndex
-from indexer.live.prepare import apply_writes
+from indexer.live.prepare import replay_writes
 from indexer.live.write import Write, last_writes
 
 
@@ -53,14 +53,18 @@ def compact(data: Path | None = None, cores: int | None = None) -> BuildResult:
         with log.locked():
             writes = [write for write in log.read() if write.sequence > base.folded]
             log.close()
-        fresh = bool(last_writes(writes))
-        manifest = _publish(indexes, base, writes, cores) if fresh else base.manifest
-        log.fold(log.sequence)
+        index = replay_writes(base, writes)
+        set_aside = index.overlay.set_aside if isinstance(index, LiveIndex) else {}
+        applied = [write for write in writes if write.sequence not in set_aside]
+        fresh = bool(last_writes(applied))
+        manifest = _publish(indexes, base, index, applied, cores) if fresh else base.manifest
+        log.fold(log.sequence, set_aside)
     return BuildResult(manifest, fresh=fresh)
 
 
-def _publish(indexes: Store, base: Index, writes: list[Write], cores: int | None) -> Manifest:
-    documents = LiveDocuments.of(apply_writes(base, writes), writes)
+def _publish(indexes: Store, base: Index, index: Index, writes: list[Write], cores: int | None) -> Manifest:
+    """Publish ``index``: the index ``base`` with ``writes`` over it."""
+    documents = LiveDocuments.of(index, writes)
     config = base.manifest.config
     model = Store("model", indexes.root.parent).path(base.manifest.parents["model"])
     settings = _settings_of(config)

@@ -7,6 +7,7 @@ overlay.py   snapshot of live documents; LiveIndex
 legs.py      both legs over index and live documents
 bm25.py      BM25 of live documents with the index's statistics
 metadata.py  JSON metadata → column types
+inspect.py   what a service would set aside or not show
 forget.py    retract writes, so that the index's own version shows
 feedback.py  clicks and grades, one line each
 """

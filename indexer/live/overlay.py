@@ -47,6 +47,7 @@ class Overlay:
         rows: id → row among the live documents, for those that are visible.
         written: id → number of its last write, for all documents that were put or deleted, and not retracted.
         sequence: number of the last write.
+        set_aside: number of each write that could not be applied to the index → why.
     """
 
     base: Index
@@ -59,6 +60,7 @@ class Overlay:
     rows: dict[str, int] = field(default_factory=dict)
     written: dict[str, int] = field(default_factory=dict)
     sequence: int = 0
+    set_aside: dict[int, str] = field(default_factory=dict)
 
     @classmethod
     def empty(cls, base: Index, words: InvertedIndex | None = None) -> Overlay:
@@ -84,7 +86,7 @@ class Overlay:
         if len(appended.versions) - len(appended.rows) > max(MIN_OBSOLETE, len(appended.rows)):
             current = [appended.versions[row] for row in appended.rows.values()]
             appended = Overlay.empty(self.base, InvertedIndex(self.words.statistics))._append(current, {})  # noqa: SLF001
-        return replace(appended, hidden=hidden, written=written, sequence=writes[-1].sequence)
+        return replace(appended, hidden=hidden, written=written, sequence=writes[-1].sequence, set_aside=self.set_aside)
 
     def _append(self, documents: Iterable[LiveDocument], rows: dict[str, int]) -> Overlay:
         """Return the snapshot with more documents appended; ``rows`` are those that were visible before."""

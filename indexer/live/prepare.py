@@ -9,7 +9,9 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
+from indexer.errors import first_line
 from indexer.index.index import Index
 from indexer.inference.encoder import Encoder
 from indexer.live.metadata import FittedMetadata
@@ -84,6 +86,10 @@ class Preparer:
         ]
 
 
+UNFIT = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError, pa.ArrowInvalid)
+"""Exceptions that mean that a write does not fit an index, whenever it is tried: not those of memory or of the disk."""
+
+
 def apply_writes(index: Index, writes: Sequence[Write]) -> Index:
     """Return the index with the new ones of the ``writes`` over it: those after the last one that it has.
 
@@ -91,8 +97,58 @@ def apply_writes(index: Index, writes: Sequence[Write]) -> Index:
         index: as built, or with a snapshot of earlier writes over it.
         writes: in their order.
     """
-    overlay = index.overlay if isinstance(index, LiveIndex) else Overlay.empty(index)
-    new = [write for write in writes if write.sequence > max(overlay.sequence, index.folded)]
+    overlay = _overlay_of(index)
+    new = _new_writes(overlay, writes)
+    return LiveIndex(_apply(overlay, new)) if new else index
+
+
+def replay_writes(index: Index, writes: Sequence[Write]) -> Index:
+    """Return the index with new writes of the log over it, as `apply_writes` does.
+
+    A write that cannot be applied to this index is set aside with its reason, and reported: it keeps neither the others
+    from being shown nor the service from starting. No other write is changed by it.
+    """
+    overlay = _overlay_of(index)
+    new = _new_writes(overlay, writes)
     if not new:
         return index
-    return LiveIndex(overlay.with_writes(Preparer(overlay.base).prepare_again(compact_log(new))))
+    try:
+        return LiveIndex(_apply(overlay, new))
+    except UNFIT:
+        unfit = find_unfit(overlay.base, new)
+        if not unfit:  # each can be applied, and all together cannot: an error of the program
+            raise
+    for number, reason in unfit.items():
+        log.error("write %d of the log cannot be applied to this index and is set aside: %s", number, reason)
+    fit = [write for write in new if write.sequence not in unfit]
+    applied = _apply(overlay, fit) if fit else overlay
+    return LiveIndex(replace(applied, sequence=new[-1].sequence, set_aside={**overlay.set_aside, **unfit}))
+
+
+def find_unfit(base: Index, writes: Sequence[Write]) -> dict[int, str]:
+    """Return the numbers of the writes that cannot be applied to the index ``base``, each with the reason.
+
+    Halves are tried first, since hardly a write is unfit.
+    """
+    try:
+        _apply(Overlay.empty(base), list(writes))
+    except UNFIT as error:
+        if len(writes) > 1:
+            middle = len(writes) // 2
+            return find_unfit(base, writes[:middle]) | find_unfit(base, writes[middle:])
+        documents = ", ".join(map(repr, writes[0].ids[:3]))
+        return {writes[0].sequence: f"{first_line(error)} (documents {documents}); put them again, or forget them"}
+    return {}
+
+
+def _overlay_of(index: Index) -> Overlay:
+    return index.overlay if isinstance(index, LiveIndex) else Overlay.empty(index)
+
+
+def _new_writes(overlay: Overlay, writes: Sequence[Write]) -> list[Write]:
+    return [write for write in writes if write.sequence > max(overlay.sequence, overlay.base.folded)]
+
+
+def _apply(overlay: Overlay, new: list[Write]) -> Overlay:
+    prepared = Preparer(overlay.base).prepare_again(compact_log(new))
+    return overlay.with_writes(prepared) if prepared else replace(overlay, sequence=new[-1].sequence)

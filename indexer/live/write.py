@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -155,15 +155,21 @@ def latest_versions(writes: Iterable[Write]) -> dict[str, LiveDocument | None]:
     return versions
 
 
-def compact_log(writes: Iterable[Write]) -> list[Write]:
+def compact_log(writes: Iterable[Write], set_aside: Collection[int] = ()) -> list[Write]:
     """Return writes without everything that a later write supersedes, in their order.
 
-    Retractions stay: a reader or an index may have a write, and not know yet that it was retracted.
+    Retractions stay: a reader or an index may have a write, and not know yet that it was retracted. Writes whose numbers
+    are in ``set_aside`` supersede nothing, and stay until their documents are retracted.
     """
     writes = list(writes)
-    numbers = last_writes(writes)
+    numbers = last_writes(write for write in writes if write.sequence not in set_aside)
     kept: list[Write] = []
     for write in reversed(writes):
+        if write.sequence in set_aside:
+            retractions = [newer.retraction for newer in kept if newer.retraction]
+            if not all(any(r.covers(name, write.sequence) for r in retractions) for name in write.ids):
+                kept.append(write)
+            continue
         if write.retraction:
             later = [newer.retraction for newer in kept if newer.retraction]
             if retraction := _compact_retraction(write, later, numbers):

@@ -8,11 +8,12 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from indexer.errors import UserError
+from indexer.errors import UserError, first_line
 from indexer.index.index import Index
-from indexer.live.log import WriteLog
-from indexer.live.prepare import Preparer, apply_writes
-from indexer.live.write import LiveDocument
+from indexer.live.log import LogReplaced, WriteLog
+from indexer.live.overlay import LiveIndex
+from indexer.live.prepare import UNFIT, Preparer, apply_writes, replay_writes
+from indexer.live.write import LiveDocument, Write
 from service.problems import Problem
 
 log = logging.getLogger("dowse.service")
@@ -36,6 +37,7 @@ class LiveDocuments:
         self._lock = threading.Lock()
         self._log = WriteLog(data)
         self._index: Index | None = None
+        self._shown: Index | None = None
         self._preparer: Preparer | None = None
         self._reported = ""
         self._poll_seconds = poll_seconds
@@ -61,17 +63,19 @@ class LiveDocuments:
         with write_log.shared():
             writes = write_log.read()
         # With another model this takes time: every text is encoded anew. Searches and writes go on meanwhile.
-        updated = apply_writes(index, writes)
+        updated = replay_writes(index, writes)
         with self._lock:
-            with write_log.shared():
-                updated = apply_writes(updated, write_log.read())
-            self._log, self._index, self._preparer = write_log, updated, Preparer(index)
+            with write_log.shared(), write_log.reading() as writes:
+                updated = replay_writes(updated, writes)
+            if write_log.sequence < index.folded:
+                log.warning("%s", behind_index(write_log, index))
             self._show(updated)
+            self._log, self._index, self._shown, self._preparer = write_log, updated, updated, Preparer(index)
 
     def follow(self) -> None:
         """Show the writes of other processes; a damaged log is reported once."""
         with self._lock:
-            if self._index is None or not self._log.has_new():
+            if self._index is None or (self._shown is self._index and not self._log.has_new()):
                 return
             try:
                 with self._log.shared():
@@ -107,10 +111,9 @@ class LiveDocuments:
             with self._lock, self._log.locked():
                 before = self._catch_up()
                 write = self._log.draft(recipe, documents, deleted)
-                after = apply_writes(before, [write])  # before the log: what cannot be shown must not be acknowledged
+                after = _fitting(before, write)  # before the log: what cannot be shown must not be acknowledged
                 self._log.append(write)
-                self._index = after
-                self._show(after)
+                self._take(after)
                 return before, after
         except OSError as error:
             raise write_problem(error, self._log.folder) from error
@@ -125,14 +128,54 @@ class LiveDocuments:
                 log.exception("reading new writes failed; the documents shown before stay")
 
     def _catch_up(self) -> Index:
-        """Show the writes of the log that the index does not have yet; the caller holds both locks."""
+        """Show the writes of the log that the index does not have yet; the caller holds both locks.
+
+        They count as read once they are shown: after an error they are read again.
+        """
         if self._index is None:
             raise no_index_problem()
-        updated = apply_writes(self._index, self._log.read())
-        if updated is not self._index:
-            self._index = updated
-            self._show(updated)
+        try:
+            return self._read_on(self._log, self._index)
+        except LogReplaced as error:
+            log.error(  # noqa: TRY400 - the message says all that a traceback could
+                "%s; writes up to %d were shown, and those that the log lacks now are gone", error, self._log.sequence
+            )
+        base = self._index.overlay.base if isinstance(self._index, LiveIndex) else self._index
+        replaced = WriteLog(self._data)
+        updated = self._read_on(replaced, base)
+        self._log = replaced
         return updated
+
+    def _read_on(self, write_log: WriteLog, index: Index) -> Index:
+        with write_log.reading() as writes:
+            updated = replay_writes(index, writes)
+            self._take(updated)
+        return updated
+
+    def _take(self, index: Index) -> None:
+        """Make an index the current one, and show it; `follow` shows it where that fails."""
+        self._index = index
+        if self._shown is not index:
+            self._show(index)
+            self._shown = index
+
+
+def _fitting(index: Index, write: Write) -> Index:
+    """Return the index with a write over it; raise `Problem` where the write does not fit it."""
+    try:
+        return apply_writes(index, [write])
+    except UNFIT as error:
+        log.exception("a write does not fit the index, and was refused")
+        detail = f"The documents do not fit the index ({first_line(error)}); nothing was written"
+        raise Problem(422, "invalid-request", detail) from error
+
+
+def behind_index(write_log: WriteLog, index: Index) -> str:
+    """Return a sentence about a log that ends before the writes that were folded into the index."""
+    return (
+        f"{write_log.folder}: ends at write {write_log.sequence}, and index {index.manifest.id} has folded writes up to "
+        f"{index.folded}: the folder is absent or older than the index; new writes are numbered after these"
+    )
 
 
 def no_index_problem() -> Problem:

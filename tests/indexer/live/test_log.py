@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from indexer.errors import UserError
-from indexer.live.log import STEPS, WriteLog
-from indexer.live.write import LiveDocument, Write, latest_versions
+from indexer.live.log import STEPS, LogReplaced, WriteLog
+from indexer.live.write import LiveDocument, Retraction, Write, compact_log, latest_versions
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -217,3 +217,111 @@ def test_a_full_disk_leaves_the_log_as_it_was(tmp_path: Path, monkeypatch: pytes
     assert path.read_bytes() == before
     write(tmp_path, make_document("c"))
     assert read_texts(WriteLog(tmp_path)) == {"a": "text", "c": "text"}
+
+
+def test_writes_are_flushed_before_they_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each append flushes the segment after its bytes are written; the first one also flushes the folder's entry."""
+    calls: list[tuple[str, str]] = []
+    real_write, real_sync = os.write, os.fsync
+
+    def name_of(descriptor: int) -> str:
+        return Path(f"/proc/self/fd/{descriptor}").readlink().name
+
+    def trace_write(descriptor: int, content: memoryview) -> int:
+        calls.append(("write", name_of(descriptor)))
+        return real_write(descriptor, content)
+
+    def trace_sync(descriptor: int) -> None:
+        calls.append(("sync", name_of(descriptor)))
+        real_sync(descriptor)
+
+    monkeypatch.setattr(os, "write", trace_write)
+    monkeypatch.setattr(os, "fsync", trace_sync)
+    segment = "writes-0000000000000001.log"
+    write(tmp_path, make_document("first"))
+    assert calls == [("write", segment), ("sync", segment), ("sync", "live")]
+    calls.clear()
+    write(tmp_path, make_document("second"))
+    assert calls == [("write", segment), ("sync", segment)]
+
+
+def test_a_folded_log_is_flushed_before_the_old_files_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folding flushes the new file and its name before it removes the segments whose writes it holds."""
+    write(tmp_path, make_document("a"))
+    log = WriteLog(tmp_path)
+    with log.locked():
+        log.read()
+        log.close()
+    states: list[tuple[str, list[str]]] = []
+    real = os.fsync
+
+    def trace(descriptor: int) -> None:
+        states.append((Path(f"/proc/self/fd/{descriptor}").readlink().name, list_files(tmp_path)))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", trace)
+    log.fold(1)
+    segment, closed, folded = (
+        "writes-0000000000000001.log",
+        "writes-0000000000000002.log",
+        "folded-0000000000000001.log",
+    )
+    assert states[0] == (".folding", [segment, closed])
+    assert states[1] == ("live", [folded, segment, closed])
+    assert states[2] == ("live", [folded, closed])
+
+
+def test_writes_that_were_not_taken_are_read_again(tmp_path: Path) -> None:
+    """The position of a reader moves once its block has succeeded: what failed comes again, and then only once."""
+    write(tmp_path, make_document("a"))
+    log = WriteLog(tmp_path)
+    with pytest.raises(MemoryError), log.reading():
+        raise MemoryError
+    assert (log.sequence, log.has_new()) == (0, True)
+    with log.reading() as writes:
+        assert [entry.ids for entry in writes] == [["a"]]
+    assert (log.sequence, log.has_new(), log.read()) == (1, False, [])
+
+
+@pytest.mark.parametrize("later", [0, 1, 5])
+def test_a_log_that_was_replaced_is_noticed(tmp_path: Path, later: int) -> None:
+    """A reader notices an older copy of the log in place of the one that it read, also once that one has grown."""
+    write(tmp_path, make_document("a"))
+    (path,) = (tmp_path / "live").glob("*.log")
+    copy = path.read_bytes()
+    write(tmp_path, make_document("b"))
+    log = WriteLog(tmp_path)
+    log.read()
+    path.write_bytes(copy)
+    for number in range(later):
+        write(tmp_path, make_document(f"later {number}"))
+    assert log.has_new() or later == 1
+    with pytest.raises(LogReplaced):
+        log.read()
+    path.unlink()
+    assert log.has_new()
+    with pytest.raises(LogReplaced, match="gone"):
+        log.read()
+
+
+def test_numbers_go_on_behind_the_names_of_the_files(tmp_path: Path) -> None:
+    """A number is given once, also where the log holds no line of the last numbers that were given."""
+    write(tmp_path, make_document("a"))
+    log = WriteLog(tmp_path)
+    with log.locked():
+        log.read()
+        log.close()
+    log.fold(1)
+    (tmp_path / "live" / "folded-0000000000000001.log").unlink()
+    write(tmp_path, make_document("b"))
+    assert [entry.sequence for entry in WriteLog(tmp_path).read()] == [2]
+
+
+def test_writes_that_were_set_aside_supersede_nothing(tmp_path: Path) -> None:
+    """Folding keeps the version before a write that was set aside, and that write too, until it is retracted."""
+    write(tmp_path, make_document("a", "good"))
+    write(tmp_path, make_document("a", "unfit"))
+    writes = WriteLog(tmp_path).read()
+    assert [entry.documents[0].text for entry in compact_log(writes, {2})] == ["good", "unfit"]
+    forgotten = Write(3, "", (), (), writes[0].time, Retraction(2, frozenset("a")))
+    assert [entry.sequence for entry in compact_log([*writes, forgotten], {2})] == [3]

@@ -5,19 +5,27 @@ from __future__ import annotations
 import json
 import random
 import resource
+import shutil
 import signal
 import threading
 import time
+from dataclasses import replace
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from indexer.build.compact import compact
 from indexer.live.forget import Retracted, forget
+from indexer.live.inspect import log_problems
 from indexer.live.log import WriteLog
+from indexer.live.overlay import Overlay
 from indexer.live.prepare import Preparer
 from service.app import create_app
+from service.check import run_checks
 from service.settings import ServiceSettings
 
 CATS = {"id": ["a", "b"], "text": ["The cat sits in the garden.", "The dog runs by the river."], "price": [1.5, 2.5]}
@@ -371,3 +379,126 @@ def test_feedback_is_stored(data, publish):
         assert client.post("/feedback", json={"query": "cat", "document": "z", "grade": 1}).status_code == 404
     lines = [json.loads(line) for line in (data / "live" / "feedback.jsonl").read_text().splitlines()]
     assert [(line["query"], line["document"], line["grade"]) for line in lines] == [("cat", "a", None), ("dog", "b", 3)]
+
+
+def compacted(data: Path) -> None:
+    """Put two documents, and fold them into a new index."""
+    with service(data) as client:
+        assert client.put("/documents", json=put("x")).status_code == 200
+        assert client.put("/documents", json=put("y", text="The moon.")).status_code == 200
+    compact(data)
+
+
+@pytest.mark.parametrize("copy", ["absent", "older"])
+def test_writes_count_where_the_log_is_older_than_the_index(data, publish, copy, caplog):
+    """A data directory whose log was lost or restored from an older copy takes writes that are seen, and says so."""
+    publish(CATS, data)
+    with service(data) as client:
+        client.put("/documents", json=put("w"))
+    older = data.parent / "older"
+    shutil.copytree(data / "live", older)
+    compacted(data)
+    shutil.rmtree(data / "live")
+    if copy == "older":
+        older.rename(data / "live")
+    with service(data) as client:
+        assert "has folded writes up to 3" in caplog.text
+        assert client.put("/documents", json=put("z", text="The comet.")).json()["put"] == 1
+        assert client.get("/documents/z").json()["text"] == "The comet."
+        assert found(client, "comet", "lexical") == ["z"]
+        assert client.delete("/documents", params={"id": "x"}).json()["deleted"] == 1
+        assert client.get("/documents/x").status_code == 404
+    assert forget(data, ids=["z"]) == Retracted(puts=1)
+    with service(data) as client:
+        assert client.get("/documents/z").status_code == 404
+        client.put("/documents", json=put("z"))
+    assert compact(data).fresh
+    with service(data) as client:
+        assert client.get("/documents/z").status_code == 200
+        assert client.get("/documents/x").status_code == 404
+
+
+def test_a_running_service_follows_a_log_that_was_replaced(data, publish, eventually, caplog):
+    """A service over whose log an older copy is restored shows what that copy holds, says so, and takes writes."""
+    publish(CATS, data)
+    with service(data) as client:
+        client.put("/documents", json=put("w"))
+        older = data.parent / "older"
+        shutil.copytree(data / "live", older)
+        client.put("/documents", json=put("x", "y"))
+        client.put("/documents", json=put("a", text="The comet."))
+        shutil.rmtree(data / "live")
+        older.rename(data / "live")
+        eventually(lambda: client.get("/documents/x").status_code == 404, "the restored log")
+        assert "writes up to 3 were shown" in caplog.text
+        assert client.get("/documents/w").status_code == 200
+        assert client.get("/documents/a").json()["text"] == CATS["text"][0]
+        client.put("/documents", json=put("z"))
+        with service(data) as other:
+            for reader in (client, other):
+                assert reader.get("/documents/z").status_code == 200
+                assert reader.get("/documents/y").status_code == 404
+
+
+def test_a_transient_error_hides_no_write(data, publish, eventually, monkeypatch):
+    """Another process's write that could not be shown at once, for lack of memory, is shown by the next attempt."""
+    publish(CATS, data)
+    with service(data) as reader, service(data) as writer:
+        failures = []
+        real = Overlay.with_writes
+
+        def fail_once(overlay: Overlay, writes: list) -> Overlay:
+            if threading.current_thread().name == "follow-writes" and not failures:
+                failures.append(writes)
+                raise MemoryError
+            return real(overlay, writes)
+
+        monkeypatch.setattr(Overlay, "with_writes", fail_once)
+        writer.put("/documents", json=put("x"))
+        eventually(lambda: failures, "the failure")
+        for client in (reader, writer):
+            eventually(lambda client=client: client.get("/documents/x").status_code == 200, "the write")
+
+
+def poison(data: Path, **fields: Any) -> None:
+    """Append a write to the log as it was appended before writes were tried: one document that fits no index."""
+    with service(data) as client:
+        client.put("/documents", json=put("good", text="The good one."))
+    log = WriteLog(data)
+    with log.locked():
+        (good,) = log.read()
+        document = replace(good.documents[0], id="bad", **fields)
+        log.append(log.draft(good.recipe, [document, good.documents[0]]))
+
+
+def test_a_line_that_cannot_be_applied_stops_nothing(data, publish, caplog):
+    """A poison line is set aside with its reason, seen by check and verify, and kept by compaction until forgotten."""
+    publish(CATS, data)
+    poison(data, vectors=np.zeros((1, 3), dtype=np.float32))
+    with service(data) as client:
+        assert "write 2 of the log cannot be applied" in caplog.text
+        assert client.get("/documents/good").status_code == 200
+        assert client.get("/documents/bad").status_code == 404
+        assert client.put("/documents", json=put("next")).status_code == 200
+    assert "write 2" in "\n".join(log_problems(data))
+    findings = [finding for finding in run_checks(ServiceSettings(data=data, port=0)) if finding.level == "problem"]
+    assert any("write 2" in finding.text for finding in findings)
+    assert compact(data).fresh
+    with service(data) as client:
+        assert client.get("/documents/good").status_code == client.get("/documents/next").status_code == 200
+    assert [write.sequence for write in WriteLog(data).read()] == [1, 2, 3]
+    forget(data, ids=["bad", "good"])
+    assert log_problems(data) == []
+
+
+def test_a_write_that_an_index_hides_is_reported(data, publish):
+    """A line that was numbered below what the index has folded, though it is newer than the index, is no silent loss."""
+    publish(CATS, data)
+    compacted(data)
+    shutil.rmtree(data / "live")
+    log = WriteLog(data)
+    with log.locked():
+        log.append(replace(log.draft("", (), ("a",)), sequence=1, time="2999-01-01T00:00:00.000+00:00"))
+    (problem,) = log_problems(data)
+    assert "write 1 of 2999-01-01" in problem
+    assert "indexer build" in problem

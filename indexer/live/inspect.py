@@ -1,0 +1,57 @@
+"""Inspection of the log of live writes: what a service would set aside or not show, without any service."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from indexer.artifacts.store import Store
+from indexer.index.index import Index
+from indexer.live.log import WriteLog
+from indexer.live.prepare import Preparer, find_unfit
+from indexer.live.write import Write
+
+
+def log_problems(data: Path) -> list[str]:
+    """Return what is wrong with the log of a data directory and its live index, one line each with the remedy.
+
+    Raises:
+        UserError: the log is damaged, or the index cannot be opened.
+    """
+    log = WriteLog(data)
+    with log.shared():
+        writes = log.read()
+    indexes = Store("index", data)
+    if indexes.current_id() is None:
+        return []
+    manifest = indexes.manifest(indexes.resolve().name)
+    folded = int(manifest.config.get("folded", 0))
+    problems = [
+        f"{log.folder}: write {write.sequence} of {write.time} is newer than index {manifest.id}, which has folded "
+        f"writes up to {folded}, and is not shown: build the index again with `python -m indexer build CORPUS`"
+        for write in writes
+        if write.sequence <= folded and write.time > manifest.created.replace("+00:00", ".999+00:00")
+    ]
+    new = [write for write in writes if write.sequence > folded]
+    if not new:
+        return problems
+    index = Index.open(indexes.root / manifest.id, verify=False, cores=1)
+    unfit = find_unfit(index, [_without_encoding(write, index) for write in new])
+    return problems + [
+        f"{log.folder}: write {number} cannot be applied to index {manifest.id} and is set aside: {reason}"
+        for number, reason in unfit.items()
+    ]
+
+
+def _without_encoding(write: Write, index: Index) -> Write:
+    """Return a write of another recipe with empty vectors: the service encodes its texts again, which takes long."""
+    recipe = Preparer(index).recipe
+    if write.recipe == recipe:
+        return write
+    documents = [
+        replace(document, vectors=np.zeros((len(document.passages), index.dense.dimension), dtype=np.float32))
+        for document in write.documents
+    ]
+    return replace(write, recipe=recipe, documents=tuple(documents))
