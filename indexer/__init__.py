@@ -13,6 +13,7 @@ options.py   settings models → command-line flags
 errors.py    UserError, and how programs end
 progress.py  progress with rate and ETA
 cache.py     least-recently-used cache
+strict_json.py  JSON without a key twice in one object
 """
 
 import os

@@ -35,6 +35,21 @@ def first_line(error: BaseException, length: int = 200) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:length]
 
 
+def is_missing(error: OSError) -> bool:
+    """Say whether a file or its folder is not there; other errors of the system may pass."""
+    return error.errno in {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
+
+
+def is_transient(error: BaseException) -> bool:
+    """Say whether an error, or one from which it was raised, is one of the machine: memory, descriptors, disk."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MemoryError) or (isinstance(cause, OSError) and not is_missing(cause)):
+            return True
+        cause = cause.__cause__
+    return False
+
+
 def run(program: Callable[..., object]) -> None:
     """Run a command-line ``program``, a typer application, and exit.
 

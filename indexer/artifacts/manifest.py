@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from indexer import __version__
-from indexer.errors import UserError
+from indexer.errors import UserError, is_missing
 
 FORMAT = 1
 UNSET = "0" * 64
@@ -151,7 +151,10 @@ def write_manifest(directory: Path, manifest: Manifest) -> Manifest:
 
 
 def read_manifest(directory: Path) -> Manifest:
-    """Read and check ``manifest.json``; raise `UserError` where it is absent, altered or of another format."""
+    """Read and check ``manifest.json``; raise `UserError` where it is absent, altered or of another format.
+
+    An error of the machine, such as too many open files, is raised as it is: the file may be sound.
+    """
     path = directory / "manifest.json"
     try:
         text = path.read_bytes().decode()  # `read_text` would translate line ends
@@ -159,7 +162,11 @@ def read_manifest(directory: Path) -> Manifest:
         if number != FORMAT:
             raise UserError(f"{path}: format {number}, this Dowse reads format {FORMAT}; build the artifact again")
         manifest = Manifest.model_validate_json(text)
-    except (OSError, ValueError, AttributeError, ValidationError) as error:
+    except OSError as error:
+        if not is_missing(error):  # an error of the machine says nothing about the file
+            raise
+        raise UserError(f"{path}: there is no such file; build the artifact again") from error
+    except (ValueError, AttributeError, ValidationError) as error:
         raise UserError(
             f"{path}: not readable as a manifest ({type(error).__name__}); build the artifact again"
         ) from error

@@ -10,6 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from indexer import strict_json
+
 PEEK_ROWS = 1000  # rows that decide which columns there are, before the corpus is read
 MAX_OBJECT_KEYS = 256  # an object with more keys is used as a dictionary: no column gets a field for each of them
 _SCALARS: dict[type, pa.DataType] = {
@@ -73,7 +75,7 @@ class JsonReader:
 
 def _parse(line: bytes) -> dict[str, Any] | str:
     try:
-        value = json.loads(line.decode())
+        value = strict_json.loads(line.decode())
         if b"\\u" in line:
             _text(value).encode()  # an escaped lone surrogate is JSON, but no text
     except UnicodeError:

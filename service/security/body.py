@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from contextlib import suppress
 
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive
 
-from service.problems import Problem
+from indexer import strict_json
+from service.problems import Problem, ProblemField
 
 CLOSE = {"Connection": "close"}
 """Header of a refusal while the body is still arriving: the rest of the body is not read."""
+
+
+LONG_BODY = 64_000
+"""Bytes of a body that is checked in a thread: the event loop would stand still meanwhile."""
 
 
 class ClientGone(Exception):  # noqa: N818 - not an error of the service
@@ -22,7 +29,7 @@ async def read_body(headers: Headers, receive: Receive, limit: int, seconds: flo
 
     Raises:
         Problem: 413 if the body is longer: at once if its Content-Length says so, else when the limit is exceeded. 408
-            if it has not arrived within ``seconds``.
+            if it has not arrived within ``seconds``. 422 if an object of a JSON body has a key twice.
         ClientGone: the client has disconnected.
     """
     too_large = Problem(
@@ -50,7 +57,9 @@ async def read_body(headers: Headers, receive: Receive, limit: int, seconds: flo
     except TimeoutError:
         detail = f"The body did not arrive within {seconds:g} seconds; send it without pauses"
         raise Problem(408, "timeout", detail, headers=CLOSE) from None
-    body: Message | None = {"type": "http.request", "body": b"".join(chunks), "more_body": False}
+    content = b"".join(chunks)
+    await _refuse_duplicate_keys(content)
+    body: Message | None = {"type": "http.request", "body": content, "more_body": False}
 
     async def replay() -> Message:
         nonlocal body
@@ -60,3 +69,20 @@ async def read_body(headers: Headers, receive: Receive, limit: int, seconds: flo
         return message
 
     return replay
+
+
+async def _refuse_duplicate_keys(content: bytes) -> None:
+    """Raise `Problem` where an object of a JSON body has a key twice; a body that is no JSON is left to its route."""
+    if not content.lstrip().startswith((b"{", b"[")):
+        return
+    try:
+        with suppress(json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+            if len(content) > LONG_BODY:
+                await asyncio.to_thread(strict_json.loads, content)
+            else:
+                strict_json.loads(content)
+    except strict_json.DuplicateKeyError as error:
+        field = ProblemField(field="body", message=str(error))
+        raise Problem(422, "invalid-request", f"body: {error}", [field]) from None
+    except ValueError:  # a number of thousands of digits
+        return

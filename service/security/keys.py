@@ -26,6 +26,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from indexer import strict_json
 from indexer.errors import UserError
 from indexer.filters.filter import Filter
 from service.security.permissions import Scope
@@ -145,7 +146,10 @@ def read_keys(path: Path) -> Keys:
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise UserError(f"{path}: users other than its owner can write to it and add keys; chmod 600 {path}")
     try:
+        strict_json.loads(text)
         keys = Keys.model_validate_json(text)
+    except strict_json.DuplicateKeyError as error:
+        raise UserError(f"{path}: {error}") from None
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "the file"

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from indexer.artifacts.manifest import Kind
 from indexer.artifacts.store import CREATE_COMMANDS, KIND_NAMES, Store
-from indexer.errors import UserError
+from indexer.errors import UserError, is_transient
 from service.problems import Problem
 
 log = logging.getLogger("dowse.service")
@@ -91,18 +91,27 @@ class Follower(Generic[Opened]):
             self._id = current
             gc.collect()  # free the previous artifact now, not at some later collection
             log.info("%s %s is live", name, current)
-        except UserError as error:
+        except Exception as error:  # noqa: BLE001 - `_explain` logs it; it must not keep the service from starting
+            self._explain(error)
+
+    def _explain(self, error: Exception) -> None:
+        """Set `reason` after an error; one that may pass is followed by another attempt."""
+        name = KIND_NAMES[self._store.kind]
+        if is_transient(error):
+            self._retry_at = time.monotonic() + RETRY_SECONDS
+            why = getattr(error, "strerror", None) or type(error).__name__
+            self.reason = f"The {name} could not be opened ({why}); it is tried again every {RETRY_SECONDS:g} s"
+            log.error("%s; the %s is opened again in %g s", error or why, name, RETRY_SECONDS)
+        elif isinstance(error, UserError):
             verify = self._store.command("verify")
             self.reason = f"The {name} cannot be opened; run `{verify}`, then activate or make another"
-            log.error("%s", error)  # noqa: TRY400 - the message says all that a traceback could
-        except OSError as error:
+            log.error("%s", error)
+        else:  # it must not keep the service from starting; libraries have errors of their own for a lack of memory
             self._retry_at = time.monotonic() + RETRY_SECONDS
-            why = error.strerror or type(error).__name__
-            self.reason = f"The {name} could not be opened ({why}); it is tried again every {RETRY_SECONDS:g} s"
-            log.error("%s; the %s is opened again in %g s", error, name, RETRY_SECONDS)  # noqa: TRY400 - as above
-        except Exception:  # it must not keep the service from starting
-            self.reason = f"The {name} cannot be opened; see the service's log"
-            log.exception("opening the %s failed; the previous one stays live", name)
+            self.reason = (
+                f"The {name} cannot be opened; see the service's log. It is tried again every {RETRY_SECONDS:g} s"
+            )
+            log.error("opening the %s failed; the previous one stays live", name, exc_info=error)
 
     def _follow(self) -> None:
         while not self._stop.wait(self._poll_seconds):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import random
 import resource
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from starlette.testclient import TestClient
 
@@ -502,3 +504,49 @@ def test_a_write_that_an_index_hides_is_reported(data, publish):
     (problem,) = log_problems(data)
     assert "write 1 of 2999-01-01" in problem
     assert "indexer build" in problem
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "key"),
+    [
+        ("PUT", "/documents", '{"documents": [{"id": "n", "text": "One.", "text": "Two."}]}', "text"),
+        (
+            "PUT",
+            "/documents",
+            '{"documents": [{"id": "n", "text": "One.", "metadata": {"price": 1, "price": 2}}]}',
+            "price",
+        ),
+        ("POST", "/search", '{"query": "cat", "top_k": 1, "top_k": 2}', "top_k"),
+        ("POST", "/search", '{"query": "cat"' + " " * 70_000 + ', "query": "dog"}', "query"),
+        ("POST", "/feedback", '{"query": "cat", "document": "a", "grade": 1, "grade": 3}', "grade"),
+    ],
+)
+def test_a_key_twice_in_a_body_is_refused(data, publish, method, path, body, key):
+    """No route keeps the last of two values silently: the answer is 422 and names the key."""
+    publish(CATS, data)
+    with service(data) as client:
+        answer = client.request(method, path, content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 422, answer.text
+        assert f"'{key}' is there twice" in answer.json()["detail"]
+        assert answer.json()["errors"][0]["field"] == "body"
+
+
+def test_metadata_that_is_given_out_is_taken_back(data, publish):
+    """A document's own metadata can be put back, and is the same after a compaction: durations, maps and lists too."""
+    columns = {
+        **CATS,
+        "length": pa.array([dt.timedelta(seconds=3), None], pa.duration("ms")),
+        "codes": pa.array([[("a", 1)], None], pa.map_(pa.string(), pa.int64())),
+        "place": pa.array([[1.5, 2.5], None], pa.list_(pa.float32(), 2)),
+    }
+    publish(columns, data)
+    with service(data) as client:
+        given = client.get("/documents/a").json()["metadata"]
+        document = {"id": "copy", "text": "A copy.", "metadata": given}
+        assert client.put("/documents", json={"documents": [document]}).status_code == 200
+        for unfit in ({"place": [1.5]}, {"codes": [[None, 1]]}, {"length": "3 seconds"}, {"place": [1e300, 0]}):
+            answer = client.put("/documents", json={"documents": [document | {"metadata": given | unfit}]})
+            assert answer.status_code == 422, unfit
+    compact(data)
+    with service(data) as client:
+        assert client.get("/documents/copy").json()["metadata"] == given
