@@ -112,6 +112,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     )
     app.add_middleware(errors.ErrorMiddleware)
     cors.install(app, settings.cors)
+    app.add_middleware(errors.PlainErrorMiddleware)
     app.add_middleware(request_id.RequestIdMiddleware)
     app.add_middleware(metrics.MetricsMiddleware)
     app.state.stop_tracing = tracing.install(app)

@@ -30,7 +30,11 @@ KINDS = {
     "invalid-request": Kind(
         "Invalid request", (400, 422), "a field is missing, unknown or has a refused value; 422, below `/v1` also 400"
     ),
-    "http": Kind("Request failed", (400, 431), "the body is not JSON, or request line and headers are too long"),
+    "http": Kind(
+        "Request failed",
+        (400, 416, 431),
+        "the request is not HTTP, its body not JSON, a `Range` malformed; or request line, headers or trailers are too long",
+    ),
     "unauthorized": Kind("API key required", (401,), "the request has no key, or an unknown one"),
     "forbidden": Kind("Not allowed for this key", (403,), "the key lacks the scope of the route, or is confined"),
     "forbidden-origin": Kind("Origin not allowed", (403,), "a web page of another site has called `/mcp`"),
@@ -176,7 +180,12 @@ def details(problem: Problem, request_id: str) -> ProblemDetails:
 
 
 def response(request: Request, problem: Problem) -> JSONResponse:
-    """Return the response that reports ``problem``; a 503 has `Retry-After`, two seconds by default."""
+    """Return the response that reports ``problem``.
+
+    A 503 has `Retry-After`, two seconds by default. Below `/v1` a 422 is a 400, as OpenAI's clients expect.
+    """
+    if problem.status == 422 and is_openai(request):
+        problem.status = 400
     body = details(problem, request.scope.get("request_id", ""))
     if is_openai(request):
         body.error = openai_error(problem)
@@ -187,7 +196,9 @@ def response(request: Request, problem: Problem) -> JSONResponse:
 
 def is_openai(request: Request) -> bool:
     """Say whether a request is for one of the OpenAI-compatible routes."""
-    return request.url.path.startswith("/v1/")
+    # From the scope: `request.url` is made with the header Host, and parsing it raises an error where that is malformed.
+    path: str = request.scope["path"]
+    return path.startswith("/v1/")
 
 
 def openai_error(problem: Problem) -> OpenAIError:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,12 +21,14 @@ from service.problems import (
     Problem,
     ProblemDetails,
     ProblemField,
-    is_openai,
     response,
 )
 from service.security import permissions
 
 log = logging.getLogger("dowse.service")
+
+STATUS_KINDS = {404: "not-found", 405: "method-not-allowed", 500: "internal"}
+"""Status of an error that a library raises → its kind; `http` for others."""
 
 
 class ErrorMiddleware:
@@ -53,6 +57,53 @@ class ErrorMiddleware:
             await internal_error(Request(scope))(scope, receive, send_and_note)
 
 
+class PlainErrorMiddleware:
+    """ASGI middleware that turns errors in plain text, which libraries answer with, into problem details.
+
+    Starlette gives such answers to a malformed `Range` and to a refused preflight. Their headers are kept.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        start: Message | None = None  # of an error in plain text
+        parts: list[bytes] = []
+
+        async def send_problem(message: Message) -> None:
+            nonlocal start
+            if message["type"] == "http.response.start" and _is_plain_error(message):
+                start = message
+            elif start is None:
+                await send(message)
+            else:
+                parts.append(message.get("body", b""))
+                if not message.get("more_body", False):
+                    await plain_error(Request(scope), start, b"".join(parts))(scope, receive, send)
+
+        await self.app(scope, receive, send_problem)
+
+
+def _is_plain_error(start: Message) -> bool:
+    return start["status"] >= 400 and Headers(raw=start["headers"]).get("content-type", "").startswith("text/")
+
+
+def plain_error(request: Request, start: Message, text: bytes) -> JSONResponse:
+    """Return the problem details of an error whose response begins with ``start`` and says ``text``."""
+    status: int = start["status"]
+    said = text.decode(errors="replace").strip() or HTTPStatus(status).phrase
+    detail = f"{request.method} {request.scope['path']}: {said}"
+    kept = Headers(raw=start["headers"]).mutablecopy()
+    del kept["content-type"], kept["content-length"]
+    answer = response(request, Problem(status, STATUS_KINDS.get(status, "http"), detail))
+    answer.headers.update(kept)
+    return answer
+
+
 def internal_error(request: Request) -> JSONResponse:
     """Log the exception that is being handled, and return a response that names only the request's id."""
     request_id = request.scope.get("request_id", "")
@@ -73,13 +124,12 @@ def install(app: FastAPI) -> None:
     async def handle_validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
         fields = [ProblemField(field=".".join(map(str, e["loc"])), message=e["msg"]) for e in error.errors()]
         detail = "; ".join(f"{field.field}: {field.message}" for field in fields)
-        status = 400 if is_openai(request) else 422
-        return response(request, Problem(status, "invalid-request", detail, fields))
+        return response(request, Problem(422, "invalid-request", detail, fields))
 
     @app.exception_handler(HTTPException)
     async def handle_http_exception(request: Request, error: HTTPException) -> JSONResponse:
-        kind = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "http")
-        detail = f"{request.method} {request.url.path}: {error.detail}; /docs lists the routes"
+        kind = STATUS_KINDS.get(error.status_code, "http")
+        detail = f"{request.method} {request.scope['path']}: {error.detail}; /docs lists the routes"
         answer = response(request, Problem(error.status_code, kind, detail))
         answer.headers.update(error.headers or {})
         return answer

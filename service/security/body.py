@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from contextlib import suppress
 
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive
 
 from indexer import strict_json
-from service.problems import Problem, ProblemField
+from service.problems import Problem, ProblemField, invalid
 
 CLOSE = {"Connection": "close"}
 """Header of a refusal while the body is still arriving: the rest of the body is not read."""
@@ -18,6 +19,11 @@ CLOSE = {"Connection": "close"}
 
 LONG_BODY = 64_000
 """Bytes of a body that is checked in a thread: the event loop would stand still meanwhile."""
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+WHOLE_TEXT = re.compile(
+    rb"(?:[^\\]++|\\[^u]|\\u(?![dD][89a-fA-F])|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})*+"
+)
+"""JSON up to the first half of a surrogate pair without the other."""
 
 
 class ClientGone(Exception):  # noqa: N818 - not an error of the service
@@ -29,7 +35,7 @@ async def read_body(headers: Headers, receive: Receive, limit: int, seconds: flo
 
     Raises:
         Problem: 413 if the body is longer: at once if its Content-Length says so, else when the limit is exceeded. 408
-            if it has not arrived within ``seconds``. 422 if an object of a JSON body has a key twice.
+            if it has not arrived within ``seconds``. 422 if an object of a JSON body has a key twice. As `check_text` does.
         ClientGone: the client has disconnected.
     """
     too_large = Problem(
@@ -58,6 +64,7 @@ async def read_body(headers: Headers, receive: Receive, limit: int, seconds: flo
         detail = f"The body did not arrive within {seconds:g} seconds; send it without pauses"
         raise Problem(408, "timeout", detail, headers=CLOSE) from None
     content = b"".join(chunks)
+    check_text(content)
     await _refuse_duplicate_keys(content)
     body: Message | None = {"type": "http.request", "body": content, "more_body": False}
 
@@ -86,3 +93,26 @@ async def _refuse_duplicate_keys(content: bytes) -> None:
         raise Problem(422, "invalid-request", f"body: {error}", [field]) from None
     except ValueError:  # a number of thousands of digits
         return
+
+
+def check_text(body: bytes) -> None:
+    """Check that every string of a JSON body is text, before any route parses it.
+
+    Python's parser also reads what is no text: halves of surrogate pairs, which cannot be encoded again.
+
+    Raises:
+        Problem: 400, the body is not UTF-8; 422, a string has half of a surrogate pair.
+    """
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        detail = f"The body is not UTF-8: {error.reason} at byte {error.start:,}; send JSON in UTF-8"
+        raise Problem(400, "http", detail) from None
+    if b"\0" in body:
+        raise Problem(400, "http", "The body has NUL bytes, as UTF-16 and UTF-32 do; send JSON in UTF-8")
+    if SURROGATE.search(body) and (position := WHOLE_TEXT.match(body).end()) < len(body):  # type: ignore[union-attr]
+        escape = body[position : position + 6]
+        if SURROGATE.match(escape):
+            raise invalid(
+                "body", f"{escape.decode()} at byte {position:,} is half of a surrogate pair; send both halves"
+            )

@@ -43,6 +43,7 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 application,
                 http=LimitedProtocol,
+                ws="none",
                 server_header=False,
                 log_config=None,
                 log_level="warning",

@@ -10,7 +10,6 @@ import asyncio
 import logging
 from functools import cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from fastapi import Request
 from pydantic import BaseModel
@@ -21,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 from indexer import __version__
 from service.api.mcp import tools
 from service.problems import Problem, response
-from service.security.hosts import is_local
+from service.security.hosts import host_name, is_local
 
 if TYPE_CHECKING:
     from mcp.server.lowlevel import Server
@@ -75,7 +74,7 @@ class ModelContext:
             await manager.handle_request(scope, receive, send)
 
     def _is_allowed(self, origin: str) -> bool:
-        return origin in self._origins or "*" in self._origins or is_local(urlsplit(origin).hostname or "")
+        return origin in self._origins or "*" in self._origins or is_local(host_name(origin.partition("://")[2]))
 
 
 def route(origins: frozenset[str] = frozenset()) -> Route:
