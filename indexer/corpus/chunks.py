@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from indexer.corpus import parquet as parquetfiles
+from indexer.corpus.values import EXACT_FLOATS, Reasons, to_metadata, to_text
 
 CHUNK_ROWS = 1024
 Types = dict[str, pa.DataType]
@@ -79,38 +80,60 @@ class TextReader(Protocol):
 
 
 def parquet_chunks(
-    file: SourceFile, roles: Roles, types: Types | None, *, offset: int, limit: int | None
+    file: SourceFile, roles: Roles, types: Types, *, metadata: bool, offset: int, limit: int | None
 ) -> Iterator[Chunk]:
-    """Yield the first ``limit`` rows of a Parquet file.
+    """Yield the first ``limit`` rows of a Parquet file; a row with a value that cannot be served is a reject.
 
-    Without ``types`` only the columns of ``roles`` are read; with them all others become ``metadata``. Where there is
-    no id column, the id is the number of the row in the corpus; ``offset`` rows of the corpus come before this file.
+    All columns are checked; with ``metadata`` those of ``types`` become metadata. Where there is no id column, the id is
+    the number of the row in the corpus; ``offset`` rows of the corpus come before this file.
     """
-    present = parquetfiles.read_columns(file.path)
-    names = [name for name in dict.fromkeys(roles) if name in present] if types is None else None
     rows_read = 0
-    for full_batch in parquetfiles.read_batches(file.path, names, CHUNK_ROWS):
+    for full_batch in parquetfiles.read_batches(file.path, None, CHUNK_ROWS):
         batch = full_batch if limit is None else full_batch.slice(0, limit - rows_read)
         if not batch.num_rows:
             return
-
-        def column(name: str | None, kind: pa.DataType, batch: pa.RecordBatch = batch) -> pa.Array:
-            return batch.column(name).cast(kind) if name in present else pa.nulls(batch.num_rows, kind)
-
         numbers = np.arange(rows_read + 1, rows_read + 1 + batch.num_rows)
-        ids = column(roles.id, pa.string()) if roles.id else pa.array(numbers + offset).cast(pa.string())
-        arrays = [ids, column(roles.title, pa.string()), column(roles.text, pa.string())]
-        not_utf8 = {row: name for array, name in zip(arrays, roles, strict=True) for row in _find_not_utf8(array)}
-        if types:
-            arrays.append(_make_struct({name: column(name, kind) for name, kind in types.items()}))
-        good = np.setdiff1d(np.arange(batch.num_rows), list(not_utf8))
+        arrays, reasons = _role_arrays(batch, roles, numbers + offset)
+        columns = {}
+        for name, kind in types.items():
+            column = batch.column(name) if name in batch.schema.names else pa.nulls(batch.num_rows, kind)
+            columns[name], found = to_metadata(name, column, kind)
+            reasons = found | reasons
         rejects = [
-            Reject(file.name, int(numbers[row]), None, f"invalid UTF-8 in column {name!r}")
-            for row, name in not_utf8.items()
+            Reject(file.name, int(numbers[row]), _id_of(arrays[0], row), reason) for row, reason in reasons.items()
         ]
+        if metadata and types:
+            arrays.append(_make_struct(columns))
+        good = np.setdiff1d(np.arange(batch.num_rows), list(reasons))
         result = _make_batch(arrays)
         yield Chunk(file, numbers[good], result.take(pa.array(good)) if rejects else result, rejects)
         rows_read += batch.num_rows
+
+
+def _role_arrays(
+    batch: pa.RecordBatch, roles: Roles, row_numbers: npt.NDArray[np.int64]
+) -> tuple[list[pa.Array], Reasons]:
+    """Return ids, titles and texts as strings, and the rows in which one of them cannot be read."""
+    arrays, reasons = [], Reasons()
+    for name in roles:
+        if name is not None and name in batch.schema.names:
+            texts, found = to_text(name, batch.column(name))
+            reasons = found | reasons
+        else:
+            texts = pa.nulls(batch.num_rows, pa.string())
+        arrays.append(texts)
+    if not roles.id:
+        arrays[0] = pa.array(row_numbers).cast(pa.string())
+    return arrays, reasons
+
+
+def _id_of(ids: pa.StringArray, row: int) -> str | None:
+    """Return an id, or None where there is none or it is not UTF-8."""
+    try:
+        value: str | None = ids[row].as_py()
+    except UnicodeDecodeError:
+        return None
+    return value
 
 
 def text_chunks(
@@ -129,7 +152,7 @@ def text_chunks(
                 rejects.append(Reject(file.name, number, None, record))
                 continue
             value = record.get(roles.id) if roles.id else corpus_row
-            document_id = str(value) if type(value) in (int, str) else None
+            document_id = _id_text(value)
             if reason := _describe_wrong_type(record, roles):
                 rejects.append(Reject(file.name, number, document_id, reason))
                 continue
@@ -156,29 +179,19 @@ def _make_struct(columns: dict[str, pa.Array]) -> pa.StructArray:
     return pa.StructArray.from_arrays(list(columns.values()), fields=fields)
 
 
+def _id_text(value: Any) -> str | None:
+    """Return the id that a value of CSV or JSON stands for: a text or a whole number; None where it is neither."""
+    if type(value) is float and value.is_integer() and abs(value) <= EXACT_FLOATS:
+        return str(int(value))
+    return str(value) if type(value) in (int, str) else None
+
+
 def _describe_wrong_type(record: dict[str, Any], roles: Roles) -> str | None:
     """Return which of the columns id, title and text has a value of a wrong type, or None."""
     for column in roles:
         value = record.get(column) if column else None
-        if value is None or isinstance(value, str) or (column == roles.id and type(value) is int):
+        if value is None or isinstance(value, str) or (column == roles.id and _id_text(value) is not None):
             continue
         expected = "text or a whole number" if column == roles.id else "text"
         return f"column {column!r} holds {_JSON_TYPES[type(value)]}, not {expected}"
     return None
-
-
-def _find_not_utf8(texts: pa.StringArray) -> list[int]:
-    """Return the positions of values that are not UTF-8: Parquet writers may put any bytes into a text column."""
-    try:
-        texts.validate(full=True)
-    except pa.ArrowInvalid:
-        return [row for row, raw in enumerate(texts.cast(pa.binary()).to_pylist()) if not _is_utf8(raw or b"")]
-    return []
-
-
-def _is_utf8(raw: bytes) -> bool:
-    try:
-        raw.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

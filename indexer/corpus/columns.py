@@ -9,6 +9,9 @@ import pyarrow as pa
 from indexer.corpus.chunks import Roles, Types
 from indexer.errors import UserError
 
+ID_COLUMNS = ("id", "_id")
+"""Names of a column of ids, the first one that exists; BEIR and MongoDB write `_id`."""
+
 
 def choose_roles(
     files: dict[str, Types], id_column: str | None, text_column: str, title_column: str | None
@@ -20,11 +23,11 @@ def choose_roles(
     """
     files = {file: columns for file, columns in files.items() if columns}  # JSON lines may be empty
     notes = []
-    _require(files, text_column, "--text-column", "text", _is_text)
+    _require(files, text_column, "--text-column", "text", _may_be_text)
 
     id_role = id_column
-    if id_column is None and any("id" in columns for columns in files.values()):
-        id_role = "id"
+    if id_column is None:
+        id_role = next((name for name in ID_COLUMNS if any(name in columns for columns in files.values())), None)
     if id_role is None:
         notes.append("ids were made from the row number: the corpus has no column 'id'")
     else:
@@ -38,7 +41,7 @@ def choose_roles(
         else:
             notes.append("column 'title' is metadata: it does not hold text")
     elif title_column not in ("", "none"):
-        _require(files, title_column, "--title-column", "text", _is_text)
+        _require(files, title_column, "--title-column", "text", _may_be_text)
         title_role = title_column
     return Roles(id_role, title_role, text_column), notes
 
@@ -62,5 +65,13 @@ def _is_text(kind: pa.DataType) -> bool:
     return kind in (pa.string(), pa.large_string(), pa.null())  # null: JSON lines whose first rows have no value
 
 
+def _may_be_text(kind: pa.DataType) -> bool:
+    """Say whether a type holds text, or bytes that may be text: that is checked in every row."""
+    return _is_text(kind) or bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
 def _is_id(kind: pa.DataType) -> bool:
-    return _is_text(kind) or bool(pa.types.is_integer(kind))
+    """Say whether a type may hold ids: text, or numbers that are checked in every row to be whole, or UUIDs."""
+    t = pa.types
+    is_number = t.is_integer(kind) or t.is_floating(kind) or t.is_decimal(kind)
+    return _may_be_text(kind) or bool(is_number or t.is_fixed_size_binary(kind))

@@ -8,19 +8,28 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from indexer.corpus.values import repeated_member, stored_type
 from indexer.errors import UserError
 
 ROW_GROUP_BYTES = 16 << 20
+PROBE_ROWS = 65_536
 READ_BUFFER_BYTES = 1 << 20  # without a buffer size Arrow reads a complete column chunk at once
 
 
 def read_columns(path: Path) -> dict[str, pa.DataType]:
-    """Return the columns of a file with the types of their values, see `plain_type`."""
+    """Return the columns of a file with the types in which an index keeps them, see `stored_type`.
+
+    Raises:
+        UserError: two columns, or two members of one struct, have the same name.
+    """
     schema = pq.read_schema(path)
     for name in schema.names:
         if schema.names.count(name) > 1:
             raise UserError(f"{path}: two columns are called {name!r}; rename one")
-    return {field.name: plain_type(field.type) for field in schema}
+    for field in schema:
+        if (repeated := repeated_member(field.type)) is not None:
+            raise UserError(f"{path}: two members in column {field.name!r} are called {repeated!r}; rename one")
+    return {field.name: stored_type(field.type) for field in schema}
 
 
 def count_rows(path: Path) -> int:
@@ -34,32 +43,63 @@ def read_batches(path: Path, names: list[str] | None, rows: int) -> Iterator[pa.
         yield from file.iter_batches(batch_size=rows, columns=names)
 
 
-def plain_type(kind: pa.DataType) -> pa.DataType:
-    """Return the type of the values: that of the dictionary for dictionary encoding, string for a string view."""
-    if pa.types.is_dictionary(kind):
-        return plain_type(kind.value_type)
-    return pa.string() if pa.types.is_string_view(kind) else kind
-
-
 def unify_types(files: dict[str, dict[str, pa.DataType]]) -> dict[str, pa.DataType]:
     """Return for every column one type that holds its values in all ``files`` (name → columns).
+
+    Moments of different zones are in UTC together.
 
     Raises:
         UserError: a column has types without a common one, such as text and numbers.
     """
-    common: dict[str, pa.Field] = {}
+    common: dict[str, pa.DataType] = {}
     for file, columns in files.items():
         for name, kind in columns.items():
-            field = pa.field(name, kind)
+            before = common.setdefault(name, kind)
+            if before == kind:
+                continue
+            one, other = _in_utc(before, kind)
             try:
-                schemas = [pa.schema([common.get(name, field)]), pa.schema([field])]
-                common[name] = pa.unify_schemas(schemas, promote_options="permissive").field(0)
+                schemas = [pa.schema([(name, one)]), pa.schema([(name, other)])]
+                common[name] = pa.unify_schemas(schemas, promote_options="permissive").field(0).type
             except pa.ArrowException as error:
                 raise UserError(
-                    f"{file}: column {name!r} holds {kind} where the files before it hold {common[name].type}; "
+                    f"{file}: column {name!r} holds {kind} where the files before it hold {before}; "
                     "give the column one type in all files"
                 ) from error
-    return {name: field.type for name, field in common.items()}
+    return common
+
+
+def _in_utc(one: pa.DataType, other: pa.DataType) -> tuple[pa.DataType, pa.DataType]:
+    """Return two types, those of moments in different zones as moments in UTC."""
+    both = (one, other)
+    if all(pa.types.is_timestamp(kind) and kind.tz for kind in both) and one.tz != other.tz:
+        return pa.timestamp(one.unit, "UTC"), pa.timestamp(other.unit, "UTC")
+    return both
+
+
+def without_nanoseconds(files: dict[Path, pa.DataType], name: str, common: pa.DataType) -> pa.DataType:
+    """Return ``common`` in microseconds where column ``name`` needs no nanoseconds, and some file has coarser ones.
+
+    Nanoseconds since 1970 end in 2262, so that a common type of them cannot hold a far date of another file.
+
+    Args:
+        files: the type of the column in each file.
+        name: of the column.
+        common: the type of all files together.
+    """
+    if not (pa.types.is_timestamp(common) and common.unit == "ns"):
+        return common
+    fine = [path for path, kind in files.items() if pa.types.is_timestamp(kind) and kind.unit == "ns"]
+    if len(fine) == len(files):
+        return common
+    coarser = pa.timestamp("us", common.tz)
+    try:
+        for path in fine:
+            for batch in read_batches(path, [name], PROBE_ROWS):
+                batch.column(name).cast(coarser)
+    except pa.ArrowInvalid:
+        return common
+    return coarser
 
 
 class RowGroupWriter:

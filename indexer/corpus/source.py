@@ -80,6 +80,7 @@ class Source:
         self.columns: dict[str, Types] = {}
         self.total: int | None = None
         self._reader: TextReader | None = None
+        self._unified: dict[Roles, Types] = {}
         kind = _format(self.files[0].path)
         if kind != "Parquet":
             self._reader = CsvReader() if kind == "CSV" else JsonReader()
@@ -97,12 +98,22 @@ class Source:
         Raises:
             UserError: a column has types without a common one in different Parquet files.
         """
+        if self._reader:
+            return {name: kind for name, kind in self._reader.column_types().items() if name not in roles}
+        if roles not in self._unified:
+            self._unified[roles] = self._unify(roles)
+        return self._unified[roles]
+
+    def _unify(self, roles: Roles) -> Types:
         others = {
             file: {name: kind for name, kind in columns.items() if name not in roles}
             for file, columns in self.columns.items()
         }
-        types = self._reader.column_types() if self._reader else parquetfiles.unify_types(others)
-        return {name: kind for name, kind in types.items() if name not in roles}
+        types = parquetfiles.unify_types(others)
+        for name, kind in types.items():
+            holders = {file.path: others[file.name][name] for file in self.files if name in others[file.name]}
+            types[name] = parquetfiles.without_nanoseconds(holders, name, kind)
+        return types
 
     def chunks(self, roles: Roles, limit: int | None = None, types: Types | None = None) -> Iterator[Chunk]:
         """Yield the first ``limit`` rows, or all; with metadata where the ``types`` of its columns are given.
@@ -117,7 +128,14 @@ class Source:
                 if self._reader:
                     chunks = text_chunks(self._reader, file, roles, types, offset=rows_read, limit=remaining)
                 else:
-                    chunks = parquet_chunks(file, roles, types, offset=rows_read, limit=remaining)
+                    chunks = parquet_chunks(
+                        file,
+                        roles,
+                        self.types(roles) if types is None else types,
+                        metadata=types is not None,
+                        offset=rows_read,
+                        limit=remaining,
+                    )
                 for chunk in chunks:
                     rows_read += len(chunk.numbers) + len(chunk.rejects)
                     yield chunk

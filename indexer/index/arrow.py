@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Self
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 
 CellReader = Callable[[int], Any]
 """From the number of a row to its value, in one column of one batch."""
+_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 class ArrowTable:
@@ -106,14 +108,60 @@ def cell_reader(column: pa.Array) -> CellReader:
 
 def to_python(scalar: pa.Scalar) -> Any:
     """Return an Arrow value as a Python object, or as text where Python has none (nanoseconds, the year 10000)."""
-    try:
+    kind = scalar.type
+    if _is_plain(kind) or not scalar.is_valid:
         return scalar.as_py()
-    except (ValueError, OverflowError):
-        if pa.types.is_struct(scalar.type):
-            return {field.name: to_python(scalar[field.name]) for field in scalar.type}
-        if pa.types.is_list(scalar.type) or pa.types.is_large_list(scalar.type):
-            return [to_python(value) for value in scalar.values]
-        return scalar.cast(pa.string()).as_py()
+    if pa.types.is_dictionary(kind):
+        return to_python(scalar.value)
+    if pa.types.is_struct(kind):
+        return {field.name: to_python(scalar[field.name]) for field in kind}
+    if pa.types.is_map(kind):
+        return [(to_python(pair["key"]), to_python(pair["value"])) for pair in _pairs(scalar)]
+    if kind.num_fields:
+        return [to_python(value) for value in scalar.values]
+    return _temporal_to_python(scalar)
+
+
+@lru_cache(maxsize=1024)
+def _is_plain(kind: pa.DataType) -> bool:
+    """Say whether Python has an object for every value of a type: there are neither dates nor times in it."""
+    if pa.types.is_dictionary(kind):
+        return _is_plain(kind.value_type)
+    if kind.num_fields:
+        return all(_is_plain(kind.field(position).type) for position in range(kind.num_fields))
+    return not pa.types.is_temporal(kind)
+
+
+def _pairs(scalar: pa.MapScalar) -> list[pa.StructScalar]:
+    pairs = scalar.values.cast(pa.struct([("key", scalar.type.key_type), ("value", scalar.type.item_type)]))
+    return list(pairs)
+
+
+def _temporal_to_python(scalar: pa.Scalar) -> Any:
+    """Return a date, time or duration; Python's own have no nanoseconds, and the years 1 to 9999 only."""
+    kind = scalar.type
+    try:
+        if getattr(kind, "unit", None) == "ns":  # pandas, where it is imported, would drop them later
+            if scalar.value % 1000:
+                return _temporal_text(scalar)
+            coarser = {pa.time64("ns"): pa.time64("us"), pa.duration("ns"): pa.duration("us")}
+            scalar = scalar.cast(coarser.get(kind) or pa.timestamp("us", kind.tz))
+        return scalar.as_py()
+    except (ValueError, OverflowError, LookupError):
+        return _temporal_text(scalar)
+
+
+def _temporal_text(scalar: pa.Scalar) -> str:
+    kind = scalar.type
+    if pa.types.is_duration(kind):
+        whole, part = divmod(abs(scalar.value), _PER_SECOND[kind.unit])
+        fraction = f".{part:0{len(str(_PER_SECOND[kind.unit])) - 1}}".rstrip("0") if part else ""
+        return f"{'-' if scalar.value < 0 else ''}PT{whole}{fraction}S"
+    try:
+        text: str = scalar.cast(pa.string()).as_py()
+    except pa.ArrowInvalid:  # a zone that this machine does not know: the same moment in UTC
+        text = scalar.cast(pa.timestamp(kind.unit)).cast(pa.string()).as_py() + "Z"
+    return text
 
 
 class SortedStrings:
