@@ -76,6 +76,7 @@ _CORPUS_COLUMNS = {
     "query": "SQL statement whose rows are the documents; null for a file",
     "skip_bad_rows": "whether bad rows were left out",
     "language": "language of stemming and stop words, as it was detected or given",
+    "words": "version of the analysis of words; absent is 1. An index is searched with the one it was built with",
 }
 
 CONFIG: dict[Kind, Descriptions] = {

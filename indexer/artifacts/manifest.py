@@ -19,6 +19,8 @@ from indexer import __version__
 from indexer.errors import UserError, is_missing
 
 FORMAT = 1
+WORDS = 2
+"""Version of the analysis of words with which an index is built; it keeps its own, and one that names none has 1."""
 UNSET = "0" * 64
 """Stands in place of the manifest's checksum while that is computed."""
 Kind = Literal["model", "index", "masked", "classifier", "reranker"]

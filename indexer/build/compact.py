@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from indexer.artifacts.manifest import InputEntry, Manifest, fingerprint
+from indexer.artifacts.manifest import WORDS, InputEntry, Manifest, fingerprint
 from indexer.artifacts.store import Store, data_dir
 from indexer.build.assemble import Assembly
 from indexer.build.build import BuildResult, publish
@@ -81,7 +81,7 @@ def _publish(indexes: Store, base: Index, index: Index, writes: list[Write], cor
         KnownAndLiveVectors(base.folder, documents.index),
         indexes.staging(key),
     )
-    return publish(indexes, assembly, key, config=config | folding)
+    return publish(indexes, assembly, key, config=config | folding | {"words": WORDS})
 
 
 def _settings_of(config: dict[str, Any]) -> BuildSettings:

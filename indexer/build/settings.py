@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from indexer.artifacts.manifest import WORDS
 from indexer.corpus.settings import CorpusSettings
 
 
@@ -47,4 +48,4 @@ class BuildSettings(CorpusSettings):
 
     def recipe(self) -> dict[str, Any]:
         """Return the settings that decide the content of an index besides its corpus, its model and its labels."""
-        return self.model_dump(exclude={"force", "model", "label_with", "label_column"})
+        return self.model_dump(exclude={"force", "model", "label_with", "label_column"}) | {"words": WORDS}

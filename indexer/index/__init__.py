@@ -5,6 +5,8 @@ restricted.py     view of some documents, for keys with filters
 dense.py          dense leg: FAISS
 lexical.py        lexical leg: BM25 in tantivy
 legs.py           both legs as protocols
+analysis.py       what makes the terms of an index, by its version
+words.py          words of a text, normalised
 languages.py      language detection, stemmers, stop words
 arrow.py          rows and columns of memory-mapped Arrow tables
 document_mask.py  which documents a search may return

@@ -141,7 +141,7 @@ class Index:
             passages=passages,
             ids=ArrowTable.open(folder / IDS),
             dense=DenseIndex.open(folder / FILE),
-            lexical=LexicalIndex.open(folder / FOLDER, manifest.config["language"]),
+            lexical=LexicalIndex.open(folder / FOLDER, manifest.config["language"], manifest.config.get("words", 1)),
             document_of=document_of,
             first_passage=np.searchsorted(document_of, np.arange(len(documents) + 1)),
             passage_maker=PassageMaker.of_config(encoder, manifest.config),

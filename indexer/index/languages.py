@@ -56,6 +56,20 @@ def analyzer(language: str) -> tantivy.TextAnalyzer:
     return builder.build()
 
 
+def language_filters(language: str) -> list[tantivy.Filter]:
+    """Return the filters of a language for one lower-cased word: stop words and stemmer; none where it has no stemmer.
+
+    Raises:
+        UserError: the code is not one of `CHOICES`, nor ``none``.
+    """
+    analyzer(language)
+    name = STEMMED.get(language)
+    if name is None:
+        return []
+    stop_words = [] if language in NO_STOP_WORDS else [tantivy.Filter.stopword(name)]
+    return [*stop_words, tantivy.Filter.stemmer(name)]
+
+
 def exact_analyzer(language: str) -> tantivy.TextAnalyzer | None:
     """Return the analyzer of words as they are written, without stop words; None where `analyzer` does not stem."""
     return _word_analyzer(language).build() if language in STEMMED else None

@@ -10,12 +10,14 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-import tantivy
 
 from indexer.index.document_mask import DocumentMask, Rows
+from indexer.index.words import Analyzer, Spelling
 from indexer.inference.encoder import Vectors
 
 Scores = npt.NDArray[np.float32]
+Field = tuple[str, float, Analyzer]
+"""Name of a field of the lexical index, weight of its terms, and what makes them of a text."""
 
 
 class DenseLeg(Protocol):
@@ -59,8 +61,8 @@ class LexicalLeg(Protocol):
     def scores(self, query: str, documents: Rows) -> Scores:
         """Return the BM25 score of each of ``documents``, shape (len(documents),); 0 where no term occurs."""
 
-    def fields(self) -> list[tuple[str, float, tantivy.TextAnalyzer]]:
-        """Return name, weight of a term, and text analyzer of each field."""
+    def fields(self) -> list[Field]:
+        """Return name, weight of a term, and analyzer of each field."""
 
     def document_frequency(self, name: str, term: str) -> int:
         """Return how many documents have a term in a field."""
@@ -74,6 +76,16 @@ class LexicalLeg(Protocol):
     @property
     def vocabulary(self) -> Mapping[str, int]:
         """The most frequent words, unstemmed and in lower case, each with its document frequency."""
+
+    @property
+    def comparable_vocabulary(self) -> Mapping[str, str]:
+        """Each word of the vocabulary in the form in which it is compared with misspelt ones."""
+
+    def comparable(self, word: str) -> str:
+        """Return a word, spelt as in the vocabulary, in the form in which it is compared."""
+
+    def spellings(self, text: str) -> list[Spelling]:
+        """Return the words of letters in ``text``, each with its place and as the vocabulary spells it."""
 
     def spans(self, query: str, texts: Iterable[str]) -> list[list[tuple[int, int]]]:
         """Return where the terms of ``query`` occur in each of ``texts``, as code points (start, end), the end excluded."""

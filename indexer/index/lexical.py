@@ -2,7 +2,7 @@
 
 Documents, not passages, are indexed: BM25 corrects for length itself, and words of a query often occur in another
 passage than the answer. Every word is indexed twice, stemmed and as it is written: a document with the exact word of
-the query scores higher than one with another form of it.
+the query scores higher than one with another form of it. `words.py` makes the terms, for an older index `analysis.py`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -18,13 +18,14 @@ from typing import Self
 import numpy as np
 import tantivy
 
+from indexer.artifacts.manifest import WORDS
+from indexer.index.analysis import Analysis, TantivyAnalysis, find_analysis
 from indexer.index.document_mask import DocumentMask, Rows
-from indexer.index.languages import UNSPACED, analyzer, exact_analyzer
-from indexer.index.legs import Scores
+from indexer.index.legs import Field, Scores
+from indexer.index.words import Spelling, is_of_letters
 
 FOLDER = "lexical"
-ANALYZER = "dowse"
-EXACT_ANALYZER = "dowse-exact"
+TOKENIZERS = {"body": "dowse", "exact": "dowse-exact"}
 EXACT_WEIGHT = 0.5
 """Weight of a word as it is written; that of its stem is 1. With it, nDCG@10 of this leg on three data sets is .001 to
 .009 higher than with stems alone (docs/decisions/retrieval.md)."""
@@ -45,16 +46,15 @@ MAX_TEXT = 2**31
 
 def _schema() -> tantivy.Schema:
     builder = tantivy.SchemaBuilder()
-    builder.add_text_field("body", tokenizer_name=ANALYZER, index_option="freq")
-    builder.add_text_field("exact", tokenizer_name=EXACT_ANALYZER, index_option="freq")
+    builder.add_text_field("body", tokenizer_name=TOKENIZERS["body"], index_option="freq")
+    builder.add_text_field("exact", tokenizer_name=TOKENIZERS["exact"], index_option="freq")
     builder.add_unsigned_field("document", indexed=True, fast=True)
     return builder.build()
 
 
-def _register(index: tantivy.Index, language: str) -> None:
-    index.register_tokenizer(ANALYZER, analyzer(language))
-    # tantivy requires a tokenizer for every field, also for one that stays empty.
-    index.register_tokenizer(EXACT_ANALYZER, exact_analyzer(language) or analyzer("none"))
+def _register(index: tantivy.Index, analysis: Analysis) -> None:
+    for name, tokenizer in analysis.tokenizers().items():
+        index.register_tokenizer(TOKENIZERS[name], tokenizer)
 
 
 class LexicalWriter:
@@ -63,12 +63,12 @@ class LexicalWriter:
     With a single writer thread, equal input gives an equal index.
     """
 
-    def __init__(self, folder: Path, language: str) -> None:
+    def __init__(self, folder: Path, language: str, version: int = WORDS) -> None:
+        self._analysis = find_analysis(language, version)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         index = tantivy.Index(_schema(), str(folder))
-        _register(index, language)
-        self._fields = ["body", "exact"] if exact_analyzer(language) else ["body"]
+        _register(index, self._analysis)
         self._folder = folder
         self._writer = index.writer(WRITER_BYTES, 1)
         self._rows = 0
@@ -77,8 +77,8 @@ class LexicalWriter:
         """Add the texts of the next documents."""
         for text in texts:
             document = tantivy.Document()
-            for field in self._fields:
-                document.add_text(field, text)
+            for name in self._analysis.fields:
+                document.add_text(name, self._analysis.prepare(name, text))
             document.add_unsigned("document", self._rows)
             self._writer.add_document(document)
             self._rows += 1
@@ -94,10 +94,8 @@ class LexicalWriter:
 class LexicalIndex:
     """A BM25 index that can be searched; safe to use from several threads."""
 
-    def __init__(self, folder: Path, language: str) -> None:
-        self._language = language
-        self._analyzer = analyzer(language)
-        self._exact_analyzer = exact_analyzer(language)
+    def __init__(self, folder: Path, language: str, version: int = WORDS) -> None:
+        self._analysis = find_analysis(language, version)
         self._schema = _schema()
         # tantivy insists on a lock file beside the index, but the artifact is immutable and may be mounted read-only.
         # So the index is opened through a temporary folder of links. The files stay mapped when the folder is removed.
@@ -106,26 +104,26 @@ class LexicalIndex:
             for path in folder.iterdir():
                 (Path(links) / path.name).symlink_to(path.resolve())
             index = tantivy.Index.open(links)
-            _register(index, language)
+            _register(index, self._analysis)
             index.config_reader("manual")
             self._searcher = index.searcher()
 
     @classmethod
-    def open(cls, folder: Path, language: str) -> Self:
-        """Open the index in ``folder``, which was written for ``language``."""
-        return cls(folder, language)
+    def open(cls, folder: Path, language: str, version: int = WORDS) -> Self:
+        """Open the index in ``folder``, which was written for ``language`` with this version of the analysis."""
+        return cls(folder, language, version)
 
     def __len__(self) -> int:
         return int(self._searcher.num_docs)
 
     def terms(self, text: str) -> list[str]:
         """Return the distinct terms of ``text`` as the index knows them: lower-cased, stemmed, no stop words."""
-        return list(dict.fromkeys(self._analyzer.analyze(text)))
+        return list(dict.fromkeys(self._analysis.fields["body"].analyze(text)))
 
-    def fields(self) -> list[tuple[str, float, tantivy.TextAnalyzer]]:
-        """Return name, weight of a term, and text analyzer of each field."""
-        fields = [("body", 1.0, self._analyzer)]
-        return [*fields, ("exact", EXACT_WEIGHT, self._exact_analyzer)] if self._exact_analyzer else fields
+    def fields(self) -> list[Field]:
+        """Return name, weight of a term, and analyzer of each field."""
+        weights = {"body": 1.0, "exact": EXACT_WEIGHT}
+        return [(name, weights[name], analyzer) for name, analyzer in self._analysis.fields.items()]
 
     def document_frequency(self, name: str, term: str) -> int:
         """Return how many documents have a term in a field."""
@@ -190,13 +188,25 @@ class LexicalIndex:
     def vocabulary(self) -> dict[str, int]:
         """The most frequent words, unstemmed and in lower case, each with its document frequency.
 
-        Empty for languages that are indexed by characters. Reading it takes a moment and some memory.
+        It has no words of scripts without spaces. Reading it takes a moment and some memory.
         """
-        if self._language in UNSPACED:
+        if self._analysis.vocabulary_field is None:
             return {}
-        field = "exact" if self._exact_analyzer else "body"
-        words = self._searcher.terms_with_prefix(field, "", limit=MAX_VOCABULARY)
-        return {word: documents for word, documents in words if word.isalpha()}
+        words = self._searcher.terms_with_prefix(self._analysis.vocabulary_field, "", limit=MAX_VOCABULARY)
+        return {word: documents for word, documents in words if is_of_letters(word)}
+
+    @cached_property
+    def comparable_vocabulary(self) -> Mapping[str, str]:
+        """Each word of the vocabulary in the form in which it is compared with misspelt ones."""
+        return {word: self._analysis.comparable(word) for word in self.vocabulary}
+
+    def comparable(self, word: str) -> str:
+        """Return a word, spelt as in the vocabulary, in the form in which it is compared."""
+        return self._analysis.comparable(word)
+
+    def spellings(self, text: str) -> list[Spelling]:
+        """Return the words of letters in ``text``, each with its place and as the vocabulary spells it."""
+        return self._analysis.spellings(text)
 
     def spans(self, query: str, texts: Iterable[str]) -> list[list[tuple[int, int]]]:
         """Return where the terms of ``query`` occur in each of ``texts``, as the index's own analyzer finds them.
@@ -204,9 +214,16 @@ class LexicalIndex:
         Returns:
             For each text the words as code points (start, end), the end excluded, in order and not overlapping.
         """
+        terms = set(self._analysis.fields["body"].query_terms(query))
+        if not isinstance(self._analysis, TantivyAnalysis):
+            return [merge_spans(self._analysis.places(terms, text)) for text in texts]
+        new = {term for term in terms if not self.document_frequency("body", term)}  # of live documents
         snippets = tantivy.SnippetGenerator.create(self._searcher, self._any_term(query), self._schema, "body")
         snippets.set_max_num_chars(MAX_TEXT)  # the whole text, not an excerpt
-        return [self._spans(snippets, text) for text in texts]
+        return [
+            merge_spans([*self._spans(snippets, text), *(self._analysis.places(new, text) if new else ())])
+            for text in texts
+        ]
 
     def _spans(self, snippets: tantivy.SnippetGenerator, text: str) -> list[tuple[int, int]]:
         document = tantivy.Document()
@@ -217,14 +234,14 @@ class LexicalIndex:
     def _hits_at_most(self, query: str, count: int) -> bool:
         if len(self) <= count:
             return True
-        terms = [(name, term) for name, _, analyzer in self.fields() for term in dict.fromkeys(analyzer.analyze(query))]
+        terms = [(name, term) for name, _, analyzer in self.fields() for term in analyzer.query_terms(query)]
         return sum(self.document_frequency(*term) for term in terms) <= count
 
     def _any_term(self, query: str) -> tantivy.Query:
-        terms = [self._term("body", term) for term in self.terms(query)]
-        if self._exact_analyzer:
-            words = dict.fromkeys(self._exact_analyzer.analyze(query))
-            terms += [tantivy.Query.boost_query(self._term("exact", word), EXACT_WEIGHT) for word in words]
+        terms = []
+        for name, weight, analyzer in self.fields():
+            found = [self._term(name, term) for term in analyzer.query_terms(query)]
+            terms += found if weight == 1 else [tantivy.Query.boost_query(term, weight) for term in found]
         return tantivy.Query.boolean_query([(tantivy.Occur.Should, term) for term in terms])
 
     def _any_term_in(self, query: str, documents: Rows) -> tantivy.Query:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-import tantivy
 
 from indexer.index.legs import LexicalLeg, Scores
+from indexer.index.words import Analyzer
 
 K1, B = 1.2, 0.75
 EXACT_LENGTHS = 24
@@ -34,11 +34,11 @@ def quantised_length(length: int) -> int:
 
 @dataclass(frozen=True)
 class Field:
-    """A field of the index: name, weight of its terms, text analyzer, and average number of terms."""
+    """A field of the index: name, weight of its terms, analyzer, and average number of terms."""
 
     name: str
     weight: float
-    analyzer: tantivy.TextAnalyzer
+    analyzer: Analyzer
     average_length: float
 
 
@@ -94,7 +94,7 @@ class InvertedIndex:
         for text_field in self.statistics.fields:
             lengths = np.array(self.lengths.get(text_field.name, ()), dtype=np.float64)
             norms = K1 * (1 - B + B * lengths / text_field.average_length)
-            for term in dict.fromkeys(text_field.analyzer.analyze(query)):
+            for term in text_field.analyzer.query_terms(query):
                 postings = self.postings.get((text_field.name, term))
                 if postings is None:
                     continue

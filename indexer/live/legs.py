@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 
 import numpy as np
-import tantivy
 
 from indexer.index.dense import unit
 from indexer.index.document_mask import DocumentMask, Rows
-from indexer.index.legs import DenseLeg, LexicalLeg, Scores
-from indexer.index.lexical import merge_spans
+from indexer.index.legs import DenseLeg, Field, LexicalLeg, Scores
+from indexer.index.words import Spelling
 from indexer.inference.encoder import Vectors
 from indexer.live.bm25 import InvertedIndex
-
-WORD = re.compile(r"\w+")
 
 
 class LiveDense:
@@ -111,12 +107,25 @@ class LiveLexical:
         """The index's most frequent words, each with its document frequency."""
         return self._base.vocabulary
 
+    @property
+    def comparable_vocabulary(self) -> Mapping[str, str]:
+        """Each word of the vocabulary in the form in which it is compared with misspelt ones."""
+        return self._base.comparable_vocabulary
+
+    def comparable(self, word: str) -> str:
+        """Return a word, spelt as in the vocabulary, in the form in which it is compared."""
+        return self._base.comparable(word)
+
+    def spellings(self, text: str) -> list[Spelling]:
+        """Return the words of letters in ``text``, each with its place and as the vocabulary spells it."""
+        return self._base.spellings(text)
+
     def terms(self, text: str) -> list[str]:
         """Return the distinct terms of ``text`` as the index knows them."""
         return self._base.terms(text)
 
-    def fields(self) -> list[tuple[str, float, tantivy.TextAnalyzer]]:
-        """Return name, weight of a term, and text analyzer of each field."""
+    def fields(self) -> list[Field]:
+        """Return name, weight of a term, and analyzer of each field."""
         return self._base.fields()
 
     def document_frequency(self, name: str, term: str) -> int:
@@ -167,15 +176,7 @@ class LiveLexical:
 
     def spans(self, query: str, texts: Iterable[str]) -> list[list[tuple[int, int]]]:
         """Return where the terms of ``query`` occur in each of ``texts``, including terms that only live texts have."""
-        texts = list(texts)
-        spans_by_text = self._base.spans(query, texts)
-        new = {term for term in self.terms(query) if not self.document_frequency("body", term)}
-        if new:
-            for text, spans in zip(texts, spans_by_text, strict=True):
-                spans[:] = merge_spans(
-                    [*spans, *(word.span() for word in WORD.finditer(text) if new & {*self.terms(word[0])})]
-                )
-        return spans_by_text
+        return self._base.spans(query, texts)
 
 
 def _base_part(allowed: DocumentMask, first_passage: Rows) -> DocumentMask:

@@ -7,15 +7,12 @@ neighbours swapped. Of equally near words the one in more documents is taken.
 
 from __future__ import annotations
 
-import re
-
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
 from indexer.index.document_mask import DocumentMask
 from indexer.index.legs import LexicalLeg
 
-WORD = re.compile(r"[^\W\d_]+")
 MAX_UNKNOWN_WORDS = 8
 """A query with more unknown words is not corrected: it is in another language, or not made of words."""
 
@@ -31,13 +28,17 @@ def suggestion(query: str, lexical: LexicalLeg, visible: DocumentMask | None = N
     Words that the index knows, stop words, numbers and punctuation stay as they are. Where only some documents are
     ``visible``, a word that occurs in none of them is unknown, and is never suggested.
     """
-    unknown = {word for word in WORD.findall(query) if not _is_known(word, lexical, visible)}
-    if not 0 < len(unknown) <= MAX_UNKNOWN_WORDS:
+    unknown = [each for each in lexical.spellings(query) if not _is_known(each.word, lexical, visible)]
+    distinct = {each.word for each in unknown}
+    if not 0 < len(distinct) <= MAX_UNKNOWN_WORDS:
         return None
-    corrections = {word: nearest for word in unknown if (nearest := _nearest(word.lower(), lexical, visible))}
-    if not corrections:
-        return None
-    return WORD.sub(lambda match: corrections.get(match[0], match[0]), query)
+    corrections = {word: nearest for word in distinct if (nearest := _nearest(word, lexical, visible))}
+    corrected, end = "", 0
+    for each in unknown:
+        if each.word in corrections:
+            corrected += query[end : each.start] + corrections[each.word]
+            end = each.end
+    return corrected + query[end:] if corrections else None
 
 
 def _is_known(word: str, lexical: LexicalLeg, visible: DocumentMask | None) -> bool:
@@ -52,6 +53,7 @@ def _nearest(word: str, lexical: LexicalLeg, visible: DocumentMask | None) -> st
     limit, vocabulary = max_edits(word), lexical.vocabulary
     if not limit:
         return None
-    matches = process.extract(word, vocabulary.keys(), scorer=OSA.distance, score_cutoff=limit, limit=None)
-    nearest_first = sorted(matches, key=lambda match: (match[1], -vocabulary[match[0]], match[0]))
-    return next((match[0] for match in nearest_first if visible is None or _is_known(match[0], lexical, visible)), None)
+    compared, choices = lexical.comparable(word), lexical.comparable_vocabulary
+    matches = process.extract(compared, choices, scorer=OSA.distance, score_cutoff=limit, limit=None)
+    nearest_first = sorted((edits, -vocabulary[known], known) for _, edits, known in matches)
+    return next((known for *_, known in nearest_first if visible is None or _is_known(known, lexical, visible)), None)
