@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from indexer.errors import first_line
 from indexer.index.index import Index
-from indexer.inference.encoder import Encoder
+from indexer.inference.encoder import Encoder, Vectors
+from indexer.inference.passages import DocumentPassages
 from indexer.live.metadata import FittedMetadata
 from indexer.live.overlay import LiveIndex, Overlay
 from indexer.live.write import LiveDocument, Write, compact_log
 
 log = logging.getLogger("dowse.live")
+
+CHARACTERS_PER_TURN = 100_000
+"""Characters that are cut into passages in one turn; tokenizing them takes some 0.1 s."""
+Item = TypeVar("Item")
 
 
 class NewDocument(NamedTuple):
@@ -57,21 +62,32 @@ class Preparer:
     def prepare(self, documents: Sequence[NewDocument | LiveDocument]) -> list[LiveDocument]:
         """Return documents with their passages and vectors."""
         titles, texts = [document.title for document in documents], [document.text for document in documents]
-        passages_by_document = self._passage_maker.make(titles, texts)
-        inputs = [text for passages in passages_by_document for _, text in passages]
-        vectors = iter(self._document_encoder.encode_documents(inputs)) if inputs else iter(())
-        return [
-            LiveDocument(
-                document.id,
-                document.title,
-                document.text,
-                document.metadata,
-                tuple((passage.start, passage.end) for passage, _ in passages),
-                np.stack([next(vectors) for _ in passages]),
-                document.fitted,
-            )
-            for document, passages in zip(documents, passages_by_document, strict=True)
-        ]
+        made = self._passage_maker.make(titles, texts)
+        inputs = [text for passages in made for _, text in passages]
+        return _with_vectors(documents, made, self._document_encoder.encode_documents(inputs) if inputs else ())
+
+    def prepare_in_turns(
+        self, documents: Sequence[NewDocument], prepared: list[LiveDocument], tokens: int
+    ) -> Iterator[None]:
+        """Add documents with their passages and vectors to ``prepared``, and yield between turns.
+
+        A turn cuts one long text, or several short ones, into passages, or encodes passages of at most ``tokens``
+        tokens: its cost does not grow with the request. A document may take many turns.
+        """
+        made: list[DocumentPassages] = []
+        for group in batched_by_size(documents, [len(document.text) for document in documents], CHARACTERS_PER_TURN):
+            made += self._passage_maker.make([one.title for one in group], [one.text for one in group])
+            yield
+        inputs = [text for passages in made for _, text in passages]
+        vectors: list[Vectors] = []
+        # The encoder's length bounds a passage, and its characters do: a token is rarely less than one character.
+        longest = self._query_encoder.contract.max_tokens
+        sizes = [min(longest, len(text) + 2) for text in inputs]
+        for batch in batched_by_size(inputs, sizes, tokens):
+            if vectors:
+                yield
+            vectors.extend(self._document_encoder.encode_documents(batch))
+        prepared += _with_vectors(documents, made, vectors)
 
     def prepare_again(self, writes: Sequence[Write]) -> list[Write]:
         """Return writes with passages and vectors for this index; only those of another recipe are embedded again."""
@@ -84,6 +100,39 @@ class Preparer:
             else replace(write, recipe=self.recipe, documents=tuple(self.prepare(write.documents)))
             for write in writes
         ]
+
+
+def batched_by_size(items: Sequence[Item], sizes: Sequence[int], limit: int) -> Iterator[list[Item]]:
+    """Yield items in their order, in lists whose sizes add up to at most ``limit``; a larger item gets its own."""
+    batch: list[Item] = []
+    total = 0
+    for item, size in zip(items, sizes, strict=True):
+        if batch and total + size > limit:
+            yield batch
+            batch, total = [], 0
+        batch.append(item)
+        total += size
+    if batch:
+        yield batch
+
+
+def _with_vectors(
+    documents: Sequence[NewDocument | LiveDocument], made: Sequence[DocumentPassages], vectors: Iterable[Vectors]
+) -> list[LiveDocument]:
+    """Return documents with their passages, and the vectors of all passages in their order."""
+    vector = iter(vectors)
+    return [
+        LiveDocument(
+            document.id,
+            document.title,
+            document.text,
+            document.metadata,
+            tuple((passage.start, passage.end) for passage, _ in passages),
+            np.stack([next(vector) for _ in passages]),
+            document.fitted,
+        )
+        for document, passages in zip(documents, made, strict=True)
+    ]
 
 
 UNFIT = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError, pa.ArrowInvalid)

@@ -21,6 +21,9 @@ log = logging.getLogger("dowse.service")
 RETRY_SECONDS = 30.0
 """Between attempts to open an artifact after an error of the machine; rare, because each attempt verifies all files."""
 
+STOP_SECONDS = 5.0
+"""How long `stop` waits; the thread ends with the process."""
+
 Opened = TypeVar("Opened")
 
 
@@ -60,9 +63,9 @@ class Follower(Generic[Opened]):
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop following."""
+        """Stop following; an artifact that is being opened is not waited for beyond `STOP_SECONDS`."""
         self._stop.set()
-        self._thread.join()
+        self._thread.join(STOP_SECONDS)
 
     @property
     def live(self) -> Opened:

@@ -15,6 +15,7 @@ from indexer.live.overlay import LiveIndex
 from indexer.live.prepare import UNFIT, Preparer, apply_writes, replay_writes
 from indexer.live.write import LiveDocument, Write
 from service.problems import Problem
+from service.serving.follower import STOP_SECONDS
 
 log = logging.getLogger("dowse.service")
 
@@ -49,9 +50,9 @@ class LiveDocuments:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop following."""
+        """Stop following; texts that are being encoded again are not waited for beyond `STOP_SECONDS`."""
         self._stop.set()
-        self._thread.join()
+        self._thread.join(STOP_SECONDS)
 
     def open_index(self, index: Index) -> None:
         """Show a newly opened index with the overlay of all writes that were not folded into it.

@@ -34,6 +34,8 @@ log = logging.getLogger("dowse.service")
 Arguments = ParamSpec("Arguments")
 UNWATCHED_SECONDS = 0.02
 """How long the queue waits before it checks for a disconnect of the client: most answers are ready by then."""
+STOP_SECONDS = 5.0
+"""How long `RequestQueue.stop` waits for work that is under way; a write takes far less."""
 ABANDONING = {"deadline", "client-gone"}
 """Kinds of problems with which the queue abandons a request that it has accepted."""
 
@@ -57,10 +59,16 @@ class RequestQueue:
             thread.start()
 
     def stop(self) -> None:
-        """End the threads once they have finished all queued jobs."""
+        """End the threads once they have finished all queued jobs, and wait for `STOP_SECONDS` at most.
+
+        A thread that takes longer ends with the process: nobody waits for its answer any more.
+        """
         self._jobs.close()
+        deadline = time.monotonic() + STOP_SECONDS
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, deadline - time.monotonic()))
+        if running := sum(thread.is_alive() for thread in self._threads):
+            log.warning("%d threads had not ended after %g s; they end with the process", running, STOP_SECONDS)
 
     async def run(self, work: Callable[[], bytes], receive: Receive, query: PendingQuery | None = None) -> bytes:
         """Run ``work`` in a thread when it is this request's turn and return what it returns.

@@ -21,8 +21,8 @@ from service.problems import RESPONSES, Problem, ProblemField
 from service.serving.live_documents import LiveDocuments, write_problem
 from service.serving.queue import RequestQueue, queued, queued_commit
 
-DOCUMENTS_PER_TURN = 16
-"""Documents whose vectors are made in one turn of the queue."""
+TOKENS_PER_TURN = 4096
+"""Most tokens that are encoded in one turn of the queue, whatever the number and length of the documents."""
 
 
 async def may_write(request: Request) -> None:
@@ -122,16 +122,13 @@ def feedback(request: Request, live: Live, body: schemas.Feedback) -> schemas.Fe
 def _prepare(
     index: Index, preparer: Preparer, documents: list[schemas.NewDocument], prepared: list[LiveDocument]
 ) -> Iterator[bytes | None]:
-    """Check documents, then add them to ``prepared`` with their vectors, `DOCUMENTS_PER_TURN` at a time.
+    """Check documents, then add them to ``prepared`` with their vectors, `TOKENS_PER_TURN` at a time.
 
     Yields:
         None after each turn but the last, and bytes after the last: the queue takes them for the end.
     """
     checked = _check(index, documents)
-    for start in range(0, len(checked), DOCUMENTS_PER_TURN):
-        if start:
-            yield None
-        prepared += preparer.prepare(checked[start : start + DOCUMENTS_PER_TURN])
+    yield from preparer.prepare_in_turns(checked, prepared, TOKENS_PER_TURN)
     yield b"prepared"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -322,3 +323,17 @@ def test_fingerprint_ignores_the_file_name() -> None:
         fingerprint("index", {}, [InputEntry(name=name, size=3, sha256="00" * 32)], {}) for name in ("a.csv", "b.csv")
     }
     assert len(prints) == 1
+
+
+def test_an_error_of_the_machine_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With too many files open nothing is known of a manifest: the error stays one that may pass; a missing file is none."""
+    with pytest.raises(UserError, match="no such file"):
+        read_manifest(tmp_path / "absent")
+    (tmp_path / "manifest.json").write_text("{}", encoding="utf-8")
+
+    def exhausted(path: Path) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", exhausted)
+    with pytest.raises(OSError, match="Too many open files"):
+        read_manifest(tmp_path)

@@ -129,3 +129,16 @@ def test_the_level(p: float, certain: bool) -> None:
     assert (is_better(up), is_worse(up)) == (certain, False)
     assert (is_better(down), is_worse(down)) == (False, certain)
     assert ("is better" in describe("x", up), "is worse" in describe("x", down)) == (certain, certain)
+
+
+def test_the_levels_are_exact() -> None:
+    """A difference counts below p = 0.05, and not at it; the safety group's below 0.01."""
+    below, at = (0.03, 0.0499), (0.03, 0.05)
+    assert is_better(difference(below))
+    assert not is_better(difference(at))
+    assert is_worse(difference((-below[0], below[1])))
+    assert not is_worse(difference((-at[0], at[1])))
+    assert decide("labels", group(below, NONE))[0] == "WIN"
+    assert decide("labels", group(at, NONE))[0] == "TIE"
+    assert decide("synthetic queries", group(UP, NONE), group((-0.04, 0.0099), NONE))[0] == "LOSS"
+    assert decide("synthetic queries", group(UP, NONE), group((-0.04, 0.01), NONE))[0] == "WIN"

@@ -21,11 +21,13 @@ import pytest
 from starlette.testclient import TestClient
 
 from indexer.build.compact import compact
+from indexer.inference.encoder import Encoder
 from indexer.live.forget import Retracted, forget
 from indexer.live.inspect import log_problems
 from indexer.live.log import WriteLog
 from indexer.live.overlay import Overlay
 from indexer.live.prepare import Preparer
+from service.api.documents.routes import TOKENS_PER_TURN
 from service.app import create_app
 from service.check import run_checks
 from service.settings import ServiceSettings
@@ -133,7 +135,7 @@ def test_a_write_is_not_refused_and_yet_applied(data, publish, monkeypatch):
 
     with service(data, deadline_seconds=0.3) as client:
         with monkeypatch.context() as patched:
-            patched.setattr(Preparer, "prepare", slow(Preparer.prepare))
+            patched.setattr(Encoder, "encode_documents", slow(Encoder.encode_documents))
             assert client.put("/documents", json={"documents": [STORM]}).status_code == 504
             gate.set()
         gate.clear()
@@ -550,3 +552,51 @@ def test_metadata_that_is_given_out_is_taken_back(data, publish):
     compact(data)
     with service(data) as client:
         assert client.get("/documents/copy").json()["metadata"] == given
+
+
+def test_a_long_document_is_encoded_in_many_turns(data, publish, monkeypatch):
+    """A turn is bounded by tokens, not by documents: one long text leaves the thread to searches in between."""
+    publish(CATS, data)
+    texts = ["A ship sails over the sea. " * 3_000, "The storm.", "A cat in the garden. " * 2_000]
+    turns: list[int] = []
+    encode = Encoder.encode_documents
+
+    def counting(encoder: Encoder, inputs: list[str]) -> Any:
+        turns.append(sum(count.tokens for count in encoder.count_tokens(inputs)))
+        return encode(encoder, inputs)
+
+    with service(data, cores=1) as client:
+        monkeypatch.setattr(Encoder, "encode_documents", counting)
+        documents = [{"id": str(number), "text": text} for number, text in enumerate(texts)]
+        assert client.put("/documents", json={"documents": documents}).json()["put"] == 3
+        assert len(turns) > 5
+        assert max(turns) <= TOKENS_PER_TURN
+        monkeypatch.undo()
+        for number, text in enumerate(texts):
+            assert client.get(f"/documents/{number}").json()["text"] == text
+        live = client.app.state.searcher.live.retriever.index
+        whole = Preparer(live.overlay.base).prepare(live.overlay.versions)
+        for one, other in zip(whole, live.overlay.versions, strict=True):
+            assert one.passages == other.passages
+            np.testing.assert_allclose(one.vectors, other.vectors, atol=1e-5)
+
+
+def test_work_stops_where_its_client_gives_up(data, publish, monkeypatch):
+    """A PUT that is given up takes no further turn: nothing more is encoded for it, and nothing written."""
+    publish(CATS, data)
+    gate, turns = threading.Event(), []
+    encode = Encoder.encode_documents
+
+    def held(encoder: Encoder, inputs: list[str]) -> Any:
+        turns.append(len(inputs))
+        gate.wait(60)
+        return encode(encoder, inputs)
+
+    with service(data, cores=1, deadline_seconds=0.3) as client:
+        monkeypatch.setattr(Encoder, "encode_documents", held)
+        document = {"id": "long", "text": "A ship sails over the sea. " * 6_000}
+        assert client.put("/documents", json={"documents": [document]}).status_code == 504
+        gate.set()
+        assert found(client, "cat", "lexical") == ["a"]  # the one thread is free again
+        assert len(turns) == 1
+        assert client.get("/documents/long").status_code == 404

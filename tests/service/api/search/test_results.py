@@ -96,6 +96,19 @@ def test_min_score_leaves_out_exactly_what_is_below(crowd, mode):
     assert search(crowd, mode=mode, min_score=1e6) == []
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_min_score_keeps_what_has_just_that_score(crowd, mode):
+    """The least score is inclusive: a result of exactly that score stays, to the last bit."""
+    leg = "lexical" if mode == "lexical" else "dense"
+    whole = walk(crowd, 100, mode=mode, explain=True)
+    scores = sorted(result["scores"][leg]["score"] for result in whole)
+    least = scores[len(scores) // 2]
+    kept = [result["id"] for result in whole if result["scores"][leg]["score"] >= least]
+    at = [result["id"] for result in whole if result["scores"][leg]["score"] == least]
+    assert at
+    assert [result["id"] for result in walk(crowd, 20, mode=mode, min_score=least)] == kept
+
+
 def test_a_score_of_a_leg_keeps_its_rank_among_all_candidates(crowd):
     """What `explain` says of a result does not change because others were left out."""
     whole = {result["id"]: result["scores"] for result in walk(crowd, 100, explain=True)}
