@@ -16,7 +16,7 @@ from indexer.retrieval.retriever import Mode, Neighbours, Retriever
 from indexer.retrieval.spelling import suggestion
 from service.api.dependencies import index_info
 from service.api.search import filtering, schemas
-from service.api.search.arrange import arrange, check_columns
+from service.api.search.arrange import SCORE_DIGITS, arrange, check_columns
 from service.api.search.rerank import Reranking
 from service.api.search.schemas import Highlights, Paged
 from service.observability.metrics import observe_stages
@@ -121,7 +121,7 @@ def result_of(hit: Hit, *, explain: bool = False, fields: list[str] | None = Non
     values = {
         "id": hit.document.id,
         "rank": hit.rank,
-        "score": round(hit.score, 6),
+        "score": round(hit.score, SCORE_DIGITS),
         "title": hit.document.title,
         "text": hit.passage,
         "metadata": metadata if fields is None else {name: metadata.get(name) for name in fields},
@@ -135,7 +135,7 @@ def result_of(hit: Hit, *, explain: bool = False, fields: list[str] | None = Non
 
 def leg_score_of(leg: LegScore) -> schemas.LegScore:
     """Return score and rank of a leg as the API has them."""
-    values = {"score": round(leg.score, 6), "rank": leg.rank}
+    values = {"score": round(leg.score, SCORE_DIGITS), "rank": leg.rank}
     return schemas.LegScore(**values if leg.part is None else values | {"part": round(leg.part, 6)})
 
 

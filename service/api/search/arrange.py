@@ -21,6 +21,9 @@ from indexer.retrieval.retriever import Mode
 from service.api.search.schemas import Arrangement
 from service.problems import invalid
 
+SCORE_DIGITS = 6
+"""Decimals of the scores in answers."""
+
 NESTED_TYPES = ("list", "large_list", "struct", "map")
 """Prefixes of the Arrow types whose values are not scalars."""
 
@@ -107,11 +110,14 @@ def _list_names(names: Iterable[str]) -> str:
 
 
 def _filter_by_score(ranking: Ranking, mode: Mode, minimum: float | None) -> Sequence[int]:
-    """Return the positions whose score reaches a minimum: the cosine of the dense leg, or BM25 in lexical mode."""
+    """Return the positions whose score reaches a minimum: the cosine of the dense leg, or BM25 in lexical mode.
+
+    Scores count as they are shown, with `SCORE_DIGITS`: a result of just the score that is given stays.
+    """
     scores = ranking.lexical if mode == "lexical" else ranking.dense
     if minimum is None or scores is None:
         return range(len(ranking.rows))
-    return [int(position) for position in np.flatnonzero(scores >= minimum)]
+    return [int(position) for position in np.flatnonzero(np.round(scores, SCORE_DIGITS) >= minimum)]
 
 
 def _diversify(index: Index, ranking: Ranking, positions: list[int], scores: Numbers, share: float) -> Iterator[int]:

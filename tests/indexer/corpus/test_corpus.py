@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from indexer.corpus.corpus import Corpus, Reject, write_rejects
+from indexer.corpus.jsonl import JsonReader
 from indexer.errors import UserError
 
 ROWS: list[dict[str, Any]] = [
@@ -347,3 +348,12 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
     assert documents == rows
     assert peak < 25_000_000  # Arrow's own memory: a row group of 20,000 rows decodes to 10 MB
     assert python_peak < 24_000_000  # digests and row numbers are 4.8 MB, their sorted order as much again
+
+
+def test_a_key_twice_in_a_line_is_a_bad_row(tmp_path: Path) -> None:
+    """A JSON line with a key twice is named with its key and line: the last value does not win silently."""
+    path = tmp_path / "corpus.jsonl"
+    path.write_text('{"id": "1", "text": "One."}\n{"id": "2", "text": "Two.", "text": "Three."}\n', encoding="utf-8")
+    records = dict(JsonReader().read_records(path))
+    assert records[1] == {"id": "1", "text": "One."}
+    assert "'text' is there twice" in str(records[2])

@@ -240,6 +240,26 @@ def test_what_the_machine_would_not_let_be_opened_is_tried_again(data, publish, 
         eventually(lambda: live(client) == index, "the index is taken up")
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("bad allocation"), OSError(errno.EMFILE, "none left")])
+def test_no_transient_error_of_opening_is_final(data, publish, eventually, monkeypatch, error):
+    """A lack of memory or of descriptors, also while a manifest is read, is tried again by itself."""
+    index = publish(CATS, data).manifest.id
+    room = threading.Event()
+    read = Path.read_bytes
+
+    def scarce(path):
+        if path.name == "manifest.json" and not room.is_set():
+            raise error
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", scarce)
+    monkeypatch.setattr(follower, "RETRY_SECONDS", 0.1)
+    with service(data) as client:
+        assert "tried again" in client.get("/readyz").json()["detail"]
+        room.set()
+        eventually(lambda: live(client) == index, "the index is taken up")
+
+
 def test_a_nonsense_current_leaves_the_old_one_in_place(data, publish, eventually, caplog):
     """A `CURRENT` that names no index changes nothing about what is served."""
     old = publish(CATS, data).manifest.id

@@ -274,3 +274,18 @@ def test_sigterm_drains_before_it_ends(built_data, start_service, eventually):
     assert running.status("/search?q=cat") == 200
     assert running.end(signal.SIGTERM) == -signal.SIGTERM
     assert "Traceback" not in running.said
+
+
+def test_ending_has_a_bound(admit, monkeypatch, caplog):
+    """Work that does not end keeps the process from ending for a bounded time only, and the log says so."""
+    monkeypatch.setattr("service.serving.queue.STOP_SECONDS", 0.1)
+    queue, gate = admit()
+
+    async def scenario():
+        (task,) = await begun(queue.run(holding(gate), never))
+        await asyncio.to_thread(queue.stop)
+        assert not gate.is_set()
+        task.cancel()
+
+    asyncio.run(scenario())
+    assert "1 threads had not ended after 0.1 s" in caplog.text
