@@ -4,6 +4,7 @@ labels.py           queries and qrels, split into train, dev, test
 feedback.py         clicks and grades as labels
 split.py            documents into train, dev, test
 near_duplicates.py  MinHash groups
+clusters.py         queries that share a document
 words.py            sentences and words in any script
 prepare.py          corpus → training frame
 frame.py            read and fill the training frame

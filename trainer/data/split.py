@@ -47,6 +47,12 @@ class Split:
             "groups": pc.count_distinct(self.table["group"]).as_py()
         }
 
+    def copies(self) -> dict[str, str]:
+        """Return for each document the id that stands for its group of near-duplicates: its own, where it has none."""
+        documents, groups = self.table["document"].to_pylist(), self.table["group"].to_pylist()
+        names = _names(documents, groups)
+        return {document: names[group] for document, group in zip(documents, groups, strict=True)}
+
     def write(self, path: Path) -> None:
         """Write the split as Parquet, completely or not at all."""
         with atomic_write(path) as part:
@@ -120,12 +126,7 @@ def _split(ids: Sequence[str], groups: Groups, settings: SplitSettings) -> Split
     members: dict[int, list[int]] = {}
     for row, group in enumerate(groups.tolist()):
         members.setdefault(group, []).append(row)
-    # A group is drawn by its shortest id, the first of these in order: numbered documents that are added later do not
-    # change it.
-    names = {
-        group: min((ids[row] for row in rows), key=lambda name: (len(name), name)) for group, rows in members.items()
-    }
-    draws = {group: draw(name, settings.seed) for group, name in names.items()}
+    draws = {group: draw(name, settings.seed) for group, name in _names(ids, groups.tolist()).items()}
     sides = np.full(len(ids), "train", dtype=object)
     for side, share, maximum, origin in (
         ("test", settings.test, settings.most_test, 0.0),
@@ -144,6 +145,17 @@ def _split(ids: Sequence[str], groups: Groups, settings: SplitSettings) -> Split
             sides[members[group]] = side
             count += size
     return Split(pa.table({"document": list(ids), "group": groups, "split": sides.tolist()}, schema=SCHEMA))
+
+
+def _names(ids: Sequence[str], groups: Sequence[int]) -> dict[int, str]:
+    """Return for each group the shortest id of its documents, the first of these in order.
+
+    Groups are drawn by it, and numbered documents that are added later do not change it.
+    """
+    names: dict[int, str] = {}
+    for name, group in zip(ids, groups, strict=True):
+        names[group] = min(names.get(group, name), name, key=lambda each: (len(each), each))
+    return names
 
 
 def draw(document: str, seed: int) -> float:

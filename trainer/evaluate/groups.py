@@ -21,17 +21,21 @@ BINS = 24
 """Bins of the histograms of cosines."""
 
 
-def group(systems: Mapping[str, PerQuery], queries: Sequence[str], seed: int) -> Group:
+def group(
+    systems: Mapping[str, PerQuery], queries: Sequence[str], seed: int, clusters: Mapping[str, str] | None = None
+) -> Group:
     """Return the figures of each system over ``queries``, and the difference of tuned and base in each leg.
 
     Args:
         systems: name (`trainer.evaluate.report.SYSTEMS`) → values; a leg is compared where both its systems are given.
         queries: ids of the queries of this group, at least one.
         seed: of the bootstrap and of the test.
+        clusters: of each query (`trainer.data.clusters`); by default each query is its own.
     """
+    members = [clusters[query] if clusters else query for query in queries]
     means = {}
     for system, values in systems.items():
-        means[system] = {name: _summary([values[name][query] for query in queries], seed) for name in METRICS}
+        means[system] = {name: _summary([values[name][query] for query in queries], seed, members) for name in METRICS}
     legs: tuple[Leg, ...] = ("dense", "hybrid")
     differences = {
         leg: {
@@ -39,6 +43,7 @@ def group(systems: Mapping[str, PerQuery], queries: Sequence[str], seed: int) ->
                 [systems[f"base {leg}"][name][query] for query in queries],
                 [systems[f"tuned {leg}"][name][query] for query in queries],
                 seed,
+                clusters=members,
             )
             for name in METRICS
         }
@@ -79,6 +84,6 @@ def separation(relevant: Values, irrelevant: Values) -> Separation:
     return Separation(edges=edges.tolist(), relevant=counts[0], irrelevant=counts[1])
 
 
-def _summary(values: Sequence[float], seed: int) -> Summary:
-    low, high = interval(values, seed)
+def _summary(values: Sequence[float], seed: int, clusters: Sequence[str]) -> Summary:
+    low, high = interval(values, seed, clusters=clusters)
     return Summary(mean=float(np.mean(values)), low=low, high=high)

@@ -11,7 +11,7 @@ from trainer.evaluate.significance import Difference
 ALPHA = 0.05
 """Significance level of a difference."""
 SAFETY_ALPHA = 0.01
-"""Level for the safety group, stricter because two legs are tested and two queries come from one sentence."""
+"""Level for the safety group, stricter because two legs are tested and either can turn a WIN into a LOSS."""
 MIN_SAFETY_LOSS = 0.06
 """Smallest relative loss of nDCG@10 in the safety group that counts. Maps that help on people's queries lose up to 5 %
 there, harmful ones 7 % and more (docs/decisions/training.md)."""
@@ -64,7 +64,10 @@ def describe(name: str, difference: Difference) -> str:
     how = (
         "is better" if is_better(difference) else "is worse" if is_worse(difference) else "does not differ for certain"
     )
+    queries = f"{difference.queries:,} queries"
+    if difference.clusters and difference.clusters < difference.queries:
+        queries += f" in {difference.clusters:,} clusters that share a document"
     return (
         f"{name} {how}: nDCG@10 {difference.mean:+.4f} (95 % interval {difference.low:+.4f} to {difference.high:+.4f}, "
-        f"p = {difference.p:.4f}, {difference.queries:,} queries)"
+        f"p = {difference.p:.4f}, {queries})"
     )

@@ -17,6 +17,7 @@ from indexer.inference.encoder import Encoder, Precision, Vectors
 from indexer.retrieval.retriever import Retriever
 from trainer.adapter.distillation import all_passages
 from trainer.adapter.linear_map import apply
+from trainer.data.clusters import cluster_queries
 from trainer.data.labels import QuerySet
 from trainer.evaluate.encode import encode_passages, encode_queries
 from trainer.evaluate.groups import group
@@ -123,7 +124,8 @@ class Comparison:
             "base hybrid": base.metrics(self.weights[0]),
             "tuned hybrid": tuned.metrics(self.weights[1]),
         }
-        return group(systems, list(base.queries.texts), self.seed)
+        clusters = cluster_queries(base.queries.qrels, self.run_data.copies)
+        return group(systems, list(base.queries.texts), self.seed, clusters)
 
     def verdict(self) -> tuple[Verdict, list[str]]:
         """Return the verdict and its reasons."""
@@ -195,10 +197,11 @@ def _precision(
         return "fp32", ["Queries are encoded with 32-bit weights: 8-bit ones would give other vectors."]
     dev = run_data.dev.queries
     quantised = candidate.rank("dev, int8", index, dev, run_data.documents.ids, "int8")
+    clusters = list(cluster_queries(dev.qrels, run_data.copies).values())
     costs, too_costly = [], False
     for leg, dense_weight in (("dense", 1.0), ("hybrid", weight)):
         before, after = (list(ranked.metrics(dense_weight)[METRIC].values()) for ranked in (exact, quantised))
-        change = paired(before, after, seed=0)
+        change = paired(before, after, seed=0, clusters=clusters)
         too_costly |= change.low < -MAX_INT8_LOSS * float(np.mean(before))
         costs.append(f"{leg} search {np.mean(before):.4f} with 32-bit weights, {np.mean(after):.4f} with 8-bit weights")
     precision: Precision = "fp32" if too_costly else "int8"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from indexer.inference.encoder import Encoder
 from indexer.progress import stage
 from indexer.retrieval.retriever import Retriever
 from trainer.adapter.ladder import EncodedQueries
+from trainer.data.clusters import Copies, groups_of
 from trainer.data.labels import Labels, QuerySet, read_labels
 from trainer.data.pairs import pairs_of
 from trainer.data.prepare import prepare, read_frame
@@ -74,6 +75,7 @@ class RunData:
         deciding: the group on which the verdict rests.
         judged_by: labels or synthetic queries.
         notes: caveats for the reader of the report.
+        copies: near-duplicates among the documents.
     """
 
     documents: Documents
@@ -84,13 +86,14 @@ class RunData:
     deciding: str
     judged_by: JudgedBy
     notes: list[str]
+    copies: Copies = field(default_factory=dict)
 
     @property
     def unseen_dev(self) -> QuerySet | None:
         """The dev queries about documents that are not trained on; None where these are all, or too few."""
         if self.labelled is None:
             return None
-        unseen = self.dev.queries.unseen(self.labelled.queries.documents)
+        unseen = self.dev.queries.unseen(self.labelled.queries.documents, self.copies)
         return unseen if MIN_UNSEEN <= len(unseen) < len(self.dev.queries) else None
 
     def with_vectors(self, unlabelled: EncodedQueries, labelled: EncodedQueries | None, dev: EncodedQueries) -> RunData:
@@ -122,9 +125,10 @@ def prepare_data(
     with stage("read the documents"):
         documents = Documents.of(index)
     sides = _split(documents, settings, workspace)
+    copies = sides.copies()
     labels = None
     if settings.qrels:
-        labels = read_labels(settings.qrels, settings.queries, set(documents.ids), settings.seed)
+        labels = read_labels(settings.qrels, settings.queries, set(documents.ids), settings.seed, copies)
     tests = _test_queries(documents, sides, labels, settings)
     dev = _dev_queries(documents, sides, labels, settings)
     labelled = _labelled_queries(sides, labels, tests) if learn else None
@@ -156,6 +160,7 @@ def prepare_data(
         deciding=UNSEEN if UNSEEN in groups else ALL,
         judged_by=tests.judged_by,
         notes=tests.notes,
+        copies=copies,
     )
 
 
@@ -171,7 +176,7 @@ class _Tests:
 def _test_queries(documents: Documents, sides: Split, labels: Labels | None, settings: RunSettings) -> _Tests:
     """Return the labelled test queries or, where there are none, key words of held-out documents."""
     if labels and len(labels.test):
-        unseen = labels.test.unseen(labels.train.documents | labels.dev.documents)
+        unseen = labels.test.unseen(labels.train.documents | labels.dev.documents, sides.copies())
         if len(unseen) == len(labels.test):
             return _Tests({UNSEEN: labels.test}, "labels", [])
         if len(unseen):
@@ -201,16 +206,20 @@ def _labelled_queries(sides: Split, labels: Labels | None, tests: _Tests) -> Que
         return None
     queries = labels.train
     if tests.judged_by != "labels":  # the test documents were drawn without regard to the labels
-        queries = queries.unseen({*sides.documents("test"), *sides.documents("dev")})
+        queries = queries.unseen({*sides.documents("test"), *sides.documents("dev")}, sides.copies())
     return queries if len(queries) >= MIN_LABELS else None
 
 
 def _training_rows(documents: Documents, sides: Split, labels: Labels | None, tests: _Tests) -> list[int]:
-    """Return the rows of the documents that may be trained on: those that answer no test or dev query."""
+    """Return the rows of the documents that may be trained on.
+
+    These are documents that answer no test or dev query and are no near-duplicates of one that does.
+    """
     if labels is None or tests.judged_by != "labels":
         return _rows(documents, sides, "train")
-    held_out = labels.test.documents | labels.dev.documents
-    return [row for row, document in enumerate(documents.ids) if document not in held_out]
+    copies = sides.copies()
+    held_out = groups_of(labels.test.documents | labels.dev.documents, copies)
+    return [row for row, document in enumerate(documents.ids) if copies[document] not in held_out]
 
 
 def _cloze_test(

@@ -137,6 +137,46 @@ def test_other_splits_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "1 queries are left out" in capsys.readouterr().err
 
 
+def test_copies_are_on_one_side(tmp_path: Path) -> None:
+    """Copies under other ids are one document: never on two sides, drawn with or without a column for train and test."""
+    copies = {f"d{number}": f"d{number % 100}" for number in range(200)}
+    queries = {f"q{number}": "x" for number in range(200)}
+    for folder, splits in (
+        ("drawn", None),
+        ("given", {query: "test" if int(query[1:]) % 5 == 0 else "train" for query in queries}),
+    ):
+        qrels = write(
+            tmp_path / folder / "qrels.csv", qrels_rows([(f"q{number}", f"d{number}") for number in range(200)])
+        )
+        write(tmp_path / folder / "queries.csv", query_rows(queries, splits))
+        result = read_labels(qrels, None, DOCUMENTS, 0, copies)
+        parts = [{copies[name] for name in part.documents} for part in (result.train, result.dev, result.test)]
+        assert all(parts)
+        assert not parts[0] & parts[1] and not parts[0] & parts[2] and not parts[1] & parts[2]
+        torn = read_labels(qrels, None, DOCUMENTS, 0)
+        assert {copies[name] for name in torn.train.documents} & {copies[name] for name in torn.dev.documents}
+
+
+def test_queries_that_share_an_answer_are_on_one_side(tmp_path: Path) -> None:
+    """Queries with several answers of which they share one are not torn either."""
+    pairs = [(f"q{number}", f"d{number}") for number in range(200)]
+    pairs += [(f"q{number}", f"d{number + 1}") for number in range(0, 200, 2)]
+    write(tmp_path / "queries.csv", query_rows({f"q{number}": "x" for number in range(200)}))
+    result = read_labels(write(tmp_path / "qrels.csv", qrels_rows(pairs)), None, DOCUMENTS, 0)
+    parts = [part.documents for part in (result.train, result.dev, result.test)]
+    assert all(parts)
+    assert not parts[0] & parts[1] and not parts[0] & parts[2] and not parts[1] & parts[2]
+
+
+def test_splits_of_other_names_are_refused(tmp_path: Path) -> None:
+    """A column of which no value is known is a mistake, not a reason to draw the sides."""
+    splits = {"q0": "Training", "q1": "held out"}
+    with pytest.raises(
+        UserError, match=r"queries.parquet: the column 'split' holds 'Training', 'held out' and none of"
+    ):
+        labels(tmp_path, qrels_rows([("q0", "d1"), ("q1", "d2")]), query_rows({"q0": "x", "q1": "y"}, splits))
+
+
 # --- relevance ------------------------------------------------------------------------------------------------------
 
 
@@ -250,12 +290,36 @@ def test_a_duplicate_query(tmp_path: Path) -> None:
         labels(tmp_path, qrels_rows([("q0", "d1")]), [{"id": "q0", "text": "x"}, {"id": "q0", "text": "y"}])
 
 
+def test_two_judgements_of_one_pair(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two rows that contradict each other are refused; the same row twice counts once; unknown queries are counted."""
+    queries = query_rows({"q0": "x"}, {"q0": "test"})
+    with pytest.raises(
+        UserError, match=r"qrels.csv row 2: relevance 0 of 'd1' for the query 'q0', and 2 in an earlier row"
+    ):
+        labels(tmp_path, qrels_rows([("q0", "d1", 2), ("q0", "d1", 0)]), queries, ".csv")
+    result = labels(tmp_path, qrels_rows([("q0", "d1", 2), ("q0", "d1", 2), ("q9", "d1", 1)]), queries, ".csv")
+    assert result.test.qrels == {"q0": {"d1": 2}}
+    assert "1 queries are left out, since queries.csv does not have them" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["  ", ["a", "b"], {"en": "a"}])
+def test_a_text_that_is_none(tmp_path: Path, value: object) -> None:
+    """White space, a list or an object is no text of a query."""
+    with pytest.raises(UserError, match=r"queries.jsonl row 1: (no text|text is .*; give one text)"):
+        labels(tmp_path, qrels_rows([("q0", "d1")]), query_rows({"q0": value}), ".jsonl")  # type: ignore[dict-item]
+
+
 def test_labels_about_another_corpus(tmp_path: Path) -> None:
     """Where no query has an answer in the corpus, the message says which ids have to agree."""
-    for qrels in ([("q0", "elsewhere")], [("unknown", "d1")], [("q0", "d1", 0)]):
-        with pytest.raises(
-            UserError, match=r"no query of queries.parquet has an answer in the corpus; check that doc_id"
-        ):
+    for qrels, message in (
+        (
+            [("q0", "elsewhere")],
+            r"has an answer in the corpus; check that doc_id .*\('elsewhere' here, 'd.*' … there\)",
+        ),
+        ([("unknown", "d1")], r"has an answer here; check that query_id .*\('unknown' here, 'q0' there\)"),
+        ([("q0", "d1", 0)], r"has an answer here; give a relevance above 0"),
+    ):
+        with pytest.raises(UserError, match=rf"qrels.parquet: no query of queries.parquet {message}"):
             labels(tmp_path, qrels_rows(qrels), query_rows({"q0": "x"}))
 
 
@@ -285,4 +349,7 @@ def test_unseen_queries() -> None:
     assert queries.unseen({"x"}) == QuerySet({"b": "2", "c": "3"}, {"b": {"z": 2}, "c": {"y": 1}})
     assert queries.unseen(set()) == queries
     assert not len(queries.unseen({"y", "z"}))
+    copies = {"x": "w", "w": "w", "z": "z"}
+    assert list(queries.unseen({"w"}, copies).texts) == ["b", "c"]
+    assert list(queries.unseen({"x"}, {"y": "x", "x": "x"}).texts) == ["b"]
     assert list(queries.only(["c", "a", "nobody"]).texts) == ["a", "c"]

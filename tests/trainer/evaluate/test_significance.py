@@ -104,6 +104,74 @@ def test_the_seed_decides():
     assert paired(base, tuned, seed=1) != paired(base, tuned, seed=2)
 
 
+# --- queries that share a document ----------------------------------------------------------------------------------
+
+
+def test_clusters_of_one_query_change_nothing():
+    """Where every query is its own cluster, all figures are those without clusters, to the last digit."""
+    rng = np.random.default_rng(8)
+    base, tuned = rng.random(70), rng.random(70)
+    alone = paired(base, tuned, seed=3)
+    assert paired(base, tuned, seed=3, clusters=[f"d{number}" for number in range(70)]) == alone
+    assert alone.clusters == 70
+    assert interval(base, seed=3, clusters=range(70)) == interval(base, seed=3)
+
+
+def test_equal_queries_of_a_document_count_once():
+    """Each query five times, in one cluster: the same mean, interval, error and p as once, not those of five times as many."""
+    rng = np.random.default_rng(9)
+    base = rng.random(24)
+    tuned = base + rng.normal(0.05, 0.2, 24)
+    once = paired(base, tuned, seed=1)
+    rows = np.tile(np.arange(24), 5)
+    often = paired(base[rows], tuned[rows], seed=1, clusters=rows.tolist())
+    assert (often.queries, often.clusters) == (120, 24)
+    assert often.mean == pytest.approx(once.mean)
+    assert often.standard_error == pytest.approx(once.standard_error)
+    assert often.p == pytest.approx(once.p, abs=0.01)
+    assert (often.low, often.high) == pytest.approx((once.low, once.high), abs=0.01)
+    blind = paired(base[rows], tuned[rows], seed=1)
+    assert blind.p < 0.7 * once.p
+    assert blind.high - blind.low < 0.6 * (often.high - often.low)
+
+
+def test_false_positives_with_shared_documents():
+    """Documents that differ by chance, with six queries each, give alarms at the nominal rate, and far more without clusters."""
+    rng = np.random.default_rng(5)
+    clusters = np.repeat(np.arange(30), 6)
+    alarms, blind, missed = 0, 0, 0
+    for seed in range(200):
+        differences = rng.normal(0, 0.2, 30)[clusters] + rng.normal(0, 0.05, 180)
+        result = paired(ZEROS(180), differences, seed, resamples=400, clusters=clusters.tolist())
+        alarms += result.p <= 0.05
+        missed += not result.low <= 0 <= result.high
+        blind += paired(ZEROS(180), differences, seed, resamples=400).p <= 0.05
+    assert 3 <= alarms <= 20
+    assert 3 <= missed <= 26
+    assert blind > 60
+
+
+def test_clusters_of_different_sizes():
+    """The mean is over queries: a document with many queries weighs more; two documents are tested exactly."""
+    tuned = [0.3, 0.3, 0.3, 0.1]
+    result = paired(ZEROS(4), tuned, seed=0, clusters=["a", "a", "a", "b"])
+    assert result.mean == pytest.approx(0.25)
+    assert result.p == pytest.approx(1 / 2)  # of ±.9 ± .1, two of four are as far from zero
+    assert (result.low, result.high) == pytest.approx((0.1, 0.3))
+
+
+def test_a_single_document_shows_nothing():
+    """All queries are of one document: p is 1, whatever the gain; so it is where gains and losses of documents cancel out."""
+    assert paired(ZEROS(50), np.full(50, 0.4), seed=0, clusters=["d"] * 50).p == 1
+    assert paired(ZEROS(6), [0.3, -0.1, -0.2] * 2, seed=0, clusters=[1, 1, 1, 2, 2, 2]).p == 1
+
+
+def test_clusters_that_do_not_pair_are_refused():
+    """Another number of clusters than of queries is an error."""
+    with pytest.raises(ValueError, match="3 values and 2 clusters"):
+        paired(ZEROS(3), [0.1, 0.2, 0.3], seed=0, clusters=["a", "b"])
+
+
 def test_memory_does_not_grow_with_the_queries():
     """Twenty thousand queries take the memory of a few blocks, not of queries times resamples (160 MB of signs)."""
     values = np.random.default_rng(0).normal(0, 1, 20_000)

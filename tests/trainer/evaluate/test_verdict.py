@@ -80,7 +80,9 @@ def test_key_words_judge_dense_search_alone(dense: Change, hybrid: Change, verdi
         (NONE, NONE, "WIN"),
         (UP, UP, "WIN"),
         (UNSURE_DOWN, UNSURE_DOWN, "WIN"),
-        ((-0.03, 0.03), NONE, "WIN"),
+        ((-0.04, 0.0101), NONE, "WIN"),
+        ((-0.04, 0.01), (-0.04, 0.03), "WIN"),
+        ((-0.04, 0.0099), NONE, "LOSS"),
         ((-0.029, 0.001), NONE, "WIN"),
         ((-0.031, 0.001), NONE, "LOSS"),
         (FAR_DOWN, NONE, "LOSS"),
@@ -120,6 +122,15 @@ def test_the_reasons() -> None:
     _, reasons = decide("synthetic queries", group(UP, NONE), group(NONE, FAR_DOWN))
     assert reasons[0].startswith("hybrid search for sentences that were taken out of their documents is worse")
     assert len(decide("synthetic queries", group(NONE, NONE))[1]) == 1
+
+
+def test_clusters_are_told() -> None:
+    """Where queries share documents, the sentence says how many clusters were resampled."""
+    alone = difference(UP)
+    shared = alone.model_copy(update={"clusters": 321})
+    assert describe("x", shared).endswith("1,234 queries in 321 clusters that share a document)")
+    for clusters in (None, 1234):
+        assert describe("x", alone.model_copy(update={"clusters": clusters})).endswith("1,234 queries)")
 
 
 @pytest.mark.parametrize(("p", "certain"), [(0.0499, True), (0.05, False), (1.0, False)])
