@@ -51,6 +51,7 @@ def build(
     *,
     live: bool = True,
     known: KnownVectors | None = None,
+    corpus: Corpus | None = None,
 ) -> BuildResult:
     """Build an index of the corpus ``source`` and make it the live one.
 
@@ -64,13 +65,14 @@ def build(
         cores: number of cores for embedding; by default all.
         live: whether the index goes live; if not, a later build of the same index with ``live`` makes it live.
         known: vectors of the model that need not be computed again; by default those of an earlier index, if any.
+        corpus: ``source`` as `Corpus.check` has returned it for these settings; by default it is checked here.
 
     Raises:
         UserError: the corpus, the model or a setting is refused. Nothing is published then.
     """
     indexes, models = Store("index", data), Store("model", data)
     model = models.resolve(settings.model)
-    corpus = Corpus.check(source, **select(settings, DocumentSettings), data=data)
+    corpus = corpus or Corpus.check(source, **select(settings, DocumentSettings), data=data)
     labeller = Labeller.find(settings.label_with, settings.label_column, data, cores) if settings.label_with else None
     recipe = settings.recipe()
     if labeller:

@@ -2,6 +2,7 @@
 
 run.py             up to date? train, then go live on a WIN
 stages.py          stages of a run, in order
+inputs.py          settings, labels and corpus, checked before a model is needed
 plan.py            steps and time estimates before the start
 workspace.py       folder of a run; finished stages are reused
 dataset.py         training, dev and test queries of a run

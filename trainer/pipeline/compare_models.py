@@ -16,11 +16,11 @@ from indexer.corpus.settings import CorpusSettings, select
 from indexer.errors import UserError
 from indexer.index.index import Index
 from trainer.adapter.distillation import all_passages
-from trainer.data.labels import label_files
 from trainer.evaluate.report import Report
 from trainer.files import training_dir
 from trainer.pipeline.comparison import compare, published_candidate
 from trainer.pipeline.dataset import prepare_data
+from trainer.pipeline.inputs import check_folder, check_inputs
 from trainer.pipeline.settings import EvaluateSettings, RunSettings
 from trainer.pipeline.summary import build_report
 from trainer.pipeline.tuning import TuningRecord, TuningResult
@@ -42,16 +42,21 @@ def evaluate(source: str, settings: EvaluateSettings, data: Path | None = None) 
     data = data or data_dir()
     models = Store("model", data)
     model = models.resolve(settings.model).name
+    out = settings.out or training_dir(data) / "report"
+    check_folder(out)
     against = settings.against or models.manifest(model).config.get("tuned_from")
     if not against:
         raise UserError(f"model {model} was not tuned from another one; name the model to compare it with by --against")
     corpus = select(settings, CorpusSettings)
-    built = build(source, BuildSettings(model=models.path(against).name, **corpus), data, live=False).manifest
+    opponent = models.path(against).name
+    checked, labels = check_inputs(source, settings, settings.qrels, settings.queries, data)
+    built = build(source, BuildSettings(model=opponent, **corpus), data, live=False, corpus=checked).manifest
     index = Index.open(Store("index", data).path(built.id))
     run_settings = RunSettings(**corpus, qrels=settings.qrels, queries=settings.queries, seed=settings.seed)
-    labels = [describe_input(path, path.name) for path in label_files(settings.qrels, settings.queries)]
     recipe = run_settings.model_dump(mode="json", exclude={"qrels", "queries"}) | {"learn": False}
-    key = fingerprint("model", {"model": against}, [*built.inputs, *labels], recipe)
+    key = fingerprint(
+        "model", {"model": against}, [*built.inputs, *(describe_input(path, path.name) for path in labels)], recipe
+    )
     with (
         Workspace(training_dir(data), key) as workspace,
         TemporaryDirectory(dir=workspace.folder, prefix=".pool-") as pool,
@@ -67,6 +72,5 @@ def evaluate(source: str, settings: EvaluateSettings, data: Path | None = None) 
             source, index, models.manifest(against), tuning=no_tuning, comparison=comparison,
             config=settings.model_dump(mode="json"), seconds=workspace.seconds,
         )  # fmt: skip
-    out = settings.out or training_dir(data) / "report"
     write_report(report, out)
     return report, out

@@ -17,12 +17,12 @@ from indexer.corpus.settings import CorpusSettings, select
 from indexer.errors import UserError
 from indexer.progress import say
 from trainer.data.feedback import feedback_labels
-from trainer.data.labels import label_files
 from trainer.models.base import publish_base
 from trainer.models.settings import BaseSettings
+from trainer.pipeline.inputs import check_inputs, check_language_model
 from trainer.pipeline.settings import RunSettings
 
-RECIPE = 8
+RECIPE = 9
 """Version of the recipe: raised when runs give other results, so that an earlier run with equal inputs is not up to date."""
 
 
@@ -42,8 +42,8 @@ class Outcome:
 def run(source: str, settings: RunSettings, data: Path | None = None) -> Outcome:
     """Tune an encoder on a corpus, compare it with its base, and publish it.
 
-    The tuned model goes live if the verdict is WIN; otherwise it is only kept, with its report. Finished stages are skipped:
-    a run that was killed resumes when it is started again.
+    The tuned model goes live if the verdict is WIN and the model that it was compared with is live; otherwise it is only
+    kept, with its report. Finished stages are skipped: a run that was killed resumes when it is started again.
 
     Args:
         source: the corpus, as for `indexer.build.build.build`.
@@ -56,10 +56,11 @@ def run(source: str, settings: RunSettings, data: Path | None = None) -> Outcome
     data = data or data_dir()
     if settings.feedback:
         settings = _with_feedback(settings, data)
-    labels = label_files(settings.qrels, settings.queries)
+    check_language_model(settings)
+    corpus, labels = check_inputs(source, settings, settings.qrels, settings.queries, data)
     models = Store("model", data)
     base_model = _base_model(models, settings, data)
-    base_index = build(source, _index_settings(settings, base_model), data, live=False).manifest
+    base_index = build(source, _index_settings(settings, base_model), data, live=False, corpus=corpus).manifest
     files = [*base_index.inputs, *(describe_input(path, path.name) for path in labels)]
     recipe = settings.model_dump(mode="json", exclude={"force", "qrels", "queries", "feedback", "llm_wait"})
     recipe |= {"recipe": RECIPE, "llm": _without_secrets(settings.llm)}
@@ -119,19 +120,30 @@ def _index_settings(settings: RunSettings, model: str) -> BuildSettings:
 
 
 def _go_live(models: Store, manifest: Manifest, settings: RunSettings) -> None:
-    """Make the model live on a WIN or with ``--force``; print the verdict, its reasons and the path of the report."""
+    """Make the model live on a WIN or with ``--force``; print the verdict, its reasons and the path of the report.
+
+    A WIN counts against the model that it was measured against. Where another one is live by now, that one stays.
+    """
     verdict = manifest.config["verdict"]
-    say(f"verdict: {verdict}")
+    opponent = manifest.config.get("compared_with", manifest.config["tuned_from"])
+    say(f"verdict: {verdict}, against {opponent}")
     for reason in manifest.notes:
         say(f"  {reason}")
     say(f"report: {models.path(manifest.id) / 'report' / 'report.html'}")
-    if verdict == "WIN" or settings.force:
-        if verdict != "WIN":
-            say(f"--force: {manifest.id} GOES LIVE ALTHOUGH IT IS NOT MEASURED TO BE BETTER ({verdict})")
-        with models.building():
-            if settings.force:
-                models.activate(manifest.id)
-            else:
-                models.reuse(manifest.fingerprint)
-    else:
+    if verdict != "WIN" and not settings.force:
         say(f"live stays {models.current_id()}; the tuned model {manifest.id} is kept beside it")
+        return
+    with models.building():  # as long as it is held, no other command publishes a model
+        live = models.current_id()
+        measured = live in {opponent, manifest.id}
+        if settings.force:
+            if verdict != "WIN" or not measured:
+                say(f"--force: {manifest.id} GOES LIVE ALTHOUGH IT IS NOT MEASURED TO BE BETTER ({verdict})")
+            models.activate(manifest.id)
+        elif measured:
+            models.reuse(manifest.fingerprint)
+        else:
+            say(
+                f"live stays {live}, with which {manifest.id} was not compared; compare them by `python -m trainer "
+                f"evaluate CORPUS --model {manifest.id} --against {live}`, or make it live by --force"
+            )

@@ -84,12 +84,14 @@ def train_and_publish(
             with workspace.stage("export"):
                 texts = run_data.documents.texts
                 candidate, draft = _export(tuning, index, models.path(base_model), staging, texts)
+            opponent = models.current_id() or base_model
             with workspace.stage("exam"):
-                comparison = compare(index, run_data, candidate, settings.seed, live=_live(models, base_model, index))
+                live = published_candidate(models, opponent, index) if opponent != base_model else None
+                comparison = compare(index, run_data, candidate, settings.seed, live=live)
             report = build_report(
                 source,
                 index,
-                models.manifest(models.current_id() or base_model),
+                models.manifest(opponent),
                 tuning=tuning,
                 comparison=comparison,
                 config=inputs.recipe,
@@ -99,14 +101,6 @@ def train_and_publish(
         if tuning.directory is None:
             return manifest, None
         return manifest, KnownVectors(index.folder, vectors=DenseIndex.of(candidate.passages))
-
-
-def _live(models: Store, base_model: str, index: Index) -> Candidate | None:
-    """Return the live model where it is not the base model: the tuned model is then compared with it."""
-    live = models.current_id()
-    if live is None or live == base_model:
-        return None
-    return published_candidate(models, live, index)
 
 
 def _export(
@@ -144,6 +138,7 @@ def _publish(
     config = inputs.recipe | {
         "base": report.base.name,
         "tuned_from": inputs.base_model,
+        "compared_with": report.base.id,
         "verdict": report.verdict,
         "judged_by": report.judged_by,
         "dense_weight": comparison.weights[1],

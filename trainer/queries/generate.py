@@ -18,6 +18,7 @@ from indexer.progress import Bar
 from trainer.data.frame import FrameRow, Pairs, choose_rows, fill_frame, read_rows
 from trainer.queries.llm.ask import Plan, QueryWriting
 from trainer.queries.llm.journal import Entry
+from trainer.queries.llm.openai_api import parse_endpoint
 from trainer.queries.llm.parse import outcome
 from trainer.queries.settings import QueriesSettings
 from trainer.queries.summary import Summary
@@ -41,13 +42,7 @@ def generate(frame: Path, settings: QueriesSettings, out: Path | None = None) ->
     """
     started = time.monotonic()
     out = out or frame.with_name("queries.parquet")
-    served = bool(settings.llm or settings.llm_model)
-    if served and settings.llm_path:
-        raise UserError("--llm-path: a model is named by --llm or --llm-model too; give one of them")
-    if settings.llm_path and not (Path(settings.llm_path) / "config.json").is_file():
-        raise UserError(
-            f"--llm-path {settings.llm_path}: no config.json there; give a directory in transformers' format"
-        )
+    served = check_model(settings.llm, settings.llm_model, settings.llm_path)
     chosen = choose_rows(frame, settings.limit_documents, settings.seed)
     plan = Plan(frame, out, chosen, _check(frame, len(chosen)))
     summary = Summary(source="extracts", rows=len(chosen), chosen=int(chosen.sum()))
@@ -64,6 +59,22 @@ def generate(frame: Path, settings: QueriesSettings, out: Path | None = None) ->
     summary.report(out, started)
     writing.refuse_missing()
     return summary
+
+
+def check_model(llm: str | None, llm_model: str | None, llm_path: str | None) -> bool:
+    """Check how a language model is named, and return whether it is behind an endpoint.
+
+    Raises:
+        UserError: two models are named, the URL is none, or the directory holds no model.
+    """
+    served = bool(llm or llm_model)
+    if served and llm_path:
+        raise UserError("--llm-path: a model is named by --llm or --llm-model too; give one of them")
+    if llm:
+        parse_endpoint(llm)
+    if llm_path and not (Path(llm_path) / "config.json").is_file():
+        raise UserError(f"--llm-path {llm_path}: no config.json there; give a directory in transformers' format")
+    return served
 
 
 def _extract(plan: Plan, settings: QueriesSettings, summary: Summary) -> None:

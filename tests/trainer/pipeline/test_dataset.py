@@ -266,6 +266,38 @@ def test_documents_that_were_trained_on(labelled: Preparer, tmp_path: Path) -> N
     assert run_data.deciding == UNSEEN
 
 
+def test_copies_of_test_documents_are_not_trained_on(tiny_data: Path, tmp_path: Path) -> None:
+    """Every text is there twice under two ids, one in train and one in test: such a test query is not unseen.
+
+    Without a column split, both copies are on one side. Nothing is extracted from a copy of a held-out document.
+    """
+    table = pq.read_table(write_tales(tmp_path / "tales.parquet", 80))
+    texts = table["text"].to_pylist()
+    ids = [f"a{number:02}" for number in range(80)] + [f"z{79 - number:02}" for number in range(80)]
+    corpus = tmp_path / "corpus.parquet"
+    pq.write_table(pa.table({"id": ids, "text": texts * 2}), corpus)
+    text_of = dict(zip(ids, texts * 2, strict=True))
+    prepare = Preparer(tmp_path, Path(shutil.copytree(tiny_data, tmp_path / "data")), corpus)
+    queries = [{"id": f"q{name}", "text": " ".join(text_of[name].split()[:4])} for name in ids]
+    qrels = pa.Table.from_pylist([{"query_id": f"q{name}", "doc_id": name} for name in ids])
+    given = [
+        row | {"split": "dev" if number % 80 < 8 else "test" if number < 48 else "train"}
+        for number, row in enumerate(queries)
+    ]
+    torn = prepare(**relabel(tmp_path / "given", prepare, pa.Table.from_pylist(given), qrels))
+    assert list(torn.tests) == [ALL]  # the copies of all test documents are in train
+    assert "may flatter" in torn.notes[0]
+    whole = prepare(**relabel(tmp_path / "drawn", prepare, pa.Table.from_pylist(queries), qrels))
+    assert list(whole.tests) == [UNSEEN]
+    assert whole.labelled is not None
+    parts = [whole.labelled.queries, whole.dev.queries, whole.tests[UNSEEN].queries]
+    train, dev, test = ({text_of[name] for name in part.documents} for part in parts)
+    assert train and dev and test
+    assert not train & dev and not train & test and not dev & test
+    free = set(texts) - dev - test
+    assert all(any(can_be_from(query, text) for text in free) for query in whole.unlabelled.queries.texts.values())
+
+
 def test_all_documents_were_trained_on(labelled: Preparer, tmp_path: Path) -> None:
     """Where every test query is about a trained document, they decide all the same, and a note warns."""
     queries = pq.read_table(labelled.corpus.with_name("queries.parquet"))

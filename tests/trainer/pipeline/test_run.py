@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 from tales import write_tales
+from tests_support import publish_mapped
 
 from indexer.artifacts.store import Store
 from indexer.build.build import build
@@ -29,9 +30,10 @@ from trainer.cli import app
 from trainer.evaluate.report import SYSTEMS, UNSEEN, read_report
 from trainer.models.base import publish_base
 from trainer.models.settings import BaseSettings
+from trainer.pipeline.compare_models import evaluate
 from trainer.pipeline.dataset import CLOZE
 from trainer.pipeline.run import Outcome, _without_secrets, run
-from trainer.pipeline.settings import RunSettings
+from trainer.pipeline.settings import EvaluateSettings, RunSettings
 
 COUNT = 150
 SETTINGS = RunSettings(language="en")
@@ -258,6 +260,35 @@ def test_the_next_run_starts_from_the_base(done: FinishedRun) -> None:
     assert read_report(done.models.path(manifest.id) / "report").base.id == done.outcome.manifest.id
 
 
+def test_an_old_win_does_not_displace_a_better_model(done: FinishedRun, capsys: pytest.CaptureFixture[str]) -> None:
+    """A WIN counts against the model that it was measured against: repeated over a later model, it changes nothing."""
+    won = done.outcome.manifest
+    assert won.config["compared_with"] == done.base
+    matrix = np.load(done.folder / MAP_FILE)
+    done.models.activate(done.base)
+    later = publish_mapped(done.data, matrix)  # tuned from the same base, as a later run does
+    capsys.readouterr()
+    again = run(str(done.corpus), SETTINGS, done.data)
+    assert (again.fresh, again.verdict, again.manifest.id) == (False, "WIN", won.id)
+    assert done.models.current_id() == later.id
+    shown = capsys.readouterr().err
+    assert f"verdict: WIN, against {done.base}" in shown
+    assert f"live stays {later.id}" in shown
+    assert f"--model {won.id} --against {later.id}" in shown
+    run(str(done.corpus), SETTINGS.model_copy(update={"force": True}), done.data)
+    assert done.models.current_id() == won.id
+    assert "GOES LIVE ALTHOUGH IT IS NOT MEASURED TO BE BETTER" in capsys.readouterr().err
+
+
+def test_a_win_that_a_kill_kept_back(done: FinishedRun) -> None:
+    """A WIN that was published and not yet made live goes live at the next call, as long as its opponent is live."""
+    won = done.outcome.manifest.id
+    done.models.activate(done.base)
+    (done.models.root / f".quiet-{won}").write_text(won)
+    run(str(done.corpus), SETTINGS, done.data)
+    assert done.models.current_id() == won
+
+
 def test_prune_keeps_what_a_run_starts_from(
     done: FinishedRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -287,6 +318,9 @@ def test_prune_keeps_what_a_run_starts_from(
         (["{corpus}", "--text-column", "body"], "no column 'body'"),
         (["{corpus}", "--language", "xx"], "language"),
         (["{corpus}", "--model", "./none"], "./none: no directory"),
+        (["{corpus}", "--model", "./none", "--llm-path", "./nothing"], "--llm-path ./nothing: no config.json"),
+        (["{corpus}", "--model", "./none", "--llm", "localhost:1"], "--llm: no http or https URL"),
+        (["{corpus}", "--model", "./none", "--llm-model", "m", "--llm-path", "."], "--llm-path: a model is named"),
     ],
 )
 def test_refused(
@@ -310,6 +344,49 @@ def test_refused(
     with pytest.raises(UserError, match=message):
         raise UserError(last)
     assert state(finished.data) == before
+
+
+@pytest.mark.parametrize("command", ["run", "evaluate"])
+@pytest.mark.parametrize(
+    ("qrels", "queries", "message"),
+    [
+        ("query-id,corpus-id,score\n0,t1,1\n", "id,text\n0,cat\n", "qrels.csv: has no column 'query_id'"),
+        ("query_id,doc_id\n0,t1\n", "_id,text\n0,cat\n", "queries.csv: has no column 'id'"),
+        ("query_id,doc_id\n0,t1\n", "id,text\n0,cat\n0,dog\n", "queries.csv row 2: a second query"),
+        ("query_id,doc_id,relevance\n0,t1,high\n", "id,text\n0,cat\n", "qrels.csv row 1: the relevance"),
+        ("query_id,doc_id\n0,elsewhere\n", "id,text\n0,cat\n", "check that doc_id holds the corpus's ids"),
+        ("query_id,doc_id\n0,t1\n", "id,text\nzero,cat\n", "check that query_id holds the ids"),
+    ],
+)
+def test_labels_are_checked_before_a_model_is_needed(
+    command: str, qrels: str, queries: str, message: str,
+    finished: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Faults of the labels are found before any model is opened, published or used to encode."""
+    (tmp_path / "qrels.csv").write_text(qrels)
+    (tmp_path / "queries.csv").write_text(queries)
+    for target in ("indexer.build.build.Encoder.open", "trainer.pipeline.run.publish_base"):
+        monkeypatch.setattr(target, None)
+    labels = tmp_path / "qrels.csv"
+    # Another language: no finished index could stand in for one that is still to be built.
+    chosen: dict[str, object] = {"qrels": labels, "language": "de"}
+
+    def start() -> None:
+        if command == "run":
+            run(str(finished.corpus), RunSettings.model_validate(chosen | {"model": "./none"}), finished.data)
+        else:
+            evaluate(str(finished.corpus), EvaluateSettings.model_validate(chosen), finished.data)
+
+    with pytest.raises(UserError, match=message):
+        start()
+
+
+def test_where_the_report_goes_is_checked_first(finished: FinishedRun, tmp_path: Path) -> None:
+    """A file in the place of the report's directory is refused before the comparison, not after it."""
+    (tmp_path / "taken").write_text("")
+    for out in (tmp_path / "taken", tmp_path / "taken" / "report"):
+        with pytest.raises(UserError, match=r"--out .*report|taken: .*taken is a file; give a directory"):
+            evaluate("none.parquet", EvaluateSettings(out=out), finished.data)
 
 
 def test_a_live_model_whose_base_is_gone(done: FinishedRun) -> None:
