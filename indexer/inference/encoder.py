@@ -25,7 +25,7 @@ import onnxruntime
 from indexer.artifacts.manifest import EncoderContract, read_manifest
 from indexer.cache import Cache
 from indexer.errors import UserError
-from indexer.inference.session import load_tokenizer, open_session, padded, run_batches
+from indexer.inference.session import BATCH_TOKENS, load_tokenizer, open_session, padded, run_batches
 
 Precision = Literal["fp32", "int8"]
 Vectors = npt.NDArray[np.float32]
@@ -116,48 +116,35 @@ class Encoder:
         self._query_vectors.put(query, _frozen_copy(vector))
         return vector
 
-    def encode_batch(self, queries: Sequence[str]) -> Vectors:
-        """Encode a few queries of similar length in one call on one core; return shape (len(queries), dimension)."""
-        vectors = np.empty((len(queries), self.contract.dimension), dtype=np.float32)
-        new = []
-        for row, query in enumerate(queries):
-            if (cached := self._query_vectors.get(query)) is None:
-                new.append(row)
-            else:
-                vectors[row] = cached
-        if new:
-            with self._lock:
-                self._last_contention = time.monotonic()
-            encodings = self._tokenizer.encode_batch([self.contract.query_prompt + queries[row] for row in new])
-            vectors[new] = self._run(self._narrow, [encoding.ids for encoding in encodings])
-            for row in new:
-                self._query_vectors.put(queries[row], _frozen_copy(vectors[row]))
-        return vectors
-
-    def encode_documents(self, texts: Sequence[str]) -> Vectors:
+    def encode_documents(self, texts: Sequence[str], *, separately: bool = False) -> Vectors:
         """Encode texts of the corpus, the document prompt included; return shape (len(texts), dimension).
 
-        Batches hold texts of similar length and at most `BATCH_TOKENS` padded tokens; the cores share them.
+        Batches hold texts of similar length and at most `BATCH_TOKENS` padded tokens; the cores share them. With
+        ``separately``, and always with 8-bit weights, each text is encoded alone (see `encode_queries`).
         """
-        return self._encode(texts, self.contract.document_prompt)
+        return self._encode(texts, self.contract.document_prompt, separately=separately or self.precision == "int8")
 
     def encode_queries(self, queries: Sequence[str]) -> Vectors:
-        """Encode many queries at once, the query prompt included; return shape (len(queries), dimension)."""
-        return self._encode(queries, self.contract.query_prompt)
+        """Encode many queries, the query prompt included; return shape (len(queries), dimension).
+
+        Each is encoded alone, so its vector is to the bit that of `encode_query`. In a batch it would depend on the
+        others: 8-bit weights come with one activation scale for a whole batch, and pooling adds up in another order.
+        """
+        return self._encode(queries, self.contract.query_prompt, separately=True)
 
     def count_tokens(self, texts: Sequence[str], prompt: str = "") -> list[TokenCount]:
         """Return how many tokens the model reads of each text after ``prompt``; nothing is encoded."""
         encodings = self._tokenizer.encode_batch([prompt + text for text in texts])
         return [TokenCount(len(encoding.ids), bool(encoding.overflowing)) for encoding in encodings]
 
-    def _encode(self, texts: Sequence[str], prompt: str) -> Vectors:
+    def _encode(self, texts: Sequence[str], prompt: str, *, separately: bool) -> Vectors:
         tokens = [encoding.ids for encoding in self._tokenizer.encode_batch([prompt + text for text in texts])]
         vectors = np.empty((len(texts), self.contract.dimension), dtype=np.float32)
 
         def encode(batch: list[int]) -> None:
             vectors[batch] = self._run(self._narrow, [tokens[row] for row in batch])
 
-        run_batches(tokens, encode, self.cores)
+        run_batches(tokens, encode, self.cores, budget=1 if separately else BATCH_TOKENS)
         return vectors
 
     def _run(self, session: onnxruntime.InferenceSession, tokens: Sequence[Sequence[int]]) -> Vectors:

@@ -58,10 +58,15 @@ def batches_by_length(tokens: Sequence[Sequence[int]], budget: int) -> list[list
     return [*batches, batch] if batch else batches
 
 
-def run_batches(tokens: Sequence[Sequence[int]], run: Callable[[list[int]], None], cores: int) -> None:
-    """Call ``run`` with the positions of each batch of similar length; ``cores`` calls run in parallel."""
+def run_batches(
+    tokens: Sequence[Sequence[int]], run: Callable[[list[int]], None], cores: int, budget: int = BATCH_TOKENS
+) -> None:
+    """Call ``run`` with the positions of each batch of similar length; ``cores`` calls run in parallel.
+
+    A batch holds at most ``budget`` padded tokens, or a single sequence: with 1, each sequence is alone.
+    """
     with ThreadPoolExecutor(cores) as threads:
-        for future in [threads.submit(run, batch) for batch in batches_by_length(tokens, BATCH_TOKENS)]:
+        for future in [threads.submit(run, batch) for batch in batches_by_length(tokens, budget)]:
             future.result()
 
 

@@ -48,7 +48,7 @@ class SentenceVectors:
         return len(self._vectors)
 
     def get(self, model: str, encoder: Encoder, texts: Sequence[str]) -> Vectors:
-        """Return the unit vectors of ``texts``, shape (len(texts), dimension); new ones are encoded together.
+        """Return the unit vectors of ``texts``, shape (len(texts), dimension); new ones are encoded, each alone.
 
         Args:
             model: name of the encoder; vectors of different names never mix.
@@ -58,7 +58,7 @@ class SentenceVectors:
         distinct = dict.fromkeys(texts)
         known = {text: vector for text in distinct if (vector := self._vectors.get((model, text))) is not None}
         new = [text for text in distinct if text not in known]
-        for text, vector in zip(new, unit(encoder.encode_documents(new)) if new else (), strict=True):
+        for text, vector in zip(new, unit(encoder.encode_documents(new, separately=True)) if new else (), strict=True):
             known[text] = vector
             self._vectors.put((model, text), vector)
         return np.stack([known[text] for text in texts])

@@ -19,8 +19,7 @@ from service.api.search import filtering, schemas
 from service.api.search.arrange import SCORE_DIGITS, arrange, check_columns
 from service.api.search.rerank import Reranking
 from service.api.search.schemas import Highlights, Paged
-from service.observability.metrics import observe_stages
-from service.serving.batching import PendingQuery
+from service.observability import metrics
 
 STAGES = ("encode", "dense", "lexical", "fuse", "fetch")
 """Stages that every response lists, also those that took no time."""
@@ -34,7 +33,6 @@ def answer_search(
     *,
     vector: Vectors | None = None,
     neighbours: Neighbours | None = None,
-    pending: PendingQuery | None = None,
 ) -> schemas.SearchResponse:
     """Run one search and return its response.
 
@@ -45,19 +43,16 @@ def answer_search(
         location: the part of the request that holds ``search``, for errors: ``body``, ``query``.
         vector: of the query, if it is encoded already.
         neighbours: nearest passages of ``vector``, if they are known already.
-        pending: the query as the request queue had it, perhaps encoded in a batch.
     """
     started = time.perf_counter()
-    if pending and pending.vector is not None:
-        vector = pending.vector
     check_columns(live.index, search, location)
     default = live.fusion
     fusion = default.model_copy(update=search.fusion.model_dump(exclude_unset=True)) if search.fusion else default
     mask = filtering.document_mask(search.filter, live.index, location)
     counts = filtering.count_matches(search, live.index, mask, location)
     ranking = live.search(search.query, search.mode, fusion, vector=vector, neighbours=neighbours, allowed=mask)
-    if pending and vector is not None:
-        ranking.timings["encode"] = pending.milliseconds
+    if vector is None and ranking.vector is not None:
+        metrics.BATCH_SIZE.observe(1)
     reranking = Reranking(request.app.state.reranker, live, ranking, search.rerank) if search.rerank else None
     results = build_results(request, live, ranking, search, search.mode, explain=search.explain, reranking=reranking)
     fields = common_fields(request, live, ranking, results, started)
@@ -102,7 +97,7 @@ def common_fields(
     request: Request, live: Retriever, ranking: Ranking, results: list[schemas.Result], started: float
 ) -> dict[str, Any]:
     """Return the fields of every response with results; ``started`` is the start time of the work."""
-    observe_stages(ranking.timings)
+    metrics.observe_stages(ranking.timings)
     return {
         "results": results,
         "count": len(results),

@@ -16,7 +16,7 @@ from tests_support import make_tiny_model
 
 from indexer.artifacts.store import Store
 from indexer.errors import UserError
-from indexer.inference.encoder import Encoder
+from indexer.inference.encoder import Encoder, Precision
 from indexer.inference.session import batches_by_length, load_tokenizer
 from trainer.models.base import publish_base
 from trainer.models.settings import BaseSettings
@@ -229,3 +229,24 @@ def test_from_eight_threads(encoder: Encoder) -> None:
         documents = threads.map(encoder.encode_documents, [texts[at : at + 10] for at in range(0, 200, 10)])
         assert np.allclose(np.stack(list(queries)), alone, atol=1e-4)
         assert np.allclose(np.concatenate(list(documents)), alone, atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("cores", [1, 2, 4])
+def test_a_vector_does_not_depend_on_its_company(minilm_data: Path, precision: Precision, cores: int) -> None:
+    """To the bit: a query gets one vector alone, among many, on one thread or several, and out of the cache."""
+    encoder = Encoder.open(Store("model", minilm_data).resolve(), precision, cores=cores, query_cache_bytes=100_000)
+    texts = [make_sentence(words, words) for words in (1, 2, 3, 5, 7, 8, 11, 16, 23, 40, 120)] + ["Café — 東京 🙂", "?"]
+    alone = np.stack([encoder.encode_query(text) for text in texts])
+    spread = np.stack([Encoder.open(encoder.folder, precision, cores=1).encode_query(text) for text in texts])
+    assert np.array_equal(spread, alone)
+    assert np.array_equal(np.stack([encoder.encode_query(text) for text in texts]), alone)
+    assert np.array_equal(encoder.encode_queries(texts), alone)
+    assert np.array_equal(encoder.encode_queries(texts[::-1])[::-1], alone)
+    with ThreadPoolExecutor(8) as threads:
+        fresh = Encoder.open(encoder.folder, precision, cores=cores)
+        assert np.array_equal(np.stack(list(threads.map(fresh.encode_query, texts * 4))), np.tile(alone, (4, 1)))
+    separate = np.concatenate([encoder.encode_documents([text]) for text in texts])
+    assert np.array_equal(encoder.encode_documents(texts, separately=True), separate)
+    if precision == "int8":
+        assert np.array_equal(encoder.encode_documents(texts), separate)
