@@ -97,6 +97,7 @@ CONFIG: dict[Kind, Descriptions] = {
         "tuned_from": "id of the model that it was tuned from",
         "map_of": "id of the model whose vectors `map.npy` takes",
         "verdict": "WIN, TIE or LOSS",
+        "compared_with": "id of the model that it was compared with",
         "judged_by": "`labels` or `synthetic queries`",
         "dense_weight": "weight of the dense leg with which an index of this model is searched",
         "query_precision": "weights of the encoder, `fp32` or `int8`, that encode queries",

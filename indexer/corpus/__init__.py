@@ -8,6 +8,7 @@ columns.py     which columns are id, title and text
 parquet.py     Parquet files
 csv.py         CSV and TSV files: quoting, types that hold for every row
 jsonl.py       JSON lines
+values.py      values of Parquet columns that an answer could not hold
 duplicates.py  ids that occur twice, in bounded memory
 sample.py      sample corpus: documentation of the standard library
 settings.py    flags that say how a corpus is read, shared by all commands

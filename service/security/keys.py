@@ -146,8 +146,8 @@ def read_keys(path: Path) -> Keys:
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise UserError(f"{path}: users other than its owner can write to it and add keys; chmod 600 {path}")
     try:
-        strict_json.loads(text)
         keys = Keys.model_validate_json(text)
+        strict_json.loads(text)
     except strict_json.DuplicateKeyError as error:
         raise UserError(f"{path}: {error}") from None
     except ValidationError as error:

@@ -103,10 +103,10 @@ class RecordingEncoder:
         self.encoder = encoder
         self.encoded: list[str] = []
 
-    def encode_documents(self, texts):
+    def encode_documents(self, texts, *, separately=False):
         """Encode texts and record them."""
         self.encoded += texts
-        return self.encoder.encode_documents(texts)
+        return self.encoder.encode_documents(texts, separately=separately)
 
 
 def test_a_sentence_is_encoded_once_for_each_model(encoder):
