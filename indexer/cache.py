@@ -1,15 +1,25 @@
-"""Least-recently-used cache, bounded by the number or by the size of its entries, for use from several threads."""
+"""Least-recently-used caches, bounded by the number or by the size of their entries, for use from several threads.
+
+What is cached of one caller's queries must not be told to another by how fast an answer comes. `OwnedCache` therefore
+keeps the entries of each `owner` apart; the service sets the owner to the key of the request.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable
+from contextvars import ContextVar
 from typing import Generic, TypeVar
 
 from cachetools import LRUCache
 
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
+
+owner: ContextVar[str] = ContextVar("owner", default="")
+"""For whom the present work is done: the id of an API key, or empty where there are no keys."""
+ENTRY_BYTES = 400
+"""Memory that an entry takes beside its key and its value: dictionaries, order and tuples."""
 
 
 class Cache(Generic[Key, Value]):
@@ -51,3 +61,30 @@ class Cache(Generic[Key, Value]):
         value = compute()
         self.put(key, value)
         return value
+
+
+class OwnedCache(Generic[Key, Value]):
+    """A `Cache` in which nobody finds the entries of another `owner`; all owners share its capacity.
+
+    Args:
+        capacity: maximum total size, in units of ``size_of``; 0 keeps nothing.
+        size_of: size of an entry.
+    """
+
+    def __init__(self, capacity: float, size_of: Callable[[Key, Value], float]) -> None:
+        self._entries: Cache[tuple[str, Key], Value] = Cache(capacity, lambda key, value: size_of(key[1], value))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: Key) -> Value | None:
+        """Return the owner's cached value of ``key``, or None."""
+        return self._entries.get((owner.get(), key))
+
+    def put(self, key: Key, value: Value) -> None:
+        """Add a value for the owner, unless it alone is larger than the capacity."""
+        self._entries.put((owner.get(), key), value)
+
+    def get_or_compute(self, key: Key, compute: Callable[[], Value]) -> Value:
+        """Return the owner's cached value, or compute and add it."""
+        return self._entries.get_or_compute((owner.get(), key), compute)

@@ -74,6 +74,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
             state = app.state
             state.settings = settings
             state.sentences = SentenceVectors()
+            state.rerank_memory = rerank.RerankMemory()
             state.searcher = Searcher(data, cores, poll, settings.query_cache_mb * 1_000_000)
             state.classifier = Follower("classifier", data, partial(classify.open_classifier, cores=cores), poll)
             state.masked = Follower("masked", data, partial(masked_lm.open_masked, cores=cores), poll)

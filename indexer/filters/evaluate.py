@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import Protocol
 from weakref import WeakKeyDictionary
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from indexer.cache import Cache
+from indexer.cache import ENTRY_BYTES, OwnedCache
 from indexer.filters.bind import BoundCircle, BoundCondition, BoundNode, BoundTree, Predicate, bind, comparable
 from indexer.filters.conditions import Circle
 from indexer.filters.fields import FieldPath, is_list
@@ -21,12 +22,11 @@ from indexer.index.index import Index
 
 EARTH_RADIUS = 6371.0088
 """Kilometres: the mean radius of the International Union of Geodesy and Geophysics."""
-MAX_CACHED = 256
 CACHED_BYTES = 64 << 20
-"""Memory for cached masks of repeated filters, for each opened index; there are at most `MAX_CACHED`."""
+"""Memory for cached masks of repeated filters, for each opened index, all of its views together."""
 
-# Beside the indexes and not in them: a view of an index with other documents must not share its masks.
-_caches: WeakKeyDictionary[Index, Cache[str, DocumentMask]] = WeakKeyDictionary()
+# By what a view may see and by filter. A mask is of one owner and of one view: others have their own.
+_caches: WeakKeyDictionary[Index, OwnedCache[tuple[int, str], DocumentMask]] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
@@ -48,8 +48,14 @@ def compile_filter(condition: Filter, index: Index) -> DocumentMask:
         UnknownField: the index has no such field.
         WrongType: a field cannot be compared with the value that the filter gives.
     """
-    key = condition.model_dump_json(by_alias=True, exclude_defaults=True)
-    return _cache(index).get_or_compute(key, lambda: index.allowed(evaluate(bind(condition, index.columns), index)))
+    view = 0 if index.visible is None else index.visible.serial
+    key = view, condition.model_dump_json(by_alias=True, exclude_defaults=True)
+    return _cache(index.root).get_or_compute(key, lambda: find_documents(condition, index))
+
+
+def find_documents(condition: Filter, index: Index) -> DocumentMask:
+    """Return what `compile_filter` returns; nothing is cached."""
+    return index.allowed(evaluate(bind(condition, index.columns), index))
 
 
 def evaluate(node: BoundNode, columns: Columns) -> Mask:
@@ -137,7 +143,10 @@ def _degrees(field: FieldPath, columns: Columns) -> npt.NDArray[np.float64]:
     return degrees
 
 
-def _cache(index: Index) -> Cache[str, DocumentMask]:
+def _cache(index: Index) -> OwnedCache[tuple[int, str], DocumentMask]:
     with _lock:
-        capacity = min(MAX_CACHED, max(1, CACHED_BYTES // max(1, len(index))))
-        return _caches.setdefault(index, Cache(capacity))
+        return _caches.setdefault(index, OwnedCache(CACHED_BYTES, _entry_bytes))
+
+
+def _entry_bytes(key: tuple[int, str], mask: DocumentMask) -> int:
+    return sys.getsizeof(key[1]) + mask.nbytes + ENTRY_BYTES

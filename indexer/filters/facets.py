@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
+import sys
 from typing import Annotated, Self
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +11,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import to_jsonable_python
 
-from indexer.cache import Cache
+from indexer.cache import ENTRY_BYTES, OwnedCache
 from indexer.filters.bind import bind_values, comparable, missing
 from indexer.filters.conditions import Between, Bound, Name
 from indexer.filters.evaluate import leaf_values, to_mask
@@ -24,10 +23,16 @@ from indexer.index.index import Index
 
 MAX_VALUES = 100
 MAX_RANGES = 50
-MAX_CACHED = 50
-# One for each document mask, as long as the mask itself is cached.
-_caches: WeakKeyDictionary[DocumentMask, Cache[str, Facet]] = WeakKeyDictionary()
-_lock = threading.Lock()
+CACHED_BYTES = 16 << 20
+"""Memory for cached facets, of all filters and indexes together."""
+
+
+def _entry_bytes(key: tuple[int, str], facet: bytes) -> int:
+    return sys.getsizeof(key[1]) + sys.getsizeof(facet) + ENTRY_BYTES
+
+
+# By mask and request; as JSON, whose size is known, unlike that of thousands of objects.
+_cache: OwnedCache[tuple[int, str], bytes] = OwnedCache(CACHED_BYTES, _entry_bytes)
 FacetValue = Annotated[
     str | bool | int | float | None,
     Field(description="as in the metadata; dates and times in ISO 8601; null for an infinite number"),
@@ -93,9 +98,12 @@ def count_facet(request: FacetRequest, index: Index, documents: DocumentMask) ->
         UnknownField: the index has no such field.
         WrongType: the field cannot be counted, or not in these ranges.
     """
-    with _lock:
-        cache = _caches.setdefault(documents, Cache(MAX_CACHED))
-    return cache.get_or_compute(request.model_dump_json(), lambda: _count(request, index, documents))
+    key = documents.serial, request.model_dump_json()
+    if (cached := _cache.get(key)) is not None:
+        return Facet.model_validate_json(cached)
+    facet = _count(request, index, documents)
+    _cache.put(key, facet.model_dump_json(exclude_unset=True).encode())
+    return facet
 
 
 def _count(request: FacetRequest, index: Index, documents: DocumentMask) -> Facet:

@@ -106,6 +106,15 @@ def cell_reader(column: pa.Array) -> CellReader:
     return lambda row: None if null[row] else str(text[ends[row] : ends[row + 1]], "utf-8")
 
 
+def is_scalar(kind: pa.DataType) -> bool:
+    """Say whether values of an Arrow type are single ones, by what the type is and not by how its name begins."""
+    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
+        return is_scalar(kind.value_type)
+    if isinstance(kind, pa.BaseExtensionType):
+        return is_scalar(kind.storage_type)
+    return not pa.types.is_nested(kind)
+
+
 def to_python(scalar: pa.Scalar) -> Any:
     """Return an Arrow value as a Python object, or as text where Python has none (nanoseconds, the year 10000)."""
     kind = scalar.type

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import count
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ Rows = npt.NDArray[np.int64]
 """Row numbers of documents or passages."""
 Mask = npt.NDArray[np.bool_]
 """A truth value for each document of an index, shape (documents,)."""
+_serials = count(1)
 
 
 class DocumentMask:
@@ -19,6 +21,9 @@ class DocumentMask:
     Args:
         mask: for each document whether it may be returned, shape (documents,).
         first_passage: row of the first passage of each document, and one past the last, shape (documents + 1,).
+
+    Attributes:
+        serial: a number that no other mask of this process has; what is cached of a mask is found by it.
     """
 
     def __init__(self, mask: Mask, first_passage: Rows) -> None:
@@ -27,6 +32,7 @@ class DocumentMask:
         self.mask = mask
         self.mask.flags.writeable = False
         self._first_passage = first_passage
+        self.serial = next(_serials)
 
     def __and__(self, other: DocumentMask) -> DocumentMask:
         """Return the documents that are in both sets of the same index."""
@@ -36,6 +42,11 @@ class DocumentMask:
     def count(self) -> int:
         """Number of documents."""
         return int(np.count_nonzero(self.mask))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the mask: a byte for each document and a bit for each passage of the *index*, however few it has."""
+        return self.mask.nbytes + int(self._first_passage[-1]) // 8 + 1
 
     @property
     def rows(self) -> Rows:

@@ -20,7 +20,7 @@ import pyarrow as pa
 from indexer.artifacts.manifest import Manifest, read_manifest, verify_files
 from indexer.artifacts.store import Store
 from indexer.errors import UserError
-from indexer.index.arrow import ArrowTable, SortedStrings
+from indexer.index.arrow import ArrowTable, SortedStrings, is_scalar
 from indexer.index.dense import FILE, DenseIndex
 from indexer.index.document_mask import DocumentMask, Mask, Rows
 from indexer.index.legs import DenseLeg, LexicalLeg
@@ -172,6 +172,16 @@ class Index:
         return len(self.first_passage) - 1
 
     @property
+    def passages(self) -> int:
+        """Number of passages of the documents that a search can return."""
+        return len(self.dense) if self.visible is None else self.visible.passage_count
+
+    @property
+    def root(self) -> Index:
+        """The index of which this one is a view; itself where it is none. Views share the memory of its caches."""
+        return self
+
+    @property
     def generation(self) -> str:
         """Index id and number of the last visible write: what an answer came from."""
         return f"{self.manifest.id}.{self.folded}"
@@ -195,6 +205,11 @@ class Index:
     def metadata_types(self) -> dict[str, str]:
         """Names and Arrow types of the metadata columns."""
         return {field.name: str(field.type) for field in self._metadata_fields()}
+
+    @property
+    def scalar_columns(self) -> list[str]:
+        """Names of the metadata columns whose values are single ones: no lists, structs, maps or unions."""
+        return [field.name for field in self._metadata_fields() if is_scalar(field.type)]
 
     @property
     def columns(self) -> dict[str, pa.DataType]:

@@ -70,6 +70,9 @@ class LexicalLeg(Protocol):
     def average_length(self, name: str) -> float:
         """Return the average number of terms in a field."""
 
+    def count_documents(self, word: str, allowed: DocumentMask) -> int:
+        """Return how many of the ``allowed`` documents hold a word of `vocabulary` as it is written, not its stem."""
+
     def knows(self, word: str) -> bool:
         """Say whether ``word`` occurs in a document, or has no terms to look for, like a stop word."""
 

@@ -179,6 +179,12 @@ class LexicalIndex:
         scores[order[np.searchsorted(documents, rows, sorter=order)]] = values
         return scores
 
+    def count_documents(self, word: str, allowed: DocumentMask) -> int:
+        """Return how many of the ``allowed`` documents hold a word of `vocabulary` as it is written, not its stem."""
+        field = self.fields()[-1][0]
+        _, rows = self._search(self._term(field, word), self.document_frequency(field, word))
+        return int(np.count_nonzero(allowed.mask[rows]))
+
     def knows(self, word: str) -> bool:
         """Say whether ``word`` occurs in a document, or has no terms to look for, like a stop word."""
         terms = self.terms(word)

@@ -27,6 +27,11 @@ class RestrictedIndex(Index):
         return self._allowed.count
 
     @property
+    def root(self) -> Index:
+        """The index with all documents."""
+        return self._base.root
+
+    @property
     def generation(self) -> str:
         """Index id and number of the last visible write: what an answer came from."""
         return self._base.generation

@@ -4,7 +4,7 @@ There are two ONNX Runtime sessions over one model file. The *narrow* session us
 there are cores run in parallel without waiting for each other. The *wide* session spreads one call over the cores: a
 query that comes alone uses it, and is answered sooner. The measurements are in docs/decisions/encoder.md.
 
-The vectors of recent queries can be cached: users page through results, and repeat queries that others have just sent.
+The vectors of recent queries can be cached, for each owner its own: users page through results, and repeat queries.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from indexer.artifacts.manifest import EncoderContract, read_manifest
-from indexer.cache import Cache
+from indexer.cache import ENTRY_BYTES, OwnedCache
 from indexer.errors import UserError
 from indexer.inference.session import BATCH_TOKENS, load_tokenizer, open_session, padded, run_batches
 
@@ -81,7 +81,7 @@ class Encoder:
         wide = self.cores > 1 and precision == "fp32"
         self._wide = open_session(path, threads=min(self.cores, 4)) if wide else self._narrow
         self._inputs = {node.name for node in self._narrow.get_inputs()}
-        self._query_vectors: Cache[str, Vectors] = Cache(query_cache_bytes, _entry_bytes)
+        self._query_vectors: OwnedCache[str, Vectors] = OwnedCache(query_cache_bytes, _entry_bytes)
         self._running = 0
         self._last_contention = -CONTENTION_WINDOW
         self._lock = threading.Lock()
@@ -161,4 +161,4 @@ def _frozen_copy(vector: Vectors) -> Vectors:
 
 
 def _entry_bytes(query: str, vector: Vectors) -> int:
-    return sys.getsizeof(query) + sys.getsizeof(vector) + 100  # for the entry itself
+    return sys.getsizeof(query) + sys.getsizeof(vector) + ENTRY_BYTES

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from indexer.index.document_mask import Rows
 from indexer.index.legs import LexicalLeg, Scores
 from indexer.index.words import Analyzer
 
@@ -87,6 +88,11 @@ class InvertedIndex:
                 new = np.array(rows_and_frequencies, dtype=np.int32)
                 postings[text_field.name, term] = new if known is None else np.concatenate([known, new])
         return InvertedIndex(self.statistics, postings, lengths)
+
+    def documents(self, name: str, term: str) -> Rows:
+        """Return the rows of the documents that have a term in a field."""
+        postings = self.postings.get((name, term))
+        return np.empty(0, dtype=np.int64) if postings is None else postings[:, 0].astype(np.int64)
 
     def scores(self, query: str, documents: int) -> Scores:
         """Return the score of each document, shape (documents,); 0 where no term of the query occurs."""

@@ -136,6 +136,12 @@ class LiveLexical:
         """Return the average number of terms in a field of the index."""
         return self._base.average_length(name)
 
+    def count_documents(self, word: str, allowed: DocumentMask) -> int:
+        """Return how many of the ``allowed`` documents, live ones too, hold a word as it is written."""
+        live = self._words.documents(self.fields()[-1][0], word) + len(self._base)
+        in_base = self._base.count_documents(word, _base_part(allowed, self._first_passage))
+        return in_base + int(np.count_nonzero(allowed.mask[live]))
+
     def knows(self, word: str) -> bool:
         """Say whether ``word`` occurs in a document of the index, or has no terms to look for, like a stop word."""
         return self._base.knows(word)

@@ -6,11 +6,12 @@ marked by the lexical leg (`spans`) with the index's own analyzer: «gardens» i
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import numpy as np
 
-from indexer.cache import Cache
+from indexer.cache import ENTRY_BYTES, OwnedCache
 from indexer.index.dense import unit
 from indexer.inference.encoder import Encoder, Vectors
 from indexer.inference.passages import SENTENCE_END
@@ -20,6 +21,8 @@ Span = tuple[int, int]
 
 MIN_SENTENCE = 12
 """Characters. A shorter piece («Mr.», «2.») is no sentence by itself, and becomes a part of the one that follows."""
+SENTENCE_BYTES = 32 << 20
+"""Memory for cached vectors of sentences."""
 
 
 def sentences(text: str) -> list[Span]:
@@ -39,10 +42,13 @@ def sentences(text: str) -> list[Span]:
 
 
 class SentenceVectors:
-    """Cache of sentence vectors: popular results need theirs again and again. Safe to use from several threads."""
+    """Cache of sentence vectors, for each owner its own: popular results need theirs again and again.
 
-    def __init__(self, capacity: int = 8192) -> None:
-        self._vectors: Cache[tuple[str, str], Vectors] = Cache(capacity)
+    Safe to use from several threads. ``capacity`` is in bytes.
+    """
+
+    def __init__(self, capacity: int = SENTENCE_BYTES) -> None:
+        self._vectors: OwnedCache[tuple[str, str], Vectors] = OwnedCache(capacity, _entry_bytes)
 
     def __len__(self) -> int:
         return len(self._vectors)
@@ -59,9 +65,13 @@ class SentenceVectors:
         known = {text: vector for text in distinct if (vector := self._vectors.get((model, text))) is not None}
         new = [text for text in distinct if text not in known]
         for text, vector in zip(new, unit(encoder.encode_documents(new, separately=True)) if new else (), strict=True):
-            known[text] = vector
-            self._vectors.put((model, text), vector)
+            known[text] = vector.copy()  # a view would keep all new vectors in memory
+            self._vectors.put((model, text), known[text])
         return np.stack([known[text] for text in texts])
+
+
+def _entry_bytes(key: tuple[str, str], vector: Vectors) -> int:
+    return sys.getsizeof(key[1]) + sys.getsizeof(vector) + ENTRY_BYTES
 
 
 def nearest_sentences(

@@ -7,6 +7,8 @@ neighbours swapped. Of equally near words the one in more documents is taken.
 
 from __future__ import annotations
 
+from itertools import groupby
+
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
@@ -26,7 +28,8 @@ def suggestion(query: str, lexical: LexicalLeg, visible: DocumentMask | None = N
     """Return ``query`` with its unknown words corrected, or None where nothing better is known.
 
     Words that the index knows, stop words, numbers and punctuation stay as they are. Where only some documents are
-    ``visible``, a word that occurs in none of them is unknown, and is never suggested.
+    ``visible``, a word is unknown if no form of it occurs in them, and is only suggested if it stands there as written;
+    frequency counts them alone. Nothing is told of other documents' words.
     """
     unknown = [each for each in lexical.spellings(query) if not _is_known(each.word, lexical, visible)]
     distinct = {each.word for each in unknown}
@@ -56,4 +59,11 @@ def _nearest(word: str, lexical: LexicalLeg, visible: DocumentMask | None) -> st
     compared, choices = lexical.comparable(word), lexical.comparable_vocabulary
     matches = process.extract(compared, choices, scorer=OSA.distance, score_cutoff=limit, limit=None)
     nearest_first = sorted((edits, -vocabulary[known], known) for _, edits, known in matches)
-    return next((known for *_, known in nearest_first if visible is None or _is_known(known, lexical, visible)), None)
+    if visible is None:
+        return next((known for *_, known in nearest_first), None)
+    for _, equally_near in groupby(nearest_first, key=lambda match: match[0]):
+        counts = {known: lexical.count_documents(known, visible) for *_, known in equally_near}
+        most_frequent = min(counts, key=lambda candidate: (-counts[candidate], candidate))
+        if counts[most_frequent]:
+            return most_frequent
+    return None

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from indexer.cache import owner
 from indexer.index.index import Index
 from indexer.retrieval.retriever import Retriever
 from service.api.schemas import IndexInfo
@@ -18,9 +19,14 @@ QUEUED: dict[int | str, dict[str, Any]] = {status: RESPONSES[status] for status 
 
 
 def serving(request: Request) -> Serving:
-    """Return the live index with its model. A route takes it once per request: its answer then comes from one index."""
+    """Return the live index with its model. A route takes it once per request: its answer then comes from one index.
+
+    From here on the request finds in caches only what its own key has put there.
+    """
     live: Serving = request.app.state.searcher.live
-    return tenants.restrict_to_key(request.scope["caller"].key, live)
+    key = request.scope["caller"].key
+    owner.set(key.id if key else "")
+    return tenants.restrict_to_key(key, live)
 
 
 async def live_retriever(request: Request) -> Retriever:

@@ -115,7 +115,9 @@ class AuthMiddleware:
         if caller.key and caller.key.filter and permission and permission.requires_unrestricted_key:
             detail = f"This route is about the whole corpus; the key {caller.name!r} is restricted by a filter"
             raise Problem(403, "forbidden", detail)
-        if caller.key and not methods:  # a route that the table lacks does not exist, whatever the application says
+        # A route that the table lacks does not exist for a key, whatever the application says. Nor does one with a line
+        # end: the `$` of Starlette's patterns also matches before it.
+        if not methods and (caller.key or scope["path"].endswith("\n")):
             raise permissions.no_route(scope)
         if methods and not permission:
             raise permissions.no_method(scope)

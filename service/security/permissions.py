@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.routing import compile_path
 from starlette.types import Scope as AsgiScope
 
@@ -19,6 +20,15 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 MAX_BODY_BYTES = 1_000_000
 """Largest body of a route without ``large_body``: 32 searches with their filters are less."""
+
+
+class AnyPathConvertor(PathConvertor):
+    """The rest of a path with any characters: Starlette's own stops at a line end, and an id may hold one."""
+
+    regex = r"[\s\S]*"
+
+
+register_url_convertor("path", AnyPathConvertor())  # for the table below and for every route
 
 
 @dataclass(frozen=True)

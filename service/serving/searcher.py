@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from indexer.artifacts.store import Store
+from indexer.cache import ENTRY_BYTES, Cache
 from indexer.index.index import Index
 from indexer.retrieval.retriever import Retriever
 from service.observability import metrics
@@ -20,14 +21,26 @@ log = logging.getLogger("dowse.service")
 
 POLL_WRITES_SECONDS = 0.2
 """Longest time between checks for writes of other processes."""
+VIEW_BYTES = 256 << 20
+"""Memory for the views of keys with a filter."""
 
 
 @dataclass(frozen=True)
 class Serving:
-    """The live index and the model that it pins, always replaced together."""
+    """The live index and the model that it pins, always replaced together.
+
+    Attributes:
+        views: what keys with a filter see of the index, by filter; see `restrict_to_key`.
+    """
 
     retriever: Retriever
     model: LiveModel
+    views: Cache[str, Serving] = field(default_factory=lambda: Cache(VIEW_BYTES, _view_bytes))
+
+
+def _view_bytes(key_filter: str, view: Serving) -> int:
+    visible = view.retriever.index.visible
+    return len(key_filter) + ENTRY_BYTES + (visible.nbytes if visible else 0)
 
 
 class Searcher:

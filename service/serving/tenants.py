@@ -6,25 +6,15 @@ The filter is applied where a route gets the index, not where it searches, so no
 from __future__ import annotations
 
 import logging
-import threading
-from weakref import WeakKeyDictionary
 
-from indexer.cache import Cache
-from indexer.filters.evaluate import compile_filter
+from indexer.filters.evaluate import find_documents
 from indexer.filters.fields import FilterError
-from indexer.index.index import Index
 from indexer.index.restricted import RestrictedIndex
 from service.problems import Problem
 from service.security.keys import Key
 from service.serving.searcher import Serving
 
 log = logging.getLogger("dowse.service")
-
-MAX_VIEWS = 256
-"""Cached views of one index; each has a mask of one byte per document."""
-
-_views: WeakKeyDictionary[Index, Cache[str, Serving]] = WeakKeyDictionary()
-_lock = threading.Lock()
 
 
 def restrict_to_key(key: Key | None, live: Serving) -> Serving:
@@ -37,13 +27,11 @@ def restrict_to_key(key: Key | None, live: Serving) -> Serving:
         return live
     index = live.retriever.index
     key_filter = key.filter
-    with _lock:
-        views = _views.setdefault(index, Cache(MAX_VIEWS))
     try:
-        return views.get_or_compute(
+        return live.views.get_or_compute(
             key_filter.model_dump_json(by_alias=True),
             lambda: Serving(
-                live.retriever.with_index(RestrictedIndex(index, compile_filter(key_filter, index))), live.model
+                live.retriever.with_index(RestrictedIndex(index, find_documents(key_filter, index))), live.model
             ),
         )
     except FilterError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import unquote
 
 from fastapi import Request
 from starlette.types import Message
@@ -18,7 +19,7 @@ async def call_route(request: Request, method: str, path: str, body: dict[str, A
     Args:
         request: the request that is being answered.
         method: GET, POST, …
-        path: path of the route, with its parameters not percent-encoded.
+        path: path of the route, percent-encoded as in a request line; only so an id can hold any character.
         body: the JSON body, if any.
     """
     content = b"" if body is None else json.dumps(body).encode()
@@ -28,8 +29,8 @@ async def call_route(request: Request, method: str, path: str, body: dict[str, A
     scope = {
         **request.scope,
         "method": method,
-        "path": path,
-        "raw_path": None,
+        "path": request.scope.get("root_path", "") + unquote(path),
+        "raw_path": (request.scope.get("root_path", "") + path).encode(),
         "query_string": b"",
         "headers": headers,
         "path_params": {},

@@ -6,6 +6,7 @@ Each tool is a request to a route of the service. The protocol itself is in `ser
 from __future__ import annotations
 
 from typing import Any, Literal, TypeVar
+from urllib.parse import quote
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -98,7 +99,7 @@ async def search(request: Request, arguments: dict[str, Any]) -> SearchAnswer:
 async def get_document(request: Request, arguments: dict[str, Any]) -> DocumentAnswer:
     """Return a document, or a part of a long one."""
     part = _validate(DocumentArguments, arguments)
-    document = await _call(request, "GET", f"/documents/{part.id}")
+    document = await _call(request, "GET", f"/documents/{quote(part.id, safe='')}")
     text = document["text"]
     return DocumentAnswer.model_validate(
         {

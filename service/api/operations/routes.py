@@ -32,7 +32,7 @@ def info(request: Request) -> schemas.Info:
     manifest = index.manifest
     details = schemas.IndexDetails(
         **index_info(index).model_dump(),
-        passages=manifest.counts["passages"],
+        passages=index.passages,
         created=manifest.created,
         config=manifest.config,
         encoder=manifest.contract.model_dump(),

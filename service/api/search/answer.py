@@ -53,7 +53,12 @@ def answer_search(
     ranking = live.search(search.query, search.mode, fusion, vector=vector, neighbours=neighbours, allowed=mask)
     if vector is None and ranking.vector is not None:
         metrics.BATCH_SIZE.observe(1)
-    reranking = Reranking(request.app.state.reranker, live, ranking, search.rerank) if search.rerank else None
+    state = request.app.state
+    reranking = (
+        Reranking(state.reranker, state.rerank_memory, live, ranking, search.rerank, offset=search.offset)
+        if search.rerank
+        else None
+    )
     results = build_results(request, live, ranking, search, search.mode, explain=search.explain, reranking=reranking)
     fields = common_fields(request, live, ranking, results, started)
     if reranking:

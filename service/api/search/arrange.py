@@ -24,9 +24,6 @@ from service.problems import invalid
 SCORE_DIGITS = 6
 """Decimals of the scores in answers."""
 
-NESTED_TYPES = ("list", "large_list", "struct", "map")
-"""Prefixes of the Arrow types whose values are not scalars."""
-
 
 @dataclass(frozen=True)
 class Page:
@@ -98,7 +95,7 @@ def check_columns(index: Index, options: Arrangement, location: str) -> None:
             raise invalid(f"{location}.fields", f"no column {name!r}; there is: {_list_names(columns)}")
     if options.group_by is None:
         return
-    scalars = [name for name, kind in columns.items() if not kind.startswith(NESTED_TYPES)]
+    scalars = index.scalar_columns
     if options.group_by not in scalars:
         raise invalid(
             f"{location}.group_by", f"no column {options.group_by!r} of single values; there is: {_list_names(scalars)}"

@@ -70,8 +70,7 @@ class _LiteralSlash(APIRoute):
     """A route that matches only if the last slash of the raw path is literal, not encoded as a part of an id."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        raw: bytes = scope.get("raw_path") or b"/similar"
-        return super().matches(scope) if raw.endswith(b"/similar") else (Match.NONE, {})
+        return super().matches(scope) if scope["raw_path"].endswith(b"/similar") else (Match.NONE, {})
 
 
 router = APIRouter(responses=ERRORS)

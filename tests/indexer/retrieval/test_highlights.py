@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from indexer.artifacts.store import Store
+from indexer.cache import ENTRY_BYTES
 from indexer.index.dense import unit
 from indexer.index.lexical import LexicalIndex, LexicalWriter
 from indexer.inference.encoder import Encoder
@@ -96,6 +97,10 @@ def test_the_nearest_sentence_is_the_one_of_the_largest_cosine(encoder):
                 assert span == (0, len(passage))
 
 
+ENTRY = ENTRY_BYTES + 400
+"""Bytes of a short sentence with its vector, at least; two of them are more than one such entry."""
+
+
 class RecordingEncoder:
     """An encoder that records the texts that it encodes."""
 
@@ -111,7 +116,7 @@ class RecordingEncoder:
 
 def test_a_sentence_is_encoded_once_for_each_model(encoder):
     """Cached sentences are not encoded again, vectors of another model are never used, and the oldest are dropped."""
-    recording, vectors = RecordingEncoder(encoder), SentenceVectors(capacity=3)
+    recording, vectors = RecordingEncoder(encoder), SentenceVectors(capacity=3 * ENTRY)  # not a fourth
     first = vectors.get("one", recording, ["the cat", "the dog", "the cat"])
     assert recording.encoded == ["the cat", "the dog"]
     assert np.array_equal(first[0], first[2]) and not np.array_equal(first[0], first[1])
