@@ -4,6 +4,9 @@ There are two ONNX Runtime sessions over one model file. The *narrow* session us
 there are cores run in parallel without waiting for each other. The *wide* session spreads one call over the cores: a
 query that comes alone uses it, and is answered sooner. The measurements are in docs/decisions/encoder.md.
 
+A query's vector is the same to the bit whoever else asks at that moment. So queries share a batch, and the wide session
+is used, only where a probe at the start finds that both give exactly the vector of a query alone on one thread.
+
 The vectors of recent queries can be cached, for each owner its own: users page through results, and repeat queries.
 """
 
@@ -33,6 +36,9 @@ Vectors = npt.NDArray[np.float32]
 MODEL_FILES: dict[Precision, str] = {"fp32": "onnx/model.onnx", "int8": "onnx/model_int8.onnx"}
 CONTENTION_WINDOW = 0.25
 """Seconds after two concurrent queries for which every query gets one thread: under load others need the cores."""
+PROBE = "which of the small museums of the old town are open on holidays, and what do they show of clocks and watches?"
+PROBES = [PROBE[:length] for length in (1, 8, 15, 23, 38, 61, len(PROBE))]
+"""Texts of unlike lengths, for finding out at the start whether an encoder's vectors depend on company or threads."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,9 @@ class Encoder:
         contract: what the model's own files say about prompts, length, pooling and normalisation.
         precision: weights of 32-bit floats, or 8-bit integers (faster, slightly less exact).
         cores: how many calls run in parallel.
+        batches_exactly: whether texts that are encoded together get the vectors that they get alone, to the bit. They do
+            not with 8-bit weights, whose activations have one scale for a whole batch, nor with models that Dowse
+            published before December 2026.
 
     ``query_cache_bytes`` is the memory for the vectors of recent queries; by default none are cached.
     """
@@ -81,6 +90,9 @@ class Encoder:
         wide = self.cores > 1 and precision == "fp32"
         self._wide = open_session(path, threads=min(self.cores, 4)) if wide else self._narrow
         self._inputs = {node.name for node in self._narrow.get_inputs()}
+        self.batches_exactly, spreads_exactly = self._probe()
+        if not spreads_exactly:
+            self._wide = self._narrow
         self._query_vectors: OwnedCache[str, Vectors] = OwnedCache(query_cache_bytes, _entry_bytes)
         self._running = 0
         self._last_contention = -CONTENTION_WINDOW
@@ -116,41 +128,70 @@ class Encoder:
         self._query_vectors.put(query, _frozen_copy(vector))
         return vector
 
-    def encode_documents(self, texts: Sequence[str], *, separately: bool = False) -> Vectors:
+    def encode_batch(self, queries: Sequence[str]) -> Vectors:
+        """Encode a few queries of similar length in one call on one core; return shape (len(queries), dimension).
+
+        Only with `batches_exactly` are these the vectors of `encode_query`.
+        """
+        vectors = np.empty((len(queries), self.contract.dimension), dtype=np.float32)
+        new = []
+        for row, query in enumerate(queries):
+            if (cached := self._query_vectors.get(query)) is None:
+                new.append(row)
+            else:
+                vectors[row] = cached
+        if new:
+            with self._lock:
+                self._last_contention = time.monotonic()
+            encodings = self._tokenizer.encode_batch([self.contract.query_prompt + queries[row] for row in new])
+            vectors[new] = self._run(self._narrow, [encoding.ids for encoding in encodings])
+            for row in new:
+                self._query_vectors.put(queries[row], _frozen_copy(vectors[row]))
+        return vectors
+
+    def encode_documents(self, texts: Sequence[str], *, exactly: bool = False) -> Vectors:
         """Encode texts of the corpus, the document prompt included; return shape (len(texts), dimension).
 
         Batches hold texts of similar length and at most `BATCH_TOKENS` padded tokens; the cores share them. With
-        ``separately``, and always with 8-bit weights, each text is encoded alone (see `encode_queries`).
+        ``exactly``, a text's vector does not depend on the others to the bit; with 8-bit weights it never does.
         """
-        return self._encode(texts, self.contract.document_prompt, separately=separately or self.precision == "int8")
+        return self._encode(texts, self.contract.document_prompt, exactly=exactly or self.precision == "int8")
 
     def encode_queries(self, queries: Sequence[str]) -> Vectors:
         """Encode many queries, the query prompt included; return shape (len(queries), dimension).
 
-        Each is encoded alone, so its vector is to the bit that of `encode_query`. In a batch it would depend on the
-        others: 8-bit weights come with one activation scale for a whole batch, and pooling adds up in another order.
+        Each vector is to the bit that of `encode_query`.
         """
-        return self._encode(queries, self.contract.query_prompt, separately=True)
+        return self._encode(queries, self.contract.query_prompt, exactly=True)
 
     def count_tokens(self, texts: Sequence[str], prompt: str = "") -> list[TokenCount]:
         """Return how many tokens the model reads of each text after ``prompt``; nothing is encoded."""
         encodings = self._tokenizer.encode_batch([prompt + text for text in texts])
         return [TokenCount(len(encoding.ids), bool(encoding.overflowing)) for encoding in encodings]
 
-    def _encode(self, texts: Sequence[str], prompt: str, *, separately: bool) -> Vectors:
+    def _encode(self, texts: Sequence[str], prompt: str, *, exactly: bool) -> Vectors:
         tokens = [encoding.ids for encoding in self._tokenizer.encode_batch([prompt + text for text in texts])]
         vectors = np.empty((len(texts), self.contract.dimension), dtype=np.float32)
 
         def encode(batch: list[int]) -> None:
             vectors[batch] = self._run(self._narrow, [tokens[row] for row in batch])
 
-        run_batches(tokens, encode, self.cores, budget=1 if separately else BATCH_TOKENS)
+        run_batches(tokens, encode, self.cores, budget=1 if exactly and not self.batches_exactly else BATCH_TOKENS)
         return vectors
 
     def _run(self, session: onnxruntime.InferenceSession, tokens: Sequence[Sequence[int]]) -> Vectors:
         feed = padded(tokens, self.contract.pad_token_id, self._inputs)
         vectors: Vectors = session.run(["sentence_embedding"], feed)[0]
         return vectors
+
+    def _probe(self) -> tuple[bool, bool]:
+        """Say whether texts in a batch, and a text on several threads, get the vectors of one alone on one, to the bit."""
+        tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(PROBES)]
+        alone = np.concatenate([self._run(self._narrow, [ids]) for ids in tokens])
+        together = np.concatenate([self._run(self._narrow, tokens[row : row + 3]) for row in range(0, len(tokens), 3)])
+        spread = np.concatenate([self._run(self._wide, [ids]) for ids in tokens])
+        whole = self._run(self._narrow, tokens)
+        return np.array_equal(together, alone) and np.array_equal(whole, alone), np.array_equal(spread, alone)
 
 
 def _frozen_copy(vector: Vectors) -> Vectors:

@@ -64,7 +64,7 @@ class SentenceVectors:
         distinct = dict.fromkeys(texts)
         known = {text: vector for text in distinct if (vector := self._vectors.get((model, text))) is not None}
         new = [text for text in distinct if text not in known]
-        for text, vector in zip(new, unit(encoder.encode_documents(new, separately=True)) if new else (), strict=True):
+        for text, vector in zip(new, unit(encoder.encode_documents(new, exactly=True)) if new else (), strict=True):
             known[text] = vector.copy()  # a view would keep all new vectors in memory
             self._vectors.put((model, text), known[text])
         return np.stack([known[text] for text in texts])

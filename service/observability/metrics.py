@@ -18,7 +18,7 @@ STAGE_SECONDS = Histogram(
     "dowse_search_stage_seconds", "Seconds spent in a stage of a search", ["stage"], buckets=SECONDS_BUCKETS
 )
 QUEUE_SECONDS = Histogram("dowse_queue_seconds", "Seconds that a request waited for a thread", buckets=SECONDS_BUCKETS)
-BATCH_SIZE = Histogram("dowse_batch_size", "Queries that were encoded in one call: always 1", buckets=(1, 2, 3))
+BATCH_SIZE = Histogram("dowse_batch_size", "Queries that were encoded in one call", buckets=(1, 2, 3))
 QUEUED = Gauge("dowse_queue_size", "Requests that wait for a thread", multiprocess_mode="livesum")
 REJECTED = Counter("dowse_rejected", "Requests that were not answered, by reason", ["reason"])
 SWAPPED = Counter("dowse_index_swap", "Indexes that were opened, by each worker")

@@ -6,5 +6,5 @@ live_documents.py  writes: log, then snapshot
 tenants.py         index as a key with a filter sees it
 model.py           model of the live index
 queue.py           bounded request queue: 429, 504, commits
-jobs.py            jobs of the queue, first come first served
+batching.py        queued queries encoded together
 """

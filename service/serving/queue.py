@@ -27,7 +27,7 @@ from starlette.types import Receive
 
 from service.observability import metrics, tracing
 from service.problems import Problem
-from service.serving.jobs import Job, JobQueue
+from service.serving.batching import Job, JobQueue, PendingQuery, encode
 
 log = logging.getLogger("dowse.service")
 
@@ -70,12 +70,13 @@ class RequestQueue:
         if running := sum(thread.is_alive() for thread in self._threads):
             log.warning("%d threads had not ended after %g s; they end with the process", running, STOP_SECONDS)
 
-    async def run(self, work: Callable[[], bytes], receive: Receive) -> bytes:
+    async def run(self, work: Callable[[], bytes], receive: Receive, query: PendingQuery | None = None) -> bytes:
         """Run ``work`` in a thread when it is this request's turn and return what it returns.
 
         Args:
             work: takes no arguments; its exceptions are raised here.
             receive: of the request; it reports when the client disconnects.
+            query: may be encoded in a batch before ``work`` runs; ``work`` has to check whether it was.
 
         Raises:
             Problem: the queue is full, the deadline has passed, or the client is gone.
@@ -84,7 +85,7 @@ class RequestQueue:
             metrics.REJECTED.labels("full").inc()
             detail = f"{self._open} requests are waiting or running, which is the maximum; ask again in 1 s"
             raise Problem(429, "overloaded", detail, headers={"Retry-After": "1"})
-        job = Job(work, asyncio.get_running_loop().create_future())
+        job = Job(work, asyncio.get_running_loop().create_future(), query)
         self._open += 1
         metrics.QUEUED.inc()
         self._jobs.put(job)
@@ -137,13 +138,16 @@ class RequestQueue:
         raise Problem(504, "deadline", f"There was no answer within {self._deadline:g} s; ask again later")
 
     def _serve(self) -> None:
-        while job := self._jobs.take():
-            waited = time.perf_counter() - job.submitted
-            metrics.QUEUED.dec()
-            metrics.QUEUE_SECONDS.observe(waited)
-            tracing.observe_stages({"queue": waited * 1e3}, job.context)
-            self._work(job)
-            del job  # with its request, while the thread waits for the next
+        while jobs := self._jobs.take():
+            started = time.perf_counter()
+            for job in jobs:
+                metrics.QUEUED.dec()
+                metrics.QUEUE_SECONDS.observe(started - job.submitted)
+                tracing.observe_stages({"queue": (started - job.submitted) * 1e3}, job.context)
+            encode(jobs)
+            while jobs:
+                self._work(jobs.pop(0))
+            self._jobs.done()
 
     def _work(self, job: Job) -> None:
         content, error = b"", None
@@ -214,8 +218,21 @@ def queued_commit(work: Callable[Arguments, BaseModel]) -> Callable[Arguments, A
     return _make_route(work, commit=True)
 
 
+def queued_query(
+    query: Callable[Arguments, PendingQuery | None],
+) -> Callable[[Callable[Arguments, BaseModel]], Callable[Arguments, Awaitable[Response]]]:
+    """Return a decorator for `queued` routes whose query may be encoded together with those of other requests.
+
+    Args:
+        query: takes the arguments of the function and returns its query, or None. The function finds it as
+            ``request.scope["query"]``, with its vector if it was encoded.
+    """
+    return lambda work: _make_route(work, query)
+
+
 def _make_route(
     work: Callable[Arguments, BaseModel],
+    query: Callable[Arguments, PendingQuery | None] = lambda *_args, **_kwargs: None,
     *,
     commit: bool = False,
 ) -> Callable[Arguments, Awaitable[Response]]:
@@ -223,6 +240,7 @@ def _make_route(
     async def route(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Response:
         request = cast("Request", kwargs["request"])
         queue: RequestQueue = request.app.state.queue
+        request.scope["query"] = pending = query(*args, **kwargs)
 
         def work_as_json() -> bytes:
             return work(*args, **kwargs).model_dump_json(exclude_unset=True).encode()
@@ -230,7 +248,7 @@ def _make_route(
         if commit:
             content = await queue.commit(work_as_json, request.receive)
         else:
-            content = await queue.run(work_as_json, request.receive)
+            content = await queue.run(work_as_json, request.receive, pending)
         return Response(content, media_type="application/json")
 
     return route

@@ -22,6 +22,7 @@ import onnx
 import torch
 import transformers
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 
 from indexer.artifacts.manifest import EncoderContract
 from indexer.corpus.corpus import Corpus
@@ -67,8 +68,6 @@ def encoder_contract(model: SentenceTransformer) -> EncoderContract:
     Raises:
         UserError: the model needs something that the exported graph cannot hold.
     """
-    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
-
     modules = list(model)
     poolings = [module for module in modules if isinstance(module, Pooling)]
     if len(poolings) != 1:
@@ -211,5 +210,21 @@ class _Graph(torch.nn.Module):
 
     def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
         features: dict[str, Any] = dict(zip(self.inputs, tensors, strict=True))
-        vectors: torch.Tensor = self.model(features)["sentence_embedding"]
+        for module in self.model:
+            if isinstance(module, Pooling) and module.pooling_mode in ("mean", ("mean",)):
+                features["sentence_embedding"] = _mean(features["token_embeddings"], features["attention_mask"])
+            else:
+                features = module(features)
+        vectors: torch.Tensor = features["sentence_embedding"]
         return vectors
+
+
+def _mean(tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Return the mean of each text's tokens, shape (batch, dimension), as a product of matrices.
+
+    A text's mean then has the same bits in every batch, so that queries may be encoded together. It has not if it is a
+    sum over the middle axis, as the pooling module has it, or a product with a single row: ONNX Runtime adds up in
+    another order when the batch has one text, or the row another length. So there is a second row, which is not used.
+    """
+    weights = mask.unsqueeze(1).expand(-1, 2, -1).to(tokens.dtype)
+    return torch.matmul(weights, tokens)[:, 0] / weights[:, 0].sum(1, keepdim=True).clamp(min=1e-9)

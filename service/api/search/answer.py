@@ -19,7 +19,8 @@ from service.api.search import filtering, schemas
 from service.api.search.arrange import SCORE_DIGITS, arrange, check_columns
 from service.api.search.rerank import Reranking
 from service.api.search.schemas import Highlights, Paged
-from service.observability import metrics
+from service.observability.metrics import observe_stages
+from service.serving.batching import PendingQuery
 
 STAGES = ("encode", "dense", "lexical", "fuse", "fetch")
 """Stages that every response lists, also those that took no time."""
@@ -33,6 +34,7 @@ def answer_search(
     *,
     vector: Vectors | None = None,
     neighbours: Neighbours | None = None,
+    pending: PendingQuery | None = None,
 ) -> schemas.SearchResponse:
     """Run one search and return its response.
 
@@ -43,16 +45,19 @@ def answer_search(
         location: the part of the request that holds ``search``, for errors: ``body``, ``query``.
         vector: of the query, if it is encoded already.
         neighbours: nearest passages of ``vector``, if they are known already.
+        pending: the query as the request queue had it, perhaps encoded in a batch.
     """
     started = time.perf_counter()
+    if pending and pending.vector is not None:
+        vector = pending.vector
     check_columns(live.index, search, location)
     default = live.fusion
     fusion = default.model_copy(update=search.fusion.model_dump(exclude_unset=True)) if search.fusion else default
     mask = filtering.document_mask(search.filter, live.index, location)
     counts = filtering.count_matches(search, live.index, mask, location)
     ranking = live.search(search.query, search.mode, fusion, vector=vector, neighbours=neighbours, allowed=mask)
-    if vector is None and ranking.vector is not None:
-        metrics.BATCH_SIZE.observe(1)
+    if pending and vector is not None:
+        ranking.timings["encode"] = pending.milliseconds
     state = request.app.state
     reranking = (
         Reranking(state.reranker, state.rerank_memory, live, ranking, search.rerank, offset=search.offset)
@@ -102,7 +107,7 @@ def common_fields(
     request: Request, live: Retriever, ranking: Ranking, results: list[schemas.Result], started: float
 ) -> dict[str, Any]:
     """Return the fields of every response with results; ``started`` is the start time of the work."""
-    metrics.observe_stages(ranking.timings)
+    observe_stages(ranking.timings)
     return {
         "results": results,
         "count": len(results),

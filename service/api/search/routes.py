@@ -9,24 +9,34 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
+from indexer.retrieval.retriever import Retriever
 from service.api.dependencies import QUEUED, Live
 from service.api.search import schemas
 from service.api.search.answer import answer_search
 from service.problems import RESPONSES
-from service.serving.queue import queued
+from service.serving.batching import PendingQuery
+from service.serving.queue import queued_query
 
 router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500, 503)})
 
 
+def _query_of_body(request: Request, live: Retriever, body: schemas.SearchRequest) -> PendingQuery | None:  # noqa: ARG001
+    return None if body.mode == "lexical" else PendingQuery(live.index.encoder, body.query)
+
+
+def _query_of_link(request: Request, live: Retriever, query: schemas.SearchQuery) -> PendingQuery | None:  # noqa: ARG001
+    return None if query.mode == "lexical" else PendingQuery(live.index.encoder, query.q)
+
+
 @router.post("/search", tags=["search"], summary="Search", responses={400: RESPONSES[400], **QUEUED})
-@queued
+@queued_query(_query_of_body)
 def post_search(request: Request, live: Live, body: schemas.SearchRequest) -> schemas.SearchResponse:
     """Rank the documents of the index for a query."""
-    return answer_search(request, live, body, "body")
+    return answer_search(request, live, body, "body", pending=request.scope["query"])
 
 
 @router.get("/search", tags=["search"], summary="Search, with a query string", responses=QUEUED)
-@queued
+@queued_query(_query_of_link)
 def get_search(request: Request, live: Live, query: Annotated[schemas.SearchQuery, Query()]) -> schemas.SearchResponse:
     """Rank the documents of the index for a query: like `POST /search`, for links and browsers."""
-    return answer_search(request, live, query.request(), "query")
+    return answer_search(request, live, query.request(), "query", pending=request.scope["query"])

@@ -237,6 +237,7 @@ def test_a_vector_does_not_depend_on_its_company(minilm_data: Path, precision: P
     """To the bit: a query gets one vector alone, among many, on one thread or several, and out of the cache."""
     encoder = Encoder.open(Store("model", minilm_data).resolve(), precision, cores=cores, query_cache_bytes=100_000)
     texts = [make_sentence(words, words) for words in (1, 2, 3, 5, 7, 8, 11, 16, 23, 40, 120)] + ["Café — 東京 🙂", "?"]
+    assert encoder.batches_exactly == (precision == "fp32")
     alone = np.stack([encoder.encode_query(text) for text in texts])
     spread = np.stack([Encoder.open(encoder.folder, precision, cores=1).encode_query(text) for text in texts])
     assert np.array_equal(spread, alone)
@@ -246,7 +247,9 @@ def test_a_vector_does_not_depend_on_its_company(minilm_data: Path, precision: P
     with ThreadPoolExecutor(8) as threads:
         fresh = Encoder.open(encoder.folder, precision, cores=cores)
         assert np.array_equal(np.stack(list(threads.map(fresh.encode_query, texts * 4))), np.tile(alone, (4, 1)))
+    if encoder.batches_exactly:
+        assert np.array_equal(Encoder.open(encoder.folder, precision).encode_batch(texts), alone)
     separate = np.concatenate([encoder.encode_documents([text]) for text in texts])
-    assert np.array_equal(encoder.encode_documents(texts, separately=True), separate)
+    assert np.array_equal(encoder.encode_documents(texts, exactly=True), separate)
     if precision == "int8":
         assert np.array_equal(encoder.encode_documents(texts), separate)

@@ -108,10 +108,10 @@ class RecordingEncoder:
         self.encoder = encoder
         self.encoded: list[str] = []
 
-    def encode_documents(self, texts, *, separately=False):
+    def encode_documents(self, texts, *, exactly=False):
         """Encode texts and record them."""
         self.encoded += texts
-        return self.encoder.encode_documents(texts, separately=separately)
+        return self.encoder.encode_documents(texts, exactly=exactly)
 
 
 def test_a_sentence_is_encoded_once_for_each_model(encoder):
