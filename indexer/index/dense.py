@@ -15,6 +15,8 @@ from indexer.inference.encoder import Vectors
 DenseKind = Literal["flat"]
 
 FILE = "vectors.faiss"
+SPARE = 8
+"""Passages beyond those asked for that are compared again where several vectors are searched at once."""
 BRUTE_FORCE_SHARE = 0.2
 """Up to this share of all passages, those that a filter allows are compared one by one (docs/decisions/filters.md)."""
 
@@ -105,9 +107,15 @@ class DenseIndex:
         return scores[0], rows[0]
 
     def search_many(self, vectors: Vectors, count: int) -> tuple[Vectors, Rows]:
-        """Return what `search` returns for each of several vectors, shape (vectors, count), several times faster."""
-        scores, rows = self._index.search(unit(vectors), min(count, len(self)))
-        return scores, rows
+        """Return what `search` returns for each of several vectors, shape (vectors, count), several times faster.
+
+        FAISS compares many vectors by products of matrices, which add up in another order. So a few more passages are
+        fetched than were asked for, and compared again as `search` does: a score does not depend on the other vectors.
+        """
+        _, rows = self._index.search(unit(vectors), min(count + SPARE, len(self)))
+        scores = np.stack([self.scores(vector, found) for vector, found in zip(vectors, rows, strict=True)])
+        best = np.lexsort((rows, -scores))[:, :count]
+        return np.take_along_axis(scores, best, 1), np.take_along_axis(rows, best, 1)
 
     def scores(self, vector: Vectors, rows: Rows) -> Vectors:
         """Return the cosine of ``vector`` to each passage of ``rows``, shape (len(rows),), as `search` computes it.
