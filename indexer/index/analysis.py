@@ -34,8 +34,8 @@ class Analysis(Protocol):
     def tokenizers(self) -> dict[str, tantivy.TextAnalyzer]:
         """Return tantivy's part of the analysis of each field, for what `prepare` returns."""
 
-    def prepare(self, name: str, text: str) -> str:
-        """Return what tantivy is given of a text for a field."""
+    def prepare(self, text: str) -> dict[str, str]:
+        """Return what tantivy is given of a text for each field."""
 
     def spellings(self, text: str) -> list[Spelling]:
         """Return the words of letters in a text as the vocabulary spells them."""
@@ -77,9 +77,9 @@ class TantivyAnalysis:
         """Return tantivy's analyzer of each field; it requires one for a field that stays empty, too."""
         return {"exact": analyzer("none"), **self._analyzers}
 
-    def prepare(self, name: str, text: str) -> str:  # noqa: ARG002
-        """Return the text."""
-        return text
+    def prepare(self, text: str) -> dict[str, str]:
+        """Return the text for each field."""
+        return dict.fromkeys(self.fields, text)
 
     def spellings(self, text: str) -> list[Spelling]:
         """Return the words of letters in a text in lower case."""

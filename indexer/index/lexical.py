@@ -77,8 +77,8 @@ class LexicalWriter:
         """Add the texts of the next documents."""
         for text in texts:
             document = tantivy.Document()
-            for name in self._analysis.fields:
-                document.add_text(name, self._analysis.prepare(name, text))
+            for name, prepared in self._analysis.prepare(text).items():
+                document.add_text(name, prepared)
             document.add_unsigned("document", self._rows)
             self._writer.add_document(document)
             self._rows += 1

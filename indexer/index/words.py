@@ -16,6 +16,8 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import chain
+from operator import attrgetter
 from typing import Literal, NamedTuple, Protocol
 
 import tantivy
@@ -83,6 +85,9 @@ _ENCLOSING = "\u0488\u0489\u1abe\u20dd-\u20e0\u20e2-\u20e4\ua670-\ua672"
 _ODD = re.compile(f"[{IGNORABLE}{_ENCLOSING}]")
 _WORD = re.compile(rf"[\w\u24b6-\u24e9\u3200-\u33ff\u2103\u2109\u2116{_MARKS}{IGNORABLE}]+")
 """Letters, numbers, their marks, what is not shown, and symbols that stand for words («㎏», «№»)."""
+_RARE = re.compile("[^\0-\xac\xae-\u02ba\u02bd-\u02ff\u2010-\u2027\u2030-\u205e\u20a0-\u20bf]")
+"""All but Latin letters, punctuation and currencies. Without them, a much simpler pattern finds the same words."""
+_LETTERS = re.compile(r"[^\W_]+")
 
 Kind = Literal["word", "part", "pair", "character", "letter"]
 """A part belongs to a word with a zero-width non-joiner. A letter is a character that a query with its neighbours does
@@ -112,6 +117,17 @@ class _Character(NamedTuple):
     def end(self) -> int:
         """Return where it ends."""
         return self.last
+
+
+class _Terms(NamedTuple):
+    """Terms of a run of letters: stems, those of them that a query looks for, and spellings."""
+
+    stems: tuple[str, ...]
+    asked: tuple[str, ...]
+    spellings: tuple[str, ...]
+
+
+_STEMS, _ASKED, _SPELLINGS = attrgetter("stems"), attrgetter("asked"), attrgetter("spellings")
 
 
 class Analyzer(Protocol):
@@ -151,6 +167,7 @@ class Words:
             self._stemmer = builder.build()
         self._cached_pieces = lru_cache(CACHED_WORDS)(self._pieces)
         self._cached_stems = lru_cache(CACHED_WORDS)(self._stems)
+        self._cached_terms = lru_cache(CACHED_WORDS)(self._terms)
         self.fields: dict[str, Analyzer] = {"body": _Stems(self), "exact": _Spellings(self)}
         self.vocabulary_field = "exact"
 
@@ -158,9 +175,13 @@ class Words:
         """Return tantivy's part of the analysis: it splits what `prepare` returns at spaces."""
         return {name: tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace()).build() for name in self.fields}
 
-    def prepare(self, name: str, text: str) -> str:
-        """Return the terms of a text for a field, with spaces between them."""
-        return " ".join(self.fields[name].analyze(text))
+    def prepare(self, text: str) -> dict[str, str]:
+        """Return the terms of a text for each field, with spaces between them."""
+        terms = [*self.terms(text)]
+        return {
+            "body": " ".join(chain.from_iterable(map(_STEMS, terms))),
+            "exact": " ".join(chain.from_iterable(map(_SPELLINGS, terms))),
+        }
 
     def comparable(self, word: str) -> str:
         """Return the word without accents, for a misspelt word may lack them too."""
@@ -174,14 +195,16 @@ class Words:
             for start, end, form, kind in pieces:
                 yield Piece(first + start, first + end, form, kind)
 
-    def forms(self, text: str) -> list[tuple[str, Kind]]:
-        """Return normalised form and kind of the words of a text; faster than `pieces`."""
-        if not text.isascii() or self._turkish:
-            return [piece[2:] for piece in self.pieces(text)]
-        words = text.translate(_ASCII_WORDS).split()
-        if max(map(len, words), default=0) > MAX_WORD:
-            words = [word[start : start + MAX_WORD] for word in words for start in range(0, len(word), MAX_WORD)]
-        return [(word, "word") for word in words]
+    def terms(self, text: str) -> Iterator[_Terms]:
+        """Yield the terms of each word of a text in order; many times faster than `pieces`."""
+        if text.isascii() and not self._turkish:
+            words = text.translate(_ASCII_WORDS).split()
+        elif not _RARE.search(text):
+            words = _LETTERS.findall(text)
+        else:
+            words = _WORD.findall(text.translate(_APOSTROPHES))
+        cached = max(map(len, words), default=0) <= CACHED_WORD
+        return map(self._cached_terms if cached else self._terms, words)
 
     def spellings(self, text: str) -> list[Spelling]:
         """Return the words of letters in a text, as the field of spellings has them."""
@@ -198,6 +221,15 @@ class Words:
         if kind in ("word", "part"):
             return self._cached_stems(form) if len(form) <= CACHED_WORD else self._stems(form)
         return (form,)
+
+    def _terms(self, word: str) -> _Terms:
+        pieces = self._pieces(word)
+        stems = [(self.stems(piece.text, piece.kind), piece.kind) for piece in pieces]
+        return _Terms(
+            stems=tuple(term for terms, _ in stems for term in terms),
+            asked=tuple(term for terms, kind in stems if kind != "letter" for term in terms),
+            spellings=tuple(piece.text for piece in pieces if piece.kind == "word" and self.stems(piece.text, "word")),
+        )
 
     def _stems(self, form: str) -> tuple[str, ...]:
         plain = fold(form)
@@ -249,12 +281,11 @@ class _Stems:
 
     def analyze(self, text: str) -> list[str]:
         """Return the terms of a text, in order."""
-        return [term for form, kind in self._words.forms(text) for term in self._words.stems(form, kind)]
+        return [*chain.from_iterable(map(_STEMS, self._words.terms(text)))]
 
     def query_terms(self, text: str) -> list[str]:
         """Return the distinct terms of a query, without single letters of longer runs: nearly every text has them."""
-        forms = [(form, kind) for form, kind in self._words.forms(text) if kind != "letter"]
-        return list(dict.fromkeys(term for form, kind in forms for term in self._words.stems(form, kind)))
+        return list(dict.fromkeys(chain.from_iterable(map(_ASKED, self._words.terms(text)))))
 
 
 class _Spellings:
@@ -265,7 +296,7 @@ class _Spellings:
 
     def analyze(self, text: str) -> list[str]:
         """Return the terms of a text, in order."""
-        return [form for form, kind in self._words.forms(text) if kind == "word" and self._words.stems(form, kind)]
+        return [*chain.from_iterable(map(_SPELLINGS, self._words.terms(text)))]
 
     def query_terms(self, text: str) -> list[str]:
         """Return the distinct terms of a query."""
