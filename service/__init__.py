@@ -8,6 +8,7 @@ observability/  Metrics, traces and logs
 app.py          application and its lifespan
 settings.py     flags and environment variables
 problems.py     error kinds and their one shape
+negotiation.py  what a browser gets in place of JSON
 check.py        `python -m service check`
 openapi.py      write openapi.json
 """

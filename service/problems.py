@@ -1,5 +1,7 @@
 """Problems: every error answer is `application/problem+json` (RFC 9457) with a stable type and the request's id.
 
+Only a browser that opens an address gets a page instead, with the same words.
+
 Below `/v1` a problem has one extension member, the `error` that OpenAI's clients look for. The RFC allows extension
 members, so one body serves both.
 """
@@ -10,8 +12,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from fastapi import Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
+
+from service import negotiation
 
 MEDIA_TYPE = "application/problem+json"
 URN = "urn:dowse:problem:"
@@ -179,18 +183,23 @@ def details(problem: Problem, request_id: str) -> ProblemDetails:
     )
 
 
-def response(request: Request, problem: Problem) -> JSONResponse:
-    """Return the response that reports ``problem``.
+def response(request: Request, problem: Problem) -> Response:
+    """Return the response that reports ``problem``: problem details, or a page where a browser opens an address.
 
     A 503 has `Retry-After`, two seconds by default. Below `/v1` a 422 is a 400, as OpenAI's clients expect.
     """
     if problem.status == 422 and is_openai(request):
         problem.status = 400
     body = details(problem, request.scope.get("request_id", ""))
+    headers = {"Retry-After": "2", **problem.headers} if problem.status == 503 else dict(problem.headers)
+    if request.method in {"GET", "HEAD"}:
+        headers["Vary"] = negotiation.VARY
+    if negotiation.wants_page(request.scope):
+        page = negotiation.problem_page(request.scope, body.status, body.title, body.detail, body.request_id)
+        return HTMLResponse(page, problem.status, headers={**negotiation.PAGE_HEADERS, **headers})
     if is_openai(request):
         body.error = openai_error(problem)
     content = body.model_dump(exclude_unset=True)
-    headers = {"Retry-After": "2", **problem.headers} if problem.status == 503 else dict(problem.headers)
     return JSONResponse(content, problem.status, media_type=MEDIA_TYPE, headers=headers)
 
 

@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).parents[1]
 FLOORS = {
     "indexer": "__main__ cli build live filters retrieval index inference corpus artifacts options progress cache strict_json errors",
     "service": "__main__ openapi check server app api.mcp api.openai api.models api.operations api.documents api.search api "
-    "serving security observability problems settings",
+    "serving security observability problems negotiation settings",
     "trainer": "__main__ cli pipeline classify pretrain adapter reports finetune queries mining evaluate training data models "
     "files",
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -89,10 +89,10 @@ class PlainErrorMiddleware:
 
 
 def _is_plain_error(start: Message) -> bool:
-    return start["status"] >= 400 and Headers(raw=start["headers"]).get("content-type", "").startswith("text/")
+    return start["status"] >= 400 and Headers(raw=start["headers"]).get("content-type", "").startswith("text/plain")
 
 
-def plain_error(request: Request, start: Message, text: bytes) -> JSONResponse:
+def plain_error(request: Request, start: Message, text: bytes) -> Response:
     """Return the problem details of an error whose response begins with ``start`` and says ``text``."""
     status: int = start["status"]
     said = text.decode(errors="replace").strip() or HTTPStatus(status).phrase
@@ -100,11 +100,14 @@ def plain_error(request: Request, start: Message, text: bytes) -> JSONResponse:
     kept = Headers(raw=start["headers"]).mutablecopy()
     del kept["content-type"], kept["content-length"]
     answer = response(request, Problem(status, STATUS_KINDS.get(status, "http"), detail))
+    if varies_by := kept.get("vary"):
+        answer.headers.add_vary_header(varies_by)
+        del kept["vary"]
     answer.headers.update(kept)
     return answer
 
 
-def internal_error(request: Request) -> JSONResponse:
+def internal_error(request: Request) -> Response:
     """Log the exception that is being handled, and return a response that names only the request's id."""
     request_id = request.scope.get("request_id", "")
     log.exception("request %s failed", request_id)  # noqa: LOG004 - called while the exception is handled
@@ -117,17 +120,17 @@ def install(app: FastAPI) -> None:
 
     # Coroutines, because FastAPI calls plain functions in a thread.
     @app.exception_handler(Problem)
-    async def handle_problem(request: Request, error: Problem) -> JSONResponse:
+    async def handle_problem(request: Request, error: Problem) -> Response:
         return response(request, error)
 
     @app.exception_handler(RequestValidationError)
-    async def handle_validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
+    async def handle_validation_error(request: Request, error: RequestValidationError) -> Response:
         fields = [ProblemField(field=".".join(map(str, e["loc"])), message=e["msg"]) for e in error.errors()]
         detail = "; ".join(f"{field.field}: {field.message}" for field in fields)
         return response(request, Problem(422, "invalid-request", detail, fields))
 
     @app.exception_handler(HTTPException)
-    async def handle_http_exception(request: Request, error: HTTPException) -> JSONResponse:
+    async def handle_http_exception(request: Request, error: HTTPException) -> Response:
         kind = STATUS_KINDS.get(error.status_code, "http")
         detail = f"{request.method} {request.scope['path']}: {error.detail}; /docs lists the routes"
         answer = response(request, Problem(error.status_code, kind, detail))

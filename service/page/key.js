@@ -3,22 +3,34 @@
 import { make } from "./nodes.js";
 
 const NAME = "dowse-key";
+const KEPT = "It is kept until you close this tab, and sent to nobody else.";
 let asking = null; // the dialog that is open; every request that needs a key waits for the same one
 
 export const key = () => sessionStorage.getItem(NAME);
 
-/** Asks the user for a key, and is true once there is another than the one that was `refused` (null for none). */
-export async function askForKey(refused, detail) {
-  if (key() !== refused) return true; // it was asked for meanwhile
-  asking ??= dialog(refused !== null, detail).finally(() => (asking = null));
+/** Whether this problem may be none for another key. */
+export const otherKeyHelps = ({ status, type }) => status === 401 || type === "urn:dowse:problem:forbidden";
+
+/** Offers to use another key than the one that is in use, and is true once there is another. */
+export function changeKey() {
+  asking ??= dialog("Use another key", KEPT).finally(() => (asking = null));
   return asking;
 }
 
-function dialog(wrong, detail) {
+/** Asks the user for a key, and is true once there is another than the one that was `refused` (null for none). */
+export async function askForKey(refused, detail) {
+  if (key() !== refused) return true; // it was asked for meanwhile
+  const wrong = refused !== null;
+  const title = wrong ? "This key is not accepted" : "This service asks for a key";
+  asking ??= dialog(title, wrong && detail ? detail : KEPT, wrong).finally(() => (asking = null));
+  return asking;
+}
+
+function dialog(heading, text, wrong = false) {
   const node = make("dialog", "", "key");
   const form = make("form");
-  const title = make("h2", wrong ? "This key is not accepted" : "This service asks for a key");
-  const said = make("p", wrong && detail ? detail : "It is kept until you close this tab, and sent to nobody else.");
+  const title = make("h2", heading);
+  const said = make("p", text);
   const label = make("label", "Key");
   const input = make("input");
   const row = make("p", "", "row");

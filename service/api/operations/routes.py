@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from fastapi import APIRouter, Request
-from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.responses import FileResponse, HTMLResponse, Response
 
 from indexer import __version__
 from service.api.dependencies import Live, index_info, serving
 from service.api.operations import schemas
+from service.negotiation import VARY, accepts_page
 from service.problems import RESPONSES, Problem
 from service.serving.model import REPORT_JSON, REPORT_PAGE, LiveModel
 
@@ -48,9 +51,17 @@ def info(request: Request) -> schemas.Info:
     response_class=HTMLResponse,
     responses={404: RESPONSES[404]},
 )
-def report_page(request: Request) -> FileResponse:
-    """Return the evaluation of the live model against its base: figures, plots, gained and lost queries."""
-    return _report(request, REPORT_PAGE, "text/html", REPORT_HEADERS)
+def report_page(request: Request) -> Response:
+    """Return the evaluation of the live model against its base: figures, plots, gained and lost queries.
+
+    A browser gets it with a link to the search page, a program as it was published.
+    """
+    response = _report(request, REPORT_PAGE, "text/html", {**REPORT_HEADERS, "Vary": VARY})
+    if not accepts_page(request.scope):
+        return response
+    return HTMLResponse(
+        _with_way_back(Path(response.path).read_text(encoding="utf-8")), headers={**REPORT_HEADERS, "Vary": VARY}
+    )
 
 
 @router.head("/report.json", include_in_schema=False)
@@ -86,6 +97,12 @@ def _report(request: Request, name: str, media_type: str, headers: dict[str, str
             404, "not-found", f"The live model {model.manifest.id} has no report; `python -m trainer run` tunes one"
         )
     return FileResponse(path, media_type=media_type, headers=headers)
+
+
+def _with_way_back(page: str) -> str:
+    """Return a report with a link to the search page at its head; reports on disk have none, for they stand alone."""
+    head = "<header>" if "<header>" in page else "<body>"
+    return page.replace(head, f'{head}\n<p class="soft"><a href="./">← Search</a></p>', 1)
 
 
 def _model_facts(model: LiveModel) -> schemas.ModelFacts:

@@ -1,5 +1,7 @@
 // What the metadata columns are good for: choices to tick, bounds to set, places on the map, or only to be read.
 
+import { numberOf } from "../exact.js";
+
 const MOST_CHOICES = 50; // values of a column that are asked for
 const LONGEST_CHOICE = 48; // characters; longer texts are prose and no values to choose from
 const LATITUDE = /^(.*?)(lat|latitude)$/i;
@@ -36,7 +38,7 @@ export class Columns {
   /** A value of the URL, which is text, as the column's type has it. */
   typed(field, value) {
     const type = elementOf(this.types[field] ?? "string");
-    if (isNumber(type) && Number.isFinite(Number(value))) return Number(value);
+    if (isNumber(type) && Number.isFinite(Number(value))) return numberOf(value);
     return isBool(type) && ["true", "false"].includes(value) ? value === "true" : value;
   }
 
@@ -83,7 +85,8 @@ export function choicesOf({ values, missing }, documents) {
 }
 
 /** The edges of a slider's steps, ascending, for a column from `min` to `max`: each step is [edge, next edge). */
-export function edgesOf(min, max, whole) {
+export function edgesOf(lowest, highest, whole) {
+  const [min, max] = [lowest, highest].map((end) => (typeof end === "bigint" ? Number(end) : end)); // steps are coarse
   if (!(max > min)) return [];
   const smallest = whole ? 1 : 0;
   const skewed = min >= 0 && max > SKEW * Math.max(min, 1);

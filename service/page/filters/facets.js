@@ -2,6 +2,7 @@
 // each value has, from the API's facets, which do not depend on the query.
 
 import { ask } from "../api.js";
+import { numberOf } from "../exact.js";
 import { choicesOf, edgesOf, isWhole, labelOf } from "./columns.js";
 import { make } from "../nodes.js";
 import { slider } from "./slider.js";
@@ -145,7 +146,7 @@ function choiceGroup(field, facet, documents, changed) {
 
 function numberGroup(field, { values, min, max, missing }, documents, changed, type) {
   const all = values.reduce((sum, { count }) => sum + count, 0) === documents - missing;
-  const whole = isWhole(type) || (all && values.every(({ value }) => Number.isInteger(value))); // a column with gaps is of floats
+  const whole = isWhole(type) || (all && values.every(({ value }) => typeof value === "bigint" || Number.isInteger(value))); // a column with gaps is of floats
   const edges = edgesOf(min, max, whole);
   if (edges.length < 3) return null;
   const group = frame(field);
@@ -155,7 +156,7 @@ function numberGroup(field, { values, min, max, missing }, documents, changed, t
   return {
     ...group,
     facet: { field, limit: 0, ranges },
-    show: (_, { gte, lte }) => control.set({ gte: gte && Number(gte), lte: lte && Number(lte) }),
+    show: (_, { gte, lte }) => control.set({ gte: gte && numberOf(gte), lte: lte && numberOf(lte) }),
     count: (facet) => control.histogram(facet.ranges.map(({ count }) => count)),
   };
 }

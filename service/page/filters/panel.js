@@ -100,6 +100,12 @@ export class Panel {
     return places.filter(({ lat, lon }) => Number.isFinite(lat) && Number.isFinite(lon));
   }
 
+  /** Takes the filters away where nothing answers; the next answer brings them back. */
+  hide() {
+    clearTimeout(this.pause);
+    $("panel").hidden = $("unfold-filters").hidden = true;
+  }
+
   /** On a narrow screen the panel is folded until it is asked for. */
   unfold(open) {
     $("unfold-filters").ariaExpanded = String(open);

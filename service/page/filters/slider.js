@@ -3,7 +3,7 @@
 
 import { make } from "../nodes.js";
 
-/** @param {{ label: string, edges: number[], whole: boolean, min: number, max: number }} column its steps are [edge, next edge)
+/** @param {{ label: string, edges: number[], whole: boolean, min: number|bigint, max: number|bigint }} column its steps are [edge, next edge)
  *  @param {(bounds: { gte?: number, lte?: number } | null) => void} changed called once a choice is made */
 export function slider({ label, edges, whole, min, max }, changed) {
   const last = edges.length - 1;
@@ -19,9 +19,9 @@ export function slider({ label, edges, whole, min, max }, changed) {
   node.append(bars, track, said);
 
   const text = (value) => value.toLocaleString("en", { maximumFractionDigits: 6, useGrouping: value >= 10_000 });
-  const from = () => text(Math.max(min, edges[low.value]));
-  const most = (edge) => (whole ? edges[edge] - 1 : edges[edge]); // the largest value below an edge
-  const to = () => text(Math.min(max, most(high.value)));
+  const from = () => text(min > edges[low.value] ? min : edges[low.value]);
+  const most = (edge) => (whole ? before(edges[edge]) : edges[edge]); // the largest value below an edge
+  const to = () => text(max < most(high.value) ? max : most(high.value));
 
   function draw() {
     said.textContent = from() === to() ? from() : `${from()} – ${to()}`;
@@ -58,6 +58,9 @@ export function slider({ label, edges, whole, min, max }, changed) {
     },
   };
 }
+
+/** The whole number before another, also where a double cannot tell the two apart. */
+const before = (edge) => (Number.isSafeInteger(edge) ? edge - 1 : BigInt(edge) - 1n);
 
 function handle(label, last, value) {
   const node = make("input");

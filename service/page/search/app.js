@@ -114,6 +114,7 @@ async function load({ more = false, size = PAGE } = {}) {
     if (request !== pending) return false;
     head();
     const free = restricted(view.filters) && problem.status === 422 ? () => refilter(noFilters()) : null;
+    if (problem.status !== 422) panel.hide();
     showProblem(problem, { retry: () => load({ more, size }), free, also: more ? ["about", "results"] : [] });
     if (!more) hits = [];
   }

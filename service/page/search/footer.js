@@ -2,10 +2,8 @@
 
 import { ask } from "../api.js";
 import { make } from "../nodes.js";
-import { openWithKey } from "./report.js";
 
 let told = ""; // the id of the model that the footer tells of
-openWithKey(document.getElementById("report"));
 const ndcg = (value) => value.toFixed(3).replace(/^0/, "");
 
 /** Says in the footer which model answers, and by how much it beat its base. A search only names the model, so what
@@ -27,5 +25,4 @@ export async function tellModel(index, model) {
   const link = make("a", "report");
   link.href = model.report;
   said.append(" · ", link);
-  openWithKey(link);
 }

@@ -1,5 +1,6 @@
 // A result as a node: its text with what was found in it, what each leg says of it, and its metadata.
 
+import { stringify } from "../exact.js";
 import { make } from "../nodes.js";
 import { labelOf } from "../filters/columns.js";
 import { excerptStart, highlighted } from "./highlights.js";
@@ -67,7 +68,7 @@ export function measure() {
 
 function chip([field, value], hidden) {
   if (value === null || value === "" || (Array.isArray(value) && !value.length)) return [];
-  const plain = (one) => (typeof one === "object" ? JSON.stringify(one) : String(one));
+  const plain = (one) => (typeof one === "object" ? stringify(one) : String(one));
   const text = Array.isArray(value) ? value.map(plain).join(", ") : plain(value);
   const node = make("div", "", text.length > LONG || hidden.includes(field) ? "is-long" : "");
   node.append(make("dt", labelOf(field)), make("dd", text));

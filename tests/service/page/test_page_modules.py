@@ -78,3 +78,31 @@ def test_columns_are_told_by_their_types(evaluate):
         ["kind", "pets", "tags", "flags"], ["price"], ["day", "seen"],
         {"latitude": "geo_lat", "longitude": "geo_lng"}, True, 2.5, "7", {"lt": "2025-01-01"},
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a":[123456789012345678,-123456789012345678,7],"b":{"c":40000000000000000001},"d":0.12345678901234567}',
+        '{"a":"123456789012345678","b":"\\\\","c":"\\"123456789012345678","d":"whole number 0 12345678901234567"}',
+        '[1.5e+300,12345678901234567890,"é 98765432109876543210"]',
+    ],
+)
+def test_whole_numbers_keep_their_digits(evaluate, text):
+    """JSON that is read and written again is the same text, with every digit of a whole number; strings are left alone."""
+    body = "const { parse, stringify } = await import('/page/exact.js'); return [stringify(parse(given)), JSON.stringify(JSON.parse(given))];"
+    exact, rounded = evaluate(body, text)
+    assert exact == text
+    assert (rounded == text) == text.startswith('{"a":"')
+
+
+def test_sliders_hold_numbers_that_doubles_do_not(evaluate):
+    """A slider of a column of long whole numbers says its exact ends, and a bound of a link is asked for with all digits."""
+    body = """const [{ slider }, { stringify }] = await Promise.all([import('/page/filters/slider.js'), import('/page/exact.js')]);
+        const [min, max] = [11n, 9007199254740995n];
+        const edges = columns.edgesOf(min, max, true);
+        const { node, set } = slider({ label: 'n', edges, whole: true, min, max }, () => {});
+        set();
+        const all = new columns.Columns({ n: 'uint64' });
+        return [node.querySelector('.range').textContent, stringify(all.ends('n', { gte: '9007199254740993' }))];"""
+    assert evaluate(body) == ["11 – 9,007,199,254,740,995", '{"gte":9007199254740993}']

@@ -65,19 +65,33 @@ def test_a_key_is_asked_for_and_kept_for_the_session(open_page):
     assert page.evaluate("localStorage.length") == 0
 
 
-def test_who_has_a_key_sees_the_report(open_page, tuned_service):
-    """A link cannot send a key, so the page becomes the report, with its style; Back is the search again."""
-    page = open_page("/?q=cat", url=tuned_service)
+def test_another_key_can_be_given_where_one_may_not(open_page):
+    """Where a key lacks the scope, the problem offers to use another, and the next try has it."""
+    page = open_page()
+    page.evaluate("sessionStorage.setItem('dowse-key', 'writer')")
+    forbidden = {"type": "urn:dowse:problem:forbidden", "title": "Not allowed for this key", "status": 403, "detail": "no"}
+    answering(page, search=[[403, {}, forbidden]])
+    page.get_by_role("searchbox").fill("parse json")
+    page.get_by_role("alert").get_by_role("button", name="Use another key").click()
+    dialog = page.get_by_role("dialog", name="Use another key")
+    assert serious(page) == []
+    dialog.get_by_label("Key").fill("reader")
+    dialog.get_by_label("Key").press("Enter")
     expect(page.locator("#results .hit").first).to_be_visible()
-    page.evaluate("sessionStorage.setItem('dowse-key', 'K')")
-    with page.expect_request("**/report") as request:
-        page.get_by_role("link", name="Training report").click()
-    assert request.value.headers["authorization"] == "Bearer K"
-    expect(page.get_by_role("heading", name="The tuned model is better")).to_be_visible()
-    assert page.evaluate("document.adoptedStyleSheets[0].cssRules.length") > 10
-    expect(page.get_by_role("searchbox")).to_be_hidden()
-    page.go_back()
-    expect(page.locator("#results .hit").first).to_be_visible()
+    asked = page.evaluate("window.asked")
+    assert [key for path, key in asked if path == "search"][:2] == ["Bearer writer", "Bearer reader"]
+
+
+def test_filters_go_where_nothing_answers(open_page):
+    """Behind the box that says that the service is down there is no filter to press; the next answer brings them back."""
+    page = open_page("/?q=remove+a+directory+tree")
+    expect(page.locator("#facets .facet").first).to_be_visible()
+    answering(page, search=[[502, {}, {"title": "The service is down", "status": 502}]])
+    page.get_by_role("searchbox").fill("parse json")
+    expect(page.get_by_role("alert")).to_contain_text("The service is down")
+    expect(page.locator("#panel")).to_be_hidden()
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator("#facets .facet").first).to_be_visible()
 
 
 def test_no_key_is_an_answer(open_page):
