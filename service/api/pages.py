@@ -54,6 +54,9 @@ def install_docs(app: FastAPI) -> None:
         swagger_css_url=f"{STATIC}/swagger-ui.css",
         swagger_favicon_url="/page/icon.svg",
     ).body
+    # Before the body is drawn, so that a dark page does not begin white; the meta element colours what a browser draws itself.
+    head = b'<meta name="color-scheme" content="light dark"><script src="page/docs.js"></script></head>'
+    page = bytes(page).replace(b"</head>", head)
     # An inline script starts Swagger UI. The policy allows it by its hash.
     scripts = INLINE_SCRIPT.findall(bytes(page))
     digests = (base64.b64encode(hashlib.sha256(script).digest()).decode() for script in scripts)

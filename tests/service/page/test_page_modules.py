@@ -83,7 +83,7 @@ def test_columns_are_told_by_their_types(evaluate):
 @pytest.mark.parametrize(
     "text",
     [
-        '{"a":[123456789012345678,-123456789012345678,7],"b":{"c":40000000000000000001},"d":0.12345678901234567}',
+        '{"a":[123456789012345678,-123456789012345678,7],"b":{"c":40000000000000000001},"d":0.5}',
         '{"a":"123456789012345678","b":"\\\\","c":"\\"123456789012345678","d":"whole number 0 12345678901234567"}',
         '[1.5e+300,12345678901234567890,"é 98765432109876543210"]',
     ],
@@ -106,3 +106,13 @@ def test_sliders_hold_numbers_that_doubles_do_not(evaluate):
         const all = new columns.Columns({ n: 'uint64' });
         return [node.querySelector('.range').textContent, stringify(all.ends('n', { gte: '9007199254740993' }))];"""
     assert evaluate(body) == ["11 – 9,007,199,254,740,995", '{"gte":9007199254740993}']
+
+
+@pytest.mark.parametrize(
+    ("unit", "inside"), [("&eacute;", 3), ("&#x1F600;", 1), ("e\u0301\u0323", 2), ("\U0001f469\u200d\U0001f52c", 1)]
+)
+def test_an_excerpt_begins_with_whole_letters(evaluate, unit, inside):
+    """Where a text has no space to begin at, its excerpt begins before the entity or letter that it would cut."""
+    text = "\U0001f600" * 300 + unit + "z" * 50
+    body = "const { excerptStart } = await import('/page/search/highlights.js'); return given[1].map((at) => excerptStart(given[0], [[at, at + 9]]));"
+    assert evaluate(body, [text, [300 + inside, 300, 300 + len(unit)]]) == [300, 300, 300 + len(unit)]

@@ -54,6 +54,7 @@ def test_the_report_behind_a_key(guarded, visit):
         assert visit.evaluate("document.adoptedStyleSheets[0].cssRules.length") > 10
         expect(visit).to_have_title(re.compile("^WIN: "))
     visit.get_by_role("link", name="Search").click()
+    expect(visit.get_by_role("heading", name="Search 2 documents")).to_be_visible()
     visit.get_by_role("searchbox").fill("kettle")
     expect(visit.locator("#results .hit").first).to_be_visible()
     visit.get_by_role("link", name="Training report").click()

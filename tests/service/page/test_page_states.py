@@ -69,7 +69,12 @@ def test_another_key_can_be_given_where_one_may_not(open_page):
     """Where a key lacks the scope, the problem offers to use another, and the next try has it."""
     page = open_page()
     page.evaluate("sessionStorage.setItem('dowse-key', 'writer')")
-    forbidden = {"type": "urn:dowse:problem:forbidden", "title": "Not allowed for this key", "status": 403, "detail": "no"}
+    forbidden = {
+        "type": "urn:dowse:problem:forbidden",
+        "title": "Not allowed for this key",
+        "status": 403,
+        "detail": "no",
+    }
     answering(page, search=[[403, {}, forbidden]])
     page.get_by_role("searchbox").fill("parse json")
     page.get_by_role("alert").get_by_role("button", name="Use another key").click()
@@ -86,6 +91,7 @@ def test_filters_go_where_nothing_answers(open_page):
     """Behind the box that says that the service is down there is no filter to press; the next answer brings them back."""
     page = open_page("/?q=remove+a+directory+tree")
     expect(page.locator("#facets .facet").first).to_be_visible()
+    expect(page.locator("#results .near").first).to_be_visible()  # the last request of the first search
     answering(page, search=[[502, {}, {"title": "The service is down", "status": 502}]])
     page.get_by_role("searchbox").fill("parse json")
     expect(page.get_by_role("alert")).to_contain_text("The service is down")
