@@ -95,6 +95,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         docs_url=None,
         redirect_slashes=False,  # /search/ is a 404 like any other unknown path
     )
+    app.state.keyring = Keyring(settings.key_file, settings.poll_seconds)
     app.state.draining = threading.Event()
     app.state.closed = threading.Event()
     app.state.metrics_folder = None  # set where there are several workers, see `worker_metrics`
@@ -106,7 +107,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     # The middleware that is added last is the outermost.
     app.add_middleware(
         AuthMiddleware,
-        keyring=Keyring(settings.key_file, settings.poll_seconds),
+        keyring=app.state.keyring,
         settings=settings,
         hosts=AllowedHosts(settings),
         closed=app.state.closed,

@@ -71,25 +71,10 @@ KINDS = {
 REFERENCE = "#/components/schemas/{model}"
 """Where OpenAPI documents keep the schema of a model."""
 CONTENT = {MEDIA_TYPE: {"schema": {"$ref": REFERENCE.format(model="ProblemDetails")}}}
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"description": KINDS[kind].title, "content": CONTENT}
-    for status, kind in (
-        (400, "http"),
-        (401, "unauthorized"),
-        (403, "forbidden"),
-        (404, "not-found"),
-        (408, "timeout"),
-        (413, "too-large"),
-        (421, "forbidden-host"),
-        (422, "invalid-request"),
-        (429, "too-many-requests"),
-        (500, "internal"),
-        (503, "not-ready"),
-        (504, "deadline"),
-        (507, "disk-full"),
-    )
-}
-"""HTTP status → OpenAPI's description of the error; each router names those that its routes can give."""
+EXAMPLE_ID = "0f8fad5bd9cb469fa16570867728950e"
+"""Request id in examples."""
+OPENAI = "/v1/"
+"""Below this path are the routes that are compatible with OpenAI's."""
 OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 """HTTP status → OpenAI's type of error, where it is not one of the two general types."""
 
@@ -124,7 +109,7 @@ class ProblemDetails(BaseModel):
                     "title": "Invalid request",
                     "status": 422,
                     "detail": "body.top_k: Input should be less than or equal to 100",
-                    "request_id": "0f8fad5bd9cb469fa16570867728950e",
+                    "request_id": EXAMPLE_ID,
                     "errors": [{"field": "body.top_k", "message": "Input should be less than or equal to 100"}],
                 }
             ]
@@ -166,9 +151,9 @@ class Problem(Exception):  # noqa: N818 - the RFC's word
         self.headers = headers or {}
 
 
-def invalid(field: str, message: str) -> Problem:
-    """Return the 422 problem of a refused field of the request."""
-    return Problem(422, "invalid-request", f"{field}: {message}", [ProblemField(field=field, message=message)])
+def invalid(field: str, message: str, status: int = 422) -> Problem:
+    """Return the problem of a refused field of the request."""
+    return Problem(status, "invalid-request", f"{field}: {message}", [ProblemField(field=field, message=message)])
 
 
 def details(problem: Problem, request_id: str) -> ProblemDetails:
@@ -181,6 +166,54 @@ def details(problem: Problem, request_id: str) -> ProblemDetails:
         request_id=request_id,
         errors=problem.errors,
     )
+
+
+def documented(problem: Problem, *, is_openai: bool = False) -> dict[str, Any]:
+    """Return OpenAPI's description of a response that reports ``problem``, with that very body as its example."""
+    body = details(problem, EXAMPLE_ID)
+    if is_openai:
+        body.error = openai_error(problem)
+    example = body.model_dump(exclude_unset=True)
+    content = {media_type: {**described, "example": example} for media_type, described in CONTENT.items()}
+    return {"description": KINDS[problem.kind].title, "content": content}
+
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    problem.status: documented(problem)
+    for problem in (
+        Problem(400, "http", "The body is not UTF-8: invalid start byte at byte 10; send JSON in UTF-8"),
+        Problem(401, "unauthorized", "This service needs a key; send it as `Authorization: Bearer KEY`"),
+        Problem(403, "forbidden", "This needs a key with the scope search; the key 'indexing' has write"),
+        Problem(404, "not-found", "The index holds no document 'nope'"),
+        Problem(408, "timeout", "The body did not arrive within 30 seconds; send it without pauses"),
+        Problem(413, "too-large", "The body is longer than the 1,000,000 bytes that this route accepts; send less"),
+        Problem(
+            421,
+            "forbidden-host",
+            "The host name 'example.org' is not allowed without a key; --allowed-hosts sets the allowed names",
+        ),
+        invalid("body.top_k", "Input should be less than or equal to 100"),
+        Problem(429, "too-many-requests", "More than 60 requests in a minute; ask again in 2 s"),
+        Problem(500, "internal", f"An unexpected error; the service's log has it under request id {EXAMPLE_ID}"),
+        Problem(503, "not-ready", "There is no index yet; run `python -m indexer build CORPUS`"),
+        Problem(504, "deadline", "There was no answer within 10 s; ask again later"),
+        Problem(507, "disk-full", "The disk is full: nothing was written; make room, then send it again"),
+    )
+}
+"""HTTP status → OpenAPI's description of the error; each router names those that its routes can give."""
+
+
+def describe_openai(document: dict[str, Any]) -> None:
+    """Add to the problems below `/v1` of an OpenAPI document the member that OpenAI's clients look for."""
+    for path, methods in document["paths"].items():
+        for operation in methods.values() if path.startswith(OPENAI) else ():
+            for status, described in operation["responses"].items():
+                if example := described.get("content", {}).get(MEDIA_TYPE, {}).get("example"):
+                    kind, fields = example["type"].removeprefix(URN), example["errors"]
+                    problem = Problem(
+                        example["status"], kind, example["detail"], [ProblemField(**each) for each in fields]
+                    )
+                    operation["responses"][status] = documented(problem, is_openai=True)
 
 
 def response(request: Request, problem: Problem) -> Response:
@@ -207,7 +240,7 @@ def is_openai(request: Request) -> bool:
     """Say whether a request is for one of the OpenAI-compatible routes."""
     # From the scope: `request.url` is made with the header Host, and parsing it raises an error where that is malformed.
     path: str = request.scope["path"]
-    return path.startswith("/v1/")
+    return path.startswith(OPENAI)
 
 
 def openai_error(problem: Problem) -> OpenAIError:

@@ -9,6 +9,7 @@ operations/      Routes for operators
 dependencies.py  live index of the caller, for routes
 errors.py        exceptions → problems
 schemas.py       schemas that several rooms share
+examples.py      examples of /docs from the live index
 pages.py         search page and /docs
 request_id.py    request ids and security headers
 """

@@ -21,6 +21,7 @@ from service.problems import (
     Problem,
     ProblemDetails,
     ProblemField,
+    describe_openai,
     response,
 )
 from service.security import permissions
@@ -145,6 +146,7 @@ def install(app: FastAPI) -> None:
         document["components"]["schemas"] |= {**schema.pop("$defs"), "ProblemDetails": schema}
         document["x-dowse-problems"] = {f"{URN}{name}": kind.title for name, kind in KINDS.items()}
         permissions.describe(document, RESPONSES)
+        describe_openai(document)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

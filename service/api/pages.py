@@ -6,10 +6,11 @@ import base64
 import hashlib
 import re
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
-from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 
+from service.api.examples import with_live_examples
 from service.negotiation import PAGE, PAGE_HEADERS
 from service.problems import Problem
 
@@ -22,6 +23,8 @@ ASSETS = {
 """Path within `page/` of each file that the pages load → its media type."""
 STATIC = "/static-offline-docs"
 """Where fastapi-offline serves the files of Swagger UI."""
+DOCUMENT = "/docs/openapi.json"
+"""What `/docs` shows: `/openapi.json` with examples from the live index."""
 INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 router = APIRouter(include_in_schema=False)
@@ -48,7 +51,7 @@ def install_docs(app: FastAPI) -> None:
     Its script and its style sheet are those that fastapi-offline serves.
     """
     page = get_swagger_ui_html(
-        openapi_url=app.openapi_url or "",
+        openapi_url=DOCUMENT,
         title=f"{app.title}: the API",
         swagger_js_url=f"{STATIC}/swagger-ui-bundle.js",
         swagger_css_url=f"{STATIC}/swagger-ui.css",
@@ -70,3 +73,11 @@ def install_docs(app: FastAPI) -> None:
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         return HTMLResponse(page, headers={"Content-Security-Policy": policy})
+
+    @app.get(DOCUMENT, include_in_schema=False)
+    async def document(request: Request) -> JSONResponse:
+        described, state = app.openapi(), request.app.state
+        # This route asks for no key. So where one is needed, it shows nothing of the corpus.
+        if (live := state.searcher.current) and not state.keyring.needed:
+            described = with_live_examples(described, live.retriever.index, live.model.name)
+        return JSONResponse(described, headers={"Cache-Control": "no-cache"})

@@ -57,6 +57,8 @@ TABLE: dict[str, dict[str, Permission]] = {
     "/model": PAGE,
     "/page/{path:path}": {"GET": OPEN},
     "/docs": {"GET": OPEN},
+    # It has examples from the corpus only where no key is needed.
+    "/docs/openapi.json": {"GET": OPEN},
     "/static-offline-docs/{path:path}": PAGE,
     "/openapi.json": PAGE,
     # Health checks come from orchestrators, which have no key.

@@ -16,6 +16,7 @@ from service.api.models import classify as classify_schemas
 from service.api.models import masked_lm_schemas as reading_schemas
 from service.api.openai import schemas as embeddings_schemas
 from service.api.operations import schemas as operations_schemas
+from service.api.search import batch, similar
 from service.api.search import schemas as search_schemas
 from service.app import create_app
 from service.openapi import FILE, document
@@ -31,7 +32,7 @@ OPERATIONS = {
 }
 SCHEMA_MODULES = (
     schemas, search_schemas, operations_schemas, classify_schemas, reading_schemas, embeddings_schemas, live_schemas,
-    problems,
+    problems, batch, similar,
 )  # fmt: skip
 EXAMPLES = [(name, example) for name, schema in SCHEMAS.items() for example in schema.get("examples", [])]
 
@@ -112,8 +113,40 @@ def test_every_error_is_documented_as_a_problem(name):
     )
     for status in errors:
         assert responses[status]["description"]
-        content = responses[status]["content"]
-        assert content == {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
+        ((media_type, content),) = responses[status]["content"].items()
+        assert media_type == "application/problem+json"
+        assert content["schema"] == {"$ref": "#/components/schemas/ProblemDetails"}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_error_has_the_example_of_its_status(name):
+    """The example of an error is a problem of this status and of a kind that has it, with a title that fits."""
+    for status, response in OPERATIONS[name]["responses"].items():
+        if status in ("200", "default"):
+            continue
+        example = response["content"]["application/problem+json"]["example"]
+        kind = problems.KINDS[example["type"].removeprefix(problems.URN)]
+        assert example["status"] == int(status)
+        assert int(status) in kind.statuses
+        assert example["title"] == kind.title == response["description"]
+        assert bool(example["errors"]) == (kind is problems.KINDS["invalid-request"])
+        assert ("error" in example) == ("/v1/" in name)
+        assert problems.ProblemDetails.model_validate(example, strict=True)
+
+
+def test_operations_have_names_to_call_them_by():
+    """Generated clients name their methods by these; each begins with what the operation does."""
+    assert {name: operation["operationId"] for name, operation in OPERATIONS.items()} == {
+        "POST /search": "search", "GET /search": "search_with_query_string", "POST /search/batch": "search_batch",
+        "POST /similar": "find_similar", "GET /documents/{document_id}/similar": "get_similar_documents",
+        "GET /documents/{document_id}": "get_document", "PUT /documents": "put_documents",
+        "DELETE /documents": "delete_documents", "POST /feedback": "give_feedback",
+        "GET /info": "get_info", "GET /report": "get_report_page", "GET /report.json": "get_report",
+        "GET /livez": "get_livez", "GET /healthz": "get_healthz", "GET /readyz": "get_readyz", "GET /metrics": "get_metrics",
+        "POST /classify": "classify", "POST /fill-mask": "fill_mask", "GET /model/info": "get_model_info",
+        "POST /model/read": "read_text", "POST /model/compare": "compare_texts",
+        "POST /v1/embeddings": "create_embeddings", "GET /v1/models": "list_models", "GET /v1/models/{model}": "get_model",
+    }  # fmt: skip
 
 
 def test_every_reference_leads_somewhere():
@@ -166,8 +199,8 @@ def test_examples_of_parameters_are_accepted(client):
 @pytest.mark.parametrize(("name", "example"), EXAMPLES, ids=[name for name, _ in EXAMPLES])
 def test_examples_are_of_their_models(name, example):
     """Every example is valid for its model, with all that is required and nothing that the model does not know."""
-    (owner,) = [module for module in SCHEMA_MODULES if hasattr(module, name)]
-    model = getattr(owner, name).model_validate(example, strict=True)
+    (owner,) = {getattr(module, name) for module in SCHEMA_MODULES if hasattr(module, name)}
+    model = owner.model_validate(example, strict=True)
     assert json.loads(model.model_dump_json(exclude_unset=True)) == example
 
 

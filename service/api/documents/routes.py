@@ -17,7 +17,7 @@ from indexer.live.prepare import NewDocument, Preparer
 from indexer.live.write import LiveDocument
 from service.api.dependencies import QUEUED, Live, index_info, row_of
 from service.api.documents import schemas
-from service.problems import RESPONSES, Problem, ProblemField
+from service.problems import RESPONSES, Problem, ProblemField, documented
 from service.serving.live_documents import LiveDocuments, write_problem
 from service.serving.queue import RequestQueue, queued, queued_commit
 
@@ -28,7 +28,7 @@ TOKENS_PER_TURN = 4096
 async def may_write(request: Request) -> None:
     """Refuse the request unless the service is writable."""
     if not request.app.state.settings.writable:
-        raise Problem(403, "not-writable", "This service takes no writes; start it with --writable or DOWSE_WRITABLE=1")
+        raise Problem(NO_WRITES.status, NO_WRITES.kind, NO_WRITES.detail)
 
 
 async def live_documents(request: Request) -> LiveDocuments:
@@ -38,8 +38,9 @@ async def live_documents(request: Request) -> LiveDocuments:
 
 
 router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500, 503)})
+NO_WRITES = Problem(403, "not-writable", "This service takes no writes; start it with --writable or DOWSE_WRITABLE=1")
 write_router = APIRouter(
-    responses={**{status: RESPONSES[status] for status in (403, 422, 500, 503, 507)}, **QUEUED},
+    responses={403: documented(NO_WRITES), **{status: RESPONSES[status] for status in (422, 500, 503, 507)}, **QUEUED},
     dependencies=[Depends(may_write)],
 )
 Documents = Annotated[LiveDocuments, Depends(live_documents)]
@@ -47,6 +48,7 @@ Documents = Annotated[LiveDocuments, Depends(live_documents)]
 
 @router.get(
     "/documents/{document_id:path}",
+    operation_id="get_document",
     tags=["documents"],
     summary="One document",
     responses={404: RESPONSES[404], **QUEUED},
@@ -65,7 +67,13 @@ def document(request: Request, live: Live, document_id: str) -> schemas.Document
     )
 
 
-@write_router.put("/documents", tags=["write"], summary="Put documents", response_model=schemas.WriteResponse)
+@write_router.put(
+    "/documents",
+    operation_id="put_documents",
+    tags=["write"],
+    summary="Put documents",
+    response_model=schemas.WriteResponse,
+)
 async def put_documents(request: Request, live: Live, documents: Documents, body: schemas.PutDocuments) -> Response:
     """Add documents, or replace those with the same ids. They are on disk and searchable when this answers.
 
@@ -87,14 +95,20 @@ async def put_documents(request: Request, live: Live, documents: Documents, body
     return Response(await queue.commit(put, request.receive), media_type="application/json")
 
 
-@write_router.delete("/documents", tags=["write"], summary="Delete documents")
+@write_router.delete("/documents", operation_id="delete_documents", tags=["write"], summary="Delete documents")
 @queued_commit
 def delete_documents(
     request: Request,
     documents: Documents,
     ids: Annotated[
         list[schemas.DocumentId],
-        Query(alias="id", min_length=1, max_length=schemas.MAX_DOCUMENTS, description="id of a document"),
+        Query(
+            alias="id",
+            min_length=1,
+            max_length=schemas.MAX_DOCUMENTS,
+            description="id of a document",
+            examples=[[schemas.DOCUMENT["id"]]],
+        ),
     ],
 ) -> schemas.WriteResponse:
     """Delete documents by id. An id that the index does not have is no error."""
@@ -105,7 +119,13 @@ def delete_documents(
     return _response(request, after, started, deleted=deleted)
 
 
-@write_router.post("/feedback", tags=["write"], summary="Give feedback on a result", responses={404: RESPONSES[404]})
+@write_router.post(
+    "/feedback",
+    operation_id="give_feedback",
+    tags=["write"],
+    summary="Give feedback on a result",
+    responses={404: RESPONSES[404]},
+)
 @queued_commit
 def feedback(request: Request, live: Live, body: schemas.Feedback) -> schemas.FeedbackResponse:
     """Store that a document was opened for a query, or how well it answers. The trainer learns from it."""

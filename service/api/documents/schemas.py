@@ -25,7 +25,6 @@ DOCUMENT: dict[str, JsonValue] = {
     "id": "my.chunks",
     "title": "my.chunks",
     "text": "Split a list into pieces of a given length.",
-    "metadata": {"module": "my"},
 }
 
 

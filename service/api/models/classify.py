@@ -146,7 +146,13 @@ async def live_classifier(request: Request) -> LiveClassifier:
 Live = Annotated[LiveClassifier, Depends(live_classifier)]
 
 
-@router.post("/classify", tags=["classify"], summary="Which labels apply?", responses={400: RESPONSES[400], **QUEUED})
+@router.post(
+    "/classify",
+    operation_id="classify",
+    tags=["classify"],
+    summary="Which labels apply?",
+    responses={400: RESPONSES[400], **QUEUED},
+)
 @queued
 def classify(request: Request, live: Live, body: ClassifyRequest) -> ClassifyResponse:
     """Return the labels of texts with calibrated probabilities, from the classifier that was published last."""

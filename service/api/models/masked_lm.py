@@ -65,7 +65,7 @@ async def page() -> FileResponse:
     return FileResponse(PAGE / "model.html", media_type="text/html", headers=PAGE_HEADERS)
 
 
-@router.get("/model/info", tags=["model"], summary="Models for the page /model")
+@router.get("/model/info", operation_id="get_model_info", tags=["model"], summary="Models for the page /model")
 def info(request: Request) -> schemas.ModelInfo:
     """Return which models are published, and for each missing one the command that makes it."""
     masked, missing = published(request).opened, []
@@ -83,7 +83,9 @@ def info(request: Request) -> schemas.ModelInfo:
     )
 
 
-@router.post("/fill-mask", tags=["model"], summary="Fill the masks of a text", responses=QUEUED)
+@router.post(
+    "/fill-mask", operation_id="fill_mask", tags=["model"], summary="Fill the masks of a text", responses=QUEUED
+)
 @queued
 def fill_mask(request: Request, live: Live, body: schemas.FillMaskRequest) -> schemas.FillMaskResponse:
     """Return the most probable words for each mask of a text, with their probabilities."""
@@ -102,7 +104,9 @@ def fill_mask(request: Request, live: Live, body: schemas.FillMaskRequest) -> sc
     )
 
 
-@router.post("/model/read", tags=["model"], summary="Read a text as the model does", responses=QUEUED)
+@router.post(
+    "/model/read", operation_id="read_text", tags=["model"], summary="Read a text as the model does", responses=QUEUED
+)
 @queued
 def read(request: Request, live: Live, body: schemas.ReadRequest) -> schemas.ReadResponse:
     """Return a text's word pieces, the candidates for its masked words, and the attention of one head."""
@@ -126,7 +130,13 @@ def read(request: Request, live: Live, body: schemas.ReadRequest) -> schemas.Rea
     )
 
 
-@router.post("/model/compare", tags=["model"], summary="Compare the words of two texts", responses=QUEUED)
+@router.post(
+    "/model/compare",
+    operation_id="compare_texts",
+    tags=["model"],
+    summary="Compare the words of two texts",
+    responses=QUEUED,
+)
 @queued
 def compare(request: Request, body: schemas.CompareRequest) -> schemas.CompareResponse:
     """Return the cosine of the contextual vectors of each word that two texts share, and the cosine of the texts.

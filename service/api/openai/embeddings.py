@@ -18,16 +18,19 @@ from indexer.inference.encoder import TokenCount, Vectors
 from indexer.inference.session import BATCH_TOKENS, batches_by_length
 from service.api.dependencies import QUEUED, serving
 from service.api.openai import schemas
-from service.problems import CONTENT, RESPONSES, Problem, ProblemField
+from service.problems import CONTENT, RESPONSES, Problem, ProblemField, documented, invalid
 from service.serving.queue import RequestQueue
 from service.serving.searcher import Serving
+
+NO_SUCH_MODEL = documented(Problem(404, "model-not-found", "The live model is 20261120T101420Z-5a6b7c8d, not 'nope'"))
 
 # With `default`, FastAPI documents no 422. These routes answer 400 instead, as OpenAI's clients expect.
 router = APIRouter(
     prefix="/v1",
     tags=["openai"],
     responses={
-        **{status: RESPONSES[status] for status in (400, 500, 503)},
+        **{status: RESPONSES[status] for status in (500, 503)},
+        400: documented(invalid("body.input", "Field required", status=400)),
         "default": {"description": "Any other error", "content": CONTENT},
     },
 )
@@ -46,8 +49,9 @@ Live = Annotated[Serving, Depends(live_serving)]
 
 @router.post(
     "/embeddings",
+    operation_id="create_embeddings",
     summary="Vectors of texts, as OpenAI's API gives them",
-    responses={404: RESPONSES[404], **QUEUED},
+    responses={404: NO_SUCH_MODEL, **QUEUED},
     response_model=schemas.EmbeddingsResponse,
 )
 async def embeddings(request: Request, live: Live, body: schemas.EmbeddingsRequest) -> Response:
@@ -93,13 +97,18 @@ def _answer(live: Serving, body: schemas.EmbeddingsRequest, counts: list[TokenCo
     return schemas.EmbeddingsResponse(**answer).model_dump_json(exclude_unset=True).encode()
 
 
-@router.get("/models", summary="Models, as OpenAI's API lists them")
+@router.get("/models", operation_id="list_models", summary="Models, as OpenAI's API lists them")
 async def models(live: Live) -> schemas.ModelList:
     """List the live model under its id and under its name."""
     return schemas.ModelList(data=[_model(live, name) for name in _names(live)])
 
 
-@router.get("/models/{model:path}", summary="One model, as OpenAI's API describes it", responses={404: RESPONSES[404]})
+@router.get(
+    "/models/{model:path}",
+    operation_id="get_model",
+    summary="One model, as OpenAI's API describes it",
+    responses={404: NO_SUCH_MODEL},
+)
 async def model(live: Live, model: str) -> schemas.Model:
     """Describe the live model by its id or its name."""
     _check_name(live, model)

@@ -24,7 +24,9 @@ INDEX_METRICS: dict[str, tuple[str, list[str]]] = {
 router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500, 503)})
 
 
-@router.get("/metrics", tags=["operate"], summary="Metrics for Prometheus", response_class=Response)
+@router.get(
+    "/metrics", operation_id="get_metrics", tags=["operate"], summary="Metrics for Prometheus", response_class=Response
+)
 async def metrics(request: Request) -> Response:
     """Return the metrics of all workers in Prometheus' text format; every worker returns the same."""
     state = request.app.state

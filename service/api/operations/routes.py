@@ -11,8 +11,10 @@ from indexer import __version__
 from service.api.dependencies import Live, index_info, serving
 from service.api.operations import schemas
 from service.negotiation import VARY, accepts_page
-from service.problems import RESPONSES, Problem
+from service.problems import RESPONSES, Problem, documented
 from service.serving.model import REPORT_JSON, REPORT_PAGE, LiveModel
+
+NO_REPORT = documented(Problem(404, "not-found", "The live model 20261120T101420Z-5a6b7c8d has no report"))
 
 router = APIRouter(tags=["operate"], responses={status: RESPONSES[status] for status in (422, 500, 503)})
 
@@ -24,7 +26,7 @@ REPORT_HEADERS = {
 }
 
 
-@router.get("/info", summary="What is served")
+@router.get("/info", operation_id="get_info", summary="What is served")
 def info(request: Request) -> schemas.Info:
     """Return version, index and model, how the index was built, and nDCG@10 of the model and of its base."""
     try:
@@ -47,9 +49,10 @@ def info(request: Request) -> schemas.Info:
 @router.head("/report", include_in_schema=False)
 @router.get(
     "/report",
+    operation_id="get_report_page",
     summary="Report of the live model, as a page",
     response_class=HTMLResponse,
-    responses={404: RESPONSES[404]},
+    responses={404: NO_REPORT},
 )
 def report_page(request: Request) -> Response:
     """Return the evaluation of the live model against its base: figures, plots, gained and lost queries.
@@ -65,7 +68,9 @@ def report_page(request: Request) -> Response:
 
 
 @router.head("/report.json", include_in_schema=False)
-@router.get("/report.json", summary="Report of the live model, as JSON", responses={404: RESPONSES[404]})
+@router.get(
+    "/report.json", operation_id="get_report", summary="Report of the live model, as JSON", responses={404: NO_REPORT}
+)
 def report_json(request: Request) -> FileResponse:
     """Return the figures of the report page, for programs."""
     return _report(request, REPORT_JSON, "application/json", {"Cache-Control": "no-cache"})
@@ -73,15 +78,15 @@ def report_json(request: Request) -> FileResponse:
 
 @router.head("/livez", include_in_schema=False)
 @router.head("/healthz", include_in_schema=False)
-@router.get("/livez", summary="Is the process alive?")
-@router.get("/healthz", summary="The same, under its older name")
+@router.get("/livez", operation_id="get_livez", summary="Is the process alive?")
+@router.get("/healthz", operation_id="get_healthz", summary="The same, under its older name")
 async def livez() -> schemas.Health:
     """Answer 200 as long as the process runs."""
     return schemas.Health(status="alive")
 
 
 @router.head("/readyz", include_in_schema=False)
-@router.get("/readyz", summary="Can it answer queries?")
+@router.get("/readyz", operation_id="get_readyz", summary="Can it answer queries?")
 async def readyz(request: Request, live: Live) -> schemas.Health:
     """Answer 200 once an index is open. Before that, and while the service shuts down, answer 503 with the reason."""
     if request.app.state.draining.is_set():

@@ -26,7 +26,12 @@ router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500,
 class BatchRequest(BaseModel):
     """Body of `POST /search/batch`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [{"searches": [{"query": "run a command"}, {"query": "copy a file", "mode": "lexical"}]}]
+        },
+    )
 
     searches: Annotated[list[schemas.SearchRequest], Field(min_length=1, max_length=MAX_SEARCHES)] = Field(
         description="the searches, each like the body of `POST /search`"
@@ -43,6 +48,7 @@ class BatchResponse(BaseModel):
 
 @router.post(
     "/search/batch",
+    operation_id="search_batch",
     tags=["search"],
     summary="Several searches in one request",
     responses={400: RESPONSES[400], **QUEUED},

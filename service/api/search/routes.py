@@ -28,14 +28,22 @@ def _query_of_link(request: Request, live: Retriever, query: schemas.SearchQuery
     return None if query.mode == "lexical" else PendingQuery(live.index.encoder, query.q)
 
 
-@router.post("/search", tags=["search"], summary="Search", responses={400: RESPONSES[400], **QUEUED})
+@router.post(
+    "/search", operation_id="search", tags=["search"], summary="Search", responses={400: RESPONSES[400], **QUEUED}
+)
 @queued_query(_query_of_body)
 def post_search(request: Request, live: Live, body: schemas.SearchRequest) -> schemas.SearchResponse:
     """Rank the documents of the index for a query."""
     return answer_search(request, live, body, "body", pending=request.scope["query"])
 
 
-@router.get("/search", tags=["search"], summary="Search, with a query string", responses=QUEUED)
+@router.get(
+    "/search",
+    operation_id="search_with_query_string",
+    tags=["search"],
+    summary="Search, with a query string",
+    responses=QUEUED,
+)
 @queued_query(_query_of_link)
 def get_search(request: Request, live: Live, query: Annotated[schemas.SearchQuery, Query()]) -> schemas.SearchResponse:
     """Rank the documents of the index for a query: like `POST /search`, for links and browsers."""

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Self
 import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.routing import Match
 from starlette.types import Scope
 
@@ -38,6 +38,10 @@ Ids = Annotated[list[Annotated[str, Field(min_length=1, max_length=2_000)]], Fie
 
 class SimilarRequest(Paged):
     """Body of `POST /similar`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"text": "run a command", "negative_text": "in another thread", "top_k": 5}]}
+    )
 
     text: Query | None = Field(default=None, description="what to look for, in plain words")
     ids: Ids = Field(default=[], description="ids of documents to resemble; they are not among the results")
@@ -80,6 +84,7 @@ document_router = APIRouter(route_class=_LiteralSlash, responses=ERRORS)
 
 @document_router.get(
     "/documents/{document_id:path}/similar",
+    operation_id="get_similar_documents",
     tags=["documents"],
     summary="Similar documents",
     responses={404: RESPONSES[404], **QUEUED},
@@ -95,6 +100,7 @@ def similar(request: Request, live: Live, document_id: str, top_k: TopK = 10) ->
 
 @router.post(
     "/similar",
+    operation_id="find_similar",
     tags=["search"],
     summary="Documents similar to examples",
     responses={400: RESPONSES[400], **QUEUED},
