@@ -8,7 +8,7 @@ writes, compaction and evaluations: equal texts always get equal vectors.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +23,10 @@ from indexer.inference.session import load_tokenizer
 
 SENTENCE_END = re.compile(r"(?<=[.!?…؟۔।॥])[\"'”’)\]]*\s+|(?<=[。！？])|\n\s*\n")
 """Where a sentence or a paragraph ends, for scripts with and without spaces between sentences."""
+
+ENTITY = re.compile(r"&(?:#\d+|#x[\da-f]+|[a-z][a-z\d]*);", re.IGNORECASE)
+"""A character reference of HTML, such as `&amp;`."""
+LONGEST_ENTITY = 40
 
 PassageMode = Literal["split", "one"]
 SPARE_TOKENS = 2
@@ -115,14 +119,21 @@ def _latest(cuts: list[int], limit: int) -> int | None:
 
 
 def _word_start(text: str, starts: list[int], first: int, last: int) -> int:
-    """Return the last token up to ``last`` that follows white space, or ``last`` where none does after ``first``."""
+    """Return the last token up to ``last`` that follows white space, or one that begins no later where none does.
+
+    It then begins within no character reference of HTML.
+    """
     if last >= len(starts):
         return last
     for token in range(last, first, -1):
         start = starts[token]
         if start and (text[start - 1].isspace() or text[start].isspace()):
             return token
-    return last
+    cut = starts[last]
+    around = ENTITY.finditer(text, max(cut - LONGEST_ENTITY, 0), cut + LONGEST_ENTITY)
+    begin = next((entity.start() for entity in around if entity.start() < cut < entity.end()), cut)
+    whole = bisect_right(starts, begin, first, last + 1) - 1
+    return whole if whole > first else last
 
 
 class PassageMaker:

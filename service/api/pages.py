@@ -58,7 +58,9 @@ def install_docs(app: FastAPI) -> None:
         swagger_favicon_url="/page/icon.svg",
     ).body
     # Before the body is drawn, so that a dark page does not begin white; the meta element colours what a browser draws itself.
-    head = b'<meta name="color-scheme" content="light dark"><script src="page/docs.js"></script></head>'
+    head = b"""<meta name="color-scheme" content="light dark">
+    <link rel="stylesheet" href="/page/docs.css">
+    <script src="/page/docs.js"></script></head>"""
     page = bytes(page).replace(b"</head>", head)
     # An inline script starts Swagger UI. The policy allows it by its hash.
     scripts = INLINE_SCRIPT.findall(bytes(page))

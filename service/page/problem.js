@@ -5,6 +5,7 @@ import { ask } from "./api.js";
 import { changeKey, otherKeyHelps } from "./key.js";
 import { make, prose } from "./nodes.js";
 
+const STYLE = /<style\b[^>]*>([^]*?)<\/style>/g; // taken out before the page is parsed: the parser, too, follows the policy
 const $ = (id) => document.getElementById(id);
 const status = Number(document.body.dataset.status);
 
@@ -40,13 +41,14 @@ function show(text) {
 
 /** Replaces this page, style sheets and all. The new style comes by way of an object, for the policy allows none in markup. */
 function become(text) {
-  const other = new DOMParser().parseFromString(text, "text/html");
-  const sheets = [...other.querySelectorAll("style")].map((style) => {
+  const sheets = [];
+  const unstyled = text.replace(STYLE, (_, rules) => {
     const sheet = new CSSStyleSheet();
-    sheet.replaceSync(style.textContent);
-    style.remove();
-    return sheet;
+    sheet.replaceSync(rules);
+    sheets.push(sheet);
+    return "";
   });
+  const other = new DOMParser().parseFromString(unstyled, "text/html");
   other.querySelectorAll("meta[http-equiv]").forEach((meta) => meta.remove()); // the policy of this page is stricter
   document.documentElement.replaceWith(document.adoptNode(other.documentElement));
   document.adoptedStyleSheets = sheets;

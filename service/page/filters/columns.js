@@ -85,21 +85,27 @@ export function choicesOf({ values, missing }, documents) {
 }
 
 /** The edges of a slider's steps, ascending, for a column from `min` to `max`: each step is [edge, next edge). */
-export function edgesOf(lowest, highest, whole) {
-  const [min, max] = [lowest, highest].map((end) => (typeof end === "bigint" ? Number(end) : end)); // steps are coarse
+export function edgesOf(min, max, whole) {
   if (!(max > min)) return [];
-  const smallest = whole ? 1 : 0;
-  const skewed = min >= 0 && max > SKEW * Math.max(min, 1);
-  if (skewed) return logarithmic(min, max);
-  const step = Math.max(nice((max - min) / STEPS), smallest);
+  if (min >= 0 && max > SKEW * Math.max(Number(min), 1)) return logarithmic(min, max);
+  if (whole) return wholeEdges(BigInt(min), BigInt(max));
+  const step = nice((max - min) / STEPS);
   const first = Math.floor(min / step + 1e-9);
   const count = Math.floor(max / step + 1e-9) - first + 1; // the last step holds the maximum
   return Array.from({ length: count + 1 }, (_, i) => round((first + i) * step));
 }
 
+/** The edges of equal steps between whole numbers of any length: BigInts where doubles would round them. */
+function wholeEdges(min, max) {
+  const step = BigInt(Math.max(nice(Number(max - min) / STEPS), 1));
+  const below = ((min % step) + step) % step; // how far the first edge is below `min`
+  const count = Number((max - min + below) / step) + 1; // the last step holds the maximum
+  return Array.from({ length: count + 1 }, (_, i) => numberOf(String(min - below + BigInt(i) * step)));
+}
+
 /** Steps of 1, 2, 3, 5, 7, 10, … or coarser, from the last that is not above `min` to the first that is above `max`. */
 function logarithmic(min, max, factors = [1, 2, 3, 5, 7]) {
-  const powers = Array.from({ length: Math.ceil(Math.log10(max)) + 2 }, (_, power) => 10 ** power);
+  const powers = Array.from({ length: Math.ceil(Math.log10(Number(max))) + 2 }, (_, power) => 10 ** power);
   const edges = [0, ...powers.flatMap((power) => factors.map((factor) => factor * power))];
   const first = edges.findLastIndex((edge) => edge <= min);
   const steps = edges.slice(first, edges.findIndex((edge) => edge > max) + 1);
@@ -112,4 +118,4 @@ function nice(value) {
   return round([1, 2, 5, 10].find((factor) => factor * power >= value * (1 - 1e-9)) * power);
 }
 
-const round = (value) => Number(value.toPrecision(12));
+const round = (value) => Number(value.toPrecision(15)); // without what doubles add to 0.1 + 0.2

@@ -3,7 +3,7 @@
 
 import { make } from "../nodes.js";
 
-/** @param {{ label: string, edges: number[], whole: boolean, min: number|bigint, max: number|bigint }} column its steps are [edge, next edge)
+/** @param {{ label: string, edges: (number|bigint)[], whole: boolean, min: number|bigint, max: number|bigint }} column its steps are [edge, next edge)
  *  @param {(bounds: { gte?: number, lte?: number } | null) => void} changed called once a choice is made */
 export function slider({ label, edges, whole, min, max }, changed) {
   const last = edges.length - 1;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -187,6 +188,18 @@ def test_strange_texts(tokenizer: Tokenizer, room: int, text: str) -> None:
     """Endless words, no spaces, only spaces, emoji, combining marks: splitting terminates and loses nothing."""
     split(tokenizer, room, text)
     split(tokenizer, room, text, title="The cat", overlap=0)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_entity_is_cut(tokenizer: Tokenizer, room: int, seed: int) -> None:
+    """Markup without spaces is cut between its entities and never within one, so no passage begins with `amp;`."""
+    rng = random.Random(seed)
+    entities = ["&amp;", "&quot;", "&#8217;", "&#x1F600;", "&CounterClockwiseContourIntegral;"]
+    text = "".join(rng.choices([*entities, "a", "cat", "§", "&"], weights=[6] * 5 + [1] * 4, k=2000))
+    inside = {place for match in re.finditer(r"&[#\w]+;", text) for place in range(match.start() + 1, match.end())}
+    passages = split(tokenizer, room, text, overlap=0)
+    assert len(passages) > 10
+    assert not inside & {passage.start for passage in passages}
 
 
 @pytest.mark.parametrize("seed", range(30))

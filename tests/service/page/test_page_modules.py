@@ -16,7 +16,7 @@ def test_the_steps_of_a_slider_hold_every_value(evaluate):
     """For any minimum and maximum of a column, the steps ascend, are few, and each value is in one of them."""
     spans = [
         [0, 1], [1, 16], [0, 468], [1, 364], [10, 23229], [0, 0.37], [-40, 55], [-0.002, 0.001], [1990, 2026], [3, 1e12],
-        [0.5, 5], [1e-6, 2e-6], [0, 1e30], [-1e9, 1e9], [99, 100], [1, 10_000_000],
+        [0.5, 5], [1e-6, 2e-6], [0, 1e30], [-1e9, 1e9], [99, 100], [1, 10_000_000], [1_700_000_000_123, 1_700_000_000_135],
     ]  # fmt: skip
     for whole in (True, False):
         asked = [span for span in spans if not whole or all(float(end).is_integer() for end in span)]
@@ -27,6 +27,21 @@ def test_the_steps_of_a_slider_hold_every_value(evaluate):
             assert edges[0] <= low < edges[1] and edges[-2] <= high < edges[-1], (low, high, edges)
             assert not whole or all(float(edge).is_integer() for edge in edges)
     assert evaluate("return [columns.edgesOf(3, 3, true), columns.edgesOf(null, null, false)];") == [[], []]
+
+
+def test_the_steps_of_long_whole_numbers_hold_every_value(evaluate):
+    """The same for whole numbers that a double rounds, also where all of them lie close together."""
+    spans = [
+        (2**53 + 1, 2**53 + 12), (2**63 - 10_000, 2**63 - 1), (-(2**63), 2**63 - 1), (-(2**63), -(2**63) + 3), (7, 2**64 - 1),
+        (2**53 - 5, 2**53 + 5), (0, 2**53 + 1), (2**62 + 1, 2**63 - 1),
+    ]  # fmt: skip
+    body = """const { parse } = await import('/page/exact.js');
+        return given.map((span) => columns.edgesOf(...parse(span), true).map(String));"""
+    for (low, high), edges in zip(spans, evaluate(body, [f"[{low},{high}]" for low, high in spans]), strict=True):
+        exact = [int(float(edge)) if "e" in edge else int(edge) for edge in edges]
+        assert exact == sorted(set(exact)), (low, high, edges)
+        assert 3 <= len(exact) <= 50, (low, high, edges)
+        assert exact[0] <= low < exact[1] and exact[-2] <= high < exact[-1], (low, high, edges)
 
 
 def test_the_map_shows_places_where_they_are(evaluate):
