@@ -11,9 +11,12 @@ export const key = () => sessionStorage.getItem(NAME);
 /** Whether this problem may be none for another key. */
 export const otherKeyHelps = ({ status, type }) => status === 401 || type === "urn:dowse:problem:forbidden";
 
+/** What the button says that lets the user change the key. */
+export const changeLabel = () => (key() === null ? "Enter a key" : "Use another key");
+
 /** Offers to use another key than the one that is in use, and is true once there is another. */
 export function changeKey() {
-  asking ??= dialog("Use another key", KEPT).finally(() => (asking = null));
+  asking ??= dialog(changeLabel(), KEPT).finally(() => (asking = null));
   return asking;
 }
 

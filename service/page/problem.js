@@ -2,7 +2,7 @@
 // this page asks again with one, and becomes what the service then answers.
 
 import { ask } from "./api.js";
-import { changeKey, otherKeyHelps } from "./key.js";
+import { changeKey, changeLabel, otherKeyHelps } from "./key.js";
 import { make, prose } from "./nodes.js";
 
 const STYLE = /<style\b[^>]*>([^]*?)<\/style>/g; // taken out before the page is parsed: the parser, too, follows the policy
@@ -30,6 +30,7 @@ function say(problem) {
   $("problem-request").textContent = request ? `Request ${request}` : "";
   $("retry").hidden = now < 429 && now !== 401;
   $("rekey").hidden = !otherKeyHelps(problem);
+  $("rekey").textContent = changeLabel();
   $("problem").hidden = false;
 }
 

@@ -2,7 +2,7 @@
 // what the API answers, so that a link shows somebody else the same.
 
 import { ask } from "../api.js";
-import { changeKey, otherKeyHelps } from "../key.js";
+import { changeKey, changeLabel, otherKeyHelps } from "../key.js";
 import { make, prose } from "../nodes.js";
 import { barNode, cosine, heatMap, percent, wordNode, wordsOf } from "./reading.js";
 
@@ -79,7 +79,7 @@ function showTrouble(node, problem, retry) {
     node.append(...(problem.request_id ? [make("p", `Request ${problem.request_id}`, "small")] : []), button);
   }
   if (otherKeyHelps(problem)) {
-    const button = make("button", "Use another key");
+    const button = make("button", changeLabel());
     button.type = "button";
     button.onclick = async () => (await changeKey()) && retry();
     node.append(" ", button);

@@ -1,7 +1,7 @@
 // Which parts of the search page are shown, and what the empty ones and the broken ones say.
 
 import { labelOf } from "../filters/columns.js";
-import { changeKey, otherKeyHelps } from "../key.js";
+import { changeKey, changeLabel, otherKeyHelps } from "../key.js";
 import { make, prose } from "../nodes.js";
 import { noFilters } from "../view.js";
 
@@ -36,6 +36,7 @@ export function showProblem(problem, { retry, free, also }) {
   $("retry").onclick = retry;
   $("retry").textContent = "Try again";
   $("rekey").hidden = !otherKeyHelps(problem);
+  $("rekey").textContent = changeLabel();
   $("rekey").onclick = async () => (await changeKey()) && retry();
   $("free").hidden = !free;
   $("free").onclick = free;

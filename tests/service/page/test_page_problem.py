@@ -74,6 +74,17 @@ def test_a_key_that_may_not_is_replaced(guarded, visit):
     expect(visit.get_by_role("heading", name="The tuned model is better")).to_be_visible()
 
 
+def test_a_key_can_be_given_later(guarded, visit):
+    """Whoever gives no key is told that one is needed, and can give it on that page."""
+    url, reader, _ = guarded
+    visit.goto(f"{url}/report")
+    visit.get_by_role("button", name="Not now").click()
+    expect(visit.get_by_role("alert")).to_contain_text("API key required")
+    visit.get_by_role("button", name="Enter a key").click()
+    give(visit, "Enter a key", reader)
+    expect(visit.get_by_role("heading", name="The tuned model is better")).to_be_visible()
+
+
 def test_an_answer_that_is_no_page(guarded, visit):
     """What is JSON for everybody is shown as it is, once there is a key."""
     url, reader, _ = guarded
