@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import html
+
 import pytest
+from starlette.testclient import TestClient
+
+from service.app import create_app
+from service.settings import ServiceSettings
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 
@@ -55,3 +61,15 @@ def test_what_was_asked_for_stays_text(client):
     page = client.get("/<img src=x>{{ root }}", headers={"Accept": BROWSER}).text
     assert "<img src=x>" not in page
     assert "&#123;&#123; root }}" in page
+
+
+def test_errors_of_libraries_are_pages_too(built_data):
+    """What a library answers in plain text becomes one page for a browser and JSON for a program; both say what they vary by."""
+    with TestClient(create_app(ServiceSettings(data=built_data, cors="https://example.com"))) as allowing:
+        asked = {"Range": "bytes=abc", "Origin": "https://example.com"}
+        page, problem = (allowing.get("/", headers={**asked, "Accept": accept}) for accept in (BROWSER, "*/*"))
+    assert page.status_code == problem.status_code == 400
+    assert page.text.count("<!doctype html>") == 1
+    assert problem.json()["detail"] in html.unescape(page.text)
+    for answer in (page, problem):
+        assert {"Accept", "Sec-Fetch-Mode", "Origin"} <= {each.strip() for each in answer.headers["Vary"].split(",")}

@@ -13,9 +13,21 @@ const SKEW = 40; // a column that spans more than this many times its smallest s
 export const isNumber = (type) => /^(u?int|float|double|halffloat|decimal)/.test(type);
 export const isWhole = (type) => /^u?int/.test(type);
 export const isDate = (type) => /^(date|timestamp)/.test(type);
-const isChoice = (type) => /^(list<|large_list<|fixed_size_list<|dictionary<|large_string|string|bool)/.test(type) && !/struct</.test(type);
-const isBool = (type) => /\bbool\b/.test(type);
-const elementOf = (type) => type.match(/<(?:item|element): (.+?)(?: not null)?>/)?.[1] ?? type;
+const isBool = (type) => type === "bool";
+const isText = (type) => /^(large_)?string/.test(type);
+const LIST = /^(?:large_|fixed_size_)?list(?:_view)?<[^:]+: (.+?)(?: not null)?>(?:\[\d+\])?$/;
+
+/** The type of what a list holds, also in a list of lists; any other type itself. The API counts and compares these values. */
+function elementOf(type) {
+  const element = type.match(LIST)?.[1];
+  return element === undefined ? type : elementOf(element);
+}
+
+/** Whether a column's values may be worth a box each: the API refuses to count lists of anything else, such as bytes. */
+function isChoice(type) {
+  const element = elementOf(type);
+  return isText(element) || isBool(element) || (element !== type && /^(date|timestamp|time)/.test(element));
+}
 
 /** A column's name as a person would write it. */
 export function labelOf(field) {
@@ -30,7 +42,7 @@ export class Columns {
     this.place = placeOf(types);
     const place = Object.values(this.place ?? {});
     const rest = Object.keys(types).filter((field) => !place.includes(field));
-    this.choices = rest.filter((field) => isChoice(types[field]) && !isNumber(elementOf(types[field])));
+    this.choices = rest.filter((field) => isChoice(types[field]));
     this.numbers = rest.filter((field) => isNumber(types[field]));
     this.dates = rest.filter((field) => isDate(types[field]));
   }

@@ -1,6 +1,7 @@
 // What stands beside the results: the filters, and the map where the documents have places.
 
 import { ask } from "../api.js";
+import { stringify } from "../exact.js";
 import { Columns } from "./columns.js";
 import { Filters, overviewOf } from "./facets.js";
 import { ResultMap } from "./map.js";
@@ -57,7 +58,7 @@ export class Panel {
       const query = view.q || view.similar; // the facets do not depend on it
       if (!this.built) await this.build(query, signal);
       this.filters.show(view.filters);
-      const counted = JSON.stringify([this.known, view.filters]);
+      const counted = stringify([this.known, view.filters]);
       if (counted !== this.counted) await this.filters.count(query, view.filters, signal);
       this.counted = counted;
       if (this.columns.place) this.place(view, hits, signal);
@@ -74,7 +75,7 @@ export class Panel {
     this.built = true;
     const { place } = this.columns;
     const [lat, lon] = place ? [overview.facets[place.latitude], overview.facets[place.longitude]] : [];
-    const mapped = lat?.min !== undefined && lon?.min !== undefined;
+    const mapped = [lat?.min, lat?.max, lon?.min, lon?.max].every(Number.isFinite);
     $("map").hidden = !mapped;
     if (mapped) this.map.setHome([{ lat: lat.min, lon: lon.min }, { lat: lat.max, lon: lon.max }]);
   }

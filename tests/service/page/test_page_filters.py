@@ -209,3 +209,25 @@ def test_a_phone_unfolds_the_filters(open_homes):
     assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
     page.get_by_role("button", name="Show results").click()
     expect(box).to_be_hidden()
+
+
+def test_long_whole_numbers_are_filtered_exactly(open_page, serve_columns, start_module_service):
+    """A handle between numbers that a double cannot tell apart filters by just this number, and the boxes count what is left."""
+    numbers = [2**53 + 1 + number for number in range(12)]
+    columns = {
+        "id": [f"n{number}" for number in range(12)],
+        "text": ["The dog sleeps in the garden."] * 12,
+        "n": numbers,
+        "half": [["first", "second"][number // 6] for number in range(12)],
+        "raw": [[b"x"]] * 12,  # the API counts no bytes; this column takes the filters of the others away from nobody
+    }
+    page = open_page("/?q=garden", url=start_module_service(serve_columns(columns)).url)
+    low = page.get_by_role("slider", name="N, at least")
+    expect(low).to_have_attribute("aria-valuetext", f"{numbers[0]:,}")
+    low.focus()
+    for _ in range(3):
+        low.press("ArrowRight")
+    expect(status(page)).to_contain_text("9 of 9 filtered documents")
+    expect(page.locator(".facet", has_text="Half")).to_contain_text(re.compile(r"first\s*3"))
+    assert params(page)["from.n"] == [str(numbers[3])]
+    assert sorted(found(page) or page.locator("#results .title").all_inner_texts()) == sorted(columns["id"][3:])

@@ -85,13 +85,17 @@ def test_columns_are_told_by_their_types(evaluate):
         "kind": "large_string", "pets": "bool", "tags": "list<item: string>", "sizes": "list<element: int64>",
         "price": "double", "day": "date32[day]", "seen": "timestamp[us]", "geo_lat": "double", "geo_lng": "float",
         "owner": "struct<name: string>", "raw": "binary", "flags": "list<item: bool>",
+        "some": "list<element: string not null>", "three": "fixed_size_list<element: string>[3]", "seen_on": "large_list<item: date32[day]>",
+        "deep": "list<element: list<element: string not null> not null>", "deep_sizes": "list<item: list<item: int64>>",
+        "bytes": "list<element: binary>", "spans": "list<element: duration[us]>", "pairs": "list<element: map<string, string>>",
+        "owners": "list<element: struct<name: string>>", "map": "map<string, string>", "fixed": "fixed_size_binary[2]",
     }  # fmt: skip
     body = """const all = new columns.Columns(given);
         return [all.choices, all.numbers, all.dates, all.place, all.typed('flags', 'true'), all.typed('price', '2.50'),
-                all.typed('kind', '7'), all.ends('day', { lte: '2024-12-31' })];"""
+                all.typed('kind', '7'), all.typed('deep_sizes', '7'), all.ends('day', { lte: '2024-12-31' })];"""
     assert evaluate(body, types) == [
-        ["kind", "pets", "tags", "flags"], ["price"], ["day", "seen"],
-        {"latitude": "geo_lat", "longitude": "geo_lng"}, True, 2.5, "7", {"lt": "2025-01-01"},
+        ["kind", "pets", "tags", "flags", "some", "three", "seen_on", "deep"], ["price"], ["day", "seen"],
+        {"latitude": "geo_lat", "longitude": "geo_lng"}, True, 2.5, "7", 7, {"lt": "2025-01-01"},
     ]  # fmt: skip
 
 
