@@ -145,7 +145,10 @@ class Dowse(Transport):
         return self._call("GET", "/readyz", models.Health)
 
     def report(self) -> str:
-        """Return the evaluation of the live model against its base: figures, plots, gained and lost queries."""
+        """Return the evaluation of the live model against its base: figures, plots, gained and lost queries.
+
+        A browser gets it with a link to the search page, a program as it was published.
+        """
         return self._call("GET", "/report", str)
 
     def report_json(self) -> dict[str, Any]:
@@ -466,7 +469,10 @@ class AsyncDowse(AsyncTransport):
         return await self._call("GET", "/readyz", models.Health)
 
     async def report(self) -> str:
-        """Return the evaluation of the live model against its base: figures, plots, gained and lost queries."""
+        """Return the evaluation of the live model against its base: figures, plots, gained and lost queries.
+
+        A browser gets it with a link to the search page, a program as it was published.
+        """
         return await self._call("GET", "/report", str)
 
     async def report_json(self) -> dict[str, Any]:
