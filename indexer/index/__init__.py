@@ -6,7 +6,9 @@ dense.py          dense leg: FAISS
 lexical.py        lexical leg: BM25 in tantivy
 legs.py           both legs as protocols
 analysis.py       what makes the terms of an index, by its version
-words.py          words of a text, normalised
+words.py          terms of a text, however its words are written
+pieces.py         pieces of a written word, with their places
+characters.py     characters that are one spelling, or none
 languages.py      language detection, stemmers, stop words
 arrow.py          rows and columns of memory-mapped Arrow tables
 document_mask.py  which documents a search may return
