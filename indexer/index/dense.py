@@ -16,7 +16,7 @@ DenseKind = Literal["flat"]
 
 FILE = "vectors.faiss"
 SPARE = 8
-"""Passages beyond those asked for that are compared again where several vectors are searched at once."""
+"""Passages fetched beyond those asked for. Of equal scores FAISS returns any; the first rows are to be returned."""
 BRUTE_FORCE_SHARE = 0.2
 """Up to this share of all passages, those that a filter allows are compared one by one (docs/decisions/filters.md)."""
 
@@ -94,8 +94,8 @@ class DenseIndex:
         compared one by one; for many, FAISS scans the index and skips those whose bit is not set.
         """
         if allowed is None:
-            scores, rows = self._index.search(unit(vector)[None, :], min(count, len(self)))
-            return scores[0], rows[0]
+            scores, rows = self._index.search(unit(vector)[None, :], min(count + SPARE, len(self)))
+            return _first(count, scores[0], rows[0])
         count = min(count, allowed.passage_count)
         if not count:
             return np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64)
@@ -103,19 +103,19 @@ class DenseIndex:
             return self._brute_force(vector, count, allowed.passages)
         selector = faiss.IDSelectorBitmap(allowed.passage_bits)  # type: ignore[arg-type, call-arg]
         parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
-        scores, rows = self._index.search(unit(vector)[None, :], count, params=parameters)
-        return scores[0], rows[0]
+        depth = min(count + SPARE, allowed.passage_count)
+        scores, rows = self._index.search(unit(vector)[None, :], depth, params=parameters)
+        return _first(count, scores[0], rows[0])
 
     def search_many(self, vectors: Vectors, count: int) -> tuple[Vectors, Rows]:
         """Return what `search` returns for each of several vectors, shape (vectors, count), several times faster.
 
-        FAISS compares many vectors by products of matrices, which add up in another order. So a few more passages are
-        fetched than were asked for, and compared again as `search` does: a score does not depend on the other vectors.
+        FAISS compares many vectors by products of matrices, which add up in another order. So what is found is compared
+        again as `search` does: a score does not depend on the other vectors.
         """
         _, rows = self._index.search(unit(vectors), min(count + SPARE, len(self)))
-        scores = np.stack([self.scores(vector, found) for vector, found in zip(vectors, rows, strict=True)])
-        best = np.lexsort((rows, -scores))[:, :count]
-        return np.take_along_axis(scores, best, 1), np.take_along_axis(rows, best, 1)
+        best = [_first(count, self.scores(vector, found), found) for vector, found in zip(vectors, rows, strict=True)]
+        return np.stack([scores for scores, _ in best]), np.stack([found for _, found in best])
 
     def scores(self, vector: Vectors, rows: Rows) -> Vectors:
         """Return the cosine of ``vector`` to each passage of ``rows``, shape (len(rows),), as `search` computes it.
@@ -137,11 +137,16 @@ class DenseIndex:
 
     def _brute_force(self, vector: Vectors, count: int, rows: Rows) -> tuple[Vectors, Rows]:
         scores = self.scores(vector, rows)
-        best = np.argpartition(-scores, count - 1)[:count]
-        best = best[np.lexsort((rows[best], -scores[best]))]
-        return scores[best], rows[best]
+        best = np.argpartition(-scores, min(count + SPARE, len(rows)) - 1)[: count + SPARE]
+        return _first(count, scores[best], rows[best])
 
     def vectors(self, rows: Rows) -> Vectors:
         """Return the vectors of passages, shape (len(rows), dimension)."""
         vectors: Vectors = self._index.reconstruct_batch(np.ascontiguousarray(rows, dtype=np.int64))
         return vectors
+
+
+def _first(count: int, scores: Vectors, rows: Rows) -> tuple[Vectors, Rows]:
+    """Return the ``count`` best passages, best first; of equal scores the lower row."""
+    best = np.lexsort((rows, -scores))[:count]
+    return scores[best], rows[best]
