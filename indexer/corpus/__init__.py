@@ -4,11 +4,13 @@ sql/           SQL databases as a corpus
 corpus.py      check every row, then stream documents; rejects
 source.py      one reader over all formats: a file, folder, glob or SQL statement
 chunks.py      bounded pieces of one file, bad rows apart
+files.py       which files a path names, and how their bytes are read
+values.py      columns of Parquet files, checked as a whole
 columns.py     which columns are id, title and text
 parquet.py     Parquet files
 csv.py         CSV and TSV files: quoting, types that hold for every row
 jsonl.py       JSON lines
-values.py      values of Parquet columns that an answer could not hold
+json_array.py  elements of a JSON array
 duplicates.py  ids that occur twice, in bounded memory
 sample.py      sample corpus: documentation of the standard library
 settings.py    flags that say how a corpus is read, shared by all commands

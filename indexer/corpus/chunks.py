@@ -40,10 +40,11 @@ class Roles(NamedTuple):
 
 
 class SourceFile(NamedTuple):
-    """A file and the name by which the user knows it."""
+    """A file, the name by which the user knows it, and names and values of the folders ``name=value`` that lead to it."""
 
     path: Path
     name: str
+    partitions: tuple[tuple[str, str | None], ...] = ()
 
 
 class Chunk(NamedTuple):
@@ -103,9 +104,9 @@ def parquet_chunks(
             Reject(file.name, int(numbers[row]), _id_of(arrays[0], row), reason) for row, reason in reasons.items()
         ]
         if metadata and types:
-            arrays.append(_make_struct(columns))
+            arrays.append(make_struct(columns))
         good = np.setdiff1d(np.arange(batch.num_rows), list(reasons))
-        result = _make_batch(arrays)
+        result = make_batch(arrays)
         yield Chunk(file, numbers[good], result.take(pa.array(good)) if rejects else result, rejects)
         rows_read += batch.num_rows
 
@@ -166,15 +167,17 @@ def text_chunks(
                 reader.observe(name, [row.get(name) for row in rows])
         elif types:
             columns = {name: reader.to_array([row.get(name) for row in rows], kind) for name, kind in types.items()}
-            arrays.append(_make_struct(columns))
-        yield Chunk(file, np.array(numbers, np.int64), _make_batch(arrays), rejects)
+            arrays.append(make_struct(columns))
+        yield Chunk(file, np.array(numbers, np.int64), make_batch(arrays), rejects)
 
 
-def _make_batch(arrays: list[pa.Array]) -> pa.RecordBatch:
+def make_batch(arrays: list[pa.Array]) -> pa.RecordBatch:
+    """Return ids, titles, texts and perhaps metadata as a batch."""
     return pa.RecordBatch.from_arrays(arrays, names=["id", "title", "text", "metadata"][: len(arrays)])
 
 
-def _make_struct(columns: dict[str, pa.Array]) -> pa.StructArray:
+def make_struct(columns: dict[str, pa.Array]) -> pa.StructArray:
+    """Return metadata columns as one column."""
     fields = [pa.field(name, column.type) for name, column in columns.items()]
     return pa.StructArray.from_arrays(list(columns.values()), fields=fields)
 

@@ -25,6 +25,7 @@ from indexer.progress import Bar
 __all__ = ["Corpus", "Reject", "rebatch", "write_rejects"]
 
 REJECTS_SHOWN = 5
+ENCODING_REMEDY = "; if the file is in a code page such as Windows-1252, save it as UTF-8"
 ID_CHARACTERS_SHOWN = 60
 
 
@@ -86,7 +87,8 @@ class Corpus:
         if not rows:
             raise UserError(f"{spec}: holds no rows; give a corpus with at least one document")
         if rejects and not skip_bad_rows:
-            raise UserError(f"{_summarise(rejects)}; correct the rows or leave them out with --skip-bad-rows")
+            encoding = "" if all(reject.reason != "invalid UTF-8" for reject in rejects) else ENCODING_REMEDY
+            raise UserError(f"{_summarise(rejects)}{encoding}; correct the rows or leave them out with --skip-bad-rows")
         if len(rejects) == rows:
             raise UserError(f"{spec}: no row is a document: {_summarise(rejects)}; correct the rows")
         types = source.types(roles)
@@ -94,7 +96,7 @@ class Corpus:
         if types:
             schema = schema.append(pa.field("metadata", pa.struct(list(types.items()))))
         corpus = cls(
-            inputs=[describe_input(*file) for file in source.files],
+            inputs=[describe_input(file.path, file.name) for file in source.files],
             rows=rows,
             documents=rows - len(rejects),
             rejects=rejects,

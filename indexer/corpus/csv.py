@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, TextIO
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from indexer.corpus.files import open_bytes, suffix_of
 from indexer.errors import UserError
 
 DELIMITERS = (",", ";", "\t", "|")
@@ -38,8 +40,7 @@ class CsvReader:
 
     def read_columns(self, path: Path) -> dict[str, pa.DataType]:
         """Return the columns that the header names; each is text until all rows have been observed."""
-        with _open(path) as file:
-            names = _read_header(file, path)
+        names = _read_header(path)
         for name in names:
             self._candidate_types.setdefault(name, list(_PATTERNS))
         return dict.fromkeys(names, pa.string())
@@ -49,9 +50,9 @@ class CsvReader:
 
         Numbers start at 1 and leave out the header. An empty field is null. Blank lines are counted and skipped.
         """
+        delimiter = _detect_delimiter(path)
+        names = _read_header(path)
         with _open(path) as file:
-            delimiter = _detect_delimiter(file, path)
-            names = _read_header(file, path)
             csv.field_size_limit(MAX_FIELD_CHARACTERS)
             rows = csv.reader(file, delimiter=delimiter, strict=True)
             next(rows)
@@ -87,33 +88,44 @@ class CsvReader:
             for name, kinds in self._candidate_types.items()
         }
 
+    def infer_type(self, name: str, values: Sequence[str | None]) -> pa.DataType:
+        """Return the narrowest type of a column that is called ``name`` and has only these ``values``."""
+        self._candidate_types[name] = list(_PATTERNS)
+        self.observe(name, values)
+        return self.column_types()[name]
+
     def to_array(self, values: Sequence[str | None], kind: pa.DataType) -> pa.Array:
         """Convert the fields of one column."""
         return pa.array(values, pa.string()).cast(kind)
 
 
 def _open(path: Path) -> TextIO:
-    return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+    return io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
-def _detect_delimiter(file: TextIO, path: Path) -> str:
-    """Return the delimiter that occurs most often outside quotes in the first line; rewind ``file``."""
-    line = re.sub(r'"[^"]*"', "", file.readline(MAX_FIELD_CHARACTERS))
-    file.seek(0)
-    order = ("\t", *DELIMITERS) if path.suffix.lower() == ".tsv" else DELIMITERS
+def _detect_delimiter(path: Path) -> str:
+    """Return the delimiter that occurs most often outside quotes in the first line."""
+    with _open(path) as file:
+        line = re.sub(r'"[^"]*"', "", file.readline(MAX_FIELD_CHARACTERS))
+    order = ("\t", *DELIMITERS) if suffix_of(path) == ".tsv" else DELIMITERS
     return max(order, key=line.count)  # the first of equals: the delimiter of a single column is the comma
 
 
-def _read_header(file: TextIO, path: Path) -> list[str]:
-    """Return the names in the first record; an unnamed column is called after its position. Rewind ``file``."""
+def _read_header(path: Path) -> list[str]:
+    """Return the names in the first record; an unnamed column is called after its position."""
     csv.field_size_limit(MAX_FIELD_CHARACTERS)
-    delimiter = _detect_delimiter(file, path)
-    try:
-        fields = next(csv.reader(file, delimiter=delimiter, strict=True))
-        "".join(fields).encode()
-    except (StopIteration, csv.Error, UnicodeEncodeError):
-        fields = []
-    file.seek(0)
+    delimiter = _detect_delimiter(path)
+    with _open(path) as file:
+        try:
+            fields = next(csv.reader(file, delimiter=delimiter, strict=True))
+            "".join(fields).encode()
+        except UnicodeEncodeError:
+            raise UserError(
+                f"{path}: the first line is no header in UTF-8; if the file is in a code page such as Windows-1252, save "
+                "it as UTF-8"
+            ) from None
+        except (StopIteration, csv.Error):
+            fields = []
     if not any(fields):
         raise UserError(f"{path}: the first line is no header in UTF-8; write the column names there")
     names = [field.strip() or f"column_{position}" for position, field in enumerate(fields, 1)]

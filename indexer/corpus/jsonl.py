@@ -11,6 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from indexer import strict_json
+from indexer.corpus.files import open_bytes, suffix_of
+from indexer.corpus.json_array import elements
 
 PEEK_ROWS = 1000  # rows that decide which columns there are, before the corpus is read
 MAX_OBJECT_KEYS = 256  # an object with more keys is used as a dictionary: no column gets a field for each of them
@@ -45,8 +47,9 @@ class JsonReader:
 
         Blank lines are counted and skipped.
         """
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
+        with open_bytes(path) as file:
+            lines = elements(file, path) if suffix_of(path) == ".json" else file
+            for number, line in enumerate(lines, 1):
                 text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
                 if text.strip():
                     yield number, _parse(text)

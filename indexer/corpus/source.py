@@ -6,7 +6,7 @@ the second pass delivers the rows with all columns.
 
 from __future__ import annotations
 
-import glob
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,53 +14,23 @@ from pathlib import Path
 import pyarrow as pa
 
 from indexer.corpus import parquet as parquetfiles
-from indexer.corpus.chunks import Chunk, Roles, SourceFile, TextReader, Types, parquet_chunks, text_chunks
+from indexer.corpus.chunks import (
+    Chunk,
+    Roles,
+    SourceFile,
+    TextReader,
+    Types,
+    make_batch,
+    make_struct,
+    parquet_chunks,
+    text_chunks,
+)
 from indexer.corpus.csv import CsvReader
+from indexer.corpus.files import find_files, format_of, local_path
 from indexer.corpus.jsonl import JsonReader
 from indexer.corpus.sql.source import spool
 from indexer.corpus.sql.url import URL_EXAMPLE, is_url
 from indexer.errors import UserError
-
-FORMATS = {
-    ".parquet": "Parquet",
-    ".csv": "CSV",
-    ".tsv": "CSV",
-    ".jsonl": "JSON lines",
-    ".ndjson": "JSON lines",
-    ".json-lines": "JSON lines",
-}
-
-
-def find_files(spec: str) -> list[SourceFile]:
-    """Return the files that ``spec`` names: a file, a folder or a glob; sorted by name.
-
-    Raises:
-        UserError: there is no such file, or the files are not all of one supported format.
-    """
-    path = Path(spec)
-    supported = " ".join(FORMATS)
-    if path.is_file():
-        if path.suffix.lower() not in FORMATS:
-            raise UserError(f"{spec}: not a supported format; give a file that ends in one of {supported}")
-        return [SourceFile(path, spec)]
-    if not path.exists() and not glob.has_magic(spec):
-        raise UserError(f"{spec}: no such file or folder; give the path of the corpus")
-    matches = glob.iglob(spec, recursive=True)  # noqa: PTH207 - a Path has no glob for an absolute pattern
-    candidates = path.iterdir() if path.is_dir() else map(Path, matches)
-    paths = sorted(
-        file
-        for file in candidates
-        if file.is_file() and file.suffix.lower() in FORMATS and not file.name.startswith(".")
-    )
-    if not paths:
-        raise UserError(f"{spec}: holds no corpus file; give files that end in one of {supported}")
-    for file in paths:
-        if _format(file) != _format(paths[0]):
-            raise UserError(
-                f"{spec}: {paths[0].name} is {_format(paths[0])} and {file.name} is {_format(file)}; "
-                "give files of one format, for instance by a glob such as '*.parquet'"
-            )
-    return [SourceFile(file, str(file)) for file in paths]
 
 
 class Source:
@@ -71,6 +41,7 @@ class Source:
     """
 
     def __init__(self, spec: str, query: str | None = None, limit: int | None = None, data: Path | None = None) -> None:
+        spec = local_path(spec)
         if is_url(spec):
             self.files = [spool(spec, query, limit, data, owner=self)]
         elif query is not None:
@@ -81,7 +52,7 @@ class Source:
         self.total: int | None = None
         self._reader: TextReader | None = None
         self._unified: dict[Roles, Types] = {}
-        kind = _format(self.files[0].path)
+        kind = format_of(self.files[0].path)
         if kind != "Parquet":
             self._reader = CsvReader() if kind == "CSV" else JsonReader()
         for file in self.files:
@@ -98,6 +69,10 @@ class Source:
         Raises:
             UserError: a column has types without a common one in different Parquet files.
         """
+        return self._file_types(roles) | {name: kind for name, (kind, _) in self._partitions(roles).items()}
+
+    def _file_types(self, roles: Roles) -> Types:
+        """Return the types of the metadata columns that are in the files."""
         if self._reader:
             return {name: kind for name, kind in self._reader.column_types().items() if name not in roles}
         if roles not in self._unified:
@@ -115,6 +90,18 @@ class Source:
             types[name] = parquetfiles.without_nanoseconds(holders, name, kind)
         return types
 
+    def _partitions(self, roles: Roles) -> dict[str, tuple[pa.DataType, pa.Array]]:
+        """Return, for every column that only folders ``name=value`` give, its type and its value for each file."""
+        in_files = {*roles, *self._file_types(roles)}
+        values = [dict(file.partitions) for file in self.files]
+        reader = CsvReader()
+        columns = {}
+        for name in dict.fromkeys(name for pairs in values for name in pairs if name not in in_files):
+            column = [pairs.get(name) for pairs in values]
+            kind = reader.infer_type(name, column)
+            columns[name] = kind, reader.to_array(column, kind)
+        return columns
+
     def chunks(self, roles: Roles, limit: int | None = None, types: Types | None = None) -> Iterator[Chunk]:
         """Yield the first ``limit`` rows, or all; with metadata where the ``types`` of its columns are given.
 
@@ -122,7 +109,10 @@ class Source:
             UserError: a file cannot be read.
         """
         rows_read = 0
-        for file in self.files:
+        folders = self._partitions(roles) if types is not None else {}
+        if types is not None:
+            types = {name: kind for name, kind in types.items() if name not in folders}
+        for position, file in enumerate(self.files):
             remaining = None if limit is None else limit - rows_read
             with _user_error_if_unreadable(file):
                 if self._reader:
@@ -131,18 +121,27 @@ class Source:
                     chunks = parquet_chunks(
                         file,
                         roles,
-                        self.types(roles) if types is None else types,
+                        self._file_types(roles) if types is None else types,
                         metadata=types is not None,
                         offset=rows_read,
                         limit=remaining,
                     )
                 for chunk in chunks:
                     rows_read += len(chunk.numbers) + len(chunk.rejects)
-                    yield chunk
+                    yield _with_columns(chunk, {name: column[position] for name, (_, column) in folders.items()})
 
 
-def _format(path: Path) -> str:
-    return FORMATS[path.suffix.lower()]
+def _with_columns(chunk: Chunk, values: dict[str, pa.Scalar]) -> Chunk:
+    """Return a chunk with more metadata columns, each with one value for all rows."""
+    if not values:
+        return chunk
+    batch = chunk.batch
+    columns = {name: pa.repeat(value, batch.num_rows) for name, value in values.items()}
+    arrays = batch.columns
+    if "metadata" in batch.schema.names:
+        metadata = arrays.pop()
+        columns = {field.name: metadata.field(number) for number, field in enumerate(metadata.type)} | columns
+    return chunk._replace(batch=make_batch([*arrays, make_struct(columns)]))
 
 
 @contextmanager
@@ -150,6 +149,6 @@ def _user_error_if_unreadable(file: SourceFile) -> Iterator[None]:
     """Turn every error of an unreadable file into a `UserError` that names the file."""
     try:
         yield
-    except (OSError, pa.ArrowException, UnicodeError) as error:
+    except (OSError, EOFError, zlib.error, pa.ArrowException, UnicodeError) as error:
         detail = str(error).partition("\n")[0]
         raise UserError(f"{file.name}: not readable ({detail}); check that the file is complete") from error

@@ -133,6 +133,8 @@ def to_metadata(name: str, column: pa.Array, kind: pa.DataType) -> tuple[pa.Arra
         return to_text(name, column)
     if isinstance(column.type, pa.BaseExtensionType):
         column = column.storage
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
     reasons = Reasons()
     try:
         values = column.cast(kind)
@@ -140,7 +142,10 @@ def to_metadata(name: str, column: pa.Array, kind: pa.DataType) -> tuple[pa.Arra
         for row in range(len(column)):
             try:
                 column.slice(row, 1).cast(kind)
-            except pa.ArrowInvalid:
+            except pa.ArrowInvalid as error:
+                if "UTF8" in str(error):
+                    reasons[row] = f"invalid UTF-8 in column {name!r}"
+                    continue
                 reasons[row] = (
                     f"column {name!r} holds {_show(column[row])}, which {kind}, the type of all files together, "
                     "cannot hold; give the column one type in all files"
@@ -155,7 +160,7 @@ def _show(value: pa.Scalar) -> str:
     try:
         return f"{value.as_py()!s:.60}"
     except (ValueError, OverflowError, LookupError):
-        return f"{value.cast(pa.string()).as_py():.60}"
+        return f"a value of {value.type}"
 
 
 def _without(column: pa.Array, rows: Iterable[int]) -> pa.Array:

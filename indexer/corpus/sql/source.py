@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from indexer.corpus.chunks import SourceFile
+from indexer.corpus.sql.odd_values import keep_odd_values
 from indexer.corpus.sql.spool import ROWS_PER_BATCH, RowWriter, claim_folder
 from indexer.corpus.sql.url import describe_error, find_secrets, parse_url, render_url
 from indexer.errors import UserError
@@ -74,6 +75,7 @@ def spool(spec: str, query: str | None, limit: int | None, data: Path | None, ow
     message = "the statement is refused ({}); correct --query"
     try:
         with _connect(url, name, secrets) as connection:
+            keep_odd_values(connection)
             _begin(connection)
             total = _count_rows(connection, query)
             with closing(_execute(connection, query, stream_results=True)) as result:

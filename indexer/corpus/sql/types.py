@@ -66,7 +66,13 @@ def to_array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     convert = _converter(kind)
     if convert and not (kind == pa.string() and set(map(type, values)) <= {str, NoneType}):
         values = [None if value is None else convert(value) for value in values]
-    return pa.array(values, kind)
+    try:
+        return pa.array(values, kind)
+    except UnicodeEncodeError:  # bytes that are not UTF-8, as lone surrogates: a reject when the rows are checked
+        if kind != pa.string():
+            raise
+        raw = [None if value is None else value.encode("utf-8", "surrogateescape") for value in values]
+        return pa.array(raw, pa.binary()).view(pa.string())
 
 
 def _infer_one_kind(kind: type, values: Sequence[Any]) -> pa.DataType:
@@ -135,7 +141,10 @@ def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return "\\x" + bytes(value).hex()  # as PostgreSQL shows them
+        try:
+            return bytes(value).decode()  # text that SQLite holds as a BLOB
+        except UnicodeDecodeError:
+            return "\\x" + bytes(value).hex()  # as PostgreSQL shows them
     if isinstance(value, _JSON):
         return json.dumps(value, ensure_ascii=False, default=str)
     return str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -295,3 +296,91 @@ def test_chunks_are_bounded(tmp_path: Path, suffix: str) -> None:
     limited = list(source.chunks(ROLES, limit=CHUNK_ROWS + 7))
     assert [len(chunk.numbers) for chunk in limited] == [CHUNK_ROWS, 7]
     assert limited[-1].numbers[-1] == CHUNK_ROWS + 7
+
+
+def test_compressed(tmp_path: Path) -> None:
+    """Text files may be compressed by gzip or zstandard; the rows are those of the plain file."""
+    rows = b'{"id": "x", "text": "one", "n": 1}\n\n{"id": "y", "text": "two", "n": 2}\n'
+    expected = [("x", 1), ("y", 2)]
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(rows))
+    (tmp_path / "b.CSV.GZ").write_bytes(gzip.compress(b"id;text;n\nx;one;1\ny;two;2\n"))
+    with pa.output_stream(str(tmp_path / "c.tsv.zst"), compression="zstd") as file:
+        file.write(b"id\ttext\tn\nx\tone\t1\ny\ttwo\t2\n")
+    for name in ("a.jsonl.gz", "b.CSV.GZ", "c.tsv.zst"):
+        read_rows, _, bad = read(tmp_path / name)
+        assert [(row["id"], row["metadata"]["n"]) for row in read_rows] == expected and not bad
+    (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(rows * 100)[:-20])
+    with pytest.raises(UserError, match=r"cut\.jsonl\.gz: not readable"):
+        read(tmp_path / "cut.jsonl.gz")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '[{"id": 1, "text": "é]["},\n {"id": 2.0, "text": "b"}]',
+        '\ufeff[\n{"id": 1,\n "text": "é]["}\n,\n{"id": 2, "text": "b"}\n]\n',
+        '{"id": 1, "text": "é]["}\n{"id": 2, "text": "b"}\n',
+    ],
+)
+def test_json_array_or_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
+    """A `.json` file holds an array or lines; elements may end anywhere in what is read at once."""
+    monkeypatch.setattr("indexer.corpus.json_array.READ_BYTES", 3)
+    (tmp_path / "a.json").write_text(content)
+    rows, _, bad = read(tmp_path / "a.json")
+    assert [(row["id"], row["text"]) for row in rows] == [("1", "é]["), ("2", "b")] and not bad
+
+
+@pytest.mark.parametrize("content", ['[{"id": 1, "text": "a"}, {"id": 2', '[{"id": 1, "text": "a"}, {"id" 2}]', "[1"])
+def test_broken_json_array(tmp_path: Path, content: str) -> None:
+    """A broken array is refused with the number of the element: nobody knows where the next one begins."""
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(UserError, match=r"a\.json: element [12] is broken JSON"):
+        read(tmp_path / "a.json")
+
+
+def test_folders_of_folders(tmp_path: Path) -> None:
+    """Folders ``name=value`` become columns with a type; hidden folders and those of a writer's log are passed over."""
+    for place, key in (("year=2019/kind=a%20b", "x"), ("year=2020/kind=__HIVE_DEFAULT_PARTITION__", "y")):
+        (tmp_path / place).mkdir(parents=True)
+        pq.write_table(pa.table({"id": [key], "text": ["words"]}), tmp_path / place / "part.parquet")
+    for place in ("_delta_log", ".cache"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "a.csv").write_text("id,text\n1,words\n")
+    for spec in (tmp_path, tmp_path / "year=*/**/*.parquet"):
+        rows, types, _ = read(spec)
+        assert types == {"year": pa.int64(), "kind": pa.string()}
+        assert [row["metadata"] for row in rows] == [{"year": 2019, "kind": "a b"}, {"year": 2020, "kind": None}]
+
+
+def test_beir_layout(tmp_path: Path) -> None:
+    """Of a folder with corpus, queries and judgements only the corpus is read."""
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "qrels" / "dev.tsv").write_text("query-id\tcorpus-id\tscore\nq\td\t1\n")
+    for name in ("corpus.jsonl", "queries.jsonl"):
+        (tmp_path / name).write_text('{"_id": "d", "text": "words"}\n')
+    assert [Path(file.name).name for file in find_files(str(tmp_path))] == ["corpus.jsonl"]
+    (tmp_path / "corpus.jsonl").rename(tmp_path / "more.jsonl")
+    (tmp_path / "qrels" / "dev.tsv").unlink()
+    assert len(find_files(str(tmp_path))) == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.json"])
+def test_other_encodings(tmp_path: Path, name: str, encoding: str) -> None:
+    """A file in UTF-16 or UTF-32 is named with its encoding and the remedy."""
+    (tmp_path / name).write_bytes('{"id": 1, "text": "naïve words"}\n'.encode(encoding))
+    with pytest.raises(UserError, match=rf"{name}: is UTF-(16|32).*; save it as UTF-8"):
+        Source(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("url", ["s3://b/c.parquet", "hf://datasets/a/b", "https://example.org/c.csv", "GS://b/c"])
+def test_remote_files(url: str) -> None:
+    """The URL of a remote file is no database: the sentence is about files on this machine."""
+    with pytest.raises(UserError, match="files are read from this machine only; fetch the file first"):
+        Source(url)
+
+
+def test_file_url(tmp_path: Path) -> None:
+    """A file URL is the path that it names."""
+    (tmp_path / "two words.csv").write_text("id,text\n1,words\n")
+    assert len(Source((tmp_path / "two words.csv").as_uri()).files) == 1

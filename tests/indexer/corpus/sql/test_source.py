@@ -9,6 +9,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -324,7 +325,7 @@ def test_columns_are_checked_as_in_a_file(sqlite: str) -> None:
         ("postgresql+asyncpg://me@host/shop", r"postgresql\+asyncpg is asynchronous"),
         ("mysql://me@host/shop", "the driver MySQLdb is not installed; pip install mysqlclient"),
         ("mysql+pymysql://me@host/shop", "the driver pymysql is not installed; pip install pymysql"),
-        ("https://example.com/corpus.csv", "SQLAlchemy knows no dialect 'https'"),
+        ("nosql://example.com/corpus.csv", "SQLAlchemy knows no dialect 'nosql'"),
     ],
 )
 def test_wrong_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str, message: str) -> None:
@@ -359,3 +360,37 @@ def test_silent_host_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sqlsource._connect_arguments(parse_url("postgresql://host/shop?connect_timeout=99")) == {}
     monkeypatch.setitem(os.environ, "PGCONNECT_TIMEOUT", "99")
     assert sqlsource._connect_arguments(parse_url("postgresql://host/shop")) == {}
+
+
+def test_sqlite_odd_values(tmp_path: Path) -> None:
+    """Text that is not UTF-8 makes its row a reject, and text in a BLOB is text."""
+    path = tmp_path / "odd.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("create table t (id integer, text, note)")
+        database.execute("insert into t values (1, cast(x'ff41' as text), 'a')")
+        database.execute("insert into t values (2, cast('wörds' as blob), 'b')")
+        database.execute("insert into t values (3, 'words', cast(x'e9' as text))")
+        database.commit()
+    corpus = Corpus.check(f"sqlite:///{path}", query="select * from t order by id", skip_bad_rows=True, data=tmp_path)
+    assert [(reject.row, reject.reason) for reject in corpus.rejects] == [
+        (1, "invalid UTF-8 in column 'text'"),
+        (3, "invalid UTF-8 in column 'note'"),
+    ]
+    assert [row["text"] for batch in corpus.batches() for row in batch.to_pylist()] == ["wörds"]
+
+
+def test_postgres_odd_times(postgres: Path, tmp_path: Path) -> None:
+    """Times that Python cannot hold are text, and whole numerics are ids."""
+    statement = """
+        select 1::numeric as id, 'words' as text, 'infinity'::timestamp as moment, '0044-03-15 BC'::date as day,
+               '24:00'::time as clock, array['-infinity'::timestamptz] as several
+        union all select 2.0, 'words', '2020-01-02 03:04', '2020-01-02', '10:00', null
+        order by id"""
+    url = f"postgresql+psycopg://postgres@/postgres?host={postgres}"
+    corpus = Corpus.check(url, query=statement, data=tmp_path)
+    rows = [row for batch in corpus.batches() for row in batch.to_pylist()]
+    assert [row["id"] for row in rows] == ["1", "2"]
+    assert rows[0]["metadata"] == {
+        "moment": "infinity", "day": "0044-03-15 BC", "clock": "24:00:00", "several": ["-infinity"],
+    }  # fmt: skip
+    assert rows[1]["metadata"]["moment"] == "2020-01-02 03:04:00"

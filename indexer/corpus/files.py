@@ -1,0 +1,168 @@
+"""Files of a corpus: which ones a path names, their formats, and how their bytes are read."""
+
+from __future__ import annotations
+
+import glob
+import gzip
+import io
+import os
+import re
+from pathlib import Path, PurePath
+from typing import BinaryIO, cast
+from urllib.parse import unquote, urlsplit
+
+import pyarrow as pa
+
+from indexer.corpus.chunks import SourceFile
+from indexer.errors import UserError
+
+FORMATS = {
+    ".parquet": "Parquet",
+    ".csv": "CSV",
+    ".tsv": "CSV",
+    ".jsonl": "JSON lines",
+    ".ndjson": "JSON lines",
+    ".json-lines": "JSON lines",
+    ".json": "JSON lines",
+}
+COMPRESSED = (".gz", ".zst")
+NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+"""Name that Hive and Spark give to the folder of rows without a value."""
+_REMOTE = re.compile(r"\s*(s3|s3a|s3n|gs|gcs|hf|https?|ftp|az|abfss?|adl|wasbs?|hdfs|r2|oss)://", re.IGNORECASE)
+
+
+def local_path(spec: str) -> str:
+    """Return the path that a ``file:`` URL names; any other ``spec`` as it is.
+
+    Raises:
+        UserError: it is the URL of a file on another machine.
+    """
+    if match := _REMOTE.match(spec):
+        raise UserError(
+            f"{match.group(1)}://…: files are read from this machine only; fetch the file first and give its path"
+        )
+    if spec.lower().startswith("file:/") and not Path(spec).exists():
+        parts = urlsplit(spec)
+        if parts.netloc not in ("", "localhost"):
+            raise UserError(f"{spec}: files are read from this machine only; write file:///path")
+        return unquote(parts.path)
+    return spec
+
+
+def suffix_of(path: PurePath) -> str:
+    """Return the suffix that names the format of a file, in small letters; that of compression is left out."""
+    name = path.name.lower()
+    for suffix in COMPRESSED:
+        name = name.removesuffix(suffix)
+    suffix = PurePath(name).suffix
+    return "" if suffix == ".parquet" and path.suffix.lower() in COMPRESSED else suffix
+
+
+def format_of(path: PurePath) -> str:
+    """Return the format of a file that `find_files` has found."""
+    return FORMATS[suffix_of(path)]
+
+
+def find_files(spec: str) -> list[SourceFile]:
+    """Return the files that ``spec`` names: a file, a folder with all folders in it, or a glob; sorted by name.
+
+    Of a folder in BEIR's layout only the corpus is returned: queries and judgements beside it are no documents.
+
+    Raises:
+        UserError: there is no such file, or the files are not all of one supported format.
+    """
+    path = Path(spec)
+    supported = " ".join(FORMATS)
+    if path.is_file():
+        if suffix_of(path) not in FORMATS:
+            raise UserError(
+                f"{spec}: not a supported format; give a file that ends in one of {supported}; "
+                "all but Parquet may also end in .gz or .zst"
+            )
+        return [SourceFile(path, spec)]
+    if not path.exists() and not glob.has_magic(spec):
+        raise UserError(f"{spec}: no such file or folder; give the path of the corpus")
+    matches = glob.iglob(spec, recursive=True)  # noqa: PTH207 - a Path has no glob for an absolute pattern
+    paths = sorted(
+        file
+        for file in (_walk(path) if path.is_dir() else map(Path, matches))
+        if file.is_file() and suffix_of(file) in FORMATS and not file.name.startswith(".")
+    )
+    if path.is_dir():
+        others = [file for file in paths if suffix_of(file) != ".json"]
+        paths = _beir_corpus(path, paths) or others or paths  # JSON beside data describes it, as dataset_info.json does
+    if not paths:
+        raise UserError(f"{spec}: holds no corpus file; give files that end in one of {supported}")
+    for file in paths:
+        if format_of(file) != format_of(paths[0]):
+            raise UserError(
+                f"{spec}: {paths[0].name} is {format_of(paths[0])} and {file.name} is {format_of(file)}; "
+                "give files of one format, for instance by a glob such as '*.parquet'"
+            )
+    return [SourceFile(file, str(file), _partitions(file, path)) for file in paths]
+
+
+def _walk(folder: Path) -> list[Path]:
+    """Return all files of a folder and of the folders in it, but for those that begin with a dot or an underscore."""
+    files = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
+        files += [Path(place) / name for name in names]
+    return files
+
+
+def _beir_corpus(folder: Path, files: list[Path]) -> list[Path]:
+    """Return the file ``corpus`` of a folder in BEIR's layout; an empty list for any other folder."""
+    corpus = [file for file in files if file.parent == folder and _stem(file) == "corpus"]
+    queries = any(file.parent == folder and _stem(file) in ("queries", "qrels") for file in files)
+    return corpus if queries or (folder / "qrels").is_dir() else []
+
+
+def _stem(file: Path) -> str:
+    return file.name.lower().partition(".")[0]
+
+
+def _partitions(file: Path, root: Path) -> tuple[tuple[str, str | None], ...]:
+    """Return names and values of the folders ``name=value`` below ``root`` that lead to a file."""
+    fixed = len(root.parts) if root.is_dir() else next(n for n, part in enumerate(root.parts) if glob.has_magic(part))
+    pairs = [part.partition("=") for part in file.parts[fixed:-1]]
+    return tuple(
+        (unquote(name), None if value == NO_PARTITION else unquote(value))
+        for name, separator, value in pairs
+        if separator and name
+    )
+
+
+def open_bytes(path: Path) -> BinaryIO:
+    """Open a file of text for reading, decompressed where its name says that it is compressed.
+
+    Raises:
+        UserError: the file is not in UTF-8, but in UTF-16 or UTF-32.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".gz":
+        file = cast("BinaryIO", gzip.open(path))  # noqa: SIM115 - whoever calls closes it
+    elif suffix == ".zst":
+        file = cast("BinaryIO", io.BufferedReader(pa.input_stream(str(path), compression="zstd")))
+    else:
+        file = path.open("rb")
+    head = cast("io.BufferedReader", file).peek(1024)[:1024]
+    if encoding := _other_encoding(head):
+        file.close()
+        raise UserError(
+            f"{path}: is {encoding}, not UTF-8; save it as UTF-8, for instance with "
+            f"iconv -f {encoding} -t UTF-8 {path.name} > utf8-{path.name}"
+        )
+    return file
+
+
+def _other_encoding(head: bytes) -> str | None:
+    """Return the encoding of a file's first bytes where these are UTF-16 or UTF-32, which no UTF-8 text looks like."""
+    if head.startswith((b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")):
+        return "UTF-32"
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "UTF-16"
+    even, odd = head[:64:2].count(0), head[1:64:2].count(0)
+    if max(even, odd) * 4 > len(head[:64]) and not min(even, odd):
+        return "UTF-16LE" if odd else "UTF-16BE"
+    return None
