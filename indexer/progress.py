@@ -111,6 +111,13 @@ class Bar:
             self._logged = time.monotonic()
             say(self._line())
 
+    def note(self, name: str) -> None:
+        """Show progress within a unit: the line gets ``name``, now or when the next line is due."""
+        self.name = name
+        if self._live:
+            self._live.update(self._task, description=name)
+        self.advance(0)
+
     def revise(self, name: str, total: int | None) -> None:
         """Change the name, for instance to one with the newest result, and the total, where the work has another size."""
         self.name, self.total = name, total

@@ -32,6 +32,8 @@ from indexer.progress import Bar
 REJECTS = "rejects.jsonl"
 DOCUMENTS_PER_PART = 256
 """Documents whose passages are embedded together: enough to sort by length, few enough to lose little in a kill."""
+PASSAGES_PER_STEP = 1024
+"""Passages that are embedded between two lines of progress: a single document may have far more."""
 TABLE_ROWS_PER_BATCH = 65_536
 PRIVATE_SCHEMA = pa.schema([("title", pa.string()), ("text", pa.string())])
 
@@ -135,6 +137,7 @@ class Assembly:
             pa.ipc.new_file(file, schema) as documents,
             Bar("embed", self.corpus.documents, "documents") as bar,
         ):
+            done = 0
             for batch in self.corpus.batches(ROWS_PER_BATCH):
                 documents.write_batch(self.labeller.add(batch) if self.labeller else batch)
                 ids.append(batch.column("id"))
@@ -144,7 +147,12 @@ class Assembly:
                     inputs = [text for passages in part for _, text in passages]
                     keys = [passage_key(text) for text in inputs]
                     passage_table.add([[passage for passage, _ in passages] for passages in part], keys)
-                    journal.append(inputs, keys)
+                    for start in range(0, len(inputs), PASSAGES_PER_STEP):
+                        step = slice(start, start + PASSAGES_PER_STEP)
+                        journal.append(inputs[step], keys[step])
+                        done += len(inputs[step])
+                        if len(inputs) > PASSAGES_PER_STEP:
+                            bar.note(f"embed ({done:,} passages)")
                     bar.advance(len(part))
         lexical_writer.close()
         passage_table.write(self.folder / PASSAGES)

@@ -104,7 +104,7 @@ def to_text(name: str, column: pa.Array) -> tuple[pa.Array, Reasons]:
     if isinstance(kind, pa.BaseExtensionType):
         column, kind = column.storage, kind.storage_type
     if pa.types.is_dictionary(kind):
-        return to_text(name, column.dictionary_decode())
+        return to_text(name, column.dictionary.take(column.indices))
     if pa.types.is_fixed_size_binary(kind):
         texts = pa.array([_bytes_text(value) for value in column.to_pylist()], pa.binary()).view(pa.string())
     elif pa.types.is_floating(kind) or pa.types.is_decimal(kind):
@@ -134,7 +134,7 @@ def to_metadata(name: str, column: pa.Array, kind: pa.DataType) -> tuple[pa.Arra
     if isinstance(column.type, pa.BaseExtensionType):
         column = column.storage
     if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
+        column = column.dictionary.take(column.indices)  # decoding would refuse all rows for one
     reasons = Reasons()
     try:
         values = column.cast(kind)

@@ -28,6 +28,10 @@ READERS: dict[str, type[CsvReader | JsonReader]] = {
     ".ndjson": JsonReader,
 }
 SUFFIXES = (".parquet", *READERS)
+ALIASES = {
+    "query-id": "query_id", "corpus-id": "doc_id", "score": "relevance", "_id": "id",
+}  # fmt: skip
+"""Names of columns in BEIR's files → those used here, where a file does not have these."""
 Qrels = Mapping[str, Mapping[str, int]]
 """Query id → document id → graded relevance; 0 is judged and not relevant."""
 
@@ -74,7 +78,7 @@ def label_files(qrels: Path | None, queries: Path | None) -> list[Path]:
 
     Args:
         qrels: as named.
-        queries: as named; by default ``queries`` beside ``qrels``.
+        queries: as named; by default ``queries`` beside ``qrels``, or beside its folder where that is called qrels.
 
     Raises:
         UserError: a file does not exist, or there are queries without qrels.
@@ -84,7 +88,8 @@ def label_files(qrels: Path | None, queries: Path | None) -> list[Path]:
             raise UserError(f"--queries {queries}: there are no qrels for these queries; give --qrels too")
         return []
     if queries is None:
-        beside = [qrels.with_name("queries" + suffix) for suffix in SUFFIXES]
+        folders = (qrels.parent, qrels.parent.parent) if qrels.parent.name == "qrels" else (qrels.parent,)
+        beside = [folder / f"queries{suffix}" for folder in folders for suffix in SUFFIXES]
         queries = next((path for path in beside if path.is_file()), None)
         if queries is None:
             raise UserError(f"--qrels {qrels}: there is no file of queries beside it; name one with --queries")
@@ -279,12 +284,17 @@ def _relevance(row: dict[str, Any], where: str) -> int:
 def _rows(path: Path, columns: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield number and values of each row; those of ``columns`` are checked to be present."""
     try:
-        names, rows = _read(path)
+        existing, rows = _read(path)
+        renamed = {name: alias for name, alias in ALIASES.items() if name in existing and alias not in existing}
+        names = [renamed.get(name, name) for name in existing]
         if missing := [name for name in columns if name not in names]:
-            raise UserError(f"{path}: has no column {missing[0]!r} (there are {', '.join(names)}); rename the column")
+            raise UserError(
+                f"{path}: has no column {missing[0]!r} (there are {', '.join(existing)}); rename the column"
+            )
         for number, row in rows:
             if isinstance(row, str):
                 raise UserError(f"{path} row {number}: {row}; repair the row")
+            row = {renamed.get(name, name): value for name, value in row.items()}  # noqa: PLW2901 - the same row
             for name in columns:
                 value = row.get(name)
                 if value is None or not str(value).strip():

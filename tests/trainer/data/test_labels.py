@@ -353,3 +353,15 @@ def test_unseen_queries() -> None:
     assert list(queries.unseen({"w"}, copies).texts) == ["b", "c"]
     assert list(queries.unseen({"x"}, {"y": "x", "x": "x"}).texts) == ["b"]
     assert list(queries.only(["c", "a", "nobody"]).texts) == ["a", "c"]
+
+
+def test_beir_names(tmp_path: Path) -> None:
+    """Judgements and queries with BEIR's columns are read, the queries from beside the folder of the judgements."""
+    (tmp_path / "qrels").mkdir()
+    qrels = tmp_path / "qrels" / "dev.tsv"
+    qrels.write_text("query-id\tcorpus-id\tscore\n" + "".join(f"q{n}\td{n}\t2\n" for n in range(30)))
+    (tmp_path / "queries.jsonl").write_text("".join(f'{{"_id": "q{n}", "text": "words {n}"}}\n' for n in range(30)))
+    labels = read_labels(qrels, None, {f"d{n}" for n in range(30)}, seed=0)
+    parts = (labels.train, labels.dev, labels.test)
+    assert sum(map(len, parts)) == 30
+    assert {grade for part in parts for answers in part.qrels.values() for grade in answers.values()} == {2}
