@@ -186,7 +186,6 @@ def check_column(client: TestClient, name: str, accepted: set[str]) -> None:
     absent = search(filter={"must_not": [{"field": name, "op": "exists"}]})
     if present:
         assert {hit["id"] for answer in (present, absent) for hit in answer["results"]} == accepted
-    search(group_by=name)
     counted = search(facets=[{"field": name, "limit": ROWS}])
     for value in counted["facets"][name]["values"] if counted else []:
         found = search(filter={"field": name, "op": "eq", "value": value["value"]})

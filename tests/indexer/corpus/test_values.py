@@ -30,7 +30,6 @@ def check(path: Path, **columns: Any) -> Corpus:
     [
         BAD,
         BAD.cast(pa.large_string()),
-        pa.DictionaryArray.from_arrays(pa.array([0, 1, None], pa.int8()), BAD.slice(0, 2)),
         pa.ListArray.from_arrays(OFFSETS, BAD),
         pa.FixedSizeListArray.from_arrays(BAD, 1),
         pa.StructArray.from_arrays([BAD], names=["m"]),
