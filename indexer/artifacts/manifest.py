@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -42,7 +43,9 @@ class InputEntry(BaseModel):
 
     name: str = Field(description="name of the file as it was given")
     size: int = Field(description="size in bytes")
-    sha256: str = Field(description="SHA-256 of the content, in hex")
+    sha256: str = Field(
+        description="SHA-256 of the content, and of the values that its folders `name=value` give, in hex"
+    )
 
 
 class EncoderContract(BaseModel):
@@ -123,9 +126,18 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def describe_input(path: Path, name: str) -> InputEntry:
-    """Describe one input file under the name by which the user knows it."""
-    return InputEntry(name=name, size=path.stat().st_size, sha256=file_sha256(path))
+def describe_input(path: Path, name: str, values: Sequence[tuple[str, str | None]] = ()) -> InputEntry:
+    """Describe one input file under the name by which the user knows it.
+
+    Args:
+        path: of the file.
+        name: as given.
+        values: names and values that all rows have besides; the checksum covers them.
+    """
+    checksum = file_sha256(path)
+    if values:
+        checksum = hashlib.sha256(json.dumps([checksum, list(values)]).encode()).hexdigest()
+    return InputEntry(name=name, size=path.stat().st_size, sha256=checksum)
 
 
 def describe_files(directory: Path, *, follow_links: bool = False) -> dict[str, FileEntry]:

@@ -8,6 +8,7 @@ files.py       which files a path names, and how their bytes are read
 values.py      columns of Parquet files, checked as a whole
 columns.py     which columns are id, title and text
 parquet.py     Parquet files
+parquet_open.py  how they are opened, so that every value can be read
 csv.py         CSV and TSV files: quoting, types that hold for every row
 jsonl.py       JSON lines
 json_array.py  elements of a JSON array

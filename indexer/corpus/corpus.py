@@ -96,7 +96,7 @@ class Corpus:
         if types:
             schema = schema.append(pa.field("metadata", pa.struct(list(types.items()))))
         corpus = cls(
-            inputs=[describe_input(file.path, file.name) for file in source.files],
+            inputs=[describe_input(file.path, file.name, file.partitions) for file in source.files],
             rows=rows,
             documents=rows - len(rejects),
             rejects=rejects,

@@ -28,7 +28,28 @@ FORMATS = {
 COMPRESSED = (".gz", ".zst")
 NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 """Name that Hive and Spark give to the folder of rows without a value."""
-_REMOTE = re.compile(r"\s*(s3|s3a|s3n|gs|gcs|hf|https?|ftp|az|abfss?|adl|wasbs?|hdfs|r2|oss)://", re.IGNORECASE)
+_REMOTE = re.compile(
+    r"\s*(s3[an]?|gc?s|hf|https?|s?ftps?|scp|ssh|smb|az|abfss?|adl|wasbs?|(?:web)?hdfs|viewfs|dbfs|r2|oss|cosn?|obs|b2|swift"
+    r"|gdrive|github|git|kaggle|ipfs|webdavs?|minio):/",
+    re.IGNORECASE,
+)
+_GZIP, _ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+HEAD_BYTES = 1024
+NAMES_BYTES = 64
+"""Bytes in which column names are looked for: the text after them may be in another script."""
+_MARKS = {
+    b"\xff\xfe\x00\x00": "UTF-32",
+    b"\x00\x00\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}  # the longer ones first
+_ZEROS = {
+    (False, True, False, True): "UTF-16LE",
+    (True, False, True, False): "UTF-16BE",
+    (False, True, True, True): "UTF-32LE",
+    (True, True, True, False): "UTF-32BE",
+}
+"""Encoding by which of four successive bytes are zero in ASCII text."""
 
 
 def local_path(spec: str) -> str:
@@ -112,14 +133,14 @@ def _walk(folder: Path) -> list[Path]:
 
 
 def _beir_corpus(folder: Path, files: list[Path]) -> list[Path]:
-    """Return the file ``corpus`` of a folder in BEIR's layout; an empty list for any other folder."""
-    corpus = [file for file in files if file.parent == folder and _stem(file) == "corpus"]
-    queries = any(file.parent == folder and _stem(file) in ("queries", "qrels") for file in files)
-    return corpus if queries or (folder / "qrels").is_dir() else []
+    """Return the files of ``corpus`` in a folder of BEIR's layout; an empty list for any other folder.
 
-
-def _stem(file: Path) -> str:
-    return file.name.lower().partition(".")[0]
+    There, and in the Hub's copies, ``corpus`` lies beside ``queries`` or ``qrels``; each is a file or a folder.
+    """
+    places = {file: file.relative_to(folder).parts[0].lower().partition(".")[0] for file in files}
+    if not {"queries", "qrels"} & set(places.values()) and not (folder / "qrels").is_dir():
+        return []
+    return [file for file, place in places.items() if place == "corpus"]
 
 
 def _partitions(file: Path, root: Path) -> tuple[tuple[str, str | None], ...]:
@@ -137,7 +158,7 @@ def open_bytes(path: Path) -> BinaryIO:
     """Open a file of text for reading, decompressed where its name says that it is compressed.
 
     Raises:
-        UserError: the file is not in UTF-8, but in UTF-16 or UTF-32.
+        UserError: the file is not in UTF-8, but in UTF-16 or UTF-32, or it is compressed and its name does not say so.
     """
     suffix = path.suffix.lower()
     if suffix == ".gz":
@@ -146,23 +167,39 @@ def open_bytes(path: Path) -> BinaryIO:
         file = cast("BinaryIO", io.BufferedReader(pa.input_stream(str(path), compression="zstd")))
     else:
         file = path.open("rb")
-    head = cast("io.BufferedReader", file).peek(1024)[:1024]
-    if encoding := _other_encoding(head):
+    try:
+        _check_head(cast("io.BufferedReader", file).peek(HEAD_BYTES)[:HEAD_BYTES], path)
+    except BaseException:
         file.close()
-        raise UserError(
-            f"{path}: is {encoding}, not UTF-8; save it as UTF-8, for instance with "
-            f"iconv -f {encoding} -t UTF-8 {path.name} > utf8-{path.name}"
-        )
+        raise
     return file
 
 
+def _check_head(head: bytes, path: Path) -> None:
+    """Refuse a file by its first bytes where these are no UTF-8 text of any kind."""
+    if head.startswith((_GZIP, _ZSTANDARD)):
+        suffix = ".gz" if head.startswith(_GZIP) else ".zst"
+        raise UserError(f"{path}: is compressed; let its name end in {suffix}")
+    if encoding := _other_encoding(head):
+        name = path.name
+        for ending in COMPRESSED:
+            name = name.removesuffix(ending)
+        unpack = "" if name == path.name else f"{'gzip' if path.suffix.lower() == '.gz' else 'zstd'} -dc {path.name} | "
+        source = "" if unpack else f" {name}"
+        raise UserError(
+            f"{path}: is {encoding}, not UTF-8; save it as UTF-8, for instance with "
+            f"{unpack}iconv -f {encoding} -t UTF-8{source} > utf8-{name}"
+        )
+
+
 def _other_encoding(head: bytes) -> str | None:
-    """Return the encoding of a file's first bytes where these are UTF-16 or UTF-32, which no UTF-8 text looks like."""
-    if head.startswith((b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")):
-        return "UTF-32"
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "UTF-16"
-    even, odd = head[:64:2].count(0), head[1:64:2].count(0)
-    if max(even, odd) * 4 > len(head[:64]) and not min(even, odd):
-        return "UTF-16LE" if odd else "UTF-16BE"
-    return None
+    """Return the encoding of a file's first bytes where these are UTF-16 or UTF-32, which no UTF-8 text looks like.
+
+    Without a byte order mark it shows by the zeros: column names, braces and delimiters are ASCII.
+    """
+    for mark, encoding in _MARKS.items():
+        if head.startswith(mark):
+            return encoding
+    fours = min(len(head), NAMES_BYTES) // 4
+    zeros = tuple(head[place : 4 * fours : 4].count(0) * 4 >= max(fours, 1) for place in range(4))
+    return _ZEROS.get(zeros)

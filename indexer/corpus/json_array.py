@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -11,54 +12,78 @@ from typing import BinaryIO
 from indexer.errors import UserError
 
 READ_BYTES = 1 << 20
-_WHITE = " \t\r\n"
+_BOM = b"\xef\xbb\xbf"
+_WHITE = re.compile(r"[ \t\r\n]*")
+_BETWEEN = re.compile(r"[ \t\r\n]*,?[ \t\r\n]*")
 
 
 def elements(file: BinaryIO, path: Path) -> Iterator[bytes]:
     """Yield the elements of the array in ``file`` as JSON; the lines of a file that holds no array.
 
     Raises:
-        UserError: the array is broken, so that nobody knows where its next element begins.
+        UserError: the array is broken, so that nobody knows where its next element begins. Or the file is one object over
+            several lines.
     """
-    lines = iter(file)
-    head = b""
-    for line in lines:
-        head = line.removeprefix(b"\xef\xbb\xbf")
-        if head.strip():
-            break
-        yield line
-    if not head.lstrip().startswith(b"["):
-        if head:
-            yield head
-        yield from lines
+    head = file.readline(READ_BYTES)  # an array is often one line
+    while head and not (start := head.removeprefix(_BOM).strip()):
+        yield head
+        head = file.readline(READ_BYTES)
+    if not head:
         return
-    yield from _array(file, head, path)
+    if start.startswith(b"["):
+        yield from _array(file, head.removeprefix(_BOM), path)
+        return
+    if start == b"{":
+        raise UserError(
+            f"{path}: holds one object over several lines, not an array of objects or one object a line; "
+            "write the documents as an array"
+        )
+    yield head if head.endswith(b"\n") else head + file.readline()
+    yield from file
 
 
 def _array(file: BinaryIO, head: bytes, path: Path) -> Iterator[bytes]:
-    decoder, text = json.JSONDecoder(), codecs.getincrementaldecoder("utf-8")()
+    """Yield the elements of the array that begins in ``head``; read on in ``file`` until the end of each is there."""
+    decoder = json.JSONDecoder(parse_int=str, parse_float=str)  # numbers of any length: only the end is of interest
+    text = codecs.getincrementaldecoder("utf-8")()
     number, step, ended = 0, READ_BYTES, False
     try:
-        buffer = text.decode(head).lstrip()[1:]
+        buffer = text.decode(head).lstrip()
+        place = 1
         while True:
-            buffer = buffer.lstrip(_WHITE + ",")
-            if buffer.startswith("]"):
+            place = _skip(buffer, place, _BETWEEN if number else _WHITE)
+            if buffer.startswith("]", place):
+                _refuse_rest(buffer[place + 1 :] + text.decode(file.read(READ_BYTES)), path)
                 return
             try:
-                _, end = decoder.raw_decode(buffer)
-                complete = ended or buffer[end:].lstrip(_WHITE)[:1] in (",", "]")
+                _, end = decoder.raw_decode(buffer, place)
+                complete = ended or buffer.startswith((",", "]"), _skip(buffer, end, _WHITE))
                 problem = "no end"
             except json.JSONDecodeError as error:
                 complete, problem = False, error.msg
-            if complete and buffer:
+            except RecursionError:
+                raise UserError(f"{path}: element {number + 1} is nested too deeply; correct the file") from None
+            if complete:
                 number += 1
-                yield buffer[:end].encode()
-                buffer, step = buffer[end:], READ_BYTES
+                yield buffer[place:end].encode()
+                place, step = end, READ_BYTES
             elif ended:
                 raise UserError(f"{path}: element {number + 1} is broken JSON ({problem}); correct the file")
             else:
                 more = file.read(step)
                 ended, step = not more, 2 * step
-                buffer += text.decode(more, final=ended)
+                buffer, place = buffer[place:] + text.decode(more, final=ended), 0
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: invalid UTF-8 after element {number}; save the file as UTF-8") from error
+
+
+def _skip(buffer: str, place: int, signs: re.Pattern[str]) -> int:
+    """Return where the ``signs`` that begin at ``place`` end."""
+    match = signs.match(buffer, place)
+    return match.end() if match else place
+
+
+def _refuse_rest(rest: str, path: Path) -> None:
+    """Refuse text after the end of the array, such as a second array: nobody would miss it."""
+    if rest.strip():
+        raise UserError(f"{path}: there is more text after the end of the array; write one array")

@@ -8,12 +8,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from indexer.corpus.values import repeated_member, stored_type
+from indexer.corpus.parquet_open import PROBE_ROWS, open_parquet
+from indexer.corpus.values import contains, repeated_member, stored_type
 from indexer.errors import UserError
 
 ROW_GROUP_BYTES = 16 << 20
-PROBE_ROWS = 65_536
-READ_BUFFER_BYTES = 1 << 20  # without a buffer size Arrow reads a complete column chunk at once
 
 
 def read_columns(path: Path) -> dict[str, pa.DataType]:
@@ -22,7 +21,8 @@ def read_columns(path: Path) -> dict[str, pa.DataType]:
     Raises:
         UserError: two columns, or two members of one struct, have the same name.
     """
-    schema = pq.read_schema(path)
+    with open_parquet(path) as file:
+        schema = file.schema_arrow
     for name in schema.names:
         if schema.names.count(name) > 1:
             raise UserError(f"{path}: two columns are called {name!r}; rename one")
@@ -38,9 +38,48 @@ def count_rows(path: Path) -> int:
 
 
 def read_batches(path: Path, names: list[str] | None, rows: int) -> Iterator[pa.RecordBatch]:
-    """Yield batches of at most ``rows`` rows with the columns ``names``; None for all."""
-    with pq.ParquetFile(path, buffer_size=READ_BUFFER_BYTES) as file:
-        yield from file.iter_batches(batch_size=rows, columns=names)
+    """Yield batches of at most ``rows`` rows with the columns ``names``; None for all.
+
+    Where Arrow cannot restore its own types, as for a dictionary with a value that is not UTF-8, the columns have those of
+    Parquet.
+    """
+    with open_parquet(path) as file:
+        written = {field.name: field.type for field in file.schema_arrow}
+    done, failure = 0, None
+    if not any(contains(kind, _is_list_view) for kind in written.values()):  # Arrow converts these to broken lists
+        try:
+            with open_parquet(path) as file:
+                for batch in file.iter_batches(batch_size=rows, columns=names):
+                    yield batch
+                    done += batch.num_rows
+                return
+        except pa.ArrowInvalid as error:
+            failure = error
+    try:
+        for batch in _read_plain(path, names, rows, written):
+            skipped = min(done, batch.num_rows)
+            done -= skipped
+            if skipped < batch.num_rows:
+                yield batch.slice(skipped)
+    except (pa.ArrowException, OSError) as error:
+        raise failure or error from None
+
+
+def _read_plain(
+    path: Path, names: list[str] | None, rows: int, written: dict[str, pa.DataType]
+) -> Iterator[pa.RecordBatch]:
+    """Yield batches with the types of Parquet; durations, which it does not know, are restored."""
+    with open_parquet(path, restore=False) as file:
+        for batch in file.iter_batches(batch_size=rows, columns=names):
+            columns = [
+                column.cast(stored_type(written[name])) if contains(written[name], pa.types.is_duration) else column
+                for name, column in zip(batch.schema.names, batch.columns, strict=True)
+            ]
+            yield pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
+
+
+def _is_list_view(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind))
 
 
 def unify_types(files: dict[str, dict[str, pa.DataType]]) -> dict[str, pa.DataType]:

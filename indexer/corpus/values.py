@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import UUID
@@ -81,6 +81,13 @@ def is_known_zone(zone: str) -> bool:
     except (OSError, ValueError, LookupError):  # ZoneInfoNotFoundError is a LookupError
         return False
     return True
+
+
+def contains(kind: pa.DataType, matches: Callable[[pa.DataType], bool]) -> bool:
+    """Say whether ``kind``, or a type within it, ``matches``."""
+    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
+        return contains(kind.value_type, matches)
+    return matches(kind) or any(contains(kind.field(position).type, matches) for position in range(kind.num_fields))
 
 
 def repeated_member(kind: pa.DataType) -> str | None:
