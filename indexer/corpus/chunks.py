@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from indexer.corpus import parquet as parquetfiles
 from indexer.corpus.values import EXACT_FLOATS, Reasons, to_metadata, to_text
+from indexer.errors import UserError
 
 CHUNK_ROWS = 1024
 Types = dict[str, pa.DataType]
@@ -99,6 +100,7 @@ def parquet_chunks(
         for name, kind in types.items():
             column = batch.column(name) if name in batch.schema.names else pa.nulls(batch.num_rows, kind)
             columns[name], found = to_metadata(name, column, kind)
+            _check_converted(file, name, columns[name])
             reasons = found | reasons
         rejects = [
             Reject(file.name, int(numbers[row]), _id_of(arrays[0], row), reason) for row, reason in reasons.items()
@@ -109,6 +111,17 @@ def parquet_chunks(
         result = make_batch(arrays)
         yield Chunk(file, numbers[good], result.take(pa.array(good)) if rejects else result, rejects)
         rows_read += batch.num_rows
+
+
+def _check_converted(file: SourceFile, name: str, column: pa.Array) -> None:
+    """Raise `UserError` where Arrow has converted a column wrongly, as it does with nulls without a type deep in lists."""
+    try:
+        column.validate()
+    except pa.ArrowInvalid as error:
+        raise UserError(
+            f"{file.name}: column {name!r} holds {column.type}, which cannot be read; leave it out, or write it with "
+            "another type"
+        ) from error
 
 
 def _role_arrays(

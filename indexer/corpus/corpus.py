@@ -127,7 +127,9 @@ class Corpus:
             for chunk in self._source.chunks(self._roles, self._limit, self._types):
                 self._refuse_changes([chunk.file])
                 good = ~np.isin(chunk.numbers, rejected[chunk.file.name])
-                yield chunk.batch.filter(pa.array(good)).cast(self.schema)
+                batch = chunk.batch.filter(pa.array(good))
+                # Arrow's conversion, even to the same type, gives lists of nulls too few elements.
+                yield batch if batch.schema == self.schema else batch.cast(self.schema)
 
         yield from rebatch(accepted_batches(), rows)
 

@@ -144,11 +144,11 @@ def to_metadata(name: str, column: pa.Array, kind: pa.DataType) -> tuple[pa.Arra
         column = column.dictionary.take(column.indices)  # decoding would refuse all rows for one
     reasons = Reasons()
     try:
-        values = column.cast(kind)
+        values = _cast(column, kind)
     except pa.ArrowInvalid:
         for row in range(len(column)):
             try:
-                column.slice(row, 1).cast(kind)
+                _cast(column.slice(row, 1), kind)
             except pa.ArrowInvalid as error:
                 if "UTF8" in str(error):
                     reasons[row] = f"invalid UTF-8 in column {name!r}"
@@ -157,9 +157,19 @@ def to_metadata(name: str, column: pa.Array, kind: pa.DataType) -> tuple[pa.Arra
                     f"column {name!r} holds {_show(column[row])}, which {kind}, the type of all files together, "
                     "cannot hold; give the column one type in all files"
                 )
-        values = _without(column, reasons).cast(kind)
+        values = _cast(_without(column, reasons), kind)
     found = {row: f"{problem} in column {name!r}" for rows, problem in _unservable(values) for row in rows.tolist()}
     return _without(values, found), reasons | found
+
+
+def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Convert a column; lists of nulls without a type are made anew, since Arrow gives them too few elements."""
+    if column.type == kind:
+        return column
+    if (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and pa.types.is_null(column.type.value_type):
+        values, mask = pa.nulls(len(column.values), kind.value_type), column.is_null() if column.null_count else None
+        return type(column).from_arrays(column.offsets, values, mask=mask).cast(kind)
+    return column.cast(kind)
 
 
 def _show(value: pa.Scalar) -> str:

@@ -136,6 +136,8 @@ def _values(column: pa.ChunkedArray, path: FieldPath, documents: DocumentMask) -
     """Return all values of ``documents``, and for each the number of its document among them, ascending."""
     column = column if documents.count == len(documents.mask) else column.filter(pa.array(documents.mask))
     values, owners = leaf_values(column, path.fields)
+    if pa.types.is_floating(values.type):
+        values = pc.add(values, pa.scalar(0.0, values.type))  # -0.0 equals 0.0, and is counted with it
     owners = np.arange(len(column)) if owners is None else owners
     present = ~to_mask(missing(values))
     return (values, owners) if present.all() else (values.filter(pa.array(present)), owners[present])

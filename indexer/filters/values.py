@@ -16,6 +16,8 @@ from typing import Literal
 
 import pyarrow as pa
 
+from indexer.corpus.values import MAX_YEAR
+
 Kind = Literal["text", "boolean", "number", "moment", "time"]
 """What values are compared with; a moment is a date or a date with a time, a time is a time of day."""
 JsonValue = bool | int | float | str
@@ -31,9 +33,13 @@ NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 """Nanoseconds in each unit of Arrow's times."""
 DAY = 86_400 * 10**9
 """Nanoseconds."""
+CYCLE_DAYS = 146_097
+"""Days of 400 years."""
 _CLOCK = r"(?P<clock>\d\d:\d\d(:\d\d)?)((?<=:\d\d:\d\d)[.,](?P<fraction>\d{1,9}))?"
 ISO: dict[Kind, re.Pattern[str]] = {
-    "moment": re.compile(rf"(?P<date>\d{{4}}-\d\d-\d\d)([T ]{_CLOCK}(?P<offset>Z|[+-]\d\d:?\d\d)?)?", re.ASCII),
+    "moment": re.compile(
+        rf"(?P<year>-?\d{{4,5}})(?P<day>-\d\d-\d\d)([T ]{_CLOCK}(?P<offset>Z|[+-]\d\d:?\d\d)?)?", re.ASCII
+    ),
     "time": re.compile(_CLOCK, re.ASCII),
 }
 
@@ -95,18 +101,25 @@ def bound_scalar(value: JsonValue, type_: pa.DataType, *, up: bool) -> pa.Scalar
 def nanoseconds(text: str, kind: Kind) -> int | None:
     """Return the nanoseconds of an ISO 8601 text since 1970 or, of a time of day, since midnight; None for other texts.
 
-    A moment without an offset is in UTC; a date stands for its midnight.
+    A moment without an offset is in UTC; a date stands for its midnight. Years are those of an index: before 1 (0000 is
+    the year before) and after 9999 as well.
     """
     match = ISO[kind].fullmatch(text)
     if not match:
         return None
-    date, clock, fraction, offset = (match.groupdict().get(name) for name in ("date", "clock", "fraction", "offset"))
+    names = ("year", "day", "clock", "fraction", "offset")
+    year, day, clock, fraction, offset = (match.groupdict().get(name) for name in names)
+    if abs(int(year or 0)) > MAX_YEAR:
+        return None
+    # Python has the years 1 to 9999 only; the calendar repeats itself after 400 years.
+    cycles, place = divmod(int(year or 1970) - 2000, 400)
     try:
-        moment = dt.datetime.fromisoformat(f"{date or '1970-01-01'}T{clock or '00:00'}{offset or 'Z'}")
+        moment = dt.datetime.fromisoformat(f"{2000 + place}{day or '-01-01'}T{clock or '00:00'}{offset or 'Z'}")
     except ValueError:
         return None
     since = moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-    return (since.days * 86_400 + since.seconds) * 10**9 + int((fraction or "").ljust(9, "0"))
+    days = since.days + cycles * CYCLE_DAYS
+    return (days * 86_400 + since.seconds) * 10**9 + int((fraction or "").ljust(9, "0"))
 
 
 def has_offset(text: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
@@ -16,6 +17,7 @@ import pyarrow.compute as pc
 
 CellReader = Callable[[int], Any]
 """From the number of a row to its value, in one column of one batch."""
+ZERO = timedelta()
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
@@ -125,7 +127,8 @@ def to_python(scalar: pa.Scalar) -> Any:
     if pa.types.is_struct(kind):
         return {field.name: to_python(scalar[field.name]) for field in kind}
     if pa.types.is_map(kind):
-        return [(to_python(pair["key"]), to_python(pair["value"])) for pair in _pairs(scalar)]
+        keys, items = (scalar.values.field(position) for position in (0, 1))  # their names are the writer's
+        return [(to_python(key), to_python(item)) for key, item in zip(keys, items, strict=True)]
     if kind.num_fields:
         return [to_python(value) for value in scalar.values]
     return _temporal_to_python(scalar)
@@ -141,13 +144,12 @@ def _is_plain(kind: pa.DataType) -> bool:
     return not pa.types.is_temporal(kind)
 
 
-def _pairs(scalar: pa.MapScalar) -> list[pa.StructScalar]:
-    pairs = scalar.values.cast(pa.struct([("key", scalar.type.key_type), ("value", scalar.type.item_type)]))
-    return list(pairs)
-
-
 def _temporal_to_python(scalar: pa.Scalar) -> Any:
-    """Return a date, time or duration; Python's own have no nanoseconds, and the years 1 to 9999 only."""
+    """Return a date, time or duration; Python's own have no nanoseconds, and the years 1 to 9999 only.
+
+    Moments are in the zone of their column where its offset is in whole minutes, as ISO 8601 has it; else in UTC. Before
+    zones had standard times, that of Berlin was 53:28 minutes.
+    """
     kind = scalar.type
     try:
         if getattr(kind, "unit", None) == "ns":  # pandas, where it is imported, would drop them later
@@ -155,9 +157,15 @@ def _temporal_to_python(scalar: pa.Scalar) -> Any:
                 return _temporal_text(scalar)
             coarser = {pa.time64("ns"): pa.time64("us"), pa.duration("ns"): pa.duration("us")}
             scalar = scalar.cast(coarser.get(kind) or pa.timestamp("us", kind.tz))
-        return scalar.as_py()
+        value = scalar.as_py()
+        return value if _in_whole_minutes(value) else value.astimezone(UTC)
     except (ValueError, OverflowError, LookupError):
         return _temporal_text(scalar)
+
+
+def _in_whole_minutes(value: Any) -> bool:
+    """Say whether a moment has an offset from UTC in whole minutes, or none."""
+    return not isinstance(value, datetime) or not value.tzinfo or not (value.utcoffset() or ZERO).seconds % 60
 
 
 def _temporal_text(scalar: pa.Scalar) -> str:
@@ -166,10 +174,14 @@ def _temporal_text(scalar: pa.Scalar) -> str:
         whole, part = divmod(abs(scalar.value), _PER_SECOND[kind.unit])
         fraction = f".{part:0{len(str(_PER_SECOND[kind.unit])) - 1}}".rstrip("0") if part else ""
         return f"{'-' if scalar.value < 0 else ''}PT{whole}{fraction}S"
-    try:
-        text: str = scalar.cast(pa.string()).as_py()
-    except pa.ArrowInvalid:  # a zone that this machine does not know: the same moment in UTC
-        text = scalar.cast(pa.timestamp(kind.unit)).cast(pa.string()).as_py() + "Z"
+    if pa.types.is_timestamp(kind) and kind.tz:
+        try:
+            whole_minutes = _in_whole_minutes(scalar.cast(pa.timestamp("us", kind.tz), safe=False).as_py())
+        except (ValueError, OverflowError, LookupError):  # a year, or a zone, that Python does not know
+            whole_minutes = False
+        if not whole_minutes:
+            scalar = scalar.cast(pa.timestamp(kind.unit, "UTC"))
+    text: str = scalar.cast(pa.string()).as_py()
     return text
 
 

@@ -100,3 +100,12 @@ def test_old_times_that_no_unit_holds(tmp_path: Path) -> None:
     write(tmp_path / "a.parquet", {"until": far, "at": fine}, use_deprecated_int96_timestamps=True)
     with pytest.raises(UserError, match=r"a\.parquet: column 'until' holds dates .* and column 'at' nanoseconds"):
         Corpus.check(str(tmp_path))
+
+
+def test_lists_of_nulls(tmp_path: Path) -> None:
+    """Lists of nulls without a type are read, also where another file gives their elements a type."""
+    nulls = [[None, None], None, [None, None, None]]
+    write(tmp_path / "a.parquet", {"several": pa.array(nulls)})
+    assert values(Corpus.check(str(tmp_path)), "several") == nulls
+    write(tmp_path / "b.parquet", {"id": ["4", "5", "6"], "several": pa.array([[1], [], [None]])})
+    assert values(Corpus.check(str(tmp_path)), "several") == [*nulls, [1], [], [None]]
