@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from indexer.corpus import parquet as parquetfiles
 from indexer.corpus.csv import CsvReader
+from indexer.corpus.files import COMPRESSED, FORMATS, format_of, suffix_of
 from indexer.corpus.jsonl import JsonReader
+from indexer.corpus.values import Reasons, to_text
 from indexer.errors import UserError, first_line
+from indexer.index.arrow import is_scalar
 from indexer.progress import say
 from trainer.data.clusters import Copies, cluster_queries, groups_of
 from trainer.data.split import SIDES, draw
@@ -21,17 +25,17 @@ DEV_SHARE, TEST_SHARE = 0.1, 0.2
 """Shares of the documents for dev and test, where the queries have no column ``split``."""
 DEV_OF_TRAIN = 0.15
 """Share of the documents of train for dev, where the column ``split`` has no dev."""
-READERS: dict[str, type[CsvReader | JsonReader]] = {
-    ".csv": CsvReader,
-    ".tsv": CsvReader,
-    ".jsonl": JsonReader,
-    ".ndjson": JsonReader,
-}
-SUFFIXES = (".parquet", *READERS)
+SUFFIXES = tuple(
+    suffix + compression for suffix in FORMATS for compression in (("",) if suffix == ".parquet" else ("", *COMPRESSED))
+)
+"""How the name of a file of labels may end: as that of a corpus."""
 ALIASES = {
     "query-id": "query_id", "corpus-id": "doc_id", "score": "relevance", "_id": "id",
 }  # fmt: skip
 """Names of columns in BEIR's files → those used here, where a file does not have these."""
+TEXTS, VALUES = {"query_id", "doc_id", "id", "text"}, {"query_id", "doc_id", "id", "text", "relevance", "split"}
+"""Columns that are read as text, and all columns that are read."""
+ROWS_PER_BATCH = 65_536
 Qrels = Mapping[str, Mapping[str, int]]
 """Query id → document id → graded relevance; 0 is judged and not relevant."""
 
@@ -96,8 +100,11 @@ def label_files(qrels: Path | None, queries: Path | None) -> list[Path]:
     for flag, path in (("--qrels", qrels), ("--queries", queries)):
         if not path.is_file():
             raise UserError(f"{flag} {path}: no such file; give the path of the labels")
-        if path.suffix.lower() not in SUFFIXES:
-            raise UserError(f"{flag} {path}: give a file that ends in one of {', '.join(SUFFIXES)}")
+        if not path.name.lower().endswith(SUFFIXES):
+            raise UserError(
+                f"{flag} {path}: give a file that ends in one of {', '.join(FORMATS)}; "
+                "all but Parquet may also end in .gz or .zst"
+            )
     return [qrels, queries]
 
 
@@ -175,7 +182,7 @@ def load_labels(qrels: Path, queries: Path | None) -> LabelFiles:
     texts: dict[str, str] = {}
     sides: dict[str, str] = {}
     for number, row in _rows(queries, ["id", "text"]):
-        query = str(row["id"])
+        query = _text(row["id"])
         if query in texts:
             raise UserError(f"{queries} row {number}: a second query with the id {query!r}; give each query its own id")
         texts[query] = str(row["text"])
@@ -210,7 +217,7 @@ def _read_qrels(qrels: Path) -> dict[str, dict[str, int]]:
     judged: dict[str, dict[str, int]] = {}
     for number, row in _rows(qrels, ["query_id", "doc_id"]):
         relevance = _relevance(row, f"{qrels} row {number}")
-        query, document = str(row["query_id"]), str(row["doc_id"])
+        query, document = _text(row["query_id"]), _text(row["doc_id"])
         earlier = judged.setdefault(query, {}).setdefault(document, relevance)
         if earlier != relevance:
             raise UserError(
@@ -302,14 +309,38 @@ def _rows(path: Path, columns: list[str]) -> Iterator[tuple[int, dict[str, Any]]
                 if isinstance(value, (list, dict)):
                     raise UserError(f"{path} row {number}: {name} is {value!r:.60}; give one text or number")
             yield number, row
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
         raise UserError(f"{path}: not readable ({first_line(error)})") from error
 
 
 def _read(path: Path) -> tuple[list[str], Iterable[tuple[int, dict[str, Any] | str]]]:
     """Return the names of the columns, and the numbered rows; a row that cannot be read is its reason."""
-    if path.suffix.lower() == ".parquet":
-        table = pq.read_table(path)
-        return table.column_names, enumerate(table.to_pylist(), 1)
-    reader = READERS[path.suffix.lower()]()
+    if suffix_of(path) == ".parquet":
+        return list(parquetfiles.read_columns(path)), _parquet_rows(path)
+    reader = CsvReader() if format_of(path) == "CSV" else JsonReader()
     return list(reader.read_columns(path)), reader.read_records(path)
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    """Yield the numbered rows of a Parquet file; ids and texts as in a corpus."""
+    first = 1
+    for batch in parquetfiles.read_batches(path, None, ROWS_PER_BATCH):
+        columns, reasons = {}, Reasons()
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            if ALIASES.get(name, name) in TEXTS and is_scalar(column.type):
+                columns[name], found = to_text(name, column)
+                reasons = found | reasons
+            elif ALIASES.get(name, name) in VALUES:
+                columns[name] = column
+        for row, reason in reasons.items():
+            yield first + row, reason
+        good = [row for row in range(batch.num_rows) if row not in reasons]
+        values = [column.take(pa.array(good, pa.int64())).to_pylist() for column in columns.values()]
+        for row, fields in zip(good, zip(*values, strict=True), strict=True):
+            yield first + row, dict(zip(columns, fields, strict=True))
+        first += batch.num_rows
+
+
+def _text(value: Any) -> str:
+    """Return an id or a text; a whole number with a point is the id that it is in a corpus."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

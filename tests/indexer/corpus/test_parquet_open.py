@@ -33,7 +33,7 @@ def values(corpus: Corpus, name: str) -> list[Any]:
 def test_dictionary_with_invalid_utf8(tmp_path: Path, index: pa.DataType, depth: int) -> None:
     """A dictionary with one bad value costs the rows that have it, and what else is in the file keeps its type."""
     column = pa.DictionaryArray.from_arrays(pa.array([0, 1, 2], index), BAD)
-    expected = ["fine", "good"]
+    expected: list[Any] = ["fine", "good"]
     if depth > 0:
         column, expected = pa.StructArray.from_arrays([column], names=["m"]), [{"m": value} for value in expected]
     if depth > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -365,3 +366,29 @@ def test_beir_names(tmp_path: Path) -> None:
     parts = (labels.train, labels.dev, labels.test)
     assert sum(map(len, parts)) == 30
     assert {grade for part in parts for answers in part.qrels.values() for grade in answers.values()} == {2}
+
+
+@pytest.mark.parametrize("ending", ["jsonl.gz", "csv.zst", "json", "json.gz", "parquet"])
+def test_labels_are_opened_as_a_corpus_is(tmp_path: Path, ending: str) -> None:
+    """Labels may be compressed, arrays, or Parquet; numbers with a point and bytes are the ids that they are in a corpus."""
+    rows = range(30)
+    judged = [{"query_id": float(row), "doc_id": f"d{row}", "relevance": 1} for row in rows]
+    queries = [{"id": float(row), "text": f"words {row}"} for row in rows]
+    for name, content in (("qrels", judged), ("queries", queries)):
+        path = tmp_path / f"{name}.{ending}"
+        if ending == "parquet":
+            table = pa.Table.from_pylist(content)
+            ids = table["doc_id"] if name == "qrels" else table["text"]
+            column = ids.cast(pa.binary())
+            pq.write_table(table.set_column(1, "doc_id" if name == "qrels" else "text", column), path)
+        elif "json" in ending:
+            lines = "\n".join(map(json.dumps, content)) if "jsonl" in ending else json.dumps(content, indent=1)
+            path.write_bytes(gzip.compress(lines.encode()) if ending.endswith("gz") else lines.encode())
+        else:
+            text = "\n".join([",".join(content[0]), *(",".join(map(str, row.values())) for row in content)])
+            with pa.output_stream(str(path), compression="zstd") as file:
+                file.write(text.encode())
+    labels = read_labels(tmp_path / f"qrels.{ending}", None, {f"d{row}" for row in rows}, seed=0)
+    texts = labels.train.texts | labels.dev.texts | labels.test.texts
+    assert texts.keys() == {f"{row}.0" if "csv" in ending else str(row) for row in rows}
+    assert set(texts.values()) == {f"words {row}" for row in rows}
