@@ -86,11 +86,11 @@ class Corpus:
         rows, rejects = _check_rows(source, roles, limit)
         if not rows:
             raise UserError(f"{spec}: holds no rows; give a corpus with at least one document")
+        encoding = ENCODING_REMEDY if any(reject.reason == "invalid UTF-8" for reject in rejects) else ""
         if rejects and not skip_bad_rows:
-            encoding = "" if all(reject.reason != "invalid UTF-8" for reject in rejects) else ENCODING_REMEDY
             raise UserError(f"{_summarise(rejects)}{encoding}; correct the rows or leave them out with --skip-bad-rows")
         if len(rejects) == rows:
-            raise UserError(f"{spec}: no row is a document: {_summarise(rejects)}; correct the rows")
+            raise UserError(f"{spec}: no row is a document: {_summarise(rejects)}{encoding}; correct the rows")
         types = source.types(roles)
         schema = pa.schema([("id", pa.string()), ("title", pa.string()), ("text", pa.string())])
         if types:

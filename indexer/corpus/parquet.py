@@ -119,19 +119,18 @@ def _in_utc(one: pa.DataType, other: pa.DataType) -> tuple[pa.DataType, pa.DataT
 def without_nanoseconds(files: dict[Path, pa.DataType], name: str, common: pa.DataType) -> pa.DataType:
     """Return ``common`` in microseconds where column ``name`` needs no nanoseconds, and some file has coarser ones.
 
-    Nanoseconds since 1970 end in 2262, so that a common type of them cannot hold a far date of another file.
+    Nanoseconds since 1970 end in 2262, so that a common type of them cannot hold a far date of another file. Durations of
+    nanoseconds end after 292 years.
 
     Args:
         files: the type of the column in each file.
         name: of the column.
         common: the type of all files together.
     """
-    if not (pa.types.is_timestamp(common) and common.unit == "ns"):
+    fine = [path for path, kind in files.items() if _is_in_nanoseconds(kind)]
+    if not _is_in_nanoseconds(common) or len(fine) == len(files):
         return common
-    fine = [path for path, kind in files.items() if pa.types.is_timestamp(kind) and kind.unit == "ns"]
-    if len(fine) == len(files):
-        return common
-    coarser = pa.timestamp("us", common.tz)
+    coarser = pa.timestamp("us", common.tz) if pa.types.is_timestamp(common) else pa.duration("us")
     try:
         for path in fine:
             for batch in read_batches(path, [name], PROBE_ROWS):
@@ -139,6 +138,10 @@ def without_nanoseconds(files: dict[Path, pa.DataType], name: str, common: pa.Da
     except pa.ArrowInvalid:
         return common
     return coarser
+
+
+def _is_in_nanoseconds(kind: pa.DataType) -> bool:
+    return bool((pa.types.is_timestamp(kind) or pa.types.is_duration(kind)) and kind.unit == "ns")
 
 
 class RowGroupWriter:

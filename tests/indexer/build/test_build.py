@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,19 @@ def test_language_is_recorded_and_used(data: Path, tmp_path: Path, language: str
     manifest = make(write(tmp_path / "corpus.jsonl", rows), data, language=language)
     assert manifest.config["language"] == language
     assert search_ids(data, query) == ["x"]
+
+
+def test_few_huge_documents_show_progress(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Within documents of many passages the passages that are done are shown: else nothing moves for minutes."""
+    monkeypatch.setattr("indexer.progress.LOG_EVERY_SECONDS", -1.0)
+    monkeypatch.setattr("indexer.build.assemble.PASSAGES_PER_STEP", 4)
+    text = " ".join(f"{text} {number}." for number in range(4) for _, _, text in STORIES)
+    manifest = make(write(tmp_path / "a.jsonl", [{"id": key, "text": text} for key in "ab"]), data)
+    shown = [int(count) for count in re.findall(r"^embed \((\d+) passages\)", capsys.readouterr().err, re.MULTILINE)]
+    assert manifest.counts["passages"] > 8
+    assert list(dict.fromkeys(shown)) == [*range(4, manifest.counts["passages"], 4), manifest.counts["passages"]]
 
 
 def test_language_is_detected(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -71,6 +71,9 @@ def test_code_page(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes("id;text\n1;mañana\n2;noche\n".encode("cp1252"))
     with pytest.raises(UserError, match=r"a\.csv row 1: invalid UTF-8; if the file is in a code page"):
         Corpus.check(str(tmp_path / "a.csv"))
+    (tmp_path / "a.csv").write_bytes("id;text\n1;mañana\n".encode("cp1252"))
+    with pytest.raises(UserError, match=r"no row is a document: .*; if the file is in a code page"):
+        Corpus.check(str(tmp_path / "a.csv"), skip_bad_rows=True)
 
 
 def test_values_of_folders_count_as_content(tmp_path: Path) -> None:

@@ -100,3 +100,13 @@ def test_common_type_that_does_not_hold_a_value(tmp_path: Path) -> None:
         assert [reject.reason.partition(",")[0] for reject in corpus.rejects] == [
             "column 'at' holds 9999-12-28 12:26:40"
         ] * odd
+
+
+def test_durations_of_two_units(tmp_path: Path) -> None:
+    """Durations longer than nanoseconds can express become microseconds beside others that need no nanoseconds."""
+    long = 400 * 365 * 86_400
+    for name, lasts in (("a", pa.array([long], pa.duration("s"))), ("b", pa.array([5000], pa.duration("ns")))):
+        pq.write_table(pa.table({"id": [name], "text": ["x"], "lasts": lasts}), tmp_path / f"{name}.parquet")
+    corpus = Corpus.check(str(tmp_path))
+    seconds = [row["metadata"]["lasts"].total_seconds() for batch in corpus.batches() for row in batch.to_pylist()]
+    assert seconds == [long, 5e-6]
