@@ -37,7 +37,7 @@ def draw(values: list[Any], missing: Any = None) -> list[Any]:
 
 ROWS: dict[str, list[Any]] = {
     "kind": draw(["cat", "dog", "é", "Ω", ""]),
-    "price": draw([1.5, 2.0, 7.25, math.inf, math.nan]),
+    "price": draw([1.5, 2.0, 0.0, -0.0, 7.25, math.inf, math.nan]),
     "cents": draw([Decimal("0.10"), Decimal("19.99"), Decimal("5.00")]),
     "rooms": draw(list(range(-50, 200))),
     "open": draw([True, False]),

@@ -21,6 +21,7 @@ from indexer.build.settings import BuildSettings
 from indexer.filters.evaluate import compile_filter
 from indexer.filters.fields import FilterError, UnknownField, WrongType
 from indexer.filters.filter import MAX_DEPTH, MAX_NODES, Filter
+from indexer.filters.values import nanoseconds, to_scalar
 from indexer.index.index import Index
 
 IDS = ["a", "b", "c", "dé", "e"]
@@ -293,3 +294,29 @@ def test_document_masks(index: Index) -> None:
     assert np.array_equal(np.flatnonzero(bits), both.passages)
     with pytest.raises(ValueError, match="read-only"):
         both.mask[0] = True
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("-0044-03-15", pa.date32()),
+        ("0000-02-29", pa.date32()),
+        ("29349-01-26", pa.date32()),
+        ("-0249-10-15 19:33:20.000001Z", pa.timestamp("us", "UTC")),
+        ("11476-08-15 06:20:00+0100", pa.timestamp("s", "UTC")),
+    ],
+)
+def test_years_beyond_those_of_python(text: str, kind: pa.DataType) -> None:
+    """Dates are accepted as an index gives them out, and stand for the same day."""
+    scalar = to_scalar(text, kind)
+    assert scalar is not None
+    again = to_scalar(scalar.cast(pa.string()).as_py(), kind)
+    assert again == scalar
+    if pa.types.is_date(kind):
+        assert scalar.cast(pa.string()).as_py() == text
+
+
+@pytest.mark.parametrize("text", ["32001-01-01", "-99999-01-01", "0001-02-29", "-004-01-01"])
+def test_years_that_are_none(text: str) -> None:
+    """A year that no answer could hold, and a day that is none, are no dates."""
+    assert nanoseconds(text, "moment") is None
