@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from plain_filters import COMPARE, leaf_type, leaves, passes
 
-from indexer.filters.evaluate import compile_filter
+from indexer.filters.evaluate import find_documents
 from indexer.filters.filter import Filter
 from indexer.index.arrow import ArrowTable
 from indexer.index.document_mask import DocumentMask
@@ -168,4 +168,4 @@ def test_filters_agree_with_plain_python(tmp_path: Path, table: pa.Table, data: 
     for _ in range(3):
         tree = data.draw(trees(table))
         expected = [row for row, values in enumerate(rows) if passes(tree, values, table.schema)]
-        assert compile_filter(Filter.model_validate(tree), index).rows.tolist() == expected, tree
+        assert find_documents(Filter.model_validate(tree), index).rows.tolist() == expected, tree
