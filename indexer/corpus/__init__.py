@@ -4,7 +4,8 @@ sql/           SQL databases as a corpus
 corpus.py      check every row, then stream documents; rejects
 source.py      one reader over all formats: a file, folder, glob or SQL statement
 chunks.py      bounded pieces of one file, bad rows apart
-files.py       which files a path names, and how their bytes are read
+files.py       which files a path names
+text_file.py   text files opened: compression and encodings
 values.py      columns of Parquet files, checked as a whole
 columns.py     which columns are id, title and text
 parquet.py     Parquet files

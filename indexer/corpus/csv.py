@@ -12,7 +12,8 @@ from typing import Any, TextIO
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from indexer.corpus.files import open_bytes, suffix_of
+from indexer.corpus.files import suffix_of
+from indexer.corpus.text_file import open_bytes
 from indexer.errors import UserError
 
 DELIMITERS = (",", ";", "\t", "|")

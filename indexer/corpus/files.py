@@ -1,17 +1,12 @@
-"""Files of a corpus: which ones a path names, their formats, and how their bytes are read."""
+"""Files of a corpus: which ones a path names, and their formats."""
 
 from __future__ import annotations
 
 import glob
-import gzip
-import io
 import os
 import re
 from pathlib import Path, PurePath
-from typing import BinaryIO, cast
 from urllib.parse import unquote, urlsplit
-
-import pyarrow as pa
 
 from indexer.corpus.chunks import SourceFile
 from indexer.errors import UserError
@@ -33,23 +28,6 @@ _REMOTE = re.compile(
     r"|gdrive|github|git|kaggle|ipfs|webdavs?|minio):/",
     re.IGNORECASE,
 )
-_GZIP, _ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-HEAD_BYTES = 1024
-NAMES_BYTES = 64
-"""Bytes in which column names are looked for: the text after them may be in another script."""
-_MARKS = {
-    b"\xff\xfe\x00\x00": "UTF-32",
-    b"\x00\x00\xfe\xff": "UTF-32",
-    b"\xff\xfe": "UTF-16",
-    b"\xfe\xff": "UTF-16",
-}  # the longer ones first
-_ZEROS: dict[tuple[bool, ...], str] = {
-    (False, True, False, True): "UTF-16LE",
-    (True, False, True, False): "UTF-16BE",
-    (False, True, True, True): "UTF-32LE",
-    (True, True, True, False): "UTF-32BE",
-}
-"""Encoding by which of four successive bytes are zero in ASCII text."""
 
 
 def local_path(spec: str) -> str:
@@ -152,54 +130,3 @@ def _partitions(file: Path, root: Path) -> tuple[tuple[str, str | None], ...]:
         for name, separator, value in pairs
         if separator and name
     )
-
-
-def open_bytes(path: Path) -> BinaryIO:
-    """Open a file of text for reading, decompressed where its name says that it is compressed.
-
-    Raises:
-        UserError: the file is not in UTF-8, but in UTF-16 or UTF-32, or it is compressed and its name does not say so.
-    """
-    suffix = path.suffix.lower()
-    if suffix == ".gz":
-        file = cast("BinaryIO", gzip.open(path))  # noqa: SIM115 - whoever calls closes it
-    elif suffix == ".zst":
-        file = cast("BinaryIO", io.BufferedReader(pa.input_stream(str(path), compression="zstd")))
-    else:
-        file = path.open("rb")
-    try:
-        _check_head(cast("io.BufferedReader", file).peek(HEAD_BYTES)[:HEAD_BYTES], path)
-    except BaseException:
-        file.close()
-        raise
-    return file
-
-
-def _check_head(head: bytes, path: Path) -> None:
-    """Refuse a file by its first bytes where these are no UTF-8 text of any kind."""
-    if head.startswith((_GZIP, _ZSTANDARD)):
-        suffix = ".gz" if head.startswith(_GZIP) else ".zst"
-        raise UserError(f"{path}: is compressed; let its name end in {suffix}")
-    if encoding := _other_encoding(head):
-        name = path.name
-        for ending in COMPRESSED:
-            name = name.removesuffix(ending)
-        unpack = "" if name == path.name else f"{'gzip' if path.suffix.lower() == '.gz' else 'zstd'} -dc {path.name} | "
-        source = "" if unpack else f" {name}"
-        raise UserError(
-            f"{path}: is {encoding}, not UTF-8; save it as UTF-8, for instance with "
-            f"{unpack}iconv -f {encoding} -t UTF-8{source} > utf8-{name}"
-        )
-
-
-def _other_encoding(head: bytes) -> str | None:
-    """Return the encoding of a file's first bytes where these are UTF-16 or UTF-32, which no UTF-8 text looks like.
-
-    Without a byte order mark it shows by the zeros: column names, braces and delimiters are ASCII.
-    """
-    for mark, encoding in _MARKS.items():
-        if head.startswith(mark):
-            return encoding
-    fours = min(len(head), NAMES_BYTES) // 4
-    zeros = tuple(head[place : 4 * fours : 4].count(0) * 4 >= max(fours, 1) for place in range(4))
-    return _ZEROS.get(zeros)

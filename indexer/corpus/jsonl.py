@@ -11,8 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from indexer import strict_json
-from indexer.corpus.files import open_bytes, suffix_of
+from indexer.corpus.files import suffix_of
 from indexer.corpus.json_array import elements
+from indexer.corpus.text_file import open_bytes
 
 PEEK_ROWS = 1000  # rows that decide which columns there are, before the corpus is read
 MAX_OBJECT_KEYS = 256  # an object with more keys is used as a dictionary: no column gets a field for each of them

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from indexer.corpus.corpus import Corpus
-from indexer.corpus.files import find_files, open_bytes
+from indexer.corpus.files import find_files
+from indexer.corpus.text_file import open_bytes
 from indexer.errors import UserError
 
 ROW = '{"id": 1, "text": "words"}\n'
