@@ -23,8 +23,12 @@ MAX_WAIT = 30.0
 
 
 def quote(value: str) -> str:
-    """Return a value percent-encoded for a path: an id may hold slashes, question marks and any other character."""
-    return percent_encode(value, safe="")
+    """Return a value percent-encoded for a path: an id may hold slashes, question marks and any other character.
+
+    Where it is nothing but dots, they are encoded, too: else they would be taken for steps up the path.
+    """
+    encoded = percent_encode(value, safe="")
+    return encoded.replace(".", "%2E") if encoded in {".", ".."} else encoded
 
 
 def plain(value: Any) -> Any:

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstrai
 
 MAX_VALUES = 1_000
 MAX_TEXT = 1_000
+MAX_VALUE = 2_000
+"""Longest text that a field is equal to, in characters: as long as the ids of documents that a service takes."""
 MAX_KILOMETRES = 20_038
 """Half the circumference of the earth in kilometres: no two places are farther apart."""
 
@@ -22,9 +24,10 @@ Boolean = Annotated[bool, Field(strict=True), Tag("boolean")]
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Number = Annotated[Annotated[int, Field(strict=True)] | Finite, Tag("number")]
 Text = Annotated[str, StringConstraints(strict=True, max_length=MAX_TEXT), Tag("text")]
+Exact = Annotated[str, StringConstraints(strict=True, max_length=MAX_VALUE), Tag("text")]
 Nothing = Annotated[None, Tag("nothing")]
 Value = Annotated[
-    Boolean | Number | Text,
+    Boolean | Number | Exact,
     Discriminator(
         _type_of,
         custom_error_type="filter_value",

@@ -9,6 +9,8 @@ from pydantic_core import to_jsonable_python
 
 MAX_QUERY = 2_000
 """Longest query, in characters."""
+MAX_ID = 2_000
+"""Longest id of a document, in characters: in a path, with all of them escaped, it has 24,000."""
 HIT: dict[str, JsonValue] = {
     "id": "subprocess.run",
     "rank": 1,
@@ -57,4 +59,6 @@ class IndexInfo(BaseModel):
 Took = Annotated[float, Field(description="milliseconds from the start of the search to the finished results")]
 AnsweredBy = Annotated[IndexInfo, Field(description="the index that answered")]
 RequestId = Annotated[str, Field(description="id of the request, as in the header X-Request-ID and in the log")]
+DocumentId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID, pattern=r"\S")]
+"""An id as it stands in a body or a query: of any characters, all of which count, but not of blanks alone."""
 Query = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_QUERY)]

@@ -65,6 +65,7 @@ class AuthMiddleware:
         closed = self._closed.is_set() and scope["path"] not in OPEN_UNTIL_EXIT
         try:
             permission = self._authorize(scope, headers)
+            body.check_address(scope.get("raw_path", b""), scope["query_string"])
             if "content-length" in headers or "transfer-encoding" in headers:
                 limit = (
                     self._settings.max_body_mb * 1_000_000

@@ -1,4 +1,4 @@
-"""Body of a request, read within a limit of size and a limit of time before any route sees the request."""
+"""Body of a request, read within a limit of size and a limit of time before any route sees the request; its address."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from contextlib import suppress
+from urllib.parse import unquote_to_bytes
 
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive
@@ -24,6 +25,22 @@ WHOLE_TEXT = re.compile(
     rb"(?:[^\\]++|\\[^u]|\\u(?![dD][89a-fA-F])|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})*+"
 )
 """JSON up to the first half of a surrogate pair without the other."""
+
+
+def check_address(raw_path: bytes, query: bytes) -> None:
+    """Check that the path and the query of a request are UTF-8 once they are decoded.
+
+    Libraries replace other bytes by U+FFFD, and so reach a document that was not named, or search for other words.
+
+    Raises:
+        Problem: 400, one of them is not UTF-8.
+    """
+    for part, name in ((raw_path, "path"), (query, "query")):
+        try:
+            unquote_to_bytes(part).decode()
+        except UnicodeDecodeError as error:
+            detail = f"The {name} of the request is not UTF-8: {error.reason}; percent-encode its UTF-8 bytes"
+            raise Problem(400, "http", detail) from None
 
 
 class ClientGone(Exception):  # noqa: N818 - not an error of the service

@@ -109,7 +109,9 @@ def describe(document: dict[str, Any], responses: Mapping[int | str, dict[str, A
     for permission, operation in _operations(document):
         refusals = {401, 403, 421, 429} if permission.scope else {421}
         if "requestBody" in operation:
-            refusals |= {400, 408, 413}  # 400: the body is not JSON, or not UTF-8
+            refusals |= {408, 413}
+        if "requestBody" in operation or "parameters" in operation:
+            refusals.add(400)  # the body is not JSON, or something is not UTF-8
         for status in sorted(refusals):
             operation["responses"].setdefault(str(status), responses[status])
         if permission.scope:

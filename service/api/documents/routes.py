@@ -17,6 +17,7 @@ from indexer.live.prepare import NewDocument, Preparer
 from indexer.live.write import LiveDocument
 from service.api.dependencies import QUEUED, Live, index_info, row_of
 from service.api.documents import schemas
+from service.api.schemas import DocumentId
 from service.problems import RESPONSES, Problem, ProblemField, documented
 from service.serving.live_documents import LiveDocuments, write_problem
 from service.serving.queue import RequestQueue, queued, queued_commit
@@ -101,7 +102,7 @@ def delete_documents(
     request: Request,
     documents: Documents,
     ids: Annotated[
-        list[schemas.DocumentId],
+        list[DocumentId],
         Query(
             alias="id",
             min_length=1,

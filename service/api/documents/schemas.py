@@ -13,14 +13,13 @@ from pydantic import (
     model_validator,
 )
 
-from service.api.schemas import AnsweredBy, IndexInfo, Metadata, Query, RequestId
+from service.api.schemas import AnsweredBy, DocumentId, IndexInfo, Metadata, Query, RequestId
 
 MAX_DOCUMENTS = 256
 MAX_TEXT = 1_000_000
-MAX_ID = 512
+MAX_COLUMN = 512
 
-DocumentId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID, pattern=r"\S")]
-ColumnName = Annotated[str, StringConstraints(max_length=MAX_ID)]
+ColumnName = Annotated[str, StringConstraints(max_length=MAX_COLUMN)]
 DOCUMENT: dict[str, JsonValue] = {
     "id": "my.chunks",
     "title": "my.chunks",

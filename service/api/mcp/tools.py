@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from indexer.filters.filter import Filter
 from service.api.mcp.internal_request import call_route
-from service.api.schemas import MAX_QUERY, Metadata, Query
+from service.api.schemas import MAX_QUERY, DocumentId, Metadata, Query
 
 MAX_PART = 50_000
 """Limit of the characters of a document in one answer."""
@@ -71,7 +71,7 @@ class SearchAnswer(BaseModel):
 class DocumentArguments(_Arguments):
     """Arguments of `get_document`."""
 
-    id: str = Field(min_length=1, max_length=2_000, description="Id of a document, as `search` gives it.")
+    id: DocumentId = Field(description="Id of a document, as `search` gives it.")
     start: int = Field(default=0, ge=0, description="First character of the text to return, to continue in a long one.")
     max_characters: int = Field(
         default=20_000, ge=1, le=MAX_PART, description="How many characters of the text to return at most."

@@ -22,7 +22,7 @@ from indexer.retrieval.diversity import centroids
 from indexer.retrieval.retriever import Retriever
 from indexer.retrieval.rocchio import rocchio
 from service.api.dependencies import QUEUED, Live, row_of
-from service.api.schemas import AnsweredBy, Query, RequestId, Took
+from service.api.schemas import AnsweredBy, DocumentId, Query, RequestId, Took
 from service.api.search import filtering, schemas
 from service.api.search.answer import build_results, common_fields, result_of
 from service.api.search.arrange import check_columns
@@ -33,7 +33,7 @@ from service.serving.queue import queued
 MAX_EXAMPLES = 32
 ERRORS: dict[int | str, dict[str, Any]] = {status: RESPONSES[status] for status in (422, 500, 503)}
 
-Ids = Annotated[list[Annotated[str, Field(min_length=1, max_length=2_000)]], Field(max_length=MAX_EXAMPLES)]
+Ids = Annotated[list[DocumentId], Field(max_length=MAX_EXAMPLES)]
 
 
 class SimilarRequest(Paged):
