@@ -119,9 +119,10 @@ class Values:
     def __init__(self, table: pa.Table, given_out: list[dict[str, Any]]) -> None:
         columns = [name for name in table.column_names if name not in {"id", "text"}]
         values = [value for metadata in given_out for value in metadata.values()]
+        numbers = strategies.floats(allow_nan=False, allow_infinity=False) | strategies.integers()
         self.ids = strategies.sampled_from(table["id"].to_pylist())
         self.columns = strategies.sampled_from([*columns, "id"])
-        self.value = strategies.sampled_from(values) | strategies.none() | strategies.floats() | strategies.text()
+        self.value = strategies.sampled_from(values) | strategies.none() | numbers | strategies.text()
         self.metadata = strategies.dictionaries(self.columns, self.value, max_size=4) | strategies.sampled_from(
             given_out
         )
