@@ -250,7 +250,7 @@ def main() -> None:
         service = ServiceProcess(Path(folder), "--writable", "--deadline-seconds", "60")
         try:
             findings = Findings(keys)
-            schema = schemathesis.openapi.from_url(f"{service.url}/openapi.json")
+            schema = schemathesis.openapi.from_url(f"{service.url}/openapi.json", timeout=SECONDS)
             values = Values(table, read_documents(service.url, table, findings.headers("everything")))
             alone(schema, findings, values, arguments.cases * 9 // 10, arguments.seed)
             chained(schema, findings, arguments.cases // 10, arguments.seed)

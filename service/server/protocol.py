@@ -135,8 +135,8 @@ class LimitedProtocol(HttpToolsProtocol):
         head_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if head_bytes > MAX_HEAD_BYTES:
             self._check_overhead(head_bytes)
-        elif self.parser.get_method() == b"CONNECT":
-            self._refuse(400, "This is no proxy: CONNECT is not answered")
+        elif fault := self._head_fault():
+            self._refuse(400, fault)
         else:
             self._stop_timer()
             self._in_head = False
@@ -208,6 +208,20 @@ class LimitedProtocol(HttpToolsProtocol):
             self.parser.feed_data(b"POST / HTTP/" + version + b"\r\n" + framing + b"\r\n")
         finally:
             self._resuming = False
+
+    def _head_fault(self) -> str | None:
+        """Say what of a head the parser accepts, and yet no request has; give a target without a path its path."""
+        if self.parser.get_method() == b"CONNECT":
+            return "This is no proxy: CONNECT is not answered"
+        if sum(name == b"host" for name, _ in self.headers) > 1:
+            return "The request has several headers Host; send one"
+        try:
+            target = httptools.parse_url(self.url)
+        except httptools.HttpParserInvalidURLError:
+            return "The target of the request line is malformed; send a path"
+        if target.path is None:  # of a whole URL that ends behind its host
+            self.url = b"/" + (b"?" + target.query if target.query else b"")
+        return None
 
     def _advance(self) -> None:
         self._advanced, self._overhead = True, 0

@@ -23,7 +23,9 @@ UPGRADES = {
     "java": b"Connection: HTTP2-Settings, upgrade\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n",
     "socket": b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: eHl6\r\n",
     "tls": b"Connection: upgrade\r\nUpgrade: TLS/1.0\r\n",
+    "several": b"Connection: keep-alive\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nUpgrade: websocket, TLS/1.3\r\n",
 }
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
 
 
 class Wire:
@@ -146,6 +148,20 @@ def test_connect_is_refused_and_nothing_behind_it_read(running):
         b"Transfer-Encoding: chunked, identity\r\n",
         b"Transfer-Encoding : chunked\r\n",
         b"Content-Length: 4\r\n Transfer-Encoding: chunked\r\n",
+        b"Content-Length: 4\r\nContent-Length: 4\r\n",
+        b"Content-Length: -4\r\n",
+        b"Content-Length: 0x4\r\n",
+        b"Content-Length: 4 0\r\n",
+        b"Content-Length: 1e1\r\n",
+        b"Content-Length:\r\n",
+        b"Content-Length: 18446744073709551620\r\n",
+        b"Content-Length: \xb2\r\n",
+        b"Transfer-Encoding: xchunked\r\n",
+        b"Transfer-Encoding: identity\r\n",
+        b"Transfer-Encoding: \x0bchunked\r\n",
+        b"Transfer-Encoding:\r\n",
+        CHUNKED + CHUNKED,
+        CHUNKED + b"Transfer-Encoding: identity\r\n",
     ],
 )
 @pytest.mark.parametrize("upgrade", [b"", UPGRADES["curl"]], ids=["plain", "upgrade"])
@@ -155,6 +171,97 @@ def test_contradictory_lengths_are_refused(running, headers, upgrade):
     ((status, content),) = Wire(running.port).send(request).answers()
     assert status == 400
     assert json.loads(content)["type"] == "urn:dowse:problem:http"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"0x5\r\nhello\r\n0\r\n\r\n",
+        b"+5\r\nhello\r\n0\r\n\r\n",
+        b"-1\r\nhello\r\n0\r\n\r\n",
+        b" 5\r\nhello\r\n0\r\n\r\n",
+        b"5 \r\nhello\r\n0\r\n\r\n",
+        b"5\nhello\n0\n\n",
+        b"5;a\nhello\r\n0\r\n\r\n",
+        b'5;a="\r\n"\r\nhello\r\n0\r\n\r\n',
+        b"5\r\nhello0\r\n\r\n",
+        b"FFFFFFFFFFFFFFFF5\r\nhello\r\n0\r\n\r\n",
+        b"5\r\nhello\r\n0\r\nX: a\r\n folded\r\n\r\n",
+        b"5\r\nhello\r\n0\r\nno colon\r\n\r\n",
+        b"5\r\nhello\r\n0\r\nX: \0\r\n\r\n",
+        b"5\r\nhello\r\n0\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ],
+)
+@pytest.mark.parametrize("upgrade", [b"", UPGRADES["curl"]], ids=["plain", "upgrade"])
+def test_malformed_chunks_and_trailers_are_refused(running, upgrade, body):
+    """A size, an end of line or a trailer that others may read in another way: one 400, whole and byte by byte."""
+    request = b"POST /search HTTP/1.1\r\n" + HOST + JSON + upgrade + CHUNKED + b"\r\n" + body + LIVEZ + CLOSE
+    for pieces in ([request], [request[at : at + 40] for at in range(0, len(request), 40)]):
+        ((status, content),) = Wire(running.port).send(*pieces).answers()
+        assert (status, json.loads(content)["type"]) == (400, "urn:dowse:problem:http")
+
+
+# --- heads ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /livez HTTP/1.1\nHost: localhost\n\n",
+        b"GET /livez HTTP/1.1\r\nHost: localhost\nX: y\r\n\r\n",
+        b"GET /livez HTTP/1.1\rHost: localhost\r\r",
+        b"GET /livez HTTP/1.1\r\n" + HOST + b"X: a\rb\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\n" + HOST + b"X: a\0b\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\n" + HOST + b"X : y\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\n" + HOST + b"no colon\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\n" + HOST + b"X: a\r\n folded\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\n" + HOST + b"Host: another\r\n\r\n",
+        b"GET /livez\r\n",
+        b"GET /livez HTTP/3.0\r\n" + HOST + b"\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"NONSENSE /livez HTTP/1.1\r\n" + HOST + b"\r\n",
+        b"GET livez HTTP/1.1\r\n" + HOST + b"\r\n",
+        b"GET http://[bad/livez HTTP/1.1\r\n" + HOST + b"\r\n",
+        b"GET http://localhost:99999/livez HTTP/1.1\r\n" + HOST + b"\r\n",
+        b"GET http://a:b:c/ HTTP/1.1\r\n" + HOST + UPGRADES["curl"] + b"\r\n",
+        b"POST http://[bad HTTP/1.1\r\n" + HOST + CHUNKED + b"\r\n0\r\n\r\n",
+        b"GET /caf\xe9 HTTP/1.1\r\n" + HOST + b"\r\n",
+    ],
+)
+def test_a_malformed_head_is_refused_once(running, head):
+    """What is no request line or no header gets one 400 in the one shape, after earlier answers, and an end."""
+    for earlier, statuses in ((b"", [400]), (LIVEZ + b"\r\n", [200, 400])):
+        answers = Wire(running.port).send(earlier + head + LIVEZ + CLOSE).answers()
+        assert [status for status, _ in answers] == statuses
+        assert json.loads(answers[-1][1])["type"] == "urn:dowse:problem:http"
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        (b"http://localhost/livez", 200),
+        (b"http://localhost", 200),
+        (b"http://localhost?x=y", 200),
+        (b"https://user:pw@another:8443/livez?x", 200),
+        (b"//localhost/livez", 404),
+        (b"*", 404),
+        (b"/livez#fragment", 200),
+        (b"/" + b"x" * 32_000, 404),
+        (b"/" + b"x" * 40_000, 431),
+        (b"http://localhost/" + b"x" * 40_000, 431),
+    ],
+)
+def test_targets_of_every_form(running, target, status):
+    """A whole URL is a path; what is too long is refused; none ends the connection without an answer."""
+    answers = Wire(running.port).send(b"GET " + target + b" HTTP/1.1\r\n" + HOST + b"\r\n" + LIVEZ + CLOSE).answers()
+    assert [each for each, _ in answers] == ([status] if status == 431 else [status, 200])
+
+
+@pytest.mark.parametrize(("count", "status"), [(5_000, 200), (50_000, 431)])
+def test_many_headers(running, count, status):
+    """Thousands of tiny headers are taken as far as a head may be long."""
+    ((answered, _),) = Wire(running.port).send(LIVEZ + b"A:\r\n" * count + CLOSE).answers()
+    assert answered == status
 
 
 # --- trailers -------------------------------------------------------------------------------------------------------
@@ -292,6 +399,23 @@ def test_slow_heads_and_bodies_have_an_end(hasty):
     for upgrade in (b"", UPGRADES["java"]):
         wire = Wire(hasty.port).send(post(b" " * 100, upgrade)[:-100]).socket
         assert trickle(wire, b" " * 100).startswith(b"HTTP/1.1 408 ")
+        wire = Wire(hasty.port).send(chunked(BODY, headers=upgrade)).socket
+        assert trickle(wire, b"5;name=" + b"y" * 100).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_body_that_waits_for_nothing_has_an_end(hasty):
+    """A client that asks whether to send its body, hears yes, and does not, gets 408; the next one is served."""
+    answers = Wire(hasty.port).send(post(BODY, b"Expect: 100-continue\r\n")[: -len(BODY)]).answers()
+    assert [status for status, _ in answers] == [100, 408]
+    wire = Wire(hasty.port).send(post(BODY, b"Expect: 100-continue\r\n")[: -len(BODY)], BODY + LIVEZ + CLOSE)
+    assert [status for status, _ in wire.answers()] == [100, 200, 200]
+
+
+def test_empty_lines_keep_no_connection_open(hasty):
+    """Line ends sent forever, before the first request and after one, are no request."""
+    assert trickle(Wire(hasty.port).socket, b"\r\n" * 50) == b""
+    wire = Wire(hasty.port).send(LIVEZ + b"\r\n").socket
+    assert trickle(wire, b"\r\n" * 50).startswith(b"HTTP/1.1 200 ")
 
 
 def test_the_rest_of_a_refused_body_has_an_end(start_service, built_data, tmp_path):
@@ -325,6 +449,21 @@ def test_silent_readers_are_given_up(hasty, eventually):
     eventually(lambda: descriptors(hasty.process.pid) <= before + 1, "silent readers are given up")
     for wire in wires:
         wire.close()
+
+
+def test_a_silent_reader_of_a_kept_connection_is_given_up(hasty):
+    """A client that reads its first answers, then sends on and reads nothing more, is cut off."""
+    wire = socket.socket()
+    wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    wire.connect(("127.0.0.1", hasty.port))
+    for _ in range(20):
+        wire.sendall(LIVEZ + b"\r\n")
+        received = b""
+        while not received.endswith(b'"alive"}'):
+            received += wire.recv(65_536)
+    wire.settimeout(30)
+    with wire, pytest.raises(ConnectionError):
+        wire.sendall((b"GET /openapi.json HTTP/1.1\r\n" + HOST + b"\r\n") * 2_000_000)
 
 
 def test_slow_readers_get_everything(hasty):
