@@ -23,6 +23,7 @@ from service.api.operations import metrics as metrics_route
 from service.api.operations import routes as operations
 from service.api.search import batch, rerank, similar
 from service.api.search import routes as search
+from service.api.search.rerank_memory import RerankMemory
 from service.observability import metrics, tracing
 from service.security import cors
 from service.security.auth import AuthMiddleware
@@ -74,7 +75,8 @@ def create_app(settings: ServiceSettings) -> FastAPI:
             state = app.state
             state.settings = settings
             state.sentences = SentenceVectors()
-            state.rerank_memory = rerank.RerankMemory()
+            state.rerank_memory = RerankMemory(state.workers_folder)
+            stack.push_async_callback(run_in_threadpool, state.rerank_memory.stop)
             state.searcher = Searcher(data, cores, poll, settings.query_cache_mb * 1_000_000)
             state.classifier = Follower("classifier", data, partial(classify.open_classifier, cores=cores), poll)
             state.masked = Follower("masked", data, partial(masked_lm.open_masked, cores=cores), poll)
@@ -98,7 +100,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.state.keyring = Keyring(settings.key_file, settings.poll_seconds)
     app.state.draining = threading.Event()
     app.state.closed = threading.Event()
-    app.state.metrics_folder = None  # set where there are several workers, see `worker_metrics`
+    app.state.workers_folder = None  # set where there are several workers: what they share, see `Assignment`
     pages.install_docs(app)
     for router in ROUTERS:
         app.include_router(router)

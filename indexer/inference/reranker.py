@@ -51,12 +51,16 @@ class Reranker:
         max_tokens: longest pair in tokens, special tokens included; the longer of the two texts is truncated first.
         pad_token_id: pads shorter rows of a batch.
         cores: how many batches run in parallel.
+
+    Attributes:
+        name: of the directory: the artifact's id.
     """
 
     def __init__(self, model: Path, max_tokens: int, pad_token_id: int, cores: int | None = None) -> None:
         path = model / GRAPH
         if not path.is_file():
             raise UserError(f"{path}: missing; publish the model with `python -m trainer reranker MODEL`")
+        self.name = model.name
         self._tokenizer = load_tokenizer(model)
         self._tokenizer.enable_truncation(max_tokens)
         self._pad = pad_token_id

@@ -42,7 +42,7 @@ class Assignment(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     number: int = Field(description="of the worker, from 0; its replacement has the same one")
-    folder: Path = Field(description="folder of the metrics of all workers, see `worker_metrics`")
+    folder: Path = Field(description="what all workers share: their metrics (`worker_metrics`), outcomes of re-ranking")
     supervisor: int = Field(description="process id of the supervisor; the worker ends when that process does")
     settings: ServiceSettings = Field(description="with the worker's share of cores and queue, and the reserved port")
 
@@ -83,7 +83,7 @@ class Supervisor:
     Args:
         settings: of the service.
         reserved: the socket that holds the port.
-        folder: an empty folder for the metrics of the workers, see `worker_metrics`.
+        folder: an empty folder for what the workers share.
         on_start: called when the first worker serves.
     """
 

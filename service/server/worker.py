@@ -34,7 +34,7 @@ def run_worker(assignment: Assignment) -> None:
 
     settings = assignment.settings
     application = create_app(settings)
-    application.state.metrics_folder = assignment.folder
+    application.state.workers_folder = assignment.folder
     server = Server(
         application,
         settings.drain_seconds,

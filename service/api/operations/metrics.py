@@ -30,8 +30,8 @@ router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500,
 async def metrics(request: Request) -> Response:
     """Return the metrics of all workers in Prometheus' text format; every worker returns the same."""
     state = request.app.state
-    if state.metrics_folder:
-        request_metrics = await run_in_threadpool(worker_metrics.exposition, state.metrics_folder)
+    if state.workers_folder:
+        request_metrics = await run_in_threadpool(worker_metrics.exposition, state.workers_folder)
     else:
         request_metrics = generate_latest(REGISTRY)
     index_registry = CollectorRegistry()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import ExitStack
+from itertools import count
 
 import numpy as np
 import pytest
@@ -12,9 +14,12 @@ from tiny_reranker import make_tiny_reranker
 from transformers import AutoTokenizer, BertForSequenceClassification
 
 from indexer.artifacts.store import Store
+from indexer.cache import owner
 from indexer.errors import UserError
 from indexer.inference.passages import encoder_input
 from indexer.inference.reranker import Reranker
+from service.api.search import rerank_memory
+from service.api.search.rerank_memory import Outcome, RerankMemory, key_of
 from service.app import create_app
 from service.settings import ServiceSettings
 from trainer.models.reranker import publish_reranker
@@ -108,6 +113,95 @@ def test_without_time_the_order_stays_and_the_response_says_so(reranking, monkey
     said = answer["rerank"]
     assert said["applied"] is False and said["scored"] == 6
     assert "budget of 1500 ms" in said["reason"] and "top_n" in said["reason"]
+
+
+@pytest.fixture
+def workers(data, tmp_path):
+    """Clients of two workers of one service that re-ranks."""
+    with ExitStack() as stack:
+        clients = []
+        for _ in range(2):
+            app = create_app(ServiceSettings(data=data))
+            app.state.workers_folder = tmp_path
+            clients.append(stack.enter_context(TestClient(app)))
+        yield clients
+
+
+@pytest.fixture
+def set_pace(monkeypatch):
+    """Sets whether scoring takes thousands of seconds or no time, by the clock that is read."""
+    score = Reranker.score
+
+    def set_(*, slow: bool) -> None:
+        ticks = count(step=1000.0 if slow else 0.0)
+        monkeypatch.setattr(Reranker, "score", lambda self, *given: score(self, *given, clock=lambda: next(ticks)))
+
+    return set_
+
+
+@pytest.mark.parametrize("slow", [(True, False, False), (False, True, True), (True, True, False), (False, True, False)])
+@pytest.mark.parametrize("order", [(0, 0, 0), (0, 1, 0), (1, 0, 1)], ids=str)
+@pytest.mark.parametrize("more", [{}, {"diversity": 0.5}, {"group_by": "rooms"}], ids=str)
+def test_pages_repeat_nothing_whichever_of_them_keep_their_budget(workers, set_pace, slow, order, more):
+    """The pages of a search have one outcome, whichever worker answers and however long it takes."""
+    body = {"rerank": {"top_n": 5, "budget_ms": 1_500}, "top_k": 2, **more}
+    seen, applied = [], set()
+    for page, (worker, is_slow) in enumerate(zip(order, slow, strict=True)):
+        set_pace(slow=is_slow)
+        answer = search(workers[worker], offset=2 * page, **body)
+        seen += [result["id"] for result in answer["results"]]
+        applied.add(answer["rerank"]["applied"])
+    assert sorted(seen) == list("abcdef")
+    assert applied == {not slow[0]}
+
+
+def test_a_first_page_undoes_no_outcome_of_others(workers, set_pace):
+    """Scores stay while others begin the same search, in another worker and without time; a failure is tried again."""
+    body = {"rerank": {"budget_ms": 1_501}, "top_k": 3}
+    set_pace(slow=True)
+    assert not search(workers[0], **body)["rerank"]["applied"]
+    set_pace(slow=False)
+    first = search(workers[0], **body)
+    set_pace(slow=True)
+    again = search(workers[1], **body)
+    second = search(workers[0], offset=3, **body)
+    assert [each["rerank"]["applied"] for each in (first, again, second)] == [True, True, True]
+    assert [result["id"] for result in first["results"]] == [result["id"] for result in again["results"]]
+    assert not search(workers[1], rerank={"budget_ms": 1_502})["rerank"]["applied"]
+
+
+def test_pages_that_are_scored_at_once_have_one_outcome(tmp_path):
+    """The page that is done first decides for those that are being scored meanwhile; owners share nothing."""
+    one, two = RerankMemory(tmp_path), RerankMemory(tmp_path)
+    scores = np.array([1.5, 0.5], np.float32)
+    key = key_of("query", ["passage"], 200)
+
+    def fail_meanwhile() -> Outcome:
+        assert two.settle(key, lambda: Outcome(scores, None, "m"), first_page=False, model="m").scores is not None
+        return Outcome(None, "no time", "m")
+
+    outcome = one.settle(key, fail_meanwhile, first_page=True, model="m")
+    assert outcome.scores.tolist() == scores.tolist()
+    token = owner.set("another key")
+    assert key_of("query", ["passage"], 200) != key
+    owner.reset(token)
+    renewed = one.settle(key, lambda: Outcome(scores + 1, None, "n"), first_page=True, model="n")
+    assert renewed.model == "n", "a new model scores again"
+    for memory in (one, two):
+        memory.stop()
+
+
+def test_outcomes_are_bounded_and_no_search_needs_them(tmp_path, monkeypatch, caplog):
+    """Old outcomes make room for new ones; a damaged file loses outcomes and no answer."""
+    monkeypatch.setattr(rerank_memory, "MAX_OUTCOMES", 10)
+    memory = RerankMemory(tmp_path)
+    for number in range(100):
+        memory.settle(b"%d" % number, lambda: Outcome(None, "no time", "m"), first_page=True, model="m")
+    assert memory._database.execute("SELECT count(*) FROM outcomes").fetchone() == (10,)
+    memory._database.execute("DROP TABLE outcomes")
+    assert memory.settle(b"x", lambda: Outcome(None, "later", "m"), first_page=False, model="m").reason == "later"
+    assert "cannot be kept" in caplog.text
+    memory.stop()
 
 
 def test_half_a_re_ranking_stops_early(data):
