@@ -16,8 +16,8 @@ import fcntl
 import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -189,10 +189,18 @@ class Store:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
-    def publish(self, staging: Path, draft: Manifest, *, live: bool = True) -> Manifest:
+    def publish(
+        self,
+        staging: Path,
+        draft: Manifest,
+        *,
+        live: bool = True,
+        guard: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> Manifest:
         """Turn a complete ``staging`` directory into an artifact, make it ``live``, and return its manifest.
 
-        ``draft`` carries everything but the id, the time and the files. Call inside `building`.
+        ``draft`` carries everything but the id, the time and the files. The folder is renamed inside ``guard``, whose
+        exceptions leave everything as it was. Call inside `building`.
         """
         reached("files")
         for path in (
@@ -218,10 +226,11 @@ class Store:
             sync(folder)
         reached("manifest")
         marker = self.root / PUBLISHING if live else self._never_live_marker(artifact)
-        marker.write_text(artifact + "\n", encoding="utf-8")
-        sync(marker)
-        staging.rename(self.root / artifact)
-        sync(self.root)
+        with guard():
+            marker.write_text(artifact + "\n", encoding="utf-8")
+            sync(marker)
+            staging.rename(self.root / artifact)
+            sync(self.root)
         reached("renamed")
         if live:
             self.activate(artifact)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -97,7 +99,13 @@ def build(
 
 
 def publish(
-    indexes: Store, assembly: Assembly, key: str, *, live: bool = True, config: dict[str, Any] | None = None
+    indexes: Store,
+    assembly: Assembly,
+    key: str,
+    *,
+    live: bool = True,
+    config: dict[str, Any] | None = None,
+    guard: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Manifest:
     """Write an index, check it, publish it, and return its manifest. Call inside `Store.building`.
 
@@ -107,6 +115,7 @@ def publish(
         key: the fingerprint.
         live: whether the index goes live.
         config: of the manifest; by default the assembly's, with the dense weight as set, tuned or estimated.
+        guard: see `Store.publish`.
     """
     started = time.monotonic()
     counts = assembly.write()
@@ -115,7 +124,7 @@ def publish(
     share = measure_self_retrieval(Index.load(assembly.folder, draft, assembly.encoder))
     seconds = time.monotonic() - started
     metrics = {"seconds": round(seconds, 1), "self_retrieval": share}
-    manifest = indexes.publish(assembly.folder, draft.model_copy(update={"metrics": metrics}), live=live)
+    manifest = indexes.publish(assembly.folder, draft.model_copy(update={"metrics": metrics}), live=live, guard=guard)
     say(
         f"index {manifest.id}: {manifest.counts['documents']:,} documents, {manifest.counts['passages']:,} passages "
         f"in {format_duration(seconds)}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,11 @@ from indexer.errors import UserError
 from indexer.index.index import Index
 from indexer.inference.encoder import Encoder, Vectors
 from indexer.inference.passages import Passage
-from indexer.live.log import WriteLog
+from indexer.live.log import LogReplaced, WriteLog
 from indexer.live.overlay import LiveIndex
 from indexer.live.prepare import replay_writes
 from indexer.live.write import Write, last_writes
+from indexer.progress import say
 
 
 def compact(data: Path | None = None, cores: int | None = None) -> BuildResult:
@@ -42,7 +44,7 @@ def compact(data: Path | None = None, cores: int | None = None) -> BuildResult:
         cores: number of cores for embedding; by default all.
 
     Raises:
-        UserError: the index or the log is damaged, or no document is left. Nothing is changed then.
+        UserError: the index or the log is damaged or was replaced meanwhile, or no document is left. Nothing is changed.
     """
     data = data or data_dir()
     indexes, log = Store("index", data), WriteLog(data)
@@ -57,13 +59,19 @@ def compact(data: Path | None = None, cores: int | None = None) -> BuildResult:
         set_aside = index.overlay.set_aside if isinstance(index, LiveIndex) else {}
         applied = [write for write in writes if write.sequence not in set_aside]
         fresh = bool(last_writes(applied))
-        manifest = _publish(indexes, base, index, applied, cores) if fresh else base.manifest
-        log.fold(log.sequence, set_aside)
+        through = log.sequence
+        manifest = _publish(indexes, base, index, applied, cores, log=log) if fresh else base.manifest
+        try:
+            log.fold(through, set_aside)
+        except LogReplaced as error:
+            say(f"{error}: the log was replaced meanwhile, and stays as it is")
     return BuildResult(manifest, fresh=fresh)
 
 
-def _publish(indexes: Store, base: Index, index: Index, writes: list[Write], cores: int | None) -> Manifest:
-    """Publish ``index``: the index ``base`` with ``writes`` over it."""
+def _publish(
+    indexes: Store, base: Index, index: Index, writes: list[Write], cores: int | None, *, log: WriteLog
+) -> Manifest:
+    """Publish ``index``: the index ``base`` with the ``writes`` of ``log`` over it."""
     documents = LiveDocuments.of(index, writes)
     config = base.manifest.config
     model = Store("model", indexes.root.parent).path(base.manifest.parents["model"])
@@ -81,7 +89,27 @@ def _publish(indexes: Store, base: Index, index: Index, writes: list[Write], cor
         KnownAndLiveVectors(base.folder, documents.index),
         indexes.staging(key),
     )
-    return publish(indexes, assembly, key, config=config | folding | {"words": WORDS})
+    return publish(indexes, assembly, key, config=config | folding | {"words": WORDS}, guard=lambda: _unreplaced(log))
+
+
+@contextmanager
+def _unreplaced(log: WriteLog) -> Iterator[None]:
+    """Hold the lock of a log that is still the one that was read.
+
+    An older copy that was restored meanwhile may have taken writes under the numbers of those that the new index has
+    folded. The index would take them for its own, and hide them. Once it is published, writes are numbered above it.
+
+    Raises:
+        UserError: the log was replaced.
+    """
+    with log.locked():
+        try:
+            log.read()
+        except LogReplaced as error:
+            raise UserError(
+                f"{error}: the log was replaced during the compaction, and nothing was published; compact again"
+            ) from error
+        yield
 
 
 def _settings_of(config: dict[str, Any]) -> BuildSettings:

@@ -149,10 +149,20 @@ class WriteLog:
         Raises:
             OSError: the folder cannot be written.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / LOCK).open("ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        while True:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with (self.folder / LOCK).open("ab") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if self._is_lock(lock.fileno()):
+                    yield
+                    return
+
+    def _is_lock(self, descriptor: int) -> bool:
+        """Say whether an open file is the lock file, or that of a folder that was replaced while it was waited for."""
+        try:
+            return os.path.samestat(os.fstat(descriptor), (self.folder / LOCK).stat())
+        except FileNotFoundError:
+            return False
 
     def draft(
         self,
@@ -220,8 +230,11 @@ class WriteLog:
         It holds the newest version of each document, and the ids that were deleted or retracted. That is enough for any
         index, also for one older than all these writes, and for a reader that has stopped at any of them. Writes whose
         numbers are in ``set_aside`` stay as they are, and replace no earlier version.
+
+        Raises:
+            LogReplaced: the log is not the one that was read.
         """
-        with self.locked():
+        with self.locked(), self.reading():
             old = [path for path in self._files() if path.name <= self._segment_path(through).name]
             if self._active_segment() in old:
                 raise ValueError(f"the segment of write {through} is not closed")

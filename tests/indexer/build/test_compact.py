@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import indexer.build.build
 import indexer.build.compact
 from indexer.artifacts.store import Store
 from indexer.build.build import build
@@ -138,6 +139,48 @@ def test_what_is_written_meanwhile_stays(written: Path, monkeypatch: pytest.Monk
     assert built.manifest.config["folded"] == 3
     assert set(read_contents(open_live(written))) == {"a", "d", "e", "f", "x", "late"}
     assert open_live(written).generation == f"{built.manifest.id}.4"
+
+
+def restore(data: Path, older: Path) -> None:
+    """Replace the log by an older copy, over which writes go on."""
+    shutil.rmtree(data / "live")
+    shutil.copytree(older, data / "live")
+    put(data, NewDocument("after", None, "The moon.", {}))
+    put(data, NewDocument("later", None, "The sun.", {}), deleted=("c",))
+
+
+def test_a_log_that_is_replaced_during_the_build_stops_it(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writes over a restored log, under the numbers of those that the new index would have, are not hidden by it."""
+    older = shutil.copytree(written / "live", written.parent / "older")
+    put(written, NewDocument("lost", None, "A comet.", {}))
+    put(written, NewDocument("lost too", None, "A comet.", {}))
+    measure = indexer.build.build.measure_self_retrieval
+    monkeypatch.setattr(
+        indexer.build.build, "measure_self_retrieval", lambda index: restore(written, older) or measure(index)
+    )
+    before = Store("index", written).ids()
+    with pytest.raises(UserError, match="was replaced during the compaction"):
+        compact(written, cores=1)
+    assert Store("index", written).ids() == before
+    assert set(read_contents(open_live(written))) == {"a", "d", "e", "f", "x", "after", "later"}
+    monkeypatch.undo()
+    compact(written, cores=1)
+    assert set(read_contents(open_live(written))) == {"a", "d", "e", "f", "x", "after", "later"}
+
+
+def test_a_log_that_is_replaced_after_the_build_is_not_folded(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writes over a log that was restored once the index was published are numbered above it, and stay."""
+    older = shutil.copytree(written / "live", written.parent / "older")
+    put(written, NewDocument("kept", None, "A comet.", {}))
+    fold = WriteLog.fold
+    monkeypatch.setattr(WriteLog, "fold", lambda *given: restore(written, older) or fold(*given))
+    built = compact(written, cores=1)
+    assert built.manifest.config["folded"] == 4
+    contents = {"a", "d", "e", "f", "x", "kept", "after", "later"}
+    assert set(read_contents(open_live(written))) == contents
+    monkeypatch.undo()
+    compact(written, cores=1)
+    assert set(read_contents(open_live(written))) == contents
 
 
 def test_an_index_needs_a_document(written: Path) -> None:
