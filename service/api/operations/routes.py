@@ -18,6 +18,8 @@ NO_REPORT = documented(Problem(404, "not-found", "The live model 20261120T101420
 
 router = APIRouter(tags=["operate"], responses={status: RESPONSES[status] for status in (422, 500, 503)})
 
+WHOLE_CORPUS = frozenset({"query", "limit", "folded", "folded_into"})
+"""Settings of an index that say something of all documents and writes, which a key with a filter is not told."""
 REPORT_HEADERS = {
     # The page has one inline style sheet, whose hash its own policy names. It has no script, and none may run.
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
@@ -35,11 +37,13 @@ def info(request: Request) -> schemas.Info:
         return schemas.Info(name="Dowse", version=__version__, index=None, model=None)
     index = live.retriever.index
     manifest = index.manifest
+    key = request.scope["caller"].key
+    hidden = WHOLE_CORPUS if key and key.filter else frozenset()
     details = schemas.IndexDetails(
         **index_info(index).model_dump(),
         passages=index.passages,
         created=manifest.created,
-        config=manifest.config,
+        config={name: value for name, value in manifest.config.items() if name not in hidden},
         encoder=manifest.contract.model_dump(),
         metadata=index.metadata_types,
     )
