@@ -58,6 +58,12 @@ def find_documents(condition: Filter, index: Index) -> DocumentMask:
     return index.allowed(evaluate(bind(condition, index.columns), index))
 
 
+def release_masks(index: Index) -> None:
+    """Drop what is cached of an index that is no longer asked, though it lives on beneath its successor."""
+    with _lock:
+        _caches.pop(index.root, None)
+
+
 def evaluate(node: BoundNode, columns: Columns) -> Mask:
     """Return for each document whether a bound filter is true of it, shape (documents,)."""
     match node:

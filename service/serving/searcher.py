@@ -9,6 +9,7 @@ from pathlib import Path
 
 from indexer.artifacts.store import Store
 from indexer.cache import ENTRY_BYTES, Cache
+from indexer.filters.evaluate import release_masks
 from indexer.index.index import Index
 from indexer.retrieval.retriever import Retriever
 from service.observability import metrics
@@ -105,7 +106,8 @@ class Searcher:
     def _show(self, index: Index) -> None:
         """Serve an index: another one, or the same one with more writes in its overlay."""
         if self._live and self._live.retriever.index.manifest.id == index.manifest.id:
-            self._live = Serving(self._live.retriever.with_index(index), self._live.model)
+            previous, self._live = self._live, Serving(self._live.retriever.with_index(index), self._live.model)
+            release_masks(previous.retriever.index)
         else:
             model = LiveModel(self._models.path(index.manifest.parents["model"]))
             self._live = Serving(Retriever(index), model)

@@ -79,6 +79,37 @@ def test_examples_and_negatives_are_added_as_documented(client, index):
         assert [r["score"] for r in answer["results"]] == pytest.approx([score for score, _ in expected], abs=1e-5)
 
 
+def test_texts_are_the_results_own(serve_columns):
+    """Without the examples, each result still has the nearest passage of its own document, and what is marked in it.
+
+    Documents have passages of many lengths, so the offsets of another one would cut a text that is not there.
+    """
+    words = ["cat", "dog", "river", "garden", "bread", "cheese"]
+    names = [f"d{number}" for number in range(24)]
+    texts = [
+        " ".join(f"The {words[(number + line) % 6]} {number} sits here {line} times." for line in range(number * 3 + 1))
+        for number in range(len(names))
+    ]
+    with TestClient(create_app(ServiceSettings(data=serve_columns({"id": names, "text": texts})))) as client:
+        index = client.app.state.searcher.live.retriever.index
+        assert index.passages > 2 * len(names)
+        for body in (
+            {"ids": ["d3"]},
+            {"ids": ["d20", "d0"]},
+            {"text": "cat", "ids": ["d1"], "negative_ids": ["d23", "d7"]},
+        ):
+            results = similar(client, **body, top_k=100, highlight=True)["results"]
+            left_out = {*body.get("ids", ()), *body.get("negative_ids", ())}
+            assert {result["id"] for result in results} == {*names} - left_out
+            for result in results:
+                row = index.row_of(result["id"])
+                passages = range(index.first_passage[row], index.first_passage[row + 1])
+                cuts = {texts[row][slice(*index.passage_offsets(passage))].strip() for passage in passages}
+                assert result["text"] in cuts
+                start, end = result["highlights"]["sentence"]
+                assert result["text"][start:end].startswith("The ")
+
+
 def test_a_negative_puts_what_is_like_it_back(client):
     """What a negative example resembles most gets a worse score than without it."""
     plain = {r["id"]: r["score"] for r in similar(client, text="the dog in the garden")["results"]}
