@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 
 from indexer.errors import UserError
@@ -16,9 +17,17 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         UserError: the address is taken, or does not belong to this machine.
     """
-    listener = _bind(host, port)
-    listener.listen(BACKLOG)
-    return listener
+    while True:
+        listener = _bind(host, port)
+        try:
+            listener.listen(BACKLOG)
+        except OSError as error:
+            listener.close()
+            # Others may bind a port, free or not, until somebody listens on it; for port 0 any other port will do.
+            if port or error.errno != errno.EADDRINUSE:
+                raise _not_bound(host, port, error) from error
+        else:
+            return listener
 
 
 def reserve(host: str, port: int) -> socket.socket:
@@ -56,10 +65,12 @@ def _bind(host: str, port: int, *, share: bool = False) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise UserError(
-            f"--host {host} --port {port}: {error.strerror or error}; choose another with --port"
-        ) from error
+        raise _not_bound(host, port, error) from error
     # Connections inherit this option. asyncio sets it only for sockets that it has opened itself. Without it every
     # response on a kept connection waits 40 ms for the client's delayed acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
+
+
+def _not_bound(host: str, port: int, error: OSError) -> UserError:
+    return UserError(f"--host {host} --port {port}: {error.strerror or error}; choose another with --port")

@@ -73,7 +73,11 @@ class Running:
             text=True,
         )
         assert self.process.stderr
-        self.line = next(line for line in self.process.stderr if line.startswith("http"))
+        said: list[str] = []
+        while (line := self.process.stderr.readline()) and not line.startswith("http"):
+            said.append(line)
+        assert line, f"the service ended with status {self.process.wait(PATIENCE)}:\n{''.join(said)}"
+        self.line = line
         """The line with its URL; with several workers the first of them may say something before."""
         self.url = self.line.split()[0]
         self.port = int(self.url.rpartition(":")[2])
