@@ -27,7 +27,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from indexer import strict_json
-from indexer.errors import UserError
+from indexer.errors import UserError, is_transient
 from indexer.filters.filter import Filter
 from service.security.permissions import Scope
 
@@ -98,6 +98,7 @@ class Keyring:
         self._keys = read_keys(path) if self._last_stamp else Keys()
         self.needed = self._last_stamp is not None
         self._next_check = time.monotonic() + poll_seconds
+        self._reported = ""  # the last error of the file
 
     def find(self, text: str) -> Key | None:
         """Return the key that ``text`` is, or None."""
@@ -112,12 +113,18 @@ class Keyring:
         stamp = self._file_stamp()
         if stamp == self._last_stamp:
             return
-        self._last_stamp, self.needed = stamp, True
+        self.needed = True
         try:
             self._keys = read_keys(self._path) if stamp else Keys()
         except UserError as error:
-            log.error("the previous keys stay valid: %s", error)  # noqa: TRY400 - the message says all
+            if str(error) != self._reported:
+                log.error("the previous keys stay valid: %s", error)  # noqa: TRY400 - the message says all
+            self._reported = str(error)
+            # An error of the machine, such as too many open files, passes: a revoked key must not stay valid after it.
+            if not is_transient(error):
+                self._last_stamp = stamp
             return
+        self._last_stamp, self._reported = stamp, ""
         log.info("%s: %d keys", self._path, len(self._keys.keys))
 
     def _file_stamp(self) -> tuple[int, int, int] | None:

@@ -14,7 +14,7 @@ def parse_lengths(text: str | None) -> tuple[int, ...]:
 
 
 def _check_lengths(text: str | None) -> str | None:
-    if text is not None and not all(part.strip().isdigit() and int(part) for part in text.split(",")):
+    if text is not None and not all(part.strip().isdecimal() and int(part) for part in text.split(",")):
         raise ValueError("write lengths with commas between them, such as 384,256,128")
     return text
 

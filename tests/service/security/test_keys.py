@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
+import os
 import re
 import stat
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
@@ -181,6 +184,30 @@ def test_a_service_that_needed_keys_never_opens_by_itself(file):
     again = add_key(file, "again", ("search",))
     ring.follow()
     assert ring.find(again)
+
+
+def test_an_error_of_the_machine_keeps_no_revoked_key(file, monkeypatch, caplog):
+    """A file that could not be read for lack of descriptors is read again, and said to be so once."""
+    text = add_key(file, "shop", ("search",))
+    ring = Keyring(file, poll_seconds=1e-9)
+    revoke_key(file, "shop")
+    with monkeypatch.context() as machine:
+        machine.setattr(Path, "read_text", fail_with(errno.EMFILE))
+        for _ in range(3):
+            ring.follow()
+        assert ring.find(text)
+    assert caplog.text.count("Too many open files") == 1
+    ring.follow()
+    assert ring.find(text) is None
+
+
+def fail_with(number):
+    """A function that fails with an error of the system."""
+
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    return fail
 
 
 def test_a_first_file_that_is_damaged_closes_the_service(file):
