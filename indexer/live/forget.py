@@ -15,7 +15,7 @@ from pathlib import Path
 
 from indexer.artifacts.store import Store, data_dir
 from indexer.errors import UserError
-from indexer.live.log import WriteLog
+from indexer.live.log import LogReplaced, WriteLog
 from indexer.live.write import Retraction, Write, last_writes, latest_versions
 
 
@@ -58,7 +58,8 @@ def forget(
         dry_run: only count.
 
     Raises:
-        UserError: not exactly one of the three is given, the log is damaged, or an index is being published.
+        UserError: not exactly one of the three is given, the log is damaged or was replaced meanwhile, or an index is being
+            published.
         OSError: the disk is full, or cannot be written; the log is then as it was.
     """
     if (before is not None) + bool(ids) + everything != 1:
@@ -78,7 +79,10 @@ def forget(
                 return retracted
             log.append(log.draft(retraction=retraction))
             log.close()
-        log.fold(log.sequence)
+        try:
+            log.fold(log.sequence)
+        except LogReplaced as error:
+            raise UserError(f"{error}: the log was replaced meanwhile; forget them again") from error
     return retracted
 
 

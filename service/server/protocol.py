@@ -299,8 +299,13 @@ class LimitedProtocol(HttpToolsProtocol):
 
 def acknowledged_bytes(transport: asyncio.Transport) -> int:
     """Return how many bytes the other side of a TCP connection has received so far."""
-    with socket.fromfd(transport.get_extra_info("socket").fileno(), socket.AF_INET, socket.SOCK_STREAM) as connection:
+    # Not a duplicate of the descriptor: silent readers are to be found also where they have taken the last one.
+    descriptor = transport.get_extra_info("socket").fileno()
+    connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM, fileno=descriptor)
+    try:
         information = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, BYTES_ACKNOWLEDGED.size)
+    finally:
+        connection.detach()
     received: int = BYTES_ACKNOWLEDGED.unpack(information)[0]
     return received
 

@@ -255,3 +255,22 @@ def test_folding_changes_nothing_for_any_reader() -> None:
         assert texts == {name: version and version.text for name, version in latest_versions(folded).items()}
         assert texts.keys() == last_writes(writes).keys()
         assert sum(write.retraction is not None and write.retraction.ids is not None for write in folded) <= 4
+
+
+def test_a_log_that_is_replaced_meanwhile_is_told(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An older copy that was restored before the log was folded has the documents again: that is said, and once more helps."""
+    older = shutil.copytree(written / "live", written.parent / "older")
+    fold = WriteLog.fold
+
+    def fold_late(log: WriteLog, through: int) -> None:
+        shutil.rmtree(written / "live")
+        older.rename(written / "live")
+        fold(log, through)
+
+    monkeypatch.setattr(WriteLog, "fold", fold_late)
+    with pytest.raises(UserError, match="replaced meanwhile; forget them again"):
+        forget(written, ids=["a"])
+    assert read_sources(open_live(written)) == BEFORE
+    monkeypatch.undo()
+    assert forget(written, ids=["a"]) == Retracted(1, 0)
+    assert read_sources(open_live(written)) == {**BEFORE, "a": "index"}

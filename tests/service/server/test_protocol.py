@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import resource
 import socket
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -464,6 +466,23 @@ def test_a_silent_reader_of_a_kept_connection_is_given_up(hasty):
     wire.settimeout(30)
     with wire, pytest.raises(ConnectionError):
         wire.sendall((b"GET /openapi.json HTTP/1.1\r\n" + HOST + b"\r\n") * 2_000_000)
+
+
+def test_readers_are_watched_without_a_free_descriptor():
+    """What a client has received is known also where clients have taken all descriptors."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as reader:
+        accepted, _ = listener.accept()
+        with accepted:
+            accepted.sendall(b"x" * 1000)
+            assert len(reader.recv(1000, socket.MSG_WAITALL)) == 1000
+            limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+            try:
+                received = protocol.acknowledged_bytes(SimpleNamespace(get_extra_info=lambda _: accepted))
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            assert received in (1000, 1001)  # the handshake may count
+            accepted.sendall(b"still open")
 
 
 def test_slow_readers_get_everything(hasty):
