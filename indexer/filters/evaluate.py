@@ -19,6 +19,7 @@ from indexer.filters.fields import FieldPath, is_list
 from indexer.filters.filter import Filter
 from indexer.index.document_mask import DocumentMask, Mask, Rows
 from indexer.index.index import Index
+from indexer.index.restricted import RestrictedIndex
 
 EARTH_RADIUS = 6371.0088
 """Kilometres: the mean radius of the International Union of Geodesy and Geophysics."""
@@ -48,9 +49,10 @@ def compile_filter(condition: Filter, index: Index) -> DocumentMask:
         UnknownField: the index has no such field.
         WrongType: a field cannot be compared with the value that the filter gives.
     """
-    view = 0 if index.visible is None else index.visible.serial
+    # Only views of keys are many for one index; another snapshot of live documents is an index of its own.
+    view, root = (index.visible.serial, index.root) if isinstance(index, RestrictedIndex) else (0, index)
     key = view, condition.model_dump_json(by_alias=True, exclude_defaults=True)
-    return _cache(index.root).get_or_compute(key, lambda: find_documents(condition, index))
+    return _cache(root).get_or_compute(key, lambda: find_documents(condition, index))
 
 
 def find_documents(condition: Filter, index: Index) -> DocumentMask:
