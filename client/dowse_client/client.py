@@ -147,7 +147,8 @@ class Dowse(Transport):
     def report(self) -> str:
         """Return the evaluation of the live model against its base: figures, plots, gained and lost queries.
 
-        A browser gets it with a link to the search page, a program as it was published."""
+        A browser gets it with a link to the search page, a program as it was published.
+        """
         return self._call("GET", "/report", str)
 
     def report_json(self) -> dict[str, Any]:
@@ -470,7 +471,8 @@ class AsyncDowse(AsyncTransport):
     async def report(self) -> str:
         """Return the evaluation of the live model against its base: figures, plots, gained and lost queries.
 
-        A browser gets it with a link to the search page, a program as it was published."""
+        A browser gets it with a link to the search page, a program as it was published.
+        """
         return await self._call("GET", "/report", str)
 
     async def report_json(self) -> dict[str, Any]:

@@ -113,7 +113,9 @@ def method(document: Schema, key: str, operation: Schema, *, is_async: bool) -> 
     ]
     about = operation["description"]
     if arguments:
-        about += "\n\nArgs:\n" + indent("\n".join(each.described for each in arguments), "    ") + "\n"
+        about += "\n\nArgs:\n" + indent("\n".join(each.described for each in arguments), "    ")
+    if "\n" in about:
+        about += "\n"
     head = f"{'async ' * is_async}def {name}({', '.join(signature)}) -> {result}:\n"
     call = f"return {'await ' * is_async}self._call({', '.join(given)})\n"
     return head + indent(f'"""{about}"""\n{call}', "    ")
