@@ -144,6 +144,7 @@ class RequestQueue:
                 metrics.QUEUED.dec()
                 metrics.QUEUE_SECONDS.observe(started - job.submitted)
                 tracing.observe_stages({"queue": (started - job.submitted) * 1e3}, job.context)
+            del job  # else its request and its index would live until the next one comes
             encode(jobs)
             while jobs:
                 self._work(jobs.pop(0))

@@ -350,8 +350,8 @@ def test_refused(
 @pytest.mark.parametrize(
     ("qrels", "queries", "message"),
     [
-        ("query-id,corpus-id,score\n0,t1,1\n", "id,text\n0,cat\n", "qrels.csv: has no column 'query_id'"),
-        ("query_id,doc_id\n0,t1\n", "_id,text\n0,cat\n", "queries.csv: has no column 'id'"),
+        ("query,document,score\n0,t1,1\n", "id,text\n0,cat\n", "qrels.csv: has no column 'query_id'"),
+        ("query_id,doc_id\n0,t1\n", "number,text\n0,cat\n", "queries.csv: has no column 'id'"),
         ("query_id,doc_id\n0,t1\n", "id,text\n0,cat\n0,dog\n", "queries.csv row 2: a second query"),
         ("query_id,doc_id,relevance\n0,t1,high\n", "id,text\n0,cat\n", "qrels.csv row 1: the relevance"),
         ("query_id,doc_id\n0,elsewhere\n", "id,text\n0,cat\n", "check that doc_id holds the corpus's ids"),
