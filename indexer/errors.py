@@ -21,6 +21,8 @@ DISK_REMEDIES = {
     errno.EACCES: "start it as a user who may, or change the owner with chown",
 }
 """Remedy for a failed write, by the system's error number."""
+EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
+"""Error numbers of the system where open files or memory are used up."""
 
 
 class UserError(Exception):
@@ -48,6 +50,11 @@ def is_transient(error: BaseException) -> bool:
             return True
         cause = cause.__cause__
     return False
+
+
+def is_exhausted(error: BaseException) -> bool:
+    """Say whether an error means that memory or open files are used up: others may have freed some a moment later."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in EXHAUSTED)
 
 
 def run(program: Callable[..., object]) -> None:

@@ -15,6 +15,8 @@ PAGE_HEADERS = {
     "Cache-Control": "no-cache",
 }
 HTML = "text/html"
+PROBLEM_PAGE = (PAGE / "problem.html").read_text(encoding="utf-8")
+"""Template of `problem_page`, read once: a problem must not need an open file."""
 VARY = "Accept, Sec-Fetch-Mode"
 """What an answer depends on where a browser gets another one than a program."""
 
@@ -38,7 +40,7 @@ def accepts_page(scope: Scope) -> bool:
 
 def problem_page(scope: Scope, status: int, title: str, detail: str, request_id: str) -> str:
     """Return the page of a problem. Its script asks for a key where a key can help."""
-    text = (PAGE / "problem.html").read_text(encoding="utf-8")
+    text = PROBLEM_PAGE
     values = {"root": _root(scope), "status": str(status), "title": title, "detail": detail, "request_id": request_id}
     for name, value in values.items():
         # A value has no placeholder: its braces are written as character references.

@@ -8,6 +8,7 @@ mcp/             Model Context Protocol for assistants
 operations/      Routes for operators
 dependencies.py  live index of the caller, for routes
 errors.py        exceptions → problems
+problem_responses.py  problems in the OpenAPI document
 schemas.py       schemas that several rooms share
 examples.py      examples of /docs from the live index
 pages.py         search page and /docs

@@ -9,8 +9,9 @@ from fastapi import Depends, Request
 from indexer.cache import owner
 from indexer.index.index import Index
 from indexer.retrieval.retriever import Retriever
+from service.api.problem_responses import RESPONSES
 from service.api.schemas import IndexInfo
-from service.problems import RESPONSES, Problem
+from service.problems import Problem
 from service.serving import tenants
 from service.serving.searcher import Serving
 

@@ -13,17 +13,9 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.problems import (
-    KINDS,
-    REFERENCE,
-    RESPONSES,
-    URN,
-    Problem,
-    ProblemDetails,
-    ProblemField,
-    describe_openai,
-    response,
-)
+from indexer.errors import first_line, is_exhausted
+from service.api.problem_responses import REFERENCE, RESPONSES, describe_openai
+from service.problems import KINDS, URN, Problem, ProblemDetails, ProblemField, response
 from service.security import permissions
 
 log = logging.getLogger("dowse.service")
@@ -33,7 +25,7 @@ STATUS_KINDS = {404: "not-found", 405: "method-not-allowed", 500: "internal"}
 
 
 class ErrorMiddleware:
-    """ASGI middleware that answers an unexpected exception with an opaque 500, and logs it with its traceback."""
+    """ASGI middleware that answers an unexpected exception: 503 where the machine lacks something, else an opaque 500."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -44,18 +36,30 @@ class ErrorMiddleware:
             await self.app(scope, receive, send)
             return
         started = False
+        start: Message | None = None  # of a response whose body has not begun
 
-        async def send_and_note(message: Message) -> None:
-            nonlocal started
-            started = started or message["type"] == "http.response.start"
+        async def send_late(message: Message) -> None:
+            """Send the start of a response with its body: Starlette opens a file only after it has sent the start.
+
+            A response without a length may be a stream, whose start is waited for.
+            """
+            nonlocal started, start
+            if message["type"] == "http.response.start" and "content-length" in Headers(raw=message["headers"]):
+                start = message
+                return
+            started = True
+            if start:
+                held, start = start, None
+                await send(held)
             await send(message)
 
         try:
-            await self.app(scope, receive, send_and_note)
-        except Exception:
+            await self.app(scope, receive, send_late)
+        except Exception as error:
             if started:  # too late for another response: the server closes the connection
                 raise
-            await internal_error(Request(scope))(scope, receive, send_and_note)
+            start = None
+            await unexpected_error(Request(scope), error)(scope, receive, send_late)
 
 
 class PlainErrorMiddleware:
@@ -108,10 +112,14 @@ def plain_error(request: Request, start: Message, text: bytes) -> Response:
     return answer
 
 
-def internal_error(request: Request) -> Response:
-    """Log the exception that is being handled, and return a response that names only the request's id."""
+def unexpected_error(request: Request, error: Exception) -> Response:
+    """Log an exception, and return a response that names only the request's id."""
     request_id = request.scope.get("request_id", "")
-    log.exception("request %s failed", request_id)  # noqa: LOG004 - called while the exception is handled
+    if is_exhausted(error):
+        log.error("request %s refused: %s", request_id, first_line(error))
+        detail = "The machine is out of memory or of open files; send the request again later"
+        return response(request, Problem(503, "exhausted", detail))
+    log.error("request %s failed", request_id, exc_info=error)
     detail = f"An unexpected error; the service's log has it under request id {request_id}"
     return response(request, Problem(500, "internal", detail))
 

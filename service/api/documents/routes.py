@@ -17,8 +17,9 @@ from indexer.live.prepare import NewDocument, Preparer
 from indexer.live.write import LiveDocument
 from service.api.dependencies import QUEUED, Live, index_info, row_of
 from service.api.documents import schemas
+from service.api.problem_responses import RESPONSES, documented
 from service.api.schemas import DocumentId
-from service.problems import RESPONSES, Problem, ProblemField, documented
+from service.problems import Problem, ProblemField
 from service.serving.live_documents import LiveDocuments, write_problem
 from service.serving.queue import RequestQueue, queued, queued_commit
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 from indexer.artifacts.manifest import Manifest, verify_files
 from indexer.inference.classifier import Classifier, read_contract
 from service.api.dependencies import QUEUED
-from service.problems import RESPONSES
+from service.api.problem_responses import RESPONSES
 from service.serving.follower import Follower
 from service.serving.queue import queued
 

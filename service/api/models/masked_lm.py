@@ -17,8 +17,9 @@ from indexer.inference.masked_lm import MaskedModel, Reading
 from service.api.dependencies import QUEUED, serving
 from service.api.models import masked_lm_answers as answers
 from service.api.models import masked_lm_schemas as schemas
+from service.api.problem_responses import RESPONSES
 from service.negotiation import PAGE, PAGE_HEADERS
-from service.problems import RESPONSES, Problem, ProblemField
+from service.problems import Problem, ProblemField
 from service.serving.follower import Follower
 from service.serving.queue import queued
 

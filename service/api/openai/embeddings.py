@@ -18,7 +18,8 @@ from indexer.inference.encoder import TokenCount, Vectors
 from indexer.inference.session import BATCH_TOKENS, batches_by_length
 from service.api.dependencies import QUEUED, serving
 from service.api.openai import schemas
-from service.problems import CONTENT, RESPONSES, Problem, ProblemField, documented, invalid
+from service.api.problem_responses import CONTENT, RESPONSES, documented
+from service.problems import Problem, ProblemField, invalid
 from service.serving.queue import RequestQueue
 from service.serving.searcher import Serving
 

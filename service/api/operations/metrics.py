@@ -11,8 +11,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.concurrency import run_in_threadpool
 
+from service.api.problem_responses import RESPONSES
 from service.observability import worker_metrics
-from service.problems import RESPONSES
 from service.serving.searcher import Searcher
 
 INDEX_METRICS: dict[str, tuple[str, list[str]]] = {

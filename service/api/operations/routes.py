@@ -10,8 +10,9 @@ from fastapi.responses import FileResponse, HTMLResponse, Response
 from indexer import __version__
 from service.api.dependencies import Live, index_info, serving
 from service.api.operations import schemas
+from service.api.problem_responses import RESPONSES, documented
 from service.negotiation import VARY, accepts_page
-from service.problems import RESPONSES, Problem, documented
+from service.problems import Problem
 from service.serving.model import REPORT_JSON, REPORT_PAGE, LiveModel
 
 NO_REPORT = documented(Problem(404, "not-found", "The live model 20261120T101420Z-5a6b7c8d has no report"))

@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from indexer.inference.encoder import Vectors
 from indexer.retrieval.retriever import Neighbours, Retriever
 from service.api.dependencies import QUEUED, Live
+from service.api.problem_responses import RESPONSES
 from service.api.schemas import RequestId
 from service.api.search import schemas
 from service.api.search.answer import answer_search
-from service.problems import RESPONSES
 from service.serving.queue import queued
 
 MAX_SEARCHES = 32

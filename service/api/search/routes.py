@@ -11,9 +11,9 @@ from fastapi import APIRouter, Query, Request
 
 from indexer.retrieval.retriever import Retriever
 from service.api.dependencies import QUEUED, Live
+from service.api.problem_responses import RESPONSES
 from service.api.search import schemas
 from service.api.search.answer import answer_search
-from service.problems import RESPONSES
 from service.serving.batching import PendingQuery
 from service.serving.queue import queued_query
 

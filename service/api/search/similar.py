@@ -22,12 +22,13 @@ from indexer.retrieval.diversity import centroids
 from indexer.retrieval.retriever import Retriever
 from indexer.retrieval.rocchio import rocchio
 from service.api.dependencies import QUEUED, Live, row_of
+from service.api.problem_responses import RESPONSES
 from service.api.schemas import AnsweredBy, DocumentId, Query, RequestId, Took
 from service.api.search import filtering, schemas
 from service.api.search.answer import build_results, common_fields, result_of
 from service.api.search.arrange import check_columns
 from service.api.search.schemas import Paged, TopK
-from service.problems import RESPONSES, invalid
+from service.problems import invalid
 from service.serving.queue import queued
 
 MAX_EXAMPLES = 32

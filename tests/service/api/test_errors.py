@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import re
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
@@ -28,6 +31,7 @@ TYPES = {
     "urn:dowse:problem:too-large",
     "urn:dowse:problem:too-many-requests",
     "urn:dowse:problem:not-ready",
+    "urn:dowse:problem:exhausted",
     "urn:dowse:problem:draining",
     "urn:dowse:problem:deadline",
     "urn:dowse:problem:not-writable",
@@ -169,6 +173,41 @@ def test_an_unexpected_error_is_logged_whole(client, caplog):
     assert isinstance(records[0].exc_info[1], RuntimeError)
     assert f"RuntimeError: {SECRET}" in caplog.text
     assert "service/api/search/routes.py" in caplog.text
+
+
+def no_descriptor(*_args, **_options):
+    """Fail as `open` does where all descriptors are in use."""
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), SECRET)
+
+
+@pytest.mark.parametrize("path", ["/", "/model", "/page/style.css", "/static-offline-docs/swagger-ui.css"])
+@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=0-9"}])
+def test_files_without_a_free_descriptor(client, monkeypatch, caplog, path, headers):
+    """A file that cannot be opened for lack of descriptors is a 503 to ask again after, and leaves no traceback."""
+    with monkeypatch.context() as patch:
+        patch.setattr("anyio.open_file", no_descriptor)
+        answer = client.get(path, headers=headers)
+    check(answer, 503, "exhausted", "Machine out of resources")
+    assert int(answer.headers["Retry-After"]) > 0
+    assert SECRET not in answer.text
+    assert "Traceback" not in caplog.text
+    assert client.get(path).status_code == 200
+    assert client.head(path).status_code in {200, 405}
+
+
+def test_a_browser_without_a_free_descriptor(client, monkeypatch):
+    """The page of a problem needs no open file itself."""
+    monkeypatch.setattr("anyio.open_file", no_descriptor)
+    monkeypatch.setattr(Path, "read_text", no_descriptor)
+    answer = client.get("/", headers={"Accept": "text/html"})
+    assert (answer.status_code, answer.headers["Content-Type"]) == (503, "text/html; charset=utf-8")
+    assert "Machine out of resources" in answer.text
+
+
+def test_a_search_without_memory(client, monkeypatch):
+    """Where memory is used up, a search can be sent again."""
+    monkeypatch.setattr(Retriever, "search", lambda *_args, **_options: (_ for _ in ()).throw(MemoryError))
+    check(client.post("/search", json=SEARCH), 503, "exhausted", "Machine out of resources")
 
 
 def test_the_service_survives_an_unexpected_error(client, monkeypatch):
