@@ -28,6 +28,10 @@ log = logging.getLogger("dowse.service")
 FILE = "rerank.sqlite"
 MAX_OUTCOMES = 8_192
 """Of a kilobyte each at most: scores of 200 results, or a reason."""
+BUSY_SECONDS = 1.0
+"""How long a statement waits for those of other workers."""
+OPEN_SECONDS = 5.0
+"""How long opening the file is tried again."""
 TABLE = """
 CREATE TABLE IF NOT EXISTS outcomes (
     number INTEGER PRIMARY KEY AUTOINCREMENT, key BLOB UNIQUE, stored REAL, model TEXT, scores BLOB, reason TEXT
@@ -59,11 +63,7 @@ class RerankMemory:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._lock = threading.Lock()
-        path = ":memory:" if folder is None else str(folder / FILE)
-        self._database = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = OFF")  # nothing of it outlives the service
-        self._database.execute(TABLE)
+        self._database = _open(":memory:") if folder is None else _open_shared(folder / FILE)
 
     def settle(self, key: bytes, compute: Callable[[], Outcome], *, first_page: bool, model: str) -> Outcome:
         """Return the outcome for a page; what is not known is computed and kept.
@@ -118,6 +118,31 @@ class RerankMemory:
         except sqlite3.Error as error:
             log.warning("outcomes of re-ranking cannot be kept: %s", error)
         return self._get(key, since=started) or outcome
+
+
+def _open_shared(path: Path) -> sqlite3.Connection:
+    """Open the file of all workers, or a database in memory where that fails: a service starts all the same."""
+    deadline = time.monotonic() + OPEN_SECONDS
+    while True:
+        try:
+            return _open(str(path))
+        except sqlite3.OperationalError as error:  # such as «locked»: workers that start at once all prepare the file
+            if time.monotonic() > deadline:
+                log.warning("%s: %s; outcomes of re-ranking are not shared with other workers", path, error)
+                return _open(":memory:")
+        time.sleep(0.02)
+
+
+def _open(path: str) -> sqlite3.Connection:
+    database = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        database.execute("PRAGMA journal_mode = WAL")  # fails at once, without waiting, where another does the same
+        database.execute("PRAGMA synchronous = OFF")  # nothing of it outlives the service
+        database.execute(TABLE)
+    except sqlite3.Error:
+        database.close()
+        raise
+    return database
 
 
 def key_of(query: str, passages: list[str], budget_ms: int) -> bytes:
