@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from indexer.errors import UserError, first_line
+from indexer.errors import UserError, first_line, is_transient
 from indexer.index.index import Index
 from indexer.live.log import LogReplaced, WriteLog
 from indexer.live.overlay import LiveIndex
@@ -74,17 +74,12 @@ class LiveDocuments:
             self._log, self._index, self._shown, self._preparer = write_log, updated, updated, Preparer(index)
 
     def follow(self) -> None:
-        """Show the writes of other processes; a damaged log is reported once."""
+        """Show the writes of other processes."""
         with self._lock:
             if self._index is None or (self._shown is self._index and not self._log.has_new()):
                 return
-            try:
-                with self._log.shared():
-                    self._catch_up()
-            except UserError as error:
-                if str(error) != self._reported:
-                    log.error("%s", error)  # noqa: TRY400 - the message says all that a traceback could
-                self._reported = str(error)
+            with self._log.shared():
+                self._catch_up()
 
     @property
     def preparer(self) -> Preparer:
@@ -125,8 +120,19 @@ class LiveDocuments:
         while not self._stop.wait(self._poll_seconds):
             try:
                 self.follow()
-            except Exception:
-                log.exception("reading new writes failed; the documents shown before stay")
+            except Exception as error:  # noqa: BLE001 - the next attempt may succeed
+                self._report(error)
+            else:
+                self._reported = ""
+
+    def _report(self, error: Exception) -> None:
+        """Log an error of following once, however often it comes back: attempts are a fraction of a second apart."""
+        said = str(error) or type(error).__name__
+        if said != self._reported:
+            is_known = isinstance(error, UserError) or is_transient(error)
+            text = "reading new writes failed, and is tried again; the documents shown before stay: %s"
+            log.error(text, said, exc_info=None if is_known else error)
+        self._reported = said
 
     def _catch_up(self) -> Index:
         """Show the writes of the log that the index does not have yet; the caller holds both locks.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import json
+import os
 import random
 import resource
 import shutil
@@ -463,6 +465,24 @@ def test_a_transient_error_hides_no_write(data, publish, eventually, monkeypatch
         eventually(lambda: failures, "the failure")
         for client in (reader, writer):
             eventually(lambda client=client: client.get("/documents/x").status_code == 200, "the write")
+
+
+def test_a_lasting_error_of_following_is_reported_once(data, publish, eventually, monkeypatch, caplog):
+    """Without free descriptors every attempt to read new writes fails: the log has one line, without a traceback."""
+    publish(CATS, data)
+    attempts = []
+
+    def fail(_log: WriteLog) -> bool:
+        attempts.append(None)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with service(data) as client:
+        monkeypatch.setattr(WriteLog, "has_new", fail)
+        eventually(lambda: len(attempts) > 2, "three attempts")
+        assert caplog.text.count("Too many open files") == 1
+        assert "Traceback" not in caplog.text
+        monkeypatch.undo()
+        assert client.put("/documents", json=put("x")).status_code == 200
 
 
 def poison(data: Path, **fields: Any) -> None:
