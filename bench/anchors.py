@@ -4,14 +4,13 @@
     PYTHON bench/anchors.py plain MODEL CORPUS.parquet FOLDER PORT     FastAPI, sentence-transformers and FAISS: dense search
 
 PYTHON is the interpreter of an environment with `txtai[api]`, `sentence-transformers`, `faiss-cpu`, `fastapi`, `uvicorn` and
-`pyarrow`; MODEL is a sentence-transformers directory. Their indexes are kept
-in FOLDER and used again the next time.
+`pyarrow`; MODEL is a sentence-transformers directory. Their indexes are kept in FOLDER and used again the next time.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
-import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -69,7 +68,19 @@ def plain(model: Path, corpus: Path, folder: Path, port: int) -> None:
     uvicorn.run(app, port=port, log_level="warning")
 
 
+def main() -> None:
+    """Serve one of them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("system", choices=["txtai", "plain"], help="which of them")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="sentence-transformers directory")
+    parser.add_argument("corpus", type=Path, metavar="CORPUS.parquet", help="columns id, text and perhaps title")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where its index is kept")
+    parser.add_argument("port", type=int, metavar="PORT", help="where it answers")
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    serve = {"txtai": txtai, "plain": plain}[arguments.system]
+    serve(arguments.model, arguments.corpus, arguments.folder, arguments.port)
+
+
 if __name__ == "__main__":
-    model_, corpus_, folder_ = map(Path, sys.argv[2:5])
-    folder_.mkdir(parents=True, exist_ok=True)
-    {"txtai": txtai, "plain": plain}[sys.argv[1]](model_, corpus_, folder_, int(sys.argv[5]))
+    main()

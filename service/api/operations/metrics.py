@@ -28,7 +28,10 @@ router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500,
     "/metrics", operation_id="get_metrics", tags=["operate"], summary="Metrics for Prometheus", response_class=Response
 )
 async def metrics(request: Request) -> Response:
-    """Return the metrics of all workers in Prometheus' text format; every worker returns the same."""
+    """Return metrics in Prometheus' text format: of all workers together, except those of the index.
+
+    Metrics whose names begin with `dowse_index_` are those of the worker that answers. Each follows the index by itself.
+    """
     state = request.app.state
     if state.workers_folder:
         request_metrics = await run_in_threadpool(worker_metrics.exposition, state.workers_folder)
