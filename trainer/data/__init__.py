@@ -1,6 +1,7 @@
 """Training data: labels, splits, frames, pairs.
 
 labels.py           queries and qrels, split into train, dev, test
+label_rows.py       rows of their files
 feedback.py         clicks and grades as labels
 split.py            documents into train, dev, test
 near_duplicates.py  MinHash groups
