@@ -114,6 +114,7 @@ CONFIG: dict[Kind, Descriptions] = {
         "candidates": "documents of each leg that hybrid search fuses",
         "labels": "classifier that added labels to the metadata, and the column that it filled",
         "folded": "number of the last live write in a compacted index",
+        "set_aside": "numbers of live writes up to that one that fit no index and are kept in the log; absent for none",
         "folded_into": "fingerprint of the index that was built from the corpus before it was compacted",
     },
     "masked": {"base": _BASE},

@@ -8,7 +8,7 @@ index.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +29,7 @@ from indexer.errors import UserError
 from indexer.index.index import Index
 from indexer.inference.encoder import Encoder, Vectors
 from indexer.inference.passages import Passage
+from indexer.live.inspect import hidden_writes
 from indexer.live.log import LogReplaced, WriteLog
 from indexer.live.overlay import LiveIndex
 from indexer.live.prepare import replay_writes
@@ -53,14 +54,19 @@ def compact(data: Path | None = None, cores: int | None = None) -> BuildResult:
         if not log.has_new():
             return BuildResult(base.manifest, fresh=False)
         with log.locked():
-            writes = [write for write in log.read() if write.sequence > base.folded]
+            everything = log.read()
             log.close()
+        writes = [write for write in everything if write.sequence > base.folded]
         index = replay_writes(base, writes)
-        set_aside = index.overlay.set_aside if isinstance(index, LiveIndex) else {}
+        set_aside = {write.sequence for write in hidden_writes(everything, base.manifest)}
+        if isinstance(index, LiveIndex):
+            set_aside |= index.overlay.set_aside.keys()
         applied = [write for write in writes if write.sequence not in set_aside]
         fresh = bool(last_writes(applied))
         through = log.sequence
-        manifest = _publish(indexes, base, index, applied, cores, log=log) if fresh else base.manifest
+        manifest = (
+            _publish(indexes, base, index, applied, cores, log=log, set_aside=set_aside) if fresh else base.manifest
+        )
         try:
             log.fold(through, set_aside)
         except LogReplaced as error:
@@ -69,18 +75,27 @@ def compact(data: Path | None = None, cores: int | None = None) -> BuildResult:
 
 
 def _publish(
-    indexes: Store, base: Index, index: Index, writes: list[Write], cores: int | None, *, log: WriteLog
+    indexes: Store,
+    base: Index,
+    index: Index,
+    writes: list[Write],
+    cores: int | None,
+    *,
+    log: WriteLog,
+    set_aside: Collection[int],
 ) -> Manifest:
     """Publish ``index``: the index ``base`` with the ``writes`` of ``log`` over it."""
     documents = LiveDocuments.of(index, writes)
-    config = base.manifest.config
+    config = {name: value for name, value in base.manifest.config.items() if name != "set_aside"}
     model = Store("model", indexes.root.parent).path(base.manifest.parents["model"])
     settings = _settings_of(config)
     # The fingerprint of the index that was built from the corpus: a build of the same corpus is then up to date.
     origin = config.get("folded_into", base.manifest.fingerprint)
     if any(write.retraction for write in writes):  # retracted writes may be folded in, which a build would not have
         origin = base.manifest.fingerprint
-    folding = {"folded": writes[-1].sequence, "folded_into": origin}
+    folding: dict[str, Any] = {"folded": writes[-1].sequence, "folded_into": origin}
+    if hidden := sorted(number for number in set_aside if number < writes[-1].sequence):
+        folding["set_aside"] = hidden
     key = fingerprint("index", base.manifest.parents, documents.inputs, config | folding)
     assembly = Assembly(
         documents,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from indexer.artifacts.manifest import Manifest
 from indexer.artifacts.store import Store
 from indexer.index.index import Index
 from indexer.live.log import WriteLog
 from indexer.live.prepare import Preparer, find_unfit
-from indexer.live.write import Write
+from indexer.live.write import Write, last_writes
 
 
 def log_problems(data: Path) -> list[str]:
@@ -34,6 +36,11 @@ def log_problems(data: Path) -> list[str]:
         for write in writes
         if write.sequence <= folded and write.time > manifest.created.replace("+00:00", ".999+00:00")
     ]
+    problems += [
+        f"{log.folder}: write {write.sequence} could not be applied when index {manifest.id} was compacted, and is set "
+        f"aside (documents {', '.join(map(repr, write.ids[:3]))}): put them again, or forget them"
+        for write in hidden_writes(writes, manifest)
+    ]
     new = [write for write in writes if write.sequence > folded]
     if not new:
         return problems
@@ -42,6 +49,20 @@ def log_problems(data: Path) -> list[str]:
     return problems + [
         f"{log.folder}: write {number} cannot be applied to index {manifest.id} and is set aside: {reason}"
         for number, reason in unfit.items()
+    ]
+
+
+def hidden_writes(writes: Sequence[Write], index: Manifest) -> list[Write]:
+    """Return the writes of a log that compaction had set aside, as long as their documents were not put again.
+
+    An index takes writes up to the last folded one for its own, so nothing else tells of these.
+    """
+    numbers = set(index.config.get("set_aside", ()))
+    last = last_writes(write for write in writes if write.sequence not in numbers)
+    return [
+        write
+        for write in writes
+        if write.sequence in numbers and any(last.get(name, 0) < write.sequence for name in write.ids)
     ]
 
 

@@ -512,6 +512,31 @@ def test_a_line_that_cannot_be_applied_stops_nothing(data, publish, caplog):
     with service(data) as client:
         assert client.get("/documents/good").status_code == client.get("/documents/next").status_code == 200
     assert [write.sequence for write in WriteLog(data).read()] == [1, 2, 3]
+    (problem,) = log_problems(data)
+    assert "write 2" in problem and "'bad'" in problem
+    with service(data) as client:
+        client.put("/documents", json=put("other"))
+    assert compact(data).fresh  # a second one, whose index knows of the write from the first alone
+    assert [write.sequence for write in WriteLog(data).read()] == [1, 2, 3, 4]
+    assert "write 2" in "\n".join(log_problems(data))
+    with service(data) as client:
+        assert client.get("/documents/good").status_code == 200
+        client.put("/documents", json=put("bad", "good"))
+    assert log_problems(data) == []
+    assert compact(data).fresh
+    assert [write.sequence for write in WriteLog(data).read()] == [3, 4, 5]
+    forget(data, ids=["bad", "good"])
+    assert log_problems(data) == []
+
+
+def test_a_line_that_cannot_be_applied_is_forgotten(data, publish):
+    """A poison line that a compaction has set aside is no problem any more once its documents are forgotten."""
+    publish(CATS, data)
+    poison(data, vectors=np.zeros((1, 3), dtype=np.float32))
+    with service(data) as client:
+        client.put("/documents", json=put("next"))
+    compact(data)
+    assert log_problems(data) != []
     forget(data, ids=["bad", "good"])
     assert log_problems(data) == []
 
