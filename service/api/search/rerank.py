@@ -1,8 +1,7 @@
 """Re-ranking: the first results of a ranking are ordered by a cross-encoder, within a time budget.
 
 Without enough time or a model the order stays, and the response says why: a search never fails because of re-ranking.
-The pages of one search must not differ in this, or they would repeat documents: see
-`rerank_memory.py`.
+The pages of one search must not differ in this, or they would repeat documents: see `rerank_memory.py`.
 """
 
 from __future__ import annotations
