@@ -28,7 +28,7 @@ def load_tokenizer(model: Path) -> Tokenizer:
     path = model / "tokenizer.json"
     if not path.is_file():
         raise UserError(f"{path}: missing; publish the model with `python -m trainer base`")
-    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer = Tokenizer.from_buffer(path.read_bytes())  # `from_file` raises no OSError where it cannot open the file
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer

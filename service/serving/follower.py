@@ -54,6 +54,7 @@ class Follower(Generic[Opened]):
         self._id: str | None = None
         self._tried: tuple[str, int] | None = None
         self._retry_at = math.inf
+        self._reported = ""  # the last line of the log, where the attempt before this one failed
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name=f"follow-{kind}", daemon=True)
 
@@ -80,22 +81,27 @@ class Follower(Generic[Opened]):
 
     def refresh(self) -> None:
         """Open the live artifact unless it is open already or has failed. No error is raised: `reason` keeps it."""
-        name = KIND_NAMES[self._store.kind]
         try:
-            current = self._store.current_id()
-            if current is None:
-                self.reason = f"There is no {name} yet; run `{CREATE_COMMANDS[self._store.kind]}`"
-                return
-            activation = (current, self._store.activation_time())
-            if current == self._id or (activation == self._tried and time.monotonic() < self._retry_at):
-                return
-            self._tried, self._retry_at = activation, math.inf
-            self.opened = self._open(self._store.path(current))
-            self._id = current
-            gc.collect()  # free the previous artifact now, not at some later collection
-            log.info("%s %s is live", name, current)
+            self._open_current()
         except Exception as error:  # noqa: BLE001 - `_explain` logs it; it must not keep the service from starting
             self._explain(error)
+        else:
+            self._reported = ""
+
+    def _open_current(self) -> None:
+        name = KIND_NAMES[self._store.kind]
+        current = self._store.current_id()
+        if current is None:
+            self.reason = f"There is no {name} yet; run `{CREATE_COMMANDS[self._store.kind]}`"
+            return
+        activation = (current, self._store.activation_time())
+        if current == self._id or (activation == self._tried and time.monotonic() < self._retry_at):
+            return
+        self._tried, self._retry_at = activation, math.inf
+        self.opened = self._open(self._store.path(current))
+        self._id = current
+        gc.collect()  # free the previous artifact now, not at some later collection
+        log.info("%s %s is live", name, current)
 
     def _explain(self, error: Exception) -> None:
         """Set `reason` after an error; one that may pass is followed by another attempt."""
@@ -104,17 +110,23 @@ class Follower(Generic[Opened]):
             self._retry_at = time.monotonic() + RETRY_SECONDS
             why = getattr(error, "strerror", None) or type(error).__name__
             self.reason = f"The {name} could not be opened ({why}); it is tried again every {RETRY_SECONDS:g} s"
-            log.error("%s; the %s is opened again in %g s", error or why, name, RETRY_SECONDS)
+            self._report(f"{str(error) or why}; the {name} is tried again, at most every {RETRY_SECONDS:g} s")
         elif isinstance(error, UserError):
             verify = self._store.command("verify")
             self.reason = f"The {name} cannot be opened; run `{verify}`, then activate or make another"
-            log.error("%s", error)
+            self._report(str(error))
         else:  # it must not keep the service from starting; libraries have errors of their own for a lack of memory
             self._retry_at = time.monotonic() + RETRY_SECONDS
             self.reason = (
                 f"The {name} cannot be opened; see the service's log. It is tried again every {RETRY_SECONDS:g} s"
             )
-            log.error("opening the %s failed; the previous one stays live", name, exc_info=error)
+            self._report(f"opening the {name} failed; the previous one stays live", error)
+
+    def _report(self, line: str, traceback_of: Exception | None = None) -> None:
+        """Log an error, once where attempts fail in a row: `CURRENT` is looked at every second."""
+        if line != self._reported:
+            log.error("%s", line, exc_info=traceback_of)
+        self._reported = line
 
     def _follow(self) -> None:
         while not self._stop.wait(self._poll_seconds):

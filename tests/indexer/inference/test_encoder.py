@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import resource
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,6 +186,19 @@ def test_a_directory_without_tokenizer_is_refused(tmp_path: Path) -> None:
         load_tokenizer(tmp_path)
     with pytest.raises(UserError, match=r"manifest\.json"):
         Encoder.open(tmp_path)
+
+
+def test_a_tokenizer_without_a_free_descriptor(tmp_path: Path) -> None:
+    """That a file cannot be opened is an error of the system, which passes, and none of the tokenizer's own."""
+    directory = make_tiny_model(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            load_tokenizer(directory)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    load_tokenizer(directory)
 
 
 # --- batches, order, threads ----------------------------------------------------------------------------------------
