@@ -88,20 +88,20 @@ class Store:
 
     def current_id(self) -> str | None:
         """Return the id of the live artifact, or None while there is none."""
+        return self.activation()[0]
+
+    def activation(self) -> tuple[str | None, int]:
+        """Return the id of the live artifact, and when it was made live, in nanoseconds; None and 0 while there is none."""
         try:
-            name = (self.root / CURRENT).read_text(encoding="utf-8").strip()
+            with (self.root / CURRENT).open(
+                encoding="utf-8"
+            ) as file:  # both of one file, which may be replaced meanwhile
+                name, time = file.read().strip(), os.fstat(file.fileno()).st_mtime_ns
         except FileNotFoundError:
-            return None
+            return None, 0
         if not ID_PATTERN.fullmatch(name):
             raise UserError(f"{self.root / CURRENT}: {name!r} is no artifact id; run `{self.command('activate')} ID`")
-        return name
-
-    def activation_time(self) -> int:
-        """Return when the live artifact was made live, in nanoseconds; 0 while there is none."""
-        try:
-            return (self.root / CURRENT).stat().st_mtime_ns
-        except FileNotFoundError:
-            return 0
+        return name, time
 
     def path(self, artifact: str) -> Path:
         """Return the directory of ``artifact``; raise `UserError` where there is none of that id."""

@@ -52,7 +52,7 @@ class Follower(Generic[Opened]):
         self.opened: Opened | None = None
         self.reason = ""
         self._id: str | None = None
-        self._tried: tuple[str, int] | None = None
+        self._tried: tuple[str | None, int] | None = None
         self._retry_at = math.inf
         self._reported = ""  # the last line of the log, where the attempt before this one failed
         self._stop = threading.Event()
@@ -90,11 +90,11 @@ class Follower(Generic[Opened]):
 
     def _open_current(self) -> None:
         name = KIND_NAMES[self._store.kind]
-        current = self._store.current_id()
+        activation = self._store.activation()
+        current, _ = activation
         if current is None:
             self.reason = f"There is no {name} yet; run `{CREATE_COMMANDS[self._store.kind]}`"
             return
-        activation = (current, self._store.activation_time())
         if current == self._id or (activation == self._tried and time.monotonic() < self._retry_at):
             return
         self._tried, self._retry_at = activation, math.inf

@@ -252,7 +252,7 @@ def test_a_lasting_error_is_reported_once(data, publish, eventually, monkeypatch
 
     with service(data) as client:
         with monkeypatch.context() as scarce:
-            scarce.setattr(Store, "current_id", fail)
+            scarce.setattr(Store, "activation", fail)
             eventually(lambda: len(attempts) > 12, "three attempts for each of four kinds")
         lines = [record for record in caplog.records if "Too many open files" in record.getMessage()]
         assert len(lines) == 4
