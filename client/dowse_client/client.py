@@ -97,7 +97,10 @@ class Dowse(Transport):
         return self._call("GET", "/livez", models.Health)
 
     def metrics(self) -> str:
-        """Return the metrics of all workers in Prometheus' text format; every worker returns the same."""
+        """Return metrics in Prometheus' text format: of all workers together, except those of the index.
+
+        Metrics whose names begin with `dowse_index_` are those of the worker that answers. Each follows the index by itself.
+        """
         return self._call("GET", "/metrics", str)
 
     def model_compare(self, first: str, second: str) -> models.CompareResponse:
@@ -419,7 +422,10 @@ class AsyncDowse(AsyncTransport):
         return await self._call("GET", "/livez", models.Health)
 
     async def metrics(self) -> str:
-        """Return the metrics of all workers in Prometheus' text format; every worker returns the same."""
+        """Return metrics in Prometheus' text format: of all workers together, except those of the index.
+
+        Metrics whose names begin with `dowse_index_` are those of the worker that answers. Each follows the index by itself.
+        """
         return await self._call("GET", "/metrics", str)
 
     async def model_compare(self, first: str, second: str) -> models.CompareResponse:

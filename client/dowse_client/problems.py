@@ -21,6 +21,10 @@ class Draining(ProblemError):
     """Service shutting down."""
 
 
+class Exhausted(ProblemError):
+    """Machine out of resources."""
+
+
 class Forbidden(ProblemError):
     """Not allowed for this key."""
 
@@ -94,6 +98,7 @@ BY_TYPE: dict[str, type[ProblemError]] = {
     "urn:dowse:problem:deadline": Deadline,
     "urn:dowse:problem:disk-full": DiskFull,
     "urn:dowse:problem:draining": Draining,
+    "urn:dowse:problem:exhausted": Exhausted,
     "urn:dowse:problem:forbidden": Forbidden,
     "urn:dowse:problem:forbidden-host": ForbiddenHost,
     "urn:dowse:problem:forbidden-origin": ForbiddenOrigin,
