@@ -15,6 +15,7 @@ from pathlib import Path
 
 from indexer.artifacts.store import Store, data_dir
 from indexer.errors import UserError
+from indexer.live.inspect import set_aside_writes
 from indexer.live.log import LogReplaced, WriteLog
 from indexer.live.write import Retraction, Write, last_writes, latest_versions
 
@@ -77,10 +78,11 @@ def forget(
             retracted = _count(data, writes, retraction)
             if not retracted:
                 return retracted
+            set_aside = set_aside_writes(data, writes)
             log.append(log.draft(retraction=retraction))
             log.close()
         try:
-            log.fold(log.sequence)
+            log.fold(log.sequence, set_aside)
         except LogReplaced as error:
             raise UserError(f"{error}: the log was replaced meanwhile; forget them again") from error
     return retracted

@@ -41,15 +41,23 @@ def log_problems(data: Path) -> list[str]:
         f"aside (documents {', '.join(map(repr, write.ids[:3]))}): put them again, or forget them"
         for write in hidden_writes(writes, manifest)
     ]
-    new = [write for write in writes if write.sequence > folded]
-    if not new:
-        return problems
-    index = Index.open(indexes.root / manifest.id, verify=False, cores=1)
-    unfit = find_unfit(index, [_without_encoding(write, index) for write in new])
     return problems + [
         f"{log.folder}: write {number} cannot be applied to index {manifest.id} and is set aside: {reason}"
-        for number, reason in unfit.items()
+        for number, reason in _unfit(indexes, manifest, writes).items()
     ]
+
+
+def set_aside_writes(data: Path, writes: Sequence[Write]) -> set[int]:
+    """Return the numbers of the writes of a log that its live index does not hold and no service can show.
+
+    Raises:
+        UserError: the index cannot be opened.
+    """
+    indexes = Store("index", data)
+    if indexes.current_id() is None:
+        return set()
+    manifest = indexes.manifest(indexes.resolve().name)
+    return {write.sequence for write in hidden_writes(writes, manifest)} | _unfit(indexes, manifest, writes).keys()
 
 
 def hidden_writes(writes: Sequence[Write], index: Manifest) -> list[Write]:
@@ -64,6 +72,15 @@ def hidden_writes(writes: Sequence[Write], index: Manifest) -> list[Write]:
         for write in writes
         if write.sequence in numbers and any(last.get(name, 0) < write.sequence for name in write.ids)
     ]
+
+
+def _unfit(indexes: Store, manifest: Manifest, writes: Sequence[Write]) -> dict[int, str]:
+    """Return the numbers of the writes after the last folded one that cannot be applied, each with the reason."""
+    new = [write for write in writes if write.sequence > int(manifest.config.get("folded", 0))]
+    if not new:
+        return {}
+    index = Index.open(indexes.root / manifest.id, verify=False, cores=1)
+    return find_unfit(index, [_without_encoding(write, index) for write in new])
 
 
 def _without_encoding(write: Write, index: Index) -> Write:

@@ -485,15 +485,15 @@ def test_a_lasting_error_of_following_is_reported_once(data, publish, eventually
         assert client.put("/documents", json=put("x")).status_code == 200
 
 
-def poison(data: Path, **fields: Any) -> None:
-    """Append a write to the log as it was appended before writes were tried: one document that fits no index."""
+def poison(data: Path, *, both: bool = False, **fields: Any) -> None:
+    """Append a write to the log as it was appended before writes were tried: one or two documents that fit no index."""
     with service(data) as client:
         client.put("/documents", json=put("good", text="The good one."))
     log = WriteLog(data)
     with log.locked():
         (good,) = log.read()
-        document = replace(good.documents[0], id="bad", **fields)
-        log.append(log.draft(good.recipe, [document, good.documents[0]]))
+        bad = replace(good.documents[0], id="bad", **fields)
+        log.append(log.draft(good.recipe, [bad, replace(bad, id="good") if both else good.documents[0]]))
 
 
 def test_a_line_that_cannot_be_applied_stops_nothing(data, publish, caplog):
@@ -539,6 +539,22 @@ def test_a_line_that_cannot_be_applied_is_forgotten(data, publish):
     assert log_problems(data) != []
     forget(data, ids=["bad", "good"])
     assert log_problems(data) == []
+
+
+@pytest.mark.parametrize("compacted_before", [False, True])
+def test_forgetting_another_document_keeps_what_a_poison_line_would_replace(data, publish, compacted_before):
+    """The log is folded after that, and a line that nobody can apply takes the place of no earlier version."""
+    publish(CATS, data)
+    poison(data, both=True, vectors=np.zeros((1, 3), dtype=np.float32))
+    with service(data) as client:
+        client.put("/documents", json=put("next"))
+    if compacted_before:
+        compact(data)
+    assert forget(data, ids=["bad"])
+    publish(CATS, data)  # an index without writes: all of them are read from the log
+    with service(data) as client:
+        assert client.get("/documents/good").json()["text"] == "The good one."
+        assert client.get("/documents/next").status_code == 200
 
 
 def test_a_write_that_an_index_hides_is_reported(data, publish):
