@@ -141,10 +141,7 @@ def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, (bytes, bytearray, memoryview)):
-        try:
-            return bytes(value).decode()  # text that SQLite holds as a BLOB
-        except UnicodeDecodeError:
-            return "\\x" + bytes(value).hex()  # as PostgreSQL shows them
+        return bytes(value).decode("utf-8", "surrogateescape")  # text that SQLite holds as a BLOB
     if isinstance(value, _JSON):
         return json.dumps(value, ensure_ascii=False, default=str)
     return str(value)

@@ -98,8 +98,34 @@ def test_array_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(
+    ("element", "reason"),
+    [
+        (b'{"id": 2, "text": }', "broken JSON: Expecting value at character 19"),
+        (b"{'id': 2, 'text': [\"},\\\\\"]}", "broken JSON: Expecting property name"),
+        (b'{"id": 2, "text": "caf\xe9"}', "invalid UTF-8"),
+        (b"\xe9", "invalid UTF-8"),
+    ],
+)
+@pytest.mark.parametrize("read_bytes", [8, 1 << 20])
+def test_broken_element_of_an_array(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, element: bytes, reason: str, read_bytes: int
+) -> None:
+    """A broken element is one bad row, however few bytes are read at a time; the elements after it are documents."""
+    monkeypatch.setattr("indexer.corpus.json_array.READ_BYTES", read_bytes)
+    (tmp_path / "a.json").write_bytes(
+        b'[{"id": 1, "text": "a\\\\},"},\n' + element + b',\n {"id": 3, "text": "[\\"{"}]'
+    )
+    with pytest.raises(UserError, match=r"a\.json row 2.*leave them out with --skip-bad-rows"):
+        Corpus.check(str(tmp_path / "a.json"))
+    corpus = Corpus.check(str(tmp_path / "a.json"), skip_bad_rows=True)
+    assert [(reject.row, reject.reason[: len(reason)]) for reject in corpus.rejects] == [(2, reason)]
+    assert [row["id"] for batch in corpus.batches() for row in batch.to_pylist()] == ["1", "3"]
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
+        ('[{"id": 1, "text": "a"}, {"id": 2, "text": "b]', "element 2 is broken JSON"),
         ("[" * 100_000, "element 1 is nested too deeply"),
         ('[{"id": 1, "text": "a"}]\n[{"id": 2, "text": "b"}]', "more text after the end of the array"),
         ('{\n"documents": [\n{"id": 1, "text": "a"}]}', "one object over several lines"),

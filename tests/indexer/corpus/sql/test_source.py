@@ -370,11 +370,13 @@ def test_sqlite_odd_values(tmp_path: Path) -> None:
         database.execute("insert into t values (1, cast(x'ff41' as text), 'a')")
         database.execute("insert into t values (2, cast('wörds' as blob), 'b')")
         database.execute("insert into t values (3, 'words', cast(x'e9' as text))")
+        database.execute("insert into t values (4, 'words', x'fffe')")
         database.commit()
     corpus = Corpus.check(f"sqlite:///{path}", query="select * from t order by id", skip_bad_rows=True, data=tmp_path)
     assert [(reject.row, reject.reason) for reject in corpus.rejects] == [
         (1, "invalid UTF-8 in column 'text'"),
         (3, "invalid UTF-8 in column 'note'"),
+        (4, "invalid UTF-8 in column 'note'"),
     ]
     assert [row["text"] for batch in corpus.batches() for row in batch.to_pylist()] == ["wörds"]
 
