@@ -120,12 +120,13 @@ def missing(values: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _check(name: str, field: FieldPath, values: list[JsonValue], types: Types) -> None:
-    kind = kind_of(comparable(field.type))
+    type_ = comparable(field.type)
+    kind = kind_of(type_)
     if kind is None:
         hint = "; or name one of its fields" if pa.types.is_struct(field.type) else ""
         raise WrongType(name, field.type, f"its only condition is `exists`{hint}", types)
     for value in values:
-        if not is_comparable(value, kind):
+        if not is_comparable(value, type_):
             raise WrongType(name, field.type, f"{EXPECTED[kind]}, not with {value!r}", types)
 
 

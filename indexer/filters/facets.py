@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from decimal import Decimal
 from typing import Annotated, Self
 
 import numpy as np
@@ -35,7 +36,10 @@ def _entry_bytes(key: tuple[int, str], facet: bytes) -> int:
 _cache: OwnedCache[tuple[int, str], bytes] = OwnedCache(CACHED_BYTES, _entry_bytes)
 FacetValue = Annotated[
     str | bool | int | float | None,
-    Field(description="as in the metadata; dates and times in ISO 8601; null for an infinite number"),
+    Field(
+        description="as in the metadata; dates and times in ISO 8601; a decimal is a number, or a text where a "
+        "double-precision number would change it; null for an infinite number"
+    ),
 ]
 
 
@@ -168,6 +172,8 @@ def _most_frequent(values: pa.ChunkedArray, owners: Rows, limit: int) -> list[Va
 def _to_json(value: pa.Scalar) -> FacetValue:
     """Return a value for JSON, in the form in which a filter accepts it."""
     if pa.types.is_decimal(value.type):
-        return float(value.as_py())
+        exact: Decimal = value.as_py()
+        number = float(exact)
+        return number if Decimal(repr(number)) == exact else f"{exact:f}"
     json_value: FacetValue = to_jsonable_python(to_python(value), inf_nan_mode="null")
     return json_value

@@ -35,6 +35,7 @@ DAY = 86_400 * 10**9
 """Nanoseconds."""
 CYCLE_DAYS = 146_097
 """Days of 400 years."""
+_DECIMAL = re.compile(r"-?\d{1,76}(\.\d{1,76})?", re.ASCII)
 _CLOCK = r"(?P<clock>\d\d:\d\d(:\d\d)?)((?<=:\d\d:\d\d)[.,](?P<fraction>\d{1,9}))?"
 ISO: dict[Kind, re.Pattern[str]] = {
     "moment": re.compile(
@@ -60,8 +61,11 @@ def kind_of(type_: pa.DataType) -> Kind | None:
     return None
 
 
-def is_comparable(value: JsonValue, kind: Kind) -> bool:
-    """Say whether a value can be compared with values of a kind."""
+def is_comparable(value: JsonValue, type_: pa.DataType) -> bool:
+    """Say whether a value can be compared with values of a type; decimals also with their texts, which are exact."""
+    if pa.types.is_decimal(type_) and isinstance(value, str):
+        return _DECIMAL.fullmatch(value) is not None
+    kind = kind_of(type_)
     if kind in ISO:
         return isinstance(value, str) and nanoseconds(value, kind) is not None
     if kind == "boolean" or isinstance(value, bool):  # a subclass of int in Python

@@ -39,6 +39,7 @@ ROWS: dict[str, list[Any]] = {
     "kind": draw(["cat", "dog", "é", "Ω", ""]),
     "price": draw([1.5, 2.0, 0.0, -0.0, 7.25, math.inf, math.nan]),
     "cents": draw([Decimal("0.10"), Decimal("19.99"), Decimal("5.00")]),
+    "wei": draw([Decimal("12345678901234567890.125"), Decimal(-9007199254740993), Decimal("0.1"), Decimal(3)]),
     "rooms": draw(list(range(-50, 200))),
     "open": draw([True, False]),
     "tags": draw([["sea"], ["sea", "sun"], ["sun", "sun", None], []]),
@@ -48,7 +49,13 @@ ROWS: dict[str, list[Any]] = {
     "nothing": [None] * DOCUMENTS,
     "raw": draw([b"x"]),
 }
-TYPES = {"cents": pa.decimal128(9, 2), "day": pa.date32(), "when": pa.timestamp("us", "UTC"), "nothing": pa.null()}
+TYPES = {
+    "cents": pa.decimal128(9, 2),
+    "wei": pa.decimal128(38, 3),
+    "day": pa.date32(),
+    "when": pa.timestamp("us", "UTC"),
+    "nothing": pa.null(),
+}
 
 
 @pytest.fixture(scope="module")
@@ -109,9 +116,24 @@ def test_values_are_count(index: Index, field: str, rows: range) -> None:
         assert facet["max"] == to_json(max(value for value, _ in everything))
 
 
+def test_decimals_are_exact(index: Index) -> None:
+    """A decimal that no float holds is a text, in the values and as the least and the greatest."""
+    facet = count(index, {"field": "wei"})
+    values = {entry["value"] for entry in facet["values"]}
+    assert values == {"12345678901234567890.125", "-9007199254740993.000", 0.1, 3.0}
+    assert (facet["min"], facet["max"]) == ("-9007199254740993.000", "12345678901234567890.125")
+
+
+@pytest.mark.parametrize("text", ["1e3", "0x1", "", " 1", "1_000", "١"])
+def test_texts_that_are_no_decimals(index: Index, text: str) -> None:
+    """A text that is no plain decimal is refused with what to give instead."""
+    with pytest.raises(WrongType, match="compare it with a number"):
+        compile_filter(Filter.model_validate({"must": [{"field": "wei", "eq": text}]}), index)
+
+
 def test_a_filter_accepts_the_values_of_a_facet(index: Index) -> None:
     """A filter on a value of a facet finds as many documents as the facet has counted."""
-    for field in ("kind", "cents", "rooms", "open", "tags", "day", "when", "home.city", "home.zip"):
+    for field in ("kind", "cents", "wei", "rooms", "open", "tags", "day", "when", "home.city", "home.zip"):
         facet = count(index, {"field": field, "limit": 100})
         assert facet["values"]
         for entry in facet["values"]:
