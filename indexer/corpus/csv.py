@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,6 +19,8 @@ from indexer.errors import UserError
 
 DELIMITERS = (",", ";", "\t", "|")
 MAX_FIELD_CHARACTERS = 1 << 27  # the default of the csv module, 128 Ki, is shorter than many documents
+
+_STATED_DELIMITER = re.compile(r"sep=(.)[\r\n]*", re.IGNORECASE)
 
 # From the narrowest type to the widest; a value must match the pattern and survive the cast. Numbers with leading zeros
 # ("007") and whole numbers beyond 64 bits are names rather than quantities: they stay text.
@@ -51,12 +54,11 @@ class CsvReader:
 
         Numbers start at 1 and leave out the header. An empty field is null. Blank lines are counted and skipped.
         """
-        delimiter = _detect_delimiter(path)
         names = _read_header(path)
         with _open(path) as file:
             csv.field_size_limit(MAX_FIELD_CHARACTERS)
-            rows = csv.reader(file, delimiter=delimiter, strict=True)
-            next(rows)
+            rows = _reader(file, path)
+            next(rows, None)
             number = 0
             while True:
                 number += 1
@@ -104,35 +106,45 @@ def _open(path: Path) -> TextIO:
     return io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
-def _detect_delimiter(path: Path) -> str:
+def _reader(file: TextIO, path: Path) -> Iterator[list[str]]:
+    """Return the records of an open file from the header on; blank lines before it, and Excel's ``sep=;``, are skipped."""
+    line = file.readline(MAX_FIELD_CHARACTERS)
+    while line and not line.strip("\r\n "):
+        line = file.readline(MAX_FIELD_CHARACTERS)
+    if stated := _STATED_DELIMITER.fullmatch(line):
+        return csv.reader(file, delimiter=stated[1], strict=True)
+    return csv.reader(chain([line] if line else [], file), delimiter=_detect_delimiter(line, path), strict=True)
+
+
+def _detect_delimiter(line: str, path: Path) -> str:
     """Return the delimiter that occurs most often outside quotes in the first line."""
-    with _open(path) as file:
-        line = re.sub(r'"[^"]*"', "", file.readline(MAX_FIELD_CHARACTERS))
+    line = re.sub(r'"[^"]*"', "", line)
     order = ("\t", *DELIMITERS) if suffix_of(path) == ".tsv" else DELIMITERS
     return max(order, key=line.count)  # the first of equals: the delimiter of a single column is the comma
 
 
 def _read_header(path: Path) -> list[str]:
-    """Return the names in the first record; an unnamed column is called after its position."""
+    """Return the names in the first record; an unnamed column is called after its position. An empty file has none."""
     csv.field_size_limit(MAX_FIELD_CHARACTERS)
-    delimiter = _detect_delimiter(path)
     with _open(path) as file:
         try:
-            fields = next(csv.reader(file, delimiter=delimiter, strict=True))
-            "".join(fields).encode()
+            fields = next(_reader(file, path), None)
+            "".join(fields or ()).encode()
         except UnicodeEncodeError:
             raise UserError(
                 f"{path}: the first line is no header in UTF-8; if the file is in a code page such as Windows-1252, save "
                 "it as UTF-8"
             ) from None
-        except (StopIteration, csv.Error):
+        except csv.Error:
             fields = []
+    if fields is None:
+        return []
     if not any(fields):
         raise UserError(f"{path}: the first line is no header in UTF-8; write the column names there")
     names = [field.strip() or f"column_{position}" for position, field in enumerate(fields, 1)]
     for name in names:
         if names.count(name) > 1:
-            raise UserError(f"{path}: two columns are called {name!r}; rename one")
+            raise UserError(f"{path}: two columns are called {name!r}; rename one, or write a header if there is none")
     return names
 
 

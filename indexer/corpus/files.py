@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+from itertools import takewhile
 from pathlib import Path, PurePath
 from urllib.parse import unquote, urlsplit
 
@@ -85,11 +86,14 @@ def find_files(spec: str) -> list[SourceFile]:
     paths = sorted(
         file
         for file in (_walk(path) if path.is_dir() else map(Path, matches))
-        if file.is_file() and suffix_of(file) in FORMATS and not file.name.startswith(".")
+        if file.is_file() and suffix_of(file) in FORMATS and not file.name.startswith((".", "~$"))
     )
     if path.is_dir():
         others = [file for file in paths if suffix_of(file) != ".json"]
-        paths = _beir_corpus(path, paths) or others or paths  # JSON beside data describes it, as dataset_info.json does
+        within = path.joinpath(*_common_folders(path, paths))
+        paths = (
+            _beir_corpus(path, paths) or _beir_corpus(within, paths) or others or paths
+        )  # JSON beside data describes it, as dataset_info.json does
     if not paths:
         raise UserError(f"{spec}: holds no corpus file; give files that end in one of {supported}")
     for file in paths:
@@ -108,6 +112,12 @@ def _walk(folder: Path) -> list[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
         files += [Path(place) / name for name in names]
     return files
+
+
+def _common_folders(folder: Path, files: list[Path]) -> tuple[str, ...]:
+    """Return the names of the folders within ``folder`` that hold all ``files``: an unpacked archive is often in one."""
+    parts = [file.relative_to(folder).parts[:-1] for file in files]
+    return tuple(names[0] for names in takewhile(lambda names: len(set(names)) == 1, zip(*parts, strict=False)))
 
 
 def _beir_corpus(folder: Path, files: list[Path]) -> list[Path]:

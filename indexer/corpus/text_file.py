@@ -12,7 +12,24 @@ import pyarrow as pa
 from indexer.corpus.files import COMPRESSED
 from indexer.errors import UserError
 
-_GZIP, _ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+_COMPRESSION = {
+    ".gz": (b"\x1f\x8b",),
+    ".zst": (b"\x28\xb5\x2f\xfd", *(bytes([n, 0x2A, 0x4D, 0x18]) for n in range(0x50, 0x60))),
+}
+"""First bytes of a compressed file by the ending of its name."""
+_OTHER_FORMATS = {
+    b"PK\x03\x04": "a ZIP archive or an Excel workbook, not text; unpack it, or save the sheet as CSV",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook, not text; save the sheet as CSV",
+    b"BZh91AY": "compressed with bzip2; unpack it, or compress it with gzip or zstd",
+    b"\xfd7zXZ": "compressed with xz; unpack it, or compress it with gzip or zstd",
+    b"7z\xbc\xaf": "a 7-Zip archive, not text; unpack it",
+    b"PAR1\x15": "a Parquet file; let its name end in .parquet",
+    b"ARROW1\0\0": "an Arrow file, not text; write it as Parquet",
+    b"Obj\x01": "an Avro file, not text; write it as Parquet",
+    b"SQLite format 3\0": "an SQLite database; give sqlite:/// and its path, with --query",
+    b"%PDF-": "a PDF, not text; give its text as CSV or JSON lines",
+}
+"""What a file is by its first bytes, and the remedy."""
 HEAD_BYTES = 1024
 NAMES_BYTES = 64
 """Bytes in which column names are looked for: the text after them may be in another script."""
@@ -38,6 +55,8 @@ def open_bytes(path: Path) -> BinaryIO:
         UserError: the file is not in UTF-8, but in UTF-16 or UTF-32, or it is compressed and its name does not say so.
     """
     suffix = path.suffix.lower()
+    if suffix in COMPRESSED:
+        _check_compressed(path, suffix)
     if suffix == ".gz":
         file = cast("BinaryIO", gzip.open(path))  # noqa: SIM115 - whoever calls closes it
     elif suffix == ".zst":
@@ -52,11 +71,23 @@ def open_bytes(path: Path) -> BinaryIO:
     return file
 
 
+def _check_compressed(path: Path, suffix: str) -> None:
+    """Refuse a file that is not compressed as its ``suffix`` says; an empty file is compressed in no way."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    if head and not head.startswith(_COMPRESSION[suffix]):
+        _check_head(head, path)
+        raise UserError(f"{path}: is not compressed; let its name end without {path.suffix}")
+
+
 def _check_head(head: bytes, path: Path) -> None:
     """Refuse a file by its first bytes where these are no UTF-8 text of any kind."""
-    if head.startswith((_GZIP, _ZSTANDARD)):
-        suffix = ".gz" if head.startswith(_GZIP) else ".zst"
-        raise UserError(f"{path}: is compressed; let its name end in {suffix}")
+    for suffix, marks in _COMPRESSION.items():
+        if head.startswith(marks):
+            raise UserError(f"{path}: is compressed; let its name end in {suffix}")
+    for mark, problem in _OTHER_FORMATS.items():
+        if head.startswith(mark):
+            raise UserError(f"{path}: is {problem}")
     if encoding := _other_encoding(head):
         name = path.name
         for ending in COMPRESSED:
@@ -72,11 +103,16 @@ def _check_head(head: bytes, path: Path) -> None:
 def _other_encoding(head: bytes) -> str | None:
     """Return the encoding of a file's first bytes where these are UTF-16 or UTF-32, which no UTF-8 text looks like.
 
-    Without a byte order mark it shows by the zeros: column names, braces and delimiters are ASCII.
+    Without a byte order mark it shows by the zeros: braces, delimiters and the ends of lines are ASCII, and mostly the
+    names of columns.
     """
     for mark, encoding in _MARKS.items():
         if head.startswith(mark):
             return encoding
+    if b"\n\0" in head and not head[::2].count(0):  # names in another script than Latin
+        return "UTF-16LE"
+    if b"\0\n" in head and not head[1::2].count(0):
+        return "UTF-16BE"
     fours = min(len(head), NAMES_BYTES) // 4
     zeros = tuple(head[place : 4 * fours : 4].count(0) * 4 >= max(fours, 1) for place in range(4))
     return _ZEROS.get(zeros)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -51,10 +52,64 @@ def test_compressed_without_saying_so(tmp_path: Path, ending: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("a.csv.gz", b"id,text\n1,a\n", "is not compressed; let its name end without .gz"),
+        ("a.jsonl.gz", pa.compress(b"{}" * 9, codec="zstd", asbytes=True), "is compressed; let its name end in .zst"),
+        ("a.jsonl.zst", gzip.compress(b"{}"), "is compressed; let its name end in .gz"),
+        ("a.csv", b"PK\x03\x04\x14\0", "is a ZIP archive or an Excel workbook"),
+        ("a.csv.gz", b"PK\x03\x04\x14\0", "is a ZIP archive or an Excel workbook"),
+        ("a.jsonl", b"BZh91AY&SY", "is compressed with bzip2"),
+        ("a.csv", b"PAR1\x15\x04", "is a Parquet file; let its name end in .parquet"),
+        ("a.csv", b"SQLite format 3\0", "is an SQLite database; give sqlite:///"),
+    ],
+)
+def test_another_format_than_the_name_says(tmp_path: Path, name: str, content: bytes, problem: str) -> None:
+    """A file that is something else than its name says is refused as what it is, with the remedy."""
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=re.escape(f"{name}: {problem}")):
+        Corpus.check(str(tmp_path / name))
+
+
+def test_parts_without_rows_and_locks(tmp_path: Path) -> None:
+    """Empty part files, as Spark writes them, and the lock files of office programs are no faults of a folder."""
+    (tmp_path / "part-0.csv").write_bytes(b"")
+    (tmp_path / "part-1.csv.gz").write_bytes(b"")
+    (tmp_path / "part-2.csv").write_text("id,text\n1,a\n")
+    (tmp_path / "~$part-2.csv").write_bytes(b"\x04user")
+    assert Corpus.check(str(tmp_path)).documents == 1
+    (tmp_path / "part-2.csv").write_bytes(b"")
+    with pytest.raises(UserError, match="holds no rows"):
+        Corpus.check(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("before", "sign"), [("sep=^\n", "^"), ("SEP=^\r\n", "^"), ("\n\r\n", ","), ("\ufeffsep=^\n", "^")]
+)
+def test_lines_before_the_header(tmp_path: Path, before: str, sign: str) -> None:
+    """Blank lines, and the line in which Excel states the delimiter, come before the header; rows count from there."""
+    (tmp_path / "a.csv").write_text(before + "id^text\n1^a\n2^b^c\n".replace("^", sign), newline="")
+    corpus = Corpus.check(str(tmp_path / "a.csv"), skip_bad_rows=True)
+    assert corpus.documents == 1
+    assert [(reject.row, reject.reason) for reject in corpus.rejects] == [(2, "3 fields where the header has 2")]
+
+
+def test_beir_layout_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    """The layout is known in the folder that an archive was unpacked to, too."""
+    for name in ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv"):
+        path = tmp_path / "unpacked" / "data" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(ROW)
+    assert Corpus.check(str(tmp_path / "unpacked")).documents == 1
+
+
+@pytest.mark.parametrize(
     ("content", "encoding"),
     [
         ('{"id": "1", "text": "' + "漢字だけの長い文章です" * 30 + '"}\n', "UTF-16LE"),
         ("id;text\n1;mañana\n", "UTF-16BE"),
+        ("номер;текст\nодин;привет\n", "UTF-16LE"),
+        ("номер;текст\nодин;привет\n", "UTF-16BE"),
         ("id;text\n1;mañana\n", "UTF-32LE"),
         ("id;text\n1;mañana\n", "UTF-32BE"),
     ],

@@ -127,7 +127,7 @@ def test_long_csv_field(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("header", "message"),
-    [("", "no header"), ("id,text,id", "two columns are called 'id'"), ("id,t\xe9xt", "no header in UTF-8")],
+    [(",,", "no header"), ("id,text,id", "two columns are called 'id'"), ("id,t\xe9xt", "no header in UTF-8")],
 )
 def test_csv_header(tmp_path: Path, header: str, message: str) -> None:
     """A header that cannot name the columns is refused."""
@@ -330,7 +330,7 @@ def test_json_array_or_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, co
     assert [(row["id"], row["text"]) for row in rows] == [("1", "é]["), ("2", "b")] and not bad
 
 
-@pytest.mark.parametrize("content", ['[{"id": 1, "text": "a"}, {"id": 2', '[{"id": 1, "text": "a"}, {"id" 2}]', "[1"])
+@pytest.mark.parametrize("content", ['[{"id": 1, "text": "a"}, {"id": 2', '[{"id": 1, "text": "a"}, {"id": "2}]', "[1"])
 def test_broken_json_array(tmp_path: Path, content: str) -> None:
     """A broken array is refused with the number of the element: nobody knows where the next one begins."""
     (tmp_path / "a.json").write_text(content)
