@@ -13,6 +13,8 @@ from indexer.corpus.values import contains, repeated_member, stored_type
 from indexer.errors import UserError
 
 ROW_GROUP_BYTES = 16 << 20
+INTEGER_DIGITS = 20
+"""Of the greatest whole number of 64 bits."""
 
 
 def read_columns(path: Path) -> dict[str, pa.DataType]:
@@ -96,7 +98,7 @@ def unify_types(files: dict[str, dict[str, pa.DataType]]) -> dict[str, pa.DataTy
             before = common.setdefault(name, kind)
             if before == kind:
                 continue
-            one, other = _in_utc(before, kind)
+            one, other = _with_room(*_in_utc(before, kind))
             try:
                 schemas = [pa.schema([(name, one)]), pa.schema([(name, other)])]
                 common[name] = pa.unify_schemas(schemas, promote_options="permissive").field(0).type
@@ -114,6 +116,14 @@ def _in_utc(one: pa.DataType, other: pa.DataType) -> tuple[pa.DataType, pa.DataT
     if all(pa.types.is_timestamp(kind) and kind.tz for kind in both) and one.tz != other.tz:
         return pa.timestamp(one.unit, "UTC"), pa.timestamp(other.unit, "UTC")
     return both
+
+
+def _with_room(one: pa.DataType, other: pa.DataType) -> tuple[pa.DataType, pa.DataType]:
+    """Return two types, whole numbers beside decimals as decimals: else Arrow's common type may hold none of them."""
+    for kind, decimal in ((one, other), (other, one)):
+        if pa.types.is_integer(kind) and pa.types.is_decimal(decimal):
+            return decimal, pa.decimal128(INTEGER_DIGITS, 0)
+    return one, other
 
 
 def without_nanoseconds(files: dict[Path, pa.DataType], name: str, common: pa.DataType) -> pa.DataType:

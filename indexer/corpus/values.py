@@ -157,7 +157,8 @@ def to_metadata(name: str, column: pa.Array, kind: pa.DataType) -> tuple[pa.Arra
                     f"column {name!r} holds {_show(column[row])}, which {kind}, the type of all files together, "
                     "cannot hold; give the column one type in all files"
                 )
-        values = _cast(_without(column, reasons), kind)
+        rest = _without(column, reasons)
+        values = pa.nulls(len(rest), kind) if rest.null_count == len(rest) else _cast(rest, kind)
     found = {row: f"{problem} in column {name!r}" for rows, problem in _unservable(values) for row in rows.tolist()}
     return _without(values, found), reasons | found
 

@@ -2,6 +2,7 @@
 
 labels.py           queries and qrels, split into train, dev, test
 label_rows.py       rows of their files
+trec.py             qrels in TREC's format
 feedback.py         clicks and grades as labels
 split.py            documents into train, dev, test
 near_duplicates.py  MinHash groups

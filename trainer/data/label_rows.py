@@ -11,11 +11,12 @@ import pyarrow as pa
 
 from indexer.corpus import parquet as parquetfiles
 from indexer.corpus.csv import CsvReader
-from indexer.corpus.files import format_of, suffix_of
+from indexer.corpus.files import FORMATS, format_of, suffix_of
 from indexer.corpus.jsonl import JsonReader
 from indexer.corpus.values import Reasons, to_text
 from indexer.errors import UserError, first_line
 from indexer.index.arrow import is_scalar
+from trainer.data import trec
 
 ALIASES = {
     "query-id": "query_id", "corpus-id": "doc_id", "score": "relevance", "_id": "id",
@@ -33,9 +34,8 @@ def read_rows(path: Path, columns: list[str]) -> Iterator[tuple[int, dict[str, A
         renamed = {name: alias for name, alias in ALIASES.items() if name in existing and alias not in existing}
         names = [renamed.get(name, name) for name in existing]
         if missing := [name for name in columns if name not in names]:
-            raise UserError(
-                f"{path}: has no column {missing[0]!r} (there are {', '.join(existing)}); rename the column"
-            )
+            header = f", or write {', '.join(columns)} in the first line" if FORMATS[suffix_of(path)] == "CSV" else ""
+            raise UserError(f"{path}: has no column {missing[0]!r} ({_listed(existing)}); rename the column{header}")
         for number, row in rows:
             if isinstance(row, str):
                 raise UserError(f"{path} row {number}: {row}; repair the row")
@@ -68,10 +68,17 @@ def id_text(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
+def _listed(names: list[str]) -> str:
+    """Return the names of columns for a message."""
+    return f"there are {', '.join(names)}" if names else "it is empty"
+
+
 def _read(path: Path) -> tuple[list[str], Iterable[tuple[int, dict[str, Any] | str]]]:
     """Return the names of the columns, and the numbered rows; a row that cannot be read is its reason."""
     if suffix_of(path) == ".parquet":
         return list(parquetfiles.read_columns(path)), _parquet_rows(path)
+    if suffix_of(path) not in FORMATS or (format_of(path) == "CSV" and trec.is_trec(path)):
+        return trec.COLUMNS, trec.read_trec(path)
     reader = CsvReader() if format_of(path) == "CSV" else JsonReader()
     return list(reader.read_columns(path)), reader.read_records(path)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from indexer.corpus.files import COMPRESSED, FORMATS
 from indexer.errors import UserError
 from indexer.progress import say
+from trainer.data import trec
 from trainer.data.clusters import Copies, cluster_queries, groups_of
 from trainer.data.label_rows import id_text, read_rows, relevance_of
 from trainer.data.split import SIDES, draw
@@ -85,7 +86,7 @@ def label_files(qrels: Path | None, queries: Path | None) -> list[Path]:
     for flag, path in (("--qrels", qrels), ("--queries", queries)):
         if not path.is_file():
             raise UserError(f"{flag} {path}: no such file; give the path of the labels")
-        if not path.name.lower().endswith(SUFFIXES):
+        if not path.name.lower().endswith((*SUFFIXES, *trec.SUFFIXES) if flag == "--qrels" else SUFFIXES):
             raise UserError(
                 f"{flag} {path}: give a file that ends in one of {', '.join(FORMATS)}; "
                 "all but Parquet may also end in .gz or .zst"

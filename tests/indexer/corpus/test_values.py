@@ -110,3 +110,18 @@ def test_durations_of_two_units(tmp_path: Path) -> None:
     corpus = Corpus.check(str(tmp_path))
     seconds = [row["metadata"]["lasts"].total_seconds() for batch in corpus.batches() for row in batch.to_pylist()]
     assert seconds == [long, 5e-6]
+
+
+@pytest.mark.parametrize("members", [False, True])
+def test_decimals_beside_whole_numbers(tmp_path: Path, members: bool) -> None:
+    """Decimals of one file and whole numbers of another have a type that holds both, or the row is named."""
+    columns = [pa.array([Decimal("1.5")], pa.decimal128(5, 1)), pa.array([10**18])]
+    for number, column in enumerate(columns):
+        values = pa.StructArray.from_arrays([column], names=["m"]) if members else column
+        pq.write_table(pa.table({"id": [str(number)], "text": ["x"], "v": values}), tmp_path / f"{number}.parquet")
+    corpus = Corpus.check(str(tmp_path), skip_bad_rows=True)
+    rows = [row["metadata"]["v"] for batch in corpus.batches() for row in batch.to_pylist()]
+    if members:
+        assert [reject.reason.partition(",")[0] for reject in corpus.rejects] == [f"column 'v' holds {{'m': {10**18}}}"]
+    else:
+        assert rows == [Decimal("1.5"), 10**18]

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from indexer.errors import UserError
-from trainer.data.labels import DEV_OF_TRAIN, Labels, QuerySet, label_files, read_labels
+from trainer.data.labels import DEV_OF_TRAIN, Labels, QuerySet, label_files, load_labels, read_labels
 
 DOCUMENTS = {f"d{number}" for number in range(200)}
 
@@ -256,9 +256,9 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
         label_files(qrels, tmp_path / "none.parquet")
     with pytest.raises(UserError, match=r"--queries .*queries.csv: .*give --qrels too"):
         label_files(None, queries)
-    (tmp_path / "qrels.txt").write_text("q0 d1")
-    with pytest.raises(UserError, match=r"--qrels .*qrels.txt: give a file that ends in one of .parquet"):
-        label_files(tmp_path / "qrels.txt", queries)
+    (tmp_path / "qrels.xml").write_text("q0 d1")
+    with pytest.raises(UserError, match=r"--qrels .*qrels.xml: give a file that ends in one of .parquet"):
+        label_files(tmp_path / "qrels.xml", queries)
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
@@ -324,14 +324,31 @@ def test_labels_about_another_corpus(tmp_path: Path) -> None:
             labels(tmp_path, qrels_rows(qrels), query_rows({"q0": "x"}))
 
 
+@pytest.mark.parametrize("name", ["qrels.txt", "q.qrels", "qrels.tsv", "qrels.csv", "qrels.trec.gz"])
+@pytest.mark.parametrize("sign", [" ", "\t"])
+def test_trec_qrels(tmp_path: Path, name: str, sign: str) -> None:
+    """TREC's qrels are read without a header, whatever the fields hold."""
+    content = "\ufeff1 0 d1 1\n\n1 Q0 d2 0\n2 0 d3 -1\n2 0 d4 2\n".replace(" ", sign).encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    queries = write(tmp_path / "queries.csv", query_rows({"1": "one", "2": "two"}))
+    files = load_labels(tmp_path / name, queries)
+    assert files.answers == {"1": {"d1": 1}, "2": {"d4": 2}}
+
+
 def test_files_that_are_not_readable(tmp_path: Path) -> None:
     """A file that is broken is refused with its name, and with the row where there is one."""
     write(tmp_path / "queries.parquet", query_rows({"q0": "x"}))
     broken = {
         "a.parquet": (b"no parquet", r"a.parquet: not readable"),
         "b.jsonl": (b'{"query_id": "q0", "doc_id": "d1"}\n{"query_id": \n', r"b.jsonl row 2: broken JSON"),
+        "e.tsv": (
+            b"q0\td1\t1\nq1\td2\t1\n",
+            r"e.tsv: has no column 'query_id' .*, or write query_id, doc_id in the first",
+        ),
+        "f.txt": (b"q0 0 d1 1\nq0 d1 1\n", r"f.txt row 2: 3 fields where TREC's qrels have 4"),
+        "g.qrels": (b"q0 0 d1 one\n", r"g.qrels row 1: the relevance is 'one'"),
         "c.csv": (b"query_id,doc_id\nq0,d1\nq1\n", r"c.csv row 2: 1 fields where the header has 2"),
-        "d.csv": (b"", r"d.csv: the first line is no header"),
+        "d.csv": (b"", r"d.csv: has no column 'query_id' \(it is empty\)"),
     }
     for name, (content, message) in broken.items():
         (tmp_path / name).write_bytes(content)
