@@ -33,16 +33,19 @@ DIACRITICS = (
     "\u093c\u09bc\u0a3c\u0abc\u0b3c"  # dots under letters of India
 )
 """Marks that a query may leave out; vowel signs of India and voicing marks of Japan are none of them."""
-LETTERS = str.maketrans({"\u06cc": "\u064a", "\u0649": "\u064a", "\u06a9": "\u0643", "\u0629": "\u0647"})
-"""Letters that Arabic, Persian and Urdu keyboards give for each other."""
+LETTERS = str.maketrans({"\u06cc": "\u064a", "\u0649": "\u064a", "\u06a9": "\u0643", "\u0629": "\u0647", "\u0259": "e"})
+"""Letters that Arabic, Persian and Urdu keyboards give for each other, and «ə», for which Azerbaijani has e in ASCII."""
 
 IGNORED = re.compile(f"[{IGNORABLE}]+")
 UNSPACED_LETTER = re.compile(f"[{HAN}{UNSPACED_LETTERS}]")
 _DIACRITICS = re.compile(f"[{DIACRITICS}]+")
 ZWNJ = "\u200c"
 ARABIC = re.compile("[\u0620-\u064a\u066e-\u06d3\u06d5\u06ee\u06ef\u06fa-\u06ff\u0750-\u077f\u08a0-\u08c9]")
-_JOINED = re.compile("[\u1160-\u11ff\ud7b0-\ud7ff\uff9e\uff9f\uffc2-\uffdc]")
-"""Letters that combine with the one before them: Korean vowels and finals, voicing marks of half-width Katakana."""
+_JOINED = re.compile("[\u1160-\u11ff\ud7b0-\ud7ff\uff9e\uff9f\uffc2-\uffdc\u0e33\u0eb3]")
+"""Letters that combine with the one before them: Korean vowels and finals, voicing marks of half-width Katakana, and the
+vowel am of Thai and Lao, which is a mark and a letter in NFKC."""
+MISPLACED = re.compile("([\u0e4d\u0ecd])([\u0e48-\u0e4b\u0ec8-\u0ecb])")
+"""That mark before a tone: some keyboards and PDFs write it there, and it looks the same."""
 APOSTROPHES = str.maketrans("_\u02bb\u02bc", "   ")
 """Apostrophes that count as letters; the others separate words, so these do too."""
 _ASCII_WORDS = str.maketrans({chr(code): chr(code).lower() if chr(code).isalnum() else " " for code in range(128)})
@@ -98,7 +101,7 @@ def _ascii_folder() -> tantivy.TextAnalyzer:
 def normalise(cluster: str, *, turkish: bool) -> str:
     """Return NFKC and case folding of a letter with its marks, without what is not shown."""
     text = unicodedata.normalize("NFKC", ODD.sub("", cluster))
-    text = fold_case(text, turkish=turkish)
+    text = fold_case(MISPLACED.sub(r"\2\1", text), turkish=turkish)
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())  # each may undo the other
     return text.replace("i\u0307", "i")
 

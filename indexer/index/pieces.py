@@ -11,6 +11,7 @@ from indexer.index.characters import (
     ARABIC,
     CHARACTER,
     IGNORED,
+    MISPLACED,
     ODD,
     UNSPACED_LETTER,
     ZWNJ,
@@ -82,7 +83,7 @@ class Divider:
 
     def _folded(self, word: str) -> str | None:
         """Return the normalised word where each character keeps its place, else None."""
-        if ODD.search(word) or not unicodedata.is_normalized("NFKC", word):
+        if ODD.search(word) or MISPLACED.search(word) or not unicodedata.is_normalized("NFKC", word):
             return None
         folded = fold_case(word, turkish=self._turkish)
         same = len(folded) == len(word) and "i\u0307" not in folded and unicodedata.is_normalized("NFKC", folded)
