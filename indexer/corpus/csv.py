@@ -23,11 +23,12 @@ MAX_FIELD_CHARACTERS = 1 << 27  # the default of the csv module, 128 Ki, is shor
 _STATED_DELIMITER = re.compile(r"sep=(.)[\r\n]*", re.IGNORECASE)
 
 # From the narrowest type to the widest; a value must match the pattern and survive the cast. Numbers with leading zeros
-# ("007") and whole numbers beyond 64 bits are names rather than quantities: they stay text.
+# ("007") and whole numbers beyond 64 bits are names rather than quantities: they stay text. So do numbers of 16 digits before
+# the point where others have fractions, since a double-precision number would change them.
 _TIMESTAMP = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?"
 _PATTERNS: dict[pa.DataType, str] = {
     pa.int64(): r"0|-?[1-9]\d{0,18}",
-    pa.float64(): r"-?(0|[1-9]\d{0,17})(\.\d+)?([eE][+-]?\d+)?|nan|NaN|-?inf",
+    pa.float64(): r"-?(0|[1-9]\d{0,14})(\.\d+)?([eE][+-]?\d+)?|nan|NaN|-?inf",
     pa.bool_(): r"true|false|True|False|TRUE|FALSE",
     pa.date32(): r"\d{4}-\d\d-\d\d",
     pa.timestamp("us"): _TIMESTAMP + r"|\d{4}-\d\d-\d\d",

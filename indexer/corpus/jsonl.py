@@ -16,6 +16,8 @@ from indexer.corpus.json_array import elements
 from indexer.corpus.text_file import open_bytes
 
 PEEK_ROWS = 1000  # rows that decide which columns there are, before the corpus is read
+_EXACT = pa.int32()
+"""Stands for whole numbers that floats hold too; those of `pa.int64()` go with no float, and the column becomes text."""
 MAX_OBJECT_KEYS = 256  # an object with more keys is used as a dictionary: no column gets a field for each of them
 _SCALARS: dict[type, pa.DataType] = {
     type(None): pa.null(),
@@ -41,7 +43,7 @@ class JsonReader:
         rows = [row for _, row in islice(self.read_records(path), PEEK_ROWS) if isinstance(row, dict)]
         for name in dict.fromkeys(name for row in rows for name in row):
             peek.observe(name, [row.get(name) for row in rows])
-        return {name: kind or pa.string() for name, kind in peek._types.items()}
+        return {name: _known(kind) if kind else pa.string() for name, kind in peek._types.items()}
 
     def read_records(self, path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
         """Yield line number (from 1) and object of each line; a string in place of the object says why it is not readable.
@@ -66,7 +68,8 @@ class JsonReader:
 
     def column_types(self) -> dict[str, pa.DataType]:
         """Return the type of each column; text where types conflict or where all values are null."""
-        return {name: kind if kind and kind != pa.null() else pa.string() for name, kind in self._types.items()}
+        types = {name: _known(kind) if kind else pa.null() for name, kind in self._types.items()}
+        return {name: pa.string() if pa.types.is_null(kind) else kind for name, kind in types.items()}
 
     def to_array(self, values: Sequence[Any], kind: pa.DataType) -> pa.Array:
         """Convert the values of one column; in a column of text, values of other types become their JSON text."""
@@ -112,12 +115,21 @@ def _type(value: Any) -> pa.DataType:
     if isinstance(value, int):
         if not -(2**63) <= value < 2**63:
             raise _ConflictError
-        return pa.int64()
+        return _EXACT if int(float(value)) == value else pa.int64()
     if isinstance(value, list):
         return pa.list_(_common_type(value))
     if len(value) > MAX_OBJECT_KEYS:
         raise _ConflictError
     return pa.struct([(name, _type(member)) for name, member in value.items()])
+
+
+def _known(kind: pa.DataType) -> pa.DataType:
+    """Return a type of an index for an inferred one."""
+    if pa.types.is_list(kind):
+        return pa.list_(_known(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([(field.name, _known(field.type)) for field in kind])
+    return pa.int64() if kind == _EXACT else kind
 
 
 def _merge(one: pa.DataType, other: pa.DataType) -> pa.DataType:
@@ -126,8 +138,10 @@ def _merge(one: pa.DataType, other: pa.DataType) -> pa.DataType:
         return one
     if pa.types.is_null(one):
         return other
-    if {one, other} == {pa.int64(), pa.float64()}:
+    if {one, other} == {_EXACT, pa.float64()}:
         return pa.float64()
+    if {one, other} == {_EXACT, pa.int64()}:
+        return pa.int64()
     if pa.types.is_list(one) and pa.types.is_list(other):
         return pa.list_(_merge(one.value_type, other.value_type))
     if pa.types.is_struct(one) and pa.types.is_struct(other):

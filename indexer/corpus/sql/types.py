@@ -16,6 +16,8 @@ from typing import Any
 import pyarrow as pa
 
 _INTEGER_DIGITS, _FRACTION_DIGITS = 18, 20  # together all digits of decimal128: two decimals always have a common type
+_EXACT = pa.int32()
+"""Stands for whole numbers that floats hold too; those of `pa.int64()` become text beside a float."""
 _JSON = (bool, int, float, list, tuple, dict)
 _FIXED: dict[type, pa.DataType] = {
     NoneType: pa.null(),
@@ -45,20 +47,27 @@ def merge_types(one: pa.DataType, other: pa.DataType) -> pa.DataType:
         return one
     if pa.types.is_null(one):
         return other
-    if pa.types.is_decimal(one) and pa.types.is_decimal(other):
-        return max(one, other, key=lambda kind: kind.scale)
     if all(any(is_kind(kind) for is_kind in _NUMBERS) for kind in (one, other)):
-        return pa.float64()
+        return _merge_numbers(one, other)
     if pa.types.is_list(one) and pa.types.is_list(other):
         return pa.list_(merge_types(one.value_type, other.value_type))
     return pa.string()
 
 
+def _merge_numbers(one: pa.DataType, other: pa.DataType) -> pa.DataType:
+    """Return a type that holds the numbers of both as they are: text for long whole numbers beside fractions."""
+    if pa.types.is_decimal(one) and pa.types.is_decimal(other):
+        return max(one, other, key=lambda kind: kind.scale)
+    if {one, other} == {_EXACT, pa.int64()}:
+        return pa.int64()
+    return pa.string() if pa.int64() in (one, other) else pa.float64()
+
+
 def storage_type(kind: pa.DataType) -> pa.DataType:
-    """Return the type to store: text in place of null, which means that no value was seen."""
+    """Return the type to store: whole numbers of 64 bits, and text in place of null, which means that no value was seen."""
     if pa.types.is_list(kind):
         return pa.list_(storage_type(kind.value_type))
-    return pa.string() if pa.types.is_null(kind) else kind
+    return pa.string() if pa.types.is_null(kind) else pa.int64() if kind == _EXACT else kind
 
 
 def to_array(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
@@ -84,7 +93,9 @@ def _infer_one_kind(kind: type, values: Sequence[Any]) -> pa.DataType:
 
 
 def _infer_integer(values: list[int]) -> pa.DataType:
-    return pa.int64() if min(values) >= -(2**63) and max(values) < 2**63 else pa.string()
+    if min(values) < -(2**63) or max(values) >= 2**63:
+        return pa.string()
+    return _EXACT if all(int(float(value)) == value for value in values) else pa.int64()
 
 
 def _infer_timestamp(values: list[datetime]) -> pa.DataType:

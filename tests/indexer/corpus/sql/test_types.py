@@ -48,6 +48,10 @@ UNIQUE = UUID("12345678-1234-5678-1234-567812345678")
         ([time(3, 2, tzinfo=UTC)], pa.string(), ["03:02:00+00:00"]),
         ([timedelta(days=1)], pa.string(), ["1 day, 0:00:00"]),
         ([b"\x00\xff", memoryview(b"a")], pa.binary(), [b"\x00\xff", b"a"]),
+        ([2**60, 0.5], pa.float64(), [2.0**60, 0.5]),
+        ([2**60 + 1, 0.5], pa.string(), [str(2**60 + 1), "0.5"]),
+        ([2**60 + 1, 1], pa.int64(), [2**60 + 1, 1]),
+        ([[1], [2**60 + 1]], pa.list_(pa.int64()), [[1], [2**60 + 1]]),
         ([b"\xc3\xa9", "a"], pa.string(), ["é", "a"]),
         ([UNIQUE], pa.string(), ["12345678-1234-5678-1234-567812345678"]),
         ([{"ä": [1, None]}], pa.string(), ['{"ä": [1, null]}']),
@@ -67,7 +71,14 @@ def test_values(values: list[Any], kind: pa.DataType, stored: list[Any]) -> None
 
 @pytest.mark.parametrize(
     "values",
-    [[None, 1, 0.5, "a"], [Decimal("1.5"), Decimal("2.25"), 1], [[], [1], [None, "a"], {"a": 1}], [b"a", None]],
+    [
+        [None, 1, 0.5, "a"],
+        [1, 0.5, 2**60 + 1, None],
+        [1, 2**60 + 1],
+        [Decimal("1.5"), Decimal("2.25"), 1],
+        [[], [1], [None, "a"], {"a": 1}],
+        [b"a", None],
+    ],
 )
 def test_order_does_not_matter(values: list[Any]) -> None:
     """The type does not depend on which rows come first, nor on how they are cut into batches."""
