@@ -25,8 +25,7 @@ def elements(file: BinaryIO, path: Path) -> Iterator[bytes]:
     An element that is broken, or not UTF-8, is yielded as it stands if its brackets match.
 
     Raises:
-        UserError: an element is broken so that nobody knows where the next one begins. Or the file is one object over
-            several lines.
+        UserError: an element is broken so that nobody knows where the next one begins. Or the file is one object.
     """
     head = file.readline(READ_BYTES)  # an array is often one line
     while head and not (start := head.removeprefix(_BOM).strip()):
@@ -37,13 +36,25 @@ def elements(file: BinaryIO, path: Path) -> Iterator[bytes]:
     if start.startswith(b"["):
         yield from _array(file, head.removeprefix(_BOM), path)
         return
-    if start == b"{":
+    if _is_one_object(start, head):
         raise UserError(
-            f"{path}: holds one object over several lines, not an array of objects or one object a line; "
-            "write the documents as an array"
+            f"{path}: holds one object, not an array of objects or one object a line; write the documents as an array"
         )
     yield head if head.endswith(b"\n") else head + file.readline()
     yield from file
+
+
+def _is_one_object(start: bytes, head: bytes) -> bool:
+    """Say whether the first line begins an object over several lines, or is one that holds only objects and lists."""
+    try:
+        value = json.loads(start)
+    except json.JSONDecodeError as error:
+        return start.startswith(b"{") and head.endswith(b"\n") and error.pos >= len(error.doc)
+    except (ValueError, RecursionError):
+        return False
+    return (
+        isinstance(value, dict) and bool(value) and all(isinstance(member, (dict, list)) for member in value.values())
+    )
 
 
 def _array(file: BinaryIO, head: bytes, path: Path) -> Iterator[bytes]:

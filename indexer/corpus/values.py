@@ -118,7 +118,7 @@ def to_text(name: str, column: pa.Array) -> tuple[pa.Array, Reasons]:
         values = column.to_pylist()
         for row, value in enumerate(values):
             if value is not None and not _is_whole(value):
-                reasons[row], values[row] = f"column {name!r} holds {value}, not a whole number", None
+                reasons[row], values[row] = f"column {name!r} holds {value}, not a whole number{_up_to(value)}", None
         texts = pa.array([None if value is None else str(int(value)) for value in values], pa.string())
     elif pa.types.is_binary(kind):
         texts = column.view(pa.string())
@@ -251,6 +251,11 @@ def _bytes_text(value: bytes | None) -> bytes | None:
     if value is None or len(value) != UUID_BYTES or _PRINTABLE.fullmatch(value):
         return value
     return str(UUID(bytes=value)).encode()
+
+
+def _up_to(value: float | Decimal) -> str:
+    """Return up to where floats are exact, for a message about a whole number beyond."""
+    return f" up to {EXACT_FLOATS}; write it as text" if isinstance(value, float) and value.is_integer() else ""
 
 
 def _is_whole(value: float | Decimal) -> bool:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-POSTGRES_TIMES = ("date", "time", "timetz", "timestamp", "timestamptz", "interval")
+POSTGRES_TIMES = ("date", "time", "timetz", "timestamp", "timestamptz")
 """Types with values beyond those of Python's: infinity, years before 1 and after 9999, 24:00."""
 
 
 def keep_odd_values(connection: Connection) -> None:
     """Let a driver return what Python cannot hold as text.
 
-    With psycopg these are times beyond Python's. With SQLite it is text that is not UTF-8: its bytes become lone
+    With psycopg these are times beyond Python's, and intervals: Python's have no months. With SQLite it is text that is not UTF-8: its bytes become lone
     surrogates, and the row is refused by name when the corpus is checked.
     """
     driver: Any = connection.connection.driver_connection
@@ -23,6 +23,7 @@ def keep_odd_values(connection: Connection) -> None:
     elif connection.dialect.driver == "psycopg":
         for name in POSTGRES_TIMES:
             driver.adapters.register_loader(name, _lenient(_text_loader(driver, name)))
+        driver.adapters.register_loader("interval", _text_loader(driver, "text"))
 
 
 def _decode(raw: bytes) -> str:

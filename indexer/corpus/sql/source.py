@@ -68,6 +68,11 @@ def spool(spec: str, query: str | None, limit: int | None, data: Path | None, ow
     url = parse_url(spec)
     name, secrets = render_url(url), find_secrets(url)
     if not query or not query.strip():
+        if not _is_database(url):
+            raise UserError(
+                f"{name}: {url.drivername} is no database that is known here, and files are read from this machine only; "
+                "fetch the file first and give its path"
+            )
         raise UserError(f"{name}: no statement; give one with {QUERY_EXAMPLE}")
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -119,6 +124,19 @@ def _connect(url: URL, name: str, secrets: list[str]) -> Connection:
     ) as error:  # not only SQLAlchemyError: the driver refuses the arguments of the URL
         problem = f"not reachable ({describe_error(error, secrets)}); check host, port, user, password and database"
     raise UserError(f"{name}: {problem}")
+
+
+def _is_database(url: URL) -> bool:
+    """Say whether SQLAlchemy, or a package that adds to it, reads such URLs."""
+    from sqlalchemy.exc import NoSuchModuleError
+
+    try:
+        url.get_dialect()
+    except NoSuchModuleError:
+        return url.get_backend_name() in {*DIALECT_PACKAGES, "postgres"}
+    except ImportError:  # the dialect is there, its driver is not
+        pass
+    return True
 
 
 def _sqlite_file(url: URL) -> bool:

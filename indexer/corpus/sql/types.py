@@ -6,6 +6,7 @@ The types are inferred from the values: drivers agree on little but Python's typ
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -16,6 +17,9 @@ from typing import Any
 import pyarrow as pa
 
 _INTEGER_DIGITS, _FRACTION_DIGITS = 18, 20  # together all digits of decimal128: two decimals always have a common type
+_LONG_DECIMAL = _INTEGER_DIGITS + _FRACTION_DIGITS
+_SHORT_DECIMAL = _LONG_DECIMAL - 1
+"""Precision that stands for decimals of so few digits that floats hold them too; others become text beside a float."""
 _EXACT = pa.int32()
 """Stands for whole numbers that floats hold too; those of `pa.int64()` become text beside a float."""
 _JSON = (bool, int, float, list, tuple, dict)
@@ -55,18 +59,25 @@ def merge_types(one: pa.DataType, other: pa.DataType) -> pa.DataType:
 
 
 def _merge_numbers(one: pa.DataType, other: pa.DataType) -> pa.DataType:
-    """Return a type that holds the numbers of both as they are: text for long whole numbers beside fractions."""
+    """Return a type that holds the numbers of both as they are: text for long numbers beside floats."""
     if pa.types.is_decimal(one) and pa.types.is_decimal(other):
-        return max(one, other, key=lambda kind: kind.scale)
+        return pa.decimal128(max(one.precision, other.precision), max(one.scale, other.scale))
     if {one, other} == {_EXACT, pa.int64()}:
         return pa.int64()
-    return pa.string() if pa.int64() in (one, other) else pa.float64()
+    return pa.float64() if all(map(_fits_float, (one, other))) else pa.string()
+
+
+def _fits_float(kind: pa.DataType) -> bool:
+    """Say whether floats hold all numbers of an inferred type."""
+    return bool(kind.precision == _SHORT_DECIMAL if pa.types.is_decimal(kind) else kind != pa.int64())
 
 
 def storage_type(kind: pa.DataType) -> pa.DataType:
     """Return the type to store: whole numbers of 64 bits, and text in place of null, which means that no value was seen."""
     if pa.types.is_list(kind):
         return pa.list_(storage_type(kind.value_type))
+    if pa.types.is_decimal(kind):
+        return pa.decimal128(_LONG_DECIMAL, kind.scale)
     return pa.string() if pa.types.is_null(kind) else pa.int64() if kind == _EXACT else kind
 
 
@@ -122,7 +133,7 @@ def _decimal_type(digits: int, exponent: int | str) -> pa.DataType:
     fraction = max(-exponent, 0)
     if fraction > _FRACTION_DIGITS or digits + exponent > _INTEGER_DIGITS:
         return pa.string()
-    return pa.decimal128(_INTEGER_DIGITS + _FRACTION_DIGITS, fraction)
+    return pa.decimal128(_SHORT_DECIMAL if digits <= sys.float_info.dig else _LONG_DECIMAL, fraction)
 
 
 _INFER: dict[type, Callable[[list[Any]], pa.DataType]] = {

@@ -183,7 +183,11 @@ def test_broken_element_of_an_array(
         ('[{"id": 1, "text": "a"}, {"id": 2, "text": "b]', "element 2 is broken JSON"),
         ("[" * 100_000, "element 1 is nested too deeply"),
         ('[{"id": 1, "text": "a"}]\n[{"id": 2, "text": "b"}]', "more text after the end of the array"),
-        ('{\n"documents": [\n{"id": 1, "text": "a"}]}', "one object over several lines"),
+        ('{\n"documents": [\n{"id": 1, "text": "a"}]}', "holds one object, not"),
+        ('{"documents": [\n{"id": 1, "text": "a"}]}', "holds one object, not"),
+        ('{"data": [{"id": 1, "text": "a"}], "schema": {}}', "holds one object, not"),
+        ('{"a": {"text": "x"}, "b": {"text": "y"}}', "holds one object, not"),
+        ('{ "id": 1,\n "text": "a" }', "holds one object, not"),
     ],
 )
 def test_json_that_is_no_corpus(tmp_path: Path, content: str, message: str) -> None:

@@ -110,7 +110,7 @@ def test_postgres_types(postgres: Path) -> None:
     assert row["metadata"] == {
         "price": Decimal("2.50"), "open": True, "share": 0.5, "day": date(2026, 5, 4),
         "at": datetime(2026, 5, 4, 3, 2, 1), "moment": datetime(2026, 5, 4, 1, 2, 1, tzinfo=UTC),  # noqa: DTZ001
-        "span": "1 day, 0:00:00", "raw": b"\x00\xff", "object": '{"a": [1]}', "tags": ["a", None], "grid": [[1], [2]],
+        "span": "1 day", "raw": b"\x00\xff", "object": '{"a": [1]}', "tags": ["a", None], "grid": [[1], [2]],
         "key": "12345678-1234-5678-1234-567812345678", "nothing": None, "span_of": "[1, 5)", "address": "10.0.0.1",
     }  # fmt: skip
 
@@ -292,6 +292,12 @@ def test_statement_that_fails_midway(postgres: Path) -> None:
 
 
 @pytest.mark.usefixtures("server")
+@pytest.mark.parametrize("spec", ["azure://account/box/a.parquet", "lakefs://repo/a.csv", "mongodb://host/shop"])
+def test_url_of_no_database(spec: str) -> None:
+    """A URL that no database reads is not asked for a statement: the remedy is a file on this machine."""
+    assert "fetch the file first" in assert_refused(spec, None)
+
+
 def test_statement_without_rows(sqlite: str, postgres: Path) -> None:
     """A statement with no rows is no corpus, and a statement that returns none by its kind is no query."""
     for spec in (sqlite, url(postgres)):
@@ -385,14 +391,15 @@ def test_postgres_odd_times(postgres: Path, tmp_path: Path) -> None:
     """Times that Python cannot hold are text, and whole numerics are ids."""
     statement = """
         select 1::numeric as id, 'words' as text, 'infinity'::timestamp as moment, '0044-03-15 BC'::date as day,
-               '24:00'::time as clock, array['-infinity'::timestamptz] as several
-        union all select 2.0, 'words', '2020-01-02 03:04', '2020-01-02', '10:00', null
+               '24:00'::time as clock, '1 year 1 mon'::interval as span, array['-infinity'::timestamptz] as several
+        union all select 2.0, 'words', '2020-01-02 03:04', '2020-01-02', '10:00', '90 days', null
         order by id"""
     url = f"postgresql+psycopg://postgres@/postgres?host={postgres}"
     corpus = Corpus.check(url, query=statement, data=tmp_path)
     rows = [row for batch in corpus.batches() for row in batch.to_pylist()]
     assert [row["id"] for row in rows] == ["1", "2"]
     assert rows[0]["metadata"] == {
-        "moment": "infinity", "day": "0044-03-15 BC", "clock": "24:00:00", "several": ["-infinity"],
+        "moment": "infinity", "day": "0044-03-15 BC", "clock": "24:00:00", "span": "1 year 1 mon",
+        "several": ["-infinity"],
     }  # fmt: skip
     assert rows[1]["metadata"]["moment"] == "2020-01-02 03:04:00"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -52,6 +53,10 @@ UNIQUE = UUID("12345678-1234-5678-1234-567812345678")
         ([2**60 + 1, 0.5], pa.string(), [str(2**60 + 1), "0.5"]),
         ([2**60 + 1, 1], pa.int64(), [2**60 + 1, 1]),
         ([[1], [2**60 + 1]], pa.list_(pa.int64()), [[1], [2**60 + 1]]),
+        ([Decimal("0.25"), 0.5], pa.float64(), [0.25, 0.5]),
+        ([Decimal("0.25"), Decimal("Infinity")], pa.float64(), [0.25, math.inf]),
+        ([Decimal("12345678901234567.89"), 0.5], pa.string(), ["12345678901234567.89", "0.5"]),
+        ([Decimal("12345678901234567.89"), Decimal("NaN")], pa.string(), ["12345678901234567.89", "NaN"]),
         ([b"\xc3\xa9", "a"], pa.string(), ["é", "a"]),
         ([UNIQUE], pa.string(), ["12345678-1234-5678-1234-567812345678"]),
         ([{"ä": [1, None]}], pa.string(), ['{"ä": [1, null]}']),
@@ -75,6 +80,7 @@ def test_values(values: list[Any], kind: pa.DataType, stored: list[Any]) -> None
         [None, 1, 0.5, "a"],
         [1, 0.5, 2**60 + 1, None],
         [1, 2**60 + 1],
+        [Decimal("NaN"), Decimal("12345678901234567.89"), Decimal("0.1")],
         [Decimal("1.5"), Decimal("2.25"), 1],
         [[], [1], [None, "a"], {"a": 1}],
         [b"a", None],
