@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -125,3 +126,14 @@ def test_decimals_beside_whole_numbers(tmp_path: Path, members: bool) -> None:
         assert [reject.reason.partition(",")[0] for reject in corpus.rejects] == [f"column 'v' holds {{'m': {10**18}}}"]
     else:
         assert rows == [Decimal("1.5"), 10**18]
+
+
+def test_ids_that_are_no_text_name_the_remedy(tmp_path: Path) -> None:
+    """Binary ids and floats beyond exact whole numbers are refused with what to write in their place."""
+    for ids, reason in (
+        (pa.array([b"\xff" * 16]), "invalid UTF-8 in column 'id', which is binary; write it as text"),
+        (pa.array([1e20]), f"column 'id' holds 1e+20, not a whole number up to {2**53}; write it as text"),
+    ):
+        pq.write_table(pa.table({"id": ids, "text": ["x"]}), tmp_path / "a.parquet")
+        with pytest.raises(UserError, match=re.escape(reason)):
+            Corpus.check(str(tmp_path / "a.parquet"))
