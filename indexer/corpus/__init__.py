@@ -1,14 +1,12 @@
 """Read a corpus: rows of files or databases → checked documents.
 
 sql/           SQL databases as a corpus
+values/        values of whole columns: conversion, and what no answer can hold
 corpus.py      check every row, then stream documents; rejects
 source.py      one reader over all formats: a file, folder, glob or SQL statement
 chunks.py      bounded pieces of one file, bad rows apart
 files.py       which files a path names
 text_file.py   text files opened: compression and encodings
-values.py      columns of Parquet files, converted as a whole
-servable.py    values that no answer can hold
-stored_types.py  types in which an index keeps columns
 columns.py     which columns are id, title and text
 parquet.py     Parquet files
 parquet_open.py  how they are opened, so that every value can be read

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from indexer.corpus import parquet as parquetfiles
-from indexer.corpus.values import EXACT_FLOATS, Reasons, to_metadata, to_text
+from indexer.corpus.values.convert import EXACT_FLOATS, Reasons, to_metadata, to_text
 from indexer.errors import UserError
 
 CHUNK_ROWS = 1024

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from indexer.corpus.parquet_open import PROBE_ROWS, open_parquet
-from indexer.corpus.stored_types import contains, repeated_member, stored_type
+from indexer.corpus.values.stored_types import contains, repeated_member, stored_type
 from indexer.errors import UserError
 
 ROW_GROUP_BYTES = 16 << 20

@@ -16,7 +16,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from indexer.corpus.servable import MAX_YEAR
+from indexer.corpus.values.servable import MAX_YEAR
 
 Kind = Literal["text", "boolean", "number", "moment", "time"]
 """What values are compared with; a moment is a date or a date with a time, a time is a time of day."""

@@ -13,7 +13,7 @@ from indexer.corpus import parquet as parquetfiles
 from indexer.corpus.csv import CsvReader
 from indexer.corpus.files import FORMATS, format_of, suffix_of
 from indexer.corpus.jsonl import JsonReader
-from indexer.corpus.values import Reasons, to_text
+from indexer.corpus.values.convert import Reasons, to_text
 from indexer.errors import UserError, first_line
 from indexer.index.arrow import is_scalar
 from trainer.data import trec

@@ -14,8 +14,8 @@ from uuid import UUID
 
 import pyarrow as pa
 
-from indexer.corpus.servable import find_not_utf8, find_unservable
-from indexer.corpus.stored_types import is_uuid
+from indexer.corpus.values.servable import find_not_utf8, find_unservable
+from indexer.corpus.values.stored_types import is_uuid
 
 Reasons = dict[int, str]
 """Position of a row in a batch → why its value cannot be used."""

@@ -1,0 +1,6 @@
+"""Values of whole columns: conversion to the types of an index, and what no answer can hold.
+
+convert.py       columns of Parquet files, converted as a whole
+stored_types.py  types in which an index keeps columns
+servable.py      values that no answer can hold
+"""
