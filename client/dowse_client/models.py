@@ -1107,7 +1107,7 @@ class ValueCount(DowseModel):
     """number of documents that have it"""
 
     value: str | bool | int | float | None
-    """as in the metadata; dates and times in ISO 8601; null for an infinite number"""
+    """as in the metadata; dates and times in ISO 8601; a decimal is a number, or a text where a double-precision number would change it; null for an infinite number"""
 
 
 class Within(DowseModel):

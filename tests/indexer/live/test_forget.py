@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -262,10 +263,10 @@ def test_a_log_that_is_replaced_meanwhile_is_told(written: Path, monkeypatch: py
     older = shutil.copytree(written / "live", written.parent / "older")
     fold = WriteLog.fold
 
-    def fold_late(log: WriteLog, through: int) -> None:
+    def fold_late(log: WriteLog, through: int, set_aside: Collection[int] = ()) -> None:
         shutil.rmtree(written / "live")
         older.rename(written / "live")
-        fold(log, through)
+        fold(log, through, set_aside)
 
     monkeypatch.setattr(WriteLog, "fold", fold_late)
     with pytest.raises(UserError, match="replaced meanwhile; forget them again"):
