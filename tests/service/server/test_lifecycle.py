@@ -255,7 +255,8 @@ def test_a_lasting_error_is_reported_once(data, publish, eventually, monkeypatch
             scarce.setattr(Store, "activation", fail)
             eventually(lambda: len(attempts) > 12, "three attempts for each of four kinds")
         lines = [record for record in caplog.records if "Too many open files" in record.getMessage()]
-        assert len(lines) == 4
+        # Other tests' services may still run in this process, and follow stores of their own.
+        assert len(lines) == len({id(store) for store in attempts}) >= 4
         assert not any(record.exc_info for record in lines)
         assert live(client) == index
 

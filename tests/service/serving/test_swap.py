@@ -74,6 +74,7 @@ def test_indexes_change_under_fifty_clients(data, publish, start_service, eventu
     held: list[int] = []
     threads: list[int] = []
     try:
+        eventually(lambda: published[0] in seen or failures, "the first index answers")
         for generation in range(1, SWAPS + 1):
             published.append(publish(columns(generation), data).manifest.id)
             eventually(lambda: published[-1] in seen or failures, "the new index answers")
