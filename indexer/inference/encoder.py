@@ -189,8 +189,9 @@ class Encoder:
         tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(PROBES)]
         alone = np.concatenate([self._run(self._narrow, [ids]) for ids in tokens])
         together = np.concatenate([self._run(self._narrow, tokens[row : row + 3]) for row in range(0, len(tokens), 3)])
-        spread = np.concatenate([self._run(self._wide, [ids]) for ids in tokens])
         whole = self._run(self._narrow, tokens)
+        one_session = self._wide is self._narrow
+        spread = alone if one_session else np.concatenate([self._run(self._wide, [ids]) for ids in tokens])
         return np.array_equal(together, alone) and np.array_equal(whole, alone), np.array_equal(spread, alone)
 
 

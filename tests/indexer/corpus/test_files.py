@@ -53,9 +53,10 @@ def test_compressed_without_saying_so(tmp_path: Path, ending: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "content", "problem"),
-    [  # mtime: the names of tests are the same in every process
+    [
         ("a.csv.gz", b"id,text\n1,a\n", "is not compressed; let its name end without .gz"),
         ("a.jsonl.gz", pa.compress(b"{}" * 9, codec="zstd", asbytes=True), "is compressed; let its name end in .zst"),
+        # Without a time: the content is in the test's name, which has to be the same in every process.
         ("a.jsonl.zst", gzip.compress(b"{}", mtime=0), "is compressed; let its name end in .gz"),
         ("a.csv", b"PK\x03\x04\x14\0", "is a ZIP archive or an Excel workbook"),
         ("a.csv.gz", b"PK\x03\x04\x14\0", "is a ZIP archive or an Excel workbook"),
