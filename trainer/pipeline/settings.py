@@ -1,4 +1,4 @@
-"""Settings of `trainer run` and `trainer evaluate`."""
+"""Settings of `trainer run`, `trainer evaluate` and `trainer compare`."""
 
 from __future__ import annotations
 
@@ -79,4 +79,30 @@ class EvaluateSettings(CorpusSettings):
     seed: int = Field(default=0, ge=0, description="Seed of every random choice")
     out: Path | None = Field(
         default=None, description="Directory for report.json and report.html (default: training/report in $DOWSE_DATA)"
+    )
+
+
+class CompareSettings(CorpusSettings):
+    """Sample, labels and budget of a comparison of bases."""
+
+    qrels: Path | None = Field(
+        default=None,
+        description="Labels: a file with query_id, doc_id and relevance (default: questions that are made from the texts)",
+    )
+    queries: Path | None = Field(
+        default=None, description="Queries of the labels (default: queries.parquet, .csv or .jsonl beside --qrels)"
+    )
+    sample: int | None = Field(
+        default=None,
+        ge=1,
+        description="Documents that are compared (default: 2,000, or fewer where texts are long: 1.2 million characters)",
+    )
+    max_cost: float = Field(
+        default=8.0,
+        ge=1,
+        description="Budget: only a model whose queries take at most so many times as long as the cheapest one's is chosen",
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of every random choice")
+    out: Path | None = Field(
+        default=None, description="Directory for report.json and report.html (default: training/compare in $DOWSE_DATA)"
     )
