@@ -26,11 +26,11 @@ FILES: dict[Kind, Descriptions] = {
         "sentence_bert_config.json": "the longest input",
         "1_Pooling/": "how token vectors become one",
         "2_Normalize/": "brings vectors to unit length; the number is the module's place",
-        "2_Dense/": "the learned map as a module, of a tuned model that has one",
+        "2_Dense/": "a head, a cut of the vectors, or the learned map of a tuned model, as a module",
         "onnx/model.onnx": "the encoder as a graph, which indexer and service run without torch",
         "onnx/model.onnx.data": "its weights",
         "onnx/model_int8.onnx": "the encoder with 8-bit weights; absent where its vectors differ too much",
-        "README.md": "model card of a tuned model",
+        "README.md": "model card: the base's own, or that of a tuned model",
         "report/report.html": "report of a tuned model, as a page",
         "report/report.json": "the same for programs",
         "map.npy": "the learned map from the base model's vectors to the tuned model's; "

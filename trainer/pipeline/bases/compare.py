@@ -86,8 +86,8 @@ def compare_bases(
         if finished.is_file():
             say("up to date")
             return BaseComparison.model_validate_json(finished.read_bytes())
-        measured = _measure(corpus, candidates, settings, workspace, data)
-        result = _decide(source, corpus, candidates, measured, default=default, settings=settings)
+        measured = measure_bases(corpus, candidates, settings, workspace, data)
+        result = decide_bases(source, corpus, candidates, measured, default=default, settings=settings)
         with atomic_write(finished) as part:
             part.write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return result
@@ -135,7 +135,7 @@ def default_of(candidates: Sequence[Candidate], models: Store) -> int:
 
 
 @dataclass(frozen=True)
-class _Measurements:
+class Measurements:
     """The sample, the kinds of questions with the values of all models, and the costs of the models."""
 
     sample: Sample
@@ -143,9 +143,9 @@ class _Measurements:
     costs: list[Cost]
 
 
-def _measure(
+def measure_bases(
     corpus: Corpus, candidates: Sequence[Candidate], settings: CompareSettings, workspace: Workspace, data: Path
-) -> _Measurements:
+) -> Measurements:
     """Encode the sample with every model, make the questions, and rank them."""
     labels = load_labels(settings.qrels, settings.queries) if settings.qrels else None
     with stage("make questions"):
@@ -172,7 +172,7 @@ def _measure(
     ]
     first = next(iter(kinds.values())).texts
     costs = [measure_cost(candidate, index, first) for candidate, index in zip(candidates, indexes, strict=True)]
-    return _Measurements(sample, _rank(candidates, indexes, kinds, vectors, sample), costs)
+    return Measurements(sample, _rank(candidates, indexes, kinds, vectors, sample), costs)
 
 
 def _encode(
@@ -212,11 +212,11 @@ def _rank(
     return ballots
 
 
-def _decide(
+def decide_bases(
     source: str,
     corpus: Corpus,
     candidates: Sequence[Candidate],
-    measured: _Measurements,
+    measured: Measurements,
     *,
     default: int,
     settings: CompareSettings,
