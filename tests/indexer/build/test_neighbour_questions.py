@@ -54,5 +54,5 @@ def test_the_source_is_left_out(tales: Index) -> None:
 
 def test_other_encoders_can_choose_the_neighbours(tales: Index) -> None:
     """The dense neighbours can be given, such as those of several encoders together."""
-    questions = make_neighbour_questions(tales, [0], 1, seed=0, nearest=lambda row: [])
+    questions = make_neighbour_questions(tales, [0], 1, seed=0, nearest=lambda _row: [])
     assert questions == []
