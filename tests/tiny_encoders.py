@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +24,8 @@ def byte_pairs() -> PreTrainedTokenizerFast:
     special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     tokenizer.train_from_iterator(
-        _texts(), trainers.BpeTrainer(vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False)
+        _texts(),
+        trainers.BpeTrainer(vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False),
     )
     tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
     return _fast(tokenizer, "<s>", "</s>", "<pad>")
@@ -40,7 +39,8 @@ def unigrams() -> PreTrainedTokenizerFast:
     tokenizer.decoder = decoders.Metaspace()
     special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
     tokenizer.train_from_iterator(
-        _texts(), trainers.UnigramTrainer(vocab_size=120, special_tokens=special, unk_token="<unk>", show_progress=False)
+        _texts(),
+        trainers.UnigramTrainer(vocab_size=120, special_tokens=special, unk_token="<unk>", show_progress=False),
     )
     tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
     return _fast(tokenizer, "<s>", "</s>", "<pad>")
@@ -97,13 +97,6 @@ def make_encoder(
     model = SentenceTransformer(modules=parts, prompts=prompts, device="cpu", truncate_dim=truncate)
     model.to(dtype).save_pretrained(str(folder / "model"), create_model_card=False)
     return folder / "model"
-
-
-def edit(path: Path, change: Callable[[Any], None]) -> None:
-    """Change a JSON file in place."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    change(content)
-    path.write_text(json.dumps(content), encoding="utf-8")
 
 
 def _fast(tokenizer: Tokenizer, first: str, last: str, pad: str, **options: Any) -> PreTrainedTokenizerFast:

@@ -62,13 +62,13 @@ def refuse_own_code(directory: Path) -> None:
     Raises:
         UserError: it needs such code.
     """
-    remedy = (
-        "Dowse runs no code that comes with a model (trust_remote_code); choose one whose architecture is in transformers"
-    )
+    remedy = "Dowse runs no code that comes with a model (trust_remote_code); choose one whose architecture is in transformers"
     for part in _read(directory / "modules.json", list):
         kind = str(part.get("type", "")) if isinstance(part, dict) else ""
         if kind and not kind.startswith(OWN_MODULES):
-            raise UserError(f"{directory}: needs the module {kind}, which is no part of sentence-transformers; {remedy}")
+            raise UserError(
+                f"{directory}: needs the module {kind}, which is no part of sentence-transformers; {remedy}"
+            )
     config = _read(directory / "config.json", dict)
     known = transformers.CONFIG_MAPPING
     if config.get("auto_map") and config.get("model_type") not in known:

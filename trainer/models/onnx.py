@@ -125,7 +125,7 @@ def _traceable_masks() -> Iterator[None]:
     def expand(mask_function: Callable[..., Any]) -> Callable[..., Any]:
         def masks(batch: Any, head: Any, query: Any, key: Any) -> Any:
             mask = mask_function(*masking_utils._non_vmap_expansion_sdpa(batch, head, query, key))
-            return mask.expand(len(batch), -1, len(query), len(key))
+            return mask.expand(batch.shape[0], -1, query.shape[0], key.shape[0])
 
         return masks
 

@@ -162,7 +162,7 @@ def measure_bases(
             known = find_vectors(candidate, corpus.inputs, data)
             indexes.append(open_index(candidate, contents, sample.language, known, folder))
     with stage("find neighbours on which all models agree"):
-        neighbours = neighbour_questions(indexes, texts, settings.seed)
+        neighbours = neighbour_questions(indexes, settings.seed)
     if len(neighbours):
         kinds = {"neighbours": neighbours, **kinds}
     if not kinds:
@@ -202,7 +202,7 @@ def _rank(
             rank(f"{candidate.name}: {kind}", index, questions, own[kind])
             for candidate, index, own in zip(candidates, indexes, vectors, strict=True)
         ]
-        clusters: list[Hashable] = [next(iter(answers)) for answers in questions.answers]
+        clusters: list[Hashable] = list(questions.clusters)
         if kind == "labels" and sample.labelled is not None:
             clusters = list(cluster_queries(sample.labelled.qrels, {}).values())
         ballots[kind] = select_questions(kind, [measure(each) for each in ranked], lexical(ranked[0]), clusters)

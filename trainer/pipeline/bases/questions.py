@@ -54,6 +54,12 @@ class Questions:
     def __len__(self) -> int:
         return len(self.texts)
 
+    @property
+    def clusters(self) -> list[int]:
+        """The document that each question was made from: questions about one document are not independent."""
+        pairs = zip(self.left_out, self.answers, strict=True)
+        return [next(iter(answers)) if source is None else source for source, answers in pairs]
+
     def query_set(self) -> QuerySet:
         """Return them with their numbers as ids, and rows as ids of documents."""
         return QuerySet(
