@@ -40,6 +40,11 @@ class RunSettings(CorpusSettings):
         description="Model to start from: a name on the Hub or a directory (default: what the live model was tuned "
         "from, else all-MiniLM-L6-v2)",
     )
+    models: str | None = Field(
+        default=None,
+        description="Models to choose from, in place of --model, with commas between them: they are compared as by "
+        "`trainer compare`, and the run starts from the best one",
+    )
     budget: Annotated[str, BeforeValidator(validate_duration)] = Field(
         default="15m", description="Time for training, such as 90s, 5m or 1h; the evaluation comes on top"
     )
