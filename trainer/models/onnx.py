@@ -124,7 +124,12 @@ def _traceable_masks() -> Iterator[None]:
 
     def expand(mask_function: Callable[..., Any]) -> Callable[..., Any]:
         def masks(batch: Any, head: Any, query: Any, key: Any) -> Any:
-            mask = mask_function(*masking_utils._non_vmap_expansion_sdpa(batch, head, query, key))
+            mask = mask_function(
+                batch[:, None, None, None],
+                head[None, :, None, None],
+                query[None, None, :, None],
+                key[None, None, None, :],
+            )
             return mask.expand(batch.shape[0], -1, query.shape[0], key.shape[0])
 
         return masks

@@ -11,5 +11,6 @@ layers.py          fine-tune the encoder's layers on labels
 comparison.py      base against tuned on test queries
 summary.py         report of a run
 compare_models.py  `trainer evaluate`
+bases/             `trainer compare`: which model is the best base
 settings.py        flags
 """

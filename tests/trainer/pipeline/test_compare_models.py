@@ -276,6 +276,8 @@ def test_kinds_are_weighed() -> None:
     assert is_win({"dense": dense, "hybrid": hybrid})
     assert not is_win({"dense": dense, "hybrid": difference(-0.05, 0.01)})
     assert not is_win({"dense": difference(0.01, 0.01), "hybrid": hybrid})
+    against = {"dense": difference(0.0, 0.01), "hybrid": difference(-0.05, 0.01)}
+    assert not is_win({"dense": dense, "hybrid": hybrid}, against)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from trainer.evaluate.report import HTML_FILE
 from trainer.files import atomic_write, training_dir
 from trainer.pipeline.bases.candidate import Candidate, find_vectors, measure_cost, open_index, publish_candidates
 from trainer.pipeline.bases.choice import (
+    GUARD,
     LEGS,
     Ballot,
     difference,
@@ -278,7 +279,11 @@ def decide_bases(
 def _choose(models: Sequence[BaseFigures], default: int) -> tuple[int, bool, list[str]]:
     """Return the number of the best model, whether that is certain, and why."""
     kept = models[default].name
-    winners = [number for number, model in enumerate(models) if model.total and is_win(model.total)]
+    winners = [
+        number
+        for number, model in enumerate(models)
+        if model.total and is_win(model.total, model.differences.get(GUARD))
+    ]
     affordable = [number for number in winners if models[number].within_budget]
     reasons = [
         f"{models[number].name} is better than {kept}, and over the budget"
