@@ -26,7 +26,8 @@ from indexer.corpus.corpus import Corpus
 from indexer.errors import UserError
 from trainer.pipeline.bases.candidate import publish_candidates
 from trainer.pipeline.bases.choice import LEGS
-from trainer.pipeline.bases.compare import Measurements, decide_bases, measure_bases
+from trainer.pipeline.bases.decision import decide_bases
+from trainer.pipeline.bases.measurement import Measurements, measure_bases
 from trainer.pipeline.settings import CompareSettings
 from trainer.pipeline.workspace import Workspace
 

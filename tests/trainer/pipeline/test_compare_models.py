@@ -21,7 +21,7 @@ from trainer.adapter.dense_module import with_map
 from trainer.cli import app
 from trainer.data.labels import load_labels
 from trainer.evaluate.significance import Difference
-from trainer.pipeline.bases import compare as module
+from trainer.pipeline.bases import measurement
 from trainer.pipeline.bases.candidate import publish_candidates, read_licence
 from trainer.pipeline.bases.choice import MIN_QUESTIONS, is_win, select_questions, total, voting
 from trainer.pipeline.bases.compare import compare_and_choose, compare_bases
@@ -118,13 +118,13 @@ def test_a_better_model_over_the_budget(
 ) -> None:
     """A model that costs more than the budget is not chosen, however good; the table and the reasons say so."""
     data, before, _ = compared
-    measured = module.measure_cost
+    measured = measurement.measure_cost
 
     def slow_tiny(candidate, index, queries):
         cost = measured(candidate, index, queries)
         return cost.model_copy(update={"ms_query": 50.0 if candidate.id == before.choice else 10.0})
 
-    monkeypatch.setattr(module, "measure_cost", slow_tiny)
+    monkeypatch.setattr(measurement, "measure_cost", slow_tiny)
     models = [model.id for model in before.models]
     Store("model", data).activate(models[0])
     settings = SETTINGS.model_copy(update={"max_cost": 4.0, "seed": 1})
@@ -168,7 +168,7 @@ def test_a_killed_comparison_resumes(
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "neighbour_questions", killed)
+    monkeypatch.setattr(measurement, "neighbour_questions", killed)
     with pytest.raises(KeyboardInterrupt):
         compare_bases(str(tales), models, SETTINGS, data)
     monkeypatch.undo()
