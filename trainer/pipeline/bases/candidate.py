@@ -80,13 +80,14 @@ def publish_candidates(models: Sequence[str], data: Path) -> list[Candidate]:
 def read_licence(folder: Path) -> str:
     """Return the licence that a model's card or configuration names, or «unknown»."""
     from huggingface_hub.repocard import metadata_load
+    from yaml import YAMLError  # type: ignore[import-untyped]
 
     card = folder / "README.md"
     fields: dict[str, Any] = {}
     if card.is_file():
         try:
             fields = metadata_load(card) or {}
-        except ValueError:  # a head that is no mapping
+        except (ValueError, YAMLError):  # YAML errors are those of the Hub's client, which reads the head
             fields = {}
     licence = fields.get("license")
     if licence == "other":

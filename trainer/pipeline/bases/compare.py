@@ -55,13 +55,16 @@ def compare_bases(
         "index",
         {candidate.id: candidate.manifest.fingerprint for candidate in candidates},
         [*corpus.inputs, *(describe_input(path, path.name) for path in files)],
-        recipe | {"max_cost": settings.max_cost, "default": candidates[default].id},
+        recipe,
     )
     with Workspace(training_dir(data) / "compare", key) as workspace:
         finished = workspace.folder / RESULT_FILE
         if finished.is_file():
-            say("up to date")
-            return BaseComparison.model_validate_json(finished.read_bytes())
+            result = BaseComparison.model_validate_json(finished.read_bytes())
+            # Another default or budget only changes the decision, for which no text is encoded again.
+            if (result.default, result.max_cost) == (candidates[default].id, settings.max_cost):
+                say("up to date")
+                return result
         measured = measure_bases(corpus, candidates, settings, workspace, data)
         result = decide_bases(source, corpus, candidates, measured, default=default, settings=settings)
         with atomic_write(finished) as part:
