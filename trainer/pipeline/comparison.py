@@ -112,6 +112,9 @@ def published_candidate(models: Store, artifact: str, index: Index) -> Candidate
     """Return a published model as a candidate for ``index``; a map of that index's model needs no encoding."""
     folder, manifest = models.path(artifact), models.manifest(artifact)
     precision = manifest.config.get("query_precision", "fp32")
+    if artifact == index.manifest.parents["model"]:
+        passages = all_passages(index)
+        return Candidate(folder, manifest.contract, index, passages, None, precision, shares_vectors=True)
     if maps_queries(manifest.config) and manifest.config["map_of"] == index.manifest.parents["model"]:
         matrix = np.load(folder / MAP_FILE, allow_pickle=False)
         return Candidate.of_query_map(folder, manifest.contract, index, matrix, precision)
