@@ -22,6 +22,8 @@ from indexer.errors import UserError, is_missing
 FORMAT = 1
 WORDS = 2
 """Version of the analysis of words with which an index is built; it keeps its own, and one that names none has 1."""
+WEIGHTING = 2
+"""Version of how the weight of the legs is found and adapted to each query; an index of an earlier one is not up to date."""
 UNSET = "0" * 64
 """Stands in place of the manifest's checksum while that is computed."""
 Kind = Literal["model", "index", "masked", "classifier", "reranker"]

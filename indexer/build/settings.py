@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from indexer.artifacts.manifest import WORDS
+from indexer.artifacts.manifest import WEIGHTING, WORDS
 from indexer.corpus.settings import CorpusSettings
 
 
@@ -48,4 +48,7 @@ class BuildSettings(CorpusSettings):
 
     def recipe(self) -> dict[str, Any]:
         """Return the settings that decide the content of an index besides its corpus, its model and its labels."""
-        return self.model_dump(exclude={"force", "model", "label_with", "label_column"}) | {"words": WORDS}
+        return self.model_dump(exclude={"force", "model", "label_with", "label_column"}) | {
+            "words": WORDS,
+            "weighting": WEIGHTING,
+        }
