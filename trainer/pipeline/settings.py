@@ -100,7 +100,7 @@ class CompareSettings(CorpusSettings):
     sample: int | None = Field(
         default=None,
         ge=1,
-        description="Documents that are compared (default: 2,000, or fewer where texts are long: 1.2 million characters)",
+        description="Documents that are compared (default: 2,000, or fewer where texts are long: 600,000 characters)",
     )
     max_cost: float = Field(
         default=8.0,

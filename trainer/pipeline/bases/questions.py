@@ -20,7 +20,7 @@ from trainer.queries.synthetic import Documents, halves, keyword_queries
 
 Kind = Literal["neighbours", "key words", "sentences", "halves", "agreement", "labels"]
 
-MAX_QUESTIONS = 600
+MAX_QUESTIONS = 500
 """Questions of a kind."""
 TAKEN_SHARE = 0.25
 """Share of the documents from which words are taken."""
