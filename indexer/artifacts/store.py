@@ -32,6 +32,7 @@ FOLDERS: dict[Kind, str] = {
     "masked": "masked",
     "classifier": "classifiers",
     "reranker": "rerankers",
+    "sparse": "sparse",
 }
 CREATE_COMMANDS: dict[Kind, str] = {
     "model": "python -m trainer base",
@@ -39,6 +40,7 @@ CREATE_COMMANDS: dict[Kind, str] = {
     "masked": "python -m trainer publish-mlm DIR",
     "classifier": "python -m trainer classify publish DIR",
     "reranker": "python -m trainer reranker MODEL",
+    "sparse": "python -m trainer sparse MODEL",
 }
 """Command that creates the first artifact of a kind."""
 KIND_NAMES: dict[Kind, str] = {
@@ -47,6 +49,7 @@ KIND_NAMES: dict[Kind, str] = {
     "masked": "masked-language model",
     "classifier": "classifier",
     "reranker": "re-ranking model",
+    "sparse": "learned-sparse model",
 }
 CURRENT = "CURRENT"
 PUBLISHING = ".publishing"

@@ -3,6 +3,8 @@
 build.py          corpus → published index; dense weight and self-check
 assemble.py       write documents, passages, vectors and words into a folder
 vectors.py        vectors of passages: journal on disk, resumed, reused, mapped
+sparse.py         learned-sparse leg: vectors on disk, postings in parts
+sparse_weight.py  weight of the learned-sparse leg, kept only where questions show a gain
 dense_weight.py   weight of the dense leg in hybrid search, found without labels
 inverse_cloze.py  queries without labels: sentences taken out of documents
 labels.py         --label-with: a classifier's answers as metadata

@@ -20,6 +20,7 @@ from indexer.artifacts.manifest import UNSET, InputEntry, Manifest, library_vers
 from indexer.build.dense_weight import EQUAL_WEIGHT
 from indexer.build.labels import Labeller
 from indexer.build.settings import BuildSettings
+from indexer.build.sparse import Find, SparseWriter
 from indexer.build.vectors import KEY_BYTES, KnownVectors, VectorJournal, passage_key
 from indexer.corpus.corpus import Corpus, Reject, write_rejects
 from indexer.index import dense, lexical
@@ -27,6 +28,7 @@ from indexer.index.index import DOCUMENTS, IDS, PASSAGES, ROWS_PER_BATCH, Index
 from indexer.index.lexical import LexicalWriter
 from indexer.inference.encoder import Encoder
 from indexer.inference.passages import DocumentPassages, Passage, PassageMaker
+from indexer.inference.sparse_encoder import SparseEncoder
 from indexer.progress import Bar
 
 REJECTS = "rejects.jsonl"
@@ -67,6 +69,8 @@ class Assembly:
         known: vectors that need not be computed again.
         folder: where the files are written.
         labeller: adds labels to the metadata; None for no labels.
+        sparse: of a learned-sparse model; None for an index without such a leg.
+        known_sparse: finds sparse vectors that need not be computed again.
     """
 
     corpus: Documents
@@ -75,6 +79,8 @@ class Assembly:
     known: KnownVectors | None
     folder: Path
     labeller: Labeller | None = None
+    sparse: SparseEncoder | None = None
+    known_sparse: Find | None = None
 
     @cached_property
     def passage_maker(self) -> PassageMaker:
@@ -100,13 +106,20 @@ class Assembly:
             "reused": journal.reused,
         }
 
-    def config(self, dense_weight: float) -> dict[str, Any]:
-        """Return the configuration of the index for its manifest, with this weight of the dense leg in hybrid search."""
+    def open(self, counts: dict[str, int], config: dict[str, Any]) -> Index:
+        """Open what `write` has written, before it is published."""
+        return Index.load(self.folder, self.draft_manifest(UNSET, counts, config), self.encoder, self.sparse)
+
+    def config(self, dense_weight: float, sparse_weight: float = 0.0) -> dict[str, Any]:
+        """Return the configuration of the index for its manifest, with these weights of its legs in hybrid search."""
         config = self.settings.recipe() | {"ids": self.corpus.id_from}
         if self.labeller:
             config["labels"] = self.labeller.facts()
         del config["dense_weight"]
         config["fusion"] = {"method": self.settings.fusion, "dense_weight": dense_weight}
+        if self.sparse:
+            config["sparse"] = {"terms": self.settings.sparse_terms}
+            config["fusion"]["sparse_weight"] = sparse_weight
         config["query_precision"] = (
             read_manifest(self.encoder.folder).config.get("query_precision") or self.settings.precision
         )
@@ -117,7 +130,7 @@ class Assembly:
         return Manifest(
             kind="index",
             fingerprint=fingerprint,
-            parents={"model": self.encoder.folder.name},
+            parents={"model": self.encoder.folder.name} | ({"sparse": self.sparse.name} if self.sparse else {}),
             inputs=self.corpus.inputs,
             config=config,
             encoder=self.encoder.contract,
@@ -129,6 +142,7 @@ class Assembly:
     def _write_parts(self, journal: VectorJournal) -> int:
         """Write documents, ids, passages and the lexical index, and embed the passages; return the number of passages."""
         lexical_writer = LexicalWriter(self.folder / lexical.FOLDER, self.settings.language)
+        sparse_writer = self._sparse_writer()
         ids: list[pa.Array] = []
         passage_table = PassageTable()
         schema = self.labeller.schema(self.corpus.schema) if self.labeller else self.corpus.schema
@@ -143,7 +157,10 @@ class Assembly:
                 ids.append(batch.column("id"))
                 titles, texts = batch.column("title").to_pylist(), batch.column("text").to_pylist()
                 lexical_writer.add(f"{title or ''}\n{text}" for title, text in zip(titles, texts, strict=True))
-                for part in _split_parts(self.passage_maker.make(titles, texts)):
+                for number, part in enumerate(_split_parts(self.passage_maker.make(titles, texts))):
+                    if sparse_writer:
+                        rows = slice(number * DOCUMENTS_PER_PART, (number + 1) * DOCUMENTS_PER_PART)
+                        sparse_writer.add(titles[rows], texts[rows])
                     inputs = [text for passages in part for _, text in passages]
                     keys = [passage_key(text) for text in inputs]
                     passage_table.add([[passage for passage, _ in passages] for passages in part], keys)
@@ -155,9 +172,18 @@ class Assembly:
                             bar.note(f"embed ({done:,} passages)")
                     bar.advance(len(part))
         lexical_writer.close()
+        if sparse_writer:
+            sparse_writer.close()
         passage_table.write(self.folder / PASSAGES)
         write_ids(self.folder / IDS, pa.chunked_array(ids))
         return len(passage_table)
+
+    def _sparse_writer(self) -> SparseWriter | None:
+        if self.sparse is None:
+            return None
+        settings = self.settings
+        maker = self.sparse.passage_maker(settings.passages, settings.overlap_tokens)
+        return SparseWriter(self.folder, self.sparse, settings.sparse_terms, maker, self.known_sparse)
 
 
 def _split_parts(documents: list[DocumentPassages]) -> Iterator[list[DocumentPassages]]:
@@ -171,8 +197,11 @@ def build_private_index(
     encoder: Encoder,
     known: KnownVectors | None,
     folder: Path,
+    *,
+    sparse: SparseEncoder | None = None,
+    known_sparse: Find | None = None,
 ) -> Index:
-    """Build an index that is only measured, never published; its legs have equal weights.
+    """Build an index that is only measured, never published; dense and lexical leg have equal weights.
 
     Args:
         documents: with the keys title and text; a document's row is its position in the list.
@@ -180,12 +209,14 @@ def build_private_index(
         encoder: of a model artifact.
         known: vectors that need not be computed again.
         folder: where the files are written; the index uses them as long as it is open.
+        sparse: of a learned-sparse model; None for an index without such a leg.
+        known_sparse: finds sparse vectors that need not be computed again.
     """
     source = folder / "documents.parquet"
     pq.write_table(pa.Table.from_pylist(documents, PRIVATE_SCHEMA), source)
     corpus = Corpus.check(str(source), title_column="title")
-    assembly = Assembly(corpus, settings, encoder, known, folder)
-    return Index.load(folder, assembly.draft_manifest(UNSET, assembly.write(), assembly.config(EQUAL_WEIGHT)), encoder)
+    assembly = Assembly(corpus, settings, encoder, known, folder, sparse=sparse, known_sparse=known_sparse)
+    return assembly.open(assembly.write(), assembly.config(EQUAL_WEIGHT))
 
 
 class PassageTable:

@@ -132,9 +132,8 @@ def result_of(hit: Hit, *, explain: bool = False, fields: list[str] | None = Non
         "metadata": metadata if fields is None else {name: metadata.get(name) for name in fields},
     }
     if explain:
-        values["scores"] = schemas.Scores(
-            dense=hit.dense and leg_score_of(hit.dense), lexical=hit.lexical and leg_score_of(hit.lexical)
-        )
+        legs = {"dense": hit.dense and leg_score_of(hit.dense), "lexical": hit.lexical and leg_score_of(hit.lexical)}
+        values["scores"] = schemas.Scores(**legs if hit.sparse is None else legs | {"sparse": leg_score_of(hit.sparse)})
     return schemas.Result(**values)
 
 
