@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -142,7 +143,6 @@ class Assembly:
     def _write_parts(self, journal: VectorJournal) -> int:
         """Write documents, ids, passages and the lexical index, and embed the passages; return the number of passages."""
         lexical_writer = LexicalWriter(self.folder / lexical.FOLDER, self.settings.language)
-        sparse_writer = self._sparse_writer()
         ids: list[pa.Array] = []
         passage_table = PassageTable()
         schema = self.labeller.schema(self.corpus.schema) if self.labeller else self.corpus.schema
@@ -150,6 +150,7 @@ class Assembly:
             pa.OSFile(str(self.folder / DOCUMENTS), "wb") as file,
             pa.ipc.new_file(file, schema) as documents,
             Bar("embed", self.corpus.documents, "documents") as bar,
+            self._sparse_writer() or nullcontext() as sparse_writer,
         ):
             done = 0
             for batch in self.corpus.batches(ROWS_PER_BATCH):
@@ -173,7 +174,7 @@ class Assembly:
                     bar.advance(len(part))
         lexical_writer.close()
         if sparse_writer:
-            sparse_writer.close()
+            sparse_writer.finish()
         passage_table.write(self.folder / PASSAGES)
         write_ids(self.folder / IDS, pa.chunked_array(ids))
         return len(passage_table)

@@ -1,7 +1,7 @@
 """The learned-sparse leg of a build: weights by passage in a journal on disk, then the postings of each term.
 
 The journal's files stay in the index: a later one takes the weights over. A killed build goes on behind the last passage
-whose files are whole. The postings are sorted by term in parts: memory does not grow with the corpus.
+that was written whole. The postings are sorted by term in parts: memory does not grow with the corpus.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any
+from types import TracebackType
+from typing import IO, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -69,9 +70,18 @@ class SparseWriter:
         self._maker = maker
         self._known = known
         self._counts: list[int] = []
+
+    def __enter__(self) -> Self:
         self._files = [(self._folder / name).open("a+b") for name in GROWING]
         self._resumed = _whole_entries(self._folder)
-        self._cut_off()
+        self._cut_off(len(self._resumed))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for file in self._files:
+            file.close()
 
     def add(self, titles: Sequence[str | None], texts: Sequence[str]) -> None:
         """Add the next documents; their vectors are on the disk when this returns."""
@@ -80,19 +90,16 @@ class SparseWriter:
         keys = [passage_key(text) for text in inputs]
         done = sum(self._counts)
         self._counts += map(len, documents)
-        resumed = min(max(len(self._resumed) - done, 0), len(keys))
-        if (
-            self._resumed[done : done + resumed] != keys[:resumed]
-        ):  # written after a power cut, and not what it should be
-            raise UserError(
-                f"{self._folder}: holds other passages; delete {self._folder.parent} and build again with --force"
-            )
+        written = self._resumed[done : done + len(keys)]
+        resumed = next(
+            (at for at, pair in enumerate(zip(written, keys, strict=False)) if len(set(pair)) > 1), len(written)
+        )
+        if resumed < len(written):  # the power failed after a file had grown, before its content was written
+            self._cut_off(done + resumed)
         self._append(inputs[resumed:], keys[resumed:])
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """Write what is left: the passages of each document, and the postings of each term."""
-        for file in self._files:
-            file.close()
         _write(self._folder / "first.i64", sums(np.array(self._counts)))
         invert(self._folder, self._encoder.contract.dimension)
 
@@ -110,12 +117,13 @@ class SparseWriter:
             file.flush()
             os.fsync(file.fileno())
 
-    def _cut_off(self) -> None:
-        """Cut the files off behind the last whole passage."""
-        entries = int(np.fromfile(self._folder / "lengths.i32", dtype="<i4", count=len(self._resumed)).sum())
-        sizes = {"terms.i32": entries, "values.f16": entries}
+    def _cut_off(self, passages: int) -> None:
+        """Cut the files off behind the first ``passages``."""
+        self._resumed = self._resumed[:passages]
+        entries = int(np.fromfile(self._folder / "lengths.i32", dtype="<i4", count=passages).sum())
+        counts = {"terms.i32": entries, "values.f16": entries}
         for file, (name, size) in zip(self._files, GROWING.items(), strict=True):
-            file.truncate(sizes.get(name, len(self._resumed)) * size)
+            file.truncate(counts.get(name, passages) * size)
 
 
 def _whole_entries(folder: Path) -> list[bytes]:
