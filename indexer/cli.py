@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from indexer.build.settings import BuildSettings
 from indexer.options import options
-
-if TYPE_CHECKING:
-    from indexer.artifacts.manifest import Manifest
 
 app = typer.Typer(
     help="Build a search index from a corpus and manage the artifacts in $DOWSE_DATA (default: ./data).",
@@ -161,14 +158,14 @@ def verify(
 
     An index is checked together with the models that it pins; without an id, also the log of live writes.
     """
-    from indexer.artifacts.store import Store, data_dir
+    from indexer.artifacts.store import Store, data_dir, verify_parents
 
     store = Store(kind)
     if live := store.current_id():
         store.path(live)  # CURRENT must name an existing artifact
     for name in [artifact] if artifact else store.ids():
         manifest = store.verify(name)
-        _verify_parents(manifest)
+        verify_parents(manifest)
         typer.echo(f"{name}: {len(manifest.files)} files as published")
     if kind == "index" and not artifact:
         from indexer.errors import UserError
@@ -187,10 +184,10 @@ def verify(
 @app.command()
 def activate(artifact: Annotated[str, typer.Argument(help="Id of an artifact")], kind: Kind = "index") -> None:
     """Make an artifact the live one, for instance to roll back to an earlier index. It is verified first."""
-    from indexer.artifacts.store import Store
+    from indexer.artifacts.store import Store, verify_parents
 
     store = Store(kind)
-    _verify_parents(store.verify(artifact))
+    verify_parents(store.verify(artifact))
     store.activate(artifact)
     typer.echo(f"live: {artifact}")
 
@@ -219,11 +216,3 @@ def prune(
             with store.building():
                 removed += store.prune(keep, {pins[store.kind] for pins in parents if store.kind in pins})
     typer.echo("\n".join(f"removed {name}" for name in removed) or "nothing to remove")
-
-
-def _verify_parents(manifest: Manifest) -> None:
-    """Check the files of the artifacts that one needs."""
-    from indexer.artifacts.store import Store
-
-    for kind, parent in manifest.parents.items():
-        Store(kind).verify(parent)  # type: ignore[arg-type]

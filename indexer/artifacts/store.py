@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 from indexer.artifacts.manifest import Kind, Manifest, describe_files, read_manifest, verify_files, write_manifest
 from indexer.errors import UserError
@@ -296,3 +297,12 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def verify_parents(manifest: Manifest, data: Path | None = None) -> dict[str, Manifest]:
+    """Check every file of the artifacts that one needs, and return their manifests by kind.
+
+    Raises:
+        UserError: one of them is absent, or was altered.
+    """
+    return {kind: Store(cast("Kind", kind), data).verify(parent) for kind, parent in manifest.parents.items()}

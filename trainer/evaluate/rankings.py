@@ -15,7 +15,7 @@ import numpy as np
 
 from indexer.inference.encoder import Vectors
 from indexer.progress import Bar
-from indexer.retrieval.fusion import Fusion, fuse
+from indexer.retrieval.fusion import Fusion, Numbers, add_sparse, fuse
 from indexer.retrieval.ranking import Ranking
 from indexer.retrieval.retriever import Retriever
 from trainer.data.labels import QuerySet
@@ -80,11 +80,17 @@ class RankedQueries:
         if weight == 0:  # a document without any of the words is no result of the lexical leg
             scores, kept = lexical[lexical > 0], np.flatnonzero(lexical > 0)
         else:
-            scores = dense if weight == 1 else fuse(Fusion(dense_weight=weight), dense, lexical).scores
+            scores = dense if weight == 1 else self._fused(ranking, dense, lexical, weight)
         rows = ranking.rows[kept]
         best = np.lexsort((self.retriever.index.id_rank[rows], -scores))[:DEPTH]
         ordered: list[int] = rows[best].tolist()
         return ordered
+
+    def _fused(self, ranking: Ranking, dense: Numbers, lexical: Numbers, weight: float) -> Numbers:
+        """Return fused scores at this weight of the dense leg, with the learned-sparse leg where it was searched."""
+        fusion = Fusion(dense_weight=weight, sparse_weight=self.retriever.fusion.sparse_weight)
+        fused = fuse(fusion, dense, lexical)
+        return fused.scores if ranking.sparse is None else add_sparse(fusion, fused, ranking.sparse).scores
 
     @cached_property
     def best_weight(self) -> float:

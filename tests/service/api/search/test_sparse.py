@@ -55,14 +55,14 @@ def test_explain_shows_the_leg(three_legs: TestClient) -> None:
         results = answer["results"]
         assert len(results) == 6 and legs(answer) == {"dense", "lexical", "sparse"}
         assert answer["timings"]["sparse"] > 0
-        sparse = [result["scores"]["sparse"] for result in results if result["scores"].get("sparse")]
+        sparse = [result["scores"]["sparse"] for result in results if result["scores"]["sparse"]]
         assert all(one.keys() == {"score", "rank", "part"} for one in sparse)
         by_score = sorted(sparse, key=lambda one: -one["score"])
         assert [one["rank"] for one in by_score] == sorted(one["rank"] for one in sparse)
         parts = [
             sum(leg["part"] for leg in result["scores"].values() if leg)
             for result in results
-            if result["scores"].get("sparse") and result["scores"]["lexical"]
+            if result["scores"]["sparse"] and result["scores"]["lexical"]
         ]
         assert parts == sorted(parts, reverse=True)
 
