@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from stories import STORIES, WORDS
 from tiny_sparse import make_tiny_sparse
+from typer.testing import CliRunner
 
 from indexer.artifacts.manifest import file_sha256
 from indexer.artifacts.store import Store
@@ -19,6 +20,7 @@ from indexer.build.build import build
 from indexer.build.compact import compact
 from indexer.build.settings import BuildSettings
 from indexer.build.sparse import SparseWriter
+from indexer.cli import app
 from indexer.errors import UserError
 from indexer.index.document_mask import DocumentMask
 from indexer.index.index import Index
@@ -369,6 +371,30 @@ def test_verification_knows_the_files(own: Path) -> None:
     shutil.rmtree(own / "sparse")
     with pytest.raises(UserError, match="no learned-sparse model"):
         Index.open(folder, verify=False)
+
+
+def test_the_commands_know_the_model(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`prune` keeps the model that an index pins, `verify` and `activate` check it with the index."""
+    monkeypatch.setenv("DOWSE_DATA", str(own))
+
+    def run(*words: str) -> str:
+        done = CliRunner().invoke(app, words)
+        if done.exception and not isinstance(done.exception, SystemExit):
+            return str(done.exception)
+        return done.stdout
+
+    pinned = Store("index", own).manifest(Store("index", own).current_id()).parents["sparse"]
+    publish_sparse(str(own / "made" / "model"), SparseSettings(force=True), own)
+    publish_sparse(str(own / "made" / "model"), SparseSettings(force=True), own)
+    assert len(Store("sparse", own).ids()) == 3
+    run("prune", "--keep", "0")
+    assert Store("sparse", own).ids() == [pinned, Store("sparse", own).current_id()]
+    assert "files as published" in run("verify")
+    assert pinned in run("list", "--kind", "sparse")
+    index = Store("index", own).current_id()
+    (Store("sparse", own).path(pinned) / "query" / "weights.npy").write_bytes(b"altered")
+    assert "weights.npy" in run("verify", index)
+    assert "weights.npy" in run("activate", index)
 
 
 def test_stored_vectors(indexed: Path) -> None:
