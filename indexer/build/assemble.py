@@ -117,7 +117,12 @@ class Assembly:
         if self.labeller:
             config["labels"] = self.labeller.facts()
         del config["dense_weight"]
-        config["fusion"] = {"method": self.settings.fusion, "dense_weight": dense_weight}
+        config["fusion"] = {
+            "method": self.settings.fusion,
+            "dense_weight": dense_weight,
+            # A weight that somebody has set is meant as it is.
+            "by_query": self.settings.fusion == "convex" and self.settings.dense_weight is None,
+        }
         if self.sparse:
             config["sparse"] = {"terms": self.settings.sparse_terms}
             config["fusion"]["sparse_weight"] = sparse_weight

@@ -17,7 +17,7 @@ from indexer.artifacts.manifest import Manifest, fingerprint, read_manifest
 from indexer.artifacts.store import Store
 from indexer.build.assemble import Assembly, build_private_index
 from indexer.build.dense_weight import EQUAL_WEIGHT, MAX_QUERIES, MIN_QUERIES, POOL_DOCUMENTS, estimate_dense_weight
-from indexer.build.inverse_cloze import make_clozes
+from indexer.build.inverse_cloze import make_clozes, make_halves
 from indexer.build.labels import Labeller
 from indexer.build.settings import BuildSettings
 from indexer.build.sparse import Find, find_known_sparse
@@ -36,7 +36,6 @@ from indexer.inference.encoder import Encoder
 from indexer.inference.sparse_encoder import SparseEncoder, find_sparse_model
 from indexer.live.forget import retracted_since
 from indexer.progress import format_duration, quiet, say, stage
-from indexer.retrieval.fusion import Fusion
 from indexer.retrieval.retriever import Retriever
 
 LANGUAGE_SAMPLE_DOCUMENTS = 200
@@ -179,9 +178,12 @@ def _choose_weights(assembly: Assembly, scratch: Path) -> tuple[float, float]:
 def _estimate_weights(
     assembly: Assembly, scratch: Path, dense_weight: float | None, sparse_weight: float | None
 ) -> tuple[float, float]:
-    """Estimate those weights that are None on a small index in which some documents lack a sentence."""
+    """Estimate the weights that are None on a small index in which some documents lack a sentence, or half their words."""
     documents = list(islice(ArrowTable.open(assembly.folder / DOCUMENTS).rows(["title", "text"]), POOL_DOCUMENTS))
-    clozes = make_clozes([document["text"] for document in documents], MAX_QUERIES, seed=0)
+    texts = [document["text"] for document in documents]
+    clozes = make_clozes(texts, MAX_QUERIES, seed=0)
+    if len(clozes) < MIN_QUERIES:
+        clozes = make_halves(texts, MAX_QUERIES, seed=0)
     if len(clozes) < MIN_QUERIES:
         return EQUAL_WEIGHT if dense_weight is None else dense_weight, sparse_weight or 0.0
     for cloze in clozes:
@@ -207,7 +209,7 @@ def _estimate_weights(
             dense_weight = estimate_dense_weight(retriever, clozes)
         if sparse_weight is None:
             questions = [Question(cloze.sentence, (cloze.row,)) for cloze in clozes]
-            fusion = Fusion(method=assembly.settings.fusion, dense_weight=dense_weight)
+            fusion = retriever.fusion.model_copy(update={"dense_weight": dense_weight})
             sparse_weight = choose_sparse_weight(retriever, questions, fusion)
     if estimated:
         say(f"dense weight: {dense_weight} (--dense-weight sets another)")

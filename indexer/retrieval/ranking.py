@@ -67,6 +67,8 @@ class Ranking:
         sparse: scores of the learned-sparse leg, 0 where no term has a weight; None where it was not searched.
         sparse_part: what it adds to the fused score.
         passages: the passage of each document that is nearest to the query's vector, where there is one.
+        weight: of the dense leg in the fused scores; None where scores are not fused.
+        weight_shift: part of that weight that is due to the query (`indexer.retrieval.query_weight`).
         vector: of the query, shape (dimension,).
         query: its text.
         timings: milliseconds of each stage.
@@ -81,6 +83,8 @@ class Ranking:
     sparse: Numbers | None = None
     sparse_part: Numbers | None = None
     passages: Rows | None = None
+    weight: float | None = None
+    weight_shift: float = 0.0
     vector: Vectors | None = None
     query: str = ""
     timings: dict[str, float] = field(default_factory=dict)

@@ -21,6 +21,7 @@ from indexer.index.index import Document, Index
 from indexer.index.sparse import best_documents
 from indexer.inference.encoder import Vectors
 from indexer.retrieval.fusion import Fusion, add_sparse, fuse
+from indexer.retrieval.query_weight import MIN_CANDIDATES, SAMPLE_PASSAGES, shifted, weight_shift
 from indexer.retrieval.ranking import Hit, Ranking
 
 Mode = Literal["hybrid", "dense", "lexical"]
@@ -99,6 +100,10 @@ class Retriever:
             matches, ranking.timings["lexical"] = self._lexical_leg(query, depth, allowed)
         rows, cosines, passages, bm25 = self._complete_scores(ranking, neighbours, matches, depth)
         fusion, learned = fusion or self.fusion, None
+        with ranking.timed("fuse"):  # before others join the candidates, whose scores decide about the weight
+            if fusion.by_query and fusion.method == "convex":
+                ranking.weight_shift = self._weight_shift(ranking, cosines, bm25)
+            ranking.weight = shifted(fusion.dense_weight, ranking.weight_shift)
         if fusion.sparse_weight and self.index.sparse is not None:
             with ranking.timed("sparse"):
                 everything = self.index.sparse.all_scores(query)
@@ -107,7 +112,7 @@ class Retriever:
                 )
                 learned = everything[rows].astype(np.float64)
         with ranking.timed("fuse"):
-            fused = fuse(fusion, cosines.astype(np.float64), bm25)
+            fused = fuse(fusion.model_copy(update={"dense_weight": ranking.weight}), cosines.astype(np.float64), bm25)
             if learned is not None:
                 fused = add_sparse(fusion, fused, learned)
                 ranking.sparse, ranking.sparse_part = learned, fused.sparse_part
@@ -173,6 +178,21 @@ class Retriever:
                 )
                 for number, (document, score) in enumerate(zip(documents, ranking.scores[at].tolist(), strict=True))
             ]
+
+    @cached_property
+    def _sample(self) -> Rows:
+        """Rows of passages from all over the documents that can be searched, the same for every query."""
+        visible = self.index.visible
+        documents = np.arange(self.index.rows) if visible is None else visible.rows
+        passages = passages_of(_evenly(documents, SAMPLE_PASSAGES), self.index.first_passage)
+        return _evenly(passages, SAMPLE_PASSAGES)
+
+    def _weight_shift(self, ranking: Ranking, cosines: Vectors, bm25: npt.NDArray[np.float64]) -> float:
+        """Return what the query and the scores of its candidates add to the weight of the dense leg."""
+        if ranking.vector is None or len(cosines) < MIN_CANDIDATES:
+            return 0.0
+        terms = len(set(self.index.lexical.terms(ranking.query)))
+        return weight_shift(terms, cosines, self.index.dense.scores(ranking.vector, self._sample), bm25)
 
     def _depth(self, candidates: int | None, allowed: DocumentMask | None) -> int:
         """Return how many documents of a leg can be candidates."""
@@ -330,6 +350,11 @@ class Retriever:
         slices = [slice(*self.index.passage_offsets(first + passage)) for passage in range(count)]
         counts = [len(terms.intersection(self.index.lexical.terms(document.text[part]))) for part in slices]
         return int(np.argmax(counts))
+
+
+def _evenly(rows: Rows, count: int) -> Rows:
+    """Return at most ``count`` of the rows, evenly spaced."""
+    return rows if len(rows) <= count else rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import numpy as np
 from indexer.inference.encoder import Vectors
 from indexer.progress import Bar
 from indexer.retrieval.fusion import Fusion, Numbers, add_sparse, fuse
+from indexer.retrieval.query_weight import shifted
 from indexer.retrieval.ranking import Ranking
 from indexer.retrieval.retriever import Retriever
 from trainer.data.labels import QuerySet
@@ -68,7 +69,7 @@ class RankedQueries:
         }
 
     def order(self, ranking: Ranking, weight: float) -> list[int]:
-        """Return the rows of the best documents of one ranking at this weight of the dense leg.
+        """Return the rows of the best documents of one ranking at this weight of the dense leg, adapted to the query.
 
         Raises:
             ValueError: the ranking is not hybrid, so it lacks the scores of a leg.
@@ -87,7 +88,8 @@ class RankedQueries:
         return ordered
 
     def _fused(self, ranking: Ranking, dense: Numbers, lexical: Numbers, weight: float) -> Numbers:
-        """Return fused scores at this weight of the dense leg, with the learned-sparse leg where it was searched."""
+        """Return fused scores at this weight, adapted to the query; with the learned-sparse leg where it was searched."""
+        weight = shifted(weight, ranking.weight_shift)
         fusion = Fusion(dense_weight=weight, sparse_weight=self.retriever.fusion.sparse_weight)
         fused = fuse(fusion, dense, lexical)
         return fused.scores if ranking.sparse is None else add_sparse(fusion, fused, ranking.sparse).scores
