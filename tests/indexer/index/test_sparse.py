@@ -22,6 +22,7 @@ from indexer.build.settings import BuildSettings
 from indexer.build.sparse import SparseWriter
 from indexer.cli import app
 from indexer.errors import UserError
+from indexer.index import lexical
 from indexer.index.document_mask import DocumentMask
 from indexer.index.index import Index
 from indexer.index.sparse import FOLDER, SparseIndex, StoredVectors, best_documents
@@ -173,8 +174,8 @@ def test_hybrid_search_fuses_three_legs(indexed: Path) -> None:
             two = retriever.search(query, candidates=depth, fusion=Fusion(dense_weight=0.4)).rows.tolist()
             assert set(ranking.rows.tolist()) == best | set(two)
             assert np.array_equal(ranking.sparse, index.sparse.scores(query, ranking.rows).astype(np.float64))
-            lexical = index.lexical.scores(query, np.sort(ranking.rows))
-            assert np.allclose(ranking.lexical[np.argsort(ranking.rows)], lexical)
+            bm25 = index.lexical.scores(query, np.sort(ranking.rows))
+            assert np.allclose(ranking.lexical[np.argsort(ranking.rows)], bm25)
             parts = ranking.dense_part + ranking.lexical_part + ranking.sparse_part
             assert np.allclose(parts, ranking.scores)
             weight = ranking.weight
@@ -184,6 +185,20 @@ def test_hybrid_search_fuses_three_legs(indexed: Path) -> None:
             assert np.allclose(ranking.scores, expected)
     rrf = retriever.search("the cat", fusion=Fusion(method="rrf", sparse_weight=0.5))
     assert np.allclose(rrf.scores, rrf.dense_part + rrf.lexical_part + rrf.sparse_part)
+
+
+def test_candidates_of_the_leg_are_scored_by_words(indexed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the lexical leg fetches its best alone, what this leg adds to the candidates still gets its BM25 score."""
+    index = opened(indexed)
+    rng = np.random.default_rng(2)
+    for query in [" ".join(rng.choice(WORDS, 12)) for _ in range(20)]:  # every document has some of so many words
+        for depth in (1, 2, 3):
+            complete = Retriever(index).search(query, candidates=depth)
+            with monkeypatch.context() as patch:
+                patch.setattr(lexical, "MAX_HITS_FETCHED", 0)
+                ranking = Retriever(index).search(query, candidates=depth)
+            assert ranking.rows.tolist() == complete.rows.tolist()
+            assert np.allclose(ranking.lexical, complete.lexical) and np.allclose(ranking.scores, complete.scores)
 
 
 def test_a_request_can_switch_it_off(indexed: Path, built_data: Path) -> None:
