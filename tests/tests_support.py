@@ -79,14 +79,19 @@ def publish(model: Path, data: Path) -> Manifest:
     return publish_base(str(model), BaseSettings(int8=True, corpus=str(texts)), data).manifest
 
 
-def publish_mapped(data: Path, matrix: np.ndarray) -> Manifest:
-    """Publish the live model with a linear map behind it, as a training run does, and return its manifest; it goes live."""
+def publish_mapped(data: Path, matrix: np.ndarray, *, queries_only: bool = False) -> Manifest:
+    """Publish the live model with a linear map behind it, as a training run does, and return its manifest; it goes live.
+
+    With ``queries_only`` the map is for the queries of dense search, and the model's own vectors are the base's.
+    """
     models = Store("model", data)
     base = models.resolve()
     with models.building():
         staging = models.staging("ab" * 32)
-        written = write_model(with_map(base, matrix), staging, ["the cat", "the storm at sea"], int8=False)
+        written = write_model(
+            with_map(base, None if queries_only else matrix), staging, ["the cat", "the storm at sea"], int8=False
+        )
         np.save(staging / MAP_FILE, matrix, allow_pickle=False)
-        config = {"map_of": base.name, "tuned_from": base.name}
+        config = {"map_of": base.name, "tuned_from": base.name, "hybrid": "base" if queries_only else "tuned"}
         draft = Manifest(kind="model", fingerprint="ab" * 32, inputs=[], config=config, **vars(written))
         return models.publish(staging, draft)

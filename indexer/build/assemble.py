@@ -22,12 +22,12 @@ from indexer.build.dense_weight import EQUAL_WEIGHT
 from indexer.build.labels import Labeller
 from indexer.build.settings import BuildSettings
 from indexer.build.sparse import Find, SparseWriter
-from indexer.build.vectors import KEY_BYTES, KnownVectors, VectorJournal, passage_key
+from indexer.build.vectors import KEY_BYTES, MAP_FILE, KnownVectors, VectorJournal, maps_queries, passage_key
 from indexer.corpus.corpus import Corpus, Reject, write_rejects
 from indexer.index import dense, lexical
-from indexer.index.index import DOCUMENTS, IDS, PASSAGES, ROWS_PER_BATCH, Index
+from indexer.index.index import DENSE_MAP, DOCUMENTS, IDS, PASSAGES, ROWS_PER_BATCH, Index
 from indexer.index.lexical import LexicalWriter
-from indexer.inference.encoder import Encoder
+from indexer.inference.encoder import Encoder, Vectors
 from indexer.inference.passages import DocumentPassages, Passage, PassageMaker
 from indexer.inference.sparse_encoder import SparseEncoder
 from indexer.progress import Bar
@@ -96,6 +96,8 @@ class Assembly:
             self.folder / dense.FILE, self.settings.dense, self.encoder.contract.dimension, journal.blocks()
         )
         journal.remove()
+        if (matrix := self._dense_map()) is not None:
+            np.save(self.folder / DENSE_MAP, matrix, allow_pickle=False)
         if self.corpus.rejects:
             write_rejects(self.folder / REJECTS, self.corpus.rejects)
         return {
@@ -106,6 +108,17 @@ class Assembly:
             "embedded": journal.embedded,
             "reused": journal.reused,
         }
+
+    def _dense_map(self) -> Vectors | None:
+        """Return the matrix for the queries of dense mode, shape (dimension, dimension), where the model has one.
+
+        A map M for queries and passages gives the inner product (Mq)·(Md), which is (MᵀMq)·d. So the passages can stay as
+        they are, but for the length of Md.
+        """
+        if not maps_queries(read_manifest(self.encoder.folder).config):
+            return None
+        matrix: Vectors = np.load(self.encoder.folder / MAP_FILE, allow_pickle=False)
+        return np.ascontiguousarray(matrix.T @ matrix, dtype=np.float32)
 
     def open(self, counts: dict[str, int], config: dict[str, Any]) -> Index:
         """Open what `write` has written, before it is published."""
@@ -123,6 +136,7 @@ class Assembly:
             # A weight that somebody has set is meant as it is.
             "by_query": self.settings.fusion == "convex" and self.settings.dense_weight is None,
         }
+        config["dense_map"] = maps_queries(read_manifest(self.encoder.folder).config)
         if self.sparse:
             config["sparse"] = {"terms": self.settings.sparse_terms}
             config["fusion"]["sparse_weight"] = sparse_weight

@@ -27,13 +27,14 @@ from indexer.index.legs import DenseLeg, LexicalLeg, SparseLeg
 from indexer.index.lexical import FOLDER, LexicalIndex
 from indexer.index.sparse import FOLDER as SPARSE_FOLDER
 from indexer.index.sparse import SparseIndex
-from indexer.inference.encoder import Encoder
+from indexer.inference.encoder import Encoder, Vectors
 from indexer.inference.passages import Passage, PassageMaker
 from indexer.inference.sparse_encoder import SparseEncoder
 
 DOCUMENTS = "documents.arrow"
 PASSAGES = "passages.arrow"
 IDS = "ids.arrow"
+DENSE_MAP = "dense_map.npy"
 ROWS_PER_BATCH = 1024
 """Documents in a record batch of `documents.arrow`."""
 
@@ -61,6 +62,7 @@ class Contents:
         document_of: row of the document of each passage, shape (passages,), ascending.
         first_passage: row of the first passage of each document, and one past the last, shape (documents + 1,).
         passage_maker: what cut the documents into passages.
+        dense_map: matrix by which a query's vector is multiplied in dense mode, shape (dimension, dimension); None for none.
         sparse: learned weights of the documents' terms; None for an index without this leg.
     """
 
@@ -72,6 +74,7 @@ class Contents:
     document_of: Rows
     first_passage: Rows
     passage_maker: PassageMaker
+    dense_map: Vectors | None = None
     sparse: SparseLeg | None = None
 
     @cached_property
@@ -152,21 +155,24 @@ class Index:
             document_of=document_of,
             first_passage=np.searchsorted(document_of, np.arange(len(documents) + 1)),
             passage_maker=PassageMaker.of_config(encoder, manifest.config),
+            dense_map=np.load(folder / DENSE_MAP, allow_pickle=False) if manifest.config.get("dense_map") else None,
             sparse=None if sparse is None else SparseIndex.open(folder / SPARSE_FOLDER, sparse),
         )
         index = cls(folder, manifest, encoder, contents)
         index.check()
         return index
 
-    def with_encoder(self, encoder: Encoder, vectors: DenseIndex) -> Index:
+    def with_encoder(self, encoder: Encoder, vectors: DenseLeg, dense_map: Vectors | None = None) -> Index:
         """Return an index of the same documents with another encoder and its ``vectors`` of the same passages.
+
+        With a ``dense_map``, dense mode searches by query vectors that it maps.
 
         This is how a model is evaluated before an index of it is built: with the code that would serve it.
 
         Raises:
             UserError: the vectors do not fit the passages, or not the encoder.
         """
-        other = Index(self.folder, self.manifest, encoder, replace(self.contents, dense=vectors))
+        other = Index(self.folder, self.manifest, encoder, replace(self.contents, dense=vectors, dense_map=dense_map))
         other.check()
         return other
 

@@ -16,6 +16,7 @@ from typing import Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from indexer.index.dense import unit
 from indexer.index.document_mask import DocumentMask, Rows, passages_of
 from indexer.index.index import Document, Index
 from indexer.index.sparse import best_documents
@@ -89,7 +90,7 @@ class Retriever:
             scores = matches.scores[:depth]
             return self._ordered(ranking, matches.rows[:depth], scores, lexical=scores)
         if mode == "dense":
-            rows, cosines, passages = self._dense_leg(ranking, vector, neighbours, depth, allowed)
+            rows, cosines, passages = self._dense_leg(ranking, vector, neighbours, depth, allowed, mapped=True)
             return self._ordered(ranking, rows, cosines, dense=cosines, passages=passages)
         if len(self.index) >= MIN_PARALLEL_DOCUMENTS:
             pending = self._threads.submit(self._lexical_leg, query, depth, allowed)
@@ -119,8 +120,13 @@ class Retriever:
             ranking.dense_part, ranking.lexical_part = fused.dense_part, fused.lexical_part
             return self._ordered(ranking, rows, fused.scores, dense=cosines, lexical=bm25, passages=passages)
 
-    def nearest(self, vectors: Vectors, candidates: int | None = None) -> list[Neighbours]:
-        """Return the nearest documents of many queries at once, for `search`; ``vectors`` has shape (queries, dimension)."""
+    def nearest(self, vectors: Vectors, candidates: int | None = None, mode: Mode = "hybrid") -> list[Neighbours]:
+        """Return the nearest documents of many queries at once, for `search` in the same mode.
+
+        ``vectors`` has shape (queries, dimension).
+        """
+        if mode == "dense":
+            vectors = np.stack([self._mapped(vector) for vector in vectors])
         depth = min(candidates or self.index.candidates, len(self.index))
         cosines, passages = self.index.dense.search_many(vectors, self._passages_for(depth))
         total = len(self.index.dense)
@@ -140,7 +146,7 @@ class Retriever:
             passages = np.arange(self.index.first_passage[row], self.index.first_passage[row + 1])
             best: dict[int, float] = {}
             for vector in self.index.dense.vectors(passages):
-                rows, cosines, _ = self._nearest_documents(vector, depth, allowed)
+                rows, cosines, _ = self._nearest_documents(self._mapped(vector), depth, allowed)
                 for other, cosine in zip(rows.tolist(), cosines.tolist(), strict=True):
                     if other != row:
                         best[other] = max(cosine, best.get(other, -2.0))
@@ -179,6 +185,11 @@ class Retriever:
                 for number, (document, score) in enumerate(zip(documents, ranking.scores[at].tolist(), strict=True))
             ]
 
+    def _mapped(self, vector: Vectors) -> Vectors:
+        """Return a query's vector as dense mode searches by it, of unit length."""
+        matrix = self.index.contents.dense_map
+        return vector if matrix is None else unit(matrix @ vector)
+
     @cached_property
     def _sample(self) -> Rows:
         """Rows of passages from all over the documents that can be searched, the same for every query."""
@@ -205,10 +216,17 @@ class Retriever:
         neighbours: Neighbours | None,
         depth: int,
         allowed: DocumentMask | None,
+        *,
+        mapped: bool = False,
     ) -> Neighbours:
-        """Encode the query where its vector is not known, and return the ``depth`` documents nearest to it."""
+        """Encode the query where its vector is not known, and return the ``depth`` documents nearest to it.
+
+        With ``mapped``, the index's map for dense mode is applied to the vector, where there is one.
+        """
         with ranking.timed("encode"):
             ranking.vector = self.index.encoder.encode_query(ranking.query) if vector is None else vector
+            if mapped:
+                ranking.vector = self._mapped(ranking.vector)
         with ranking.timed("dense"):
             return neighbours or self._nearest_documents(ranking.vector, depth, allowed)
 

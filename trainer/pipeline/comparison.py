@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 
 from indexer.artifacts.manifest import EncoderContract
 from indexer.artifacts.store import Store
-from indexer.build.vectors import MAP_FILE
+from indexer.build.vectors import MAP_FILE, maps_queries
 from indexer.index.dense import DenseIndex
 from indexer.index.index import Index
 from indexer.inference.encoder import Encoder, Precision, Vectors
@@ -21,11 +22,11 @@ from trainer.data.clusters import cluster_queries
 from trainer.data.labels import QuerySet
 from trainer.evaluate.encode import encode_passages, encode_queries
 from trainer.evaluate.groups import group
-from trainer.evaluate.rankings import RankedQueries, rank_queries
+from trainer.evaluate.rankings import RankedByMode, RankedQueries, rank_queries
 from trainer.evaluate.report import Group, Verdict
 from trainer.evaluate.significance import paired
 from trainer.evaluate.verdict import METRIC, decide
-from trainer.pipeline.dataset import CLOZE, RunData, TestSet
+from trainer.pipeline.dataset import CLOZE, NEIGHBOURS, RunData, TestSet
 
 MAX_INT8_LOSS = 0.005
 """Share of nDCG@10 on dev that 8-bit weights may cost."""
@@ -48,7 +49,24 @@ class Candidate:
     matrix: Vectors | None
     precision: Precision = "fp32"
     """Precision of the weights that encode its queries, where it is a published model."""
+    shares_vectors: bool = False
+    """Whether its vectors of passages are those of the index's model, of this index and of pools of its documents."""
+    dense_map: Vectors | None = None
+    """Matrix for the queries of dense search, where the model maps nothing else, shape (dimension, dimension)."""
     _encoders: dict[Precision, Encoder] = field(default_factory=dict)
+
+    @classmethod
+    def of_query_map(
+        cls,
+        folder: Path,
+        contract: EncoderContract,
+        index: Index,
+        matrix: Vectors,
+        precision: Precision = "fp32",
+    ) -> Candidate:
+        """Return a candidate whose map ``matrix`` is for the queries of dense search; its passages are the index's."""
+        passages = all_passages(index)
+        return cls(folder, contract, index, passages, None, precision, shares_vectors=True, dense_map=matrix.T @ matrix)
 
     def encoder(self, precision: Precision = "fp32") -> Encoder:
         """Return the exported encoder."""
@@ -62,25 +80,50 @@ class Candidate:
             vectors = self.passages
         elif self.matrix is not None:
             vectors = apply(self.matrix, all_passages(index))
+        elif self.shares_vectors:
+            vectors = all_passages(index)
         else:
             vectors = encode_passages("encode the pool", self.encoder(), index)
-        return Retriever(index.with_encoder(self.encoder(), DenseIndex.of(vectors)))
+        return Retriever(index.with_encoder(self.encoder(), DenseIndex.of(vectors), self.dense_map))
 
-    def rank(self, name: str, index: Index, queries: QuerySet, ids: list[str], precision: Precision) -> RankedQueries:
+    def rank(
+        self,
+        name: str,
+        index: Index,
+        queries: QuerySet,
+        ids: list[str],
+        precision: Precision,
+        *,
+        left_out: Mapping[str, int] | None = None,
+    ) -> RankedQueries:
         """Rank the documents of ``index`` for queries that are encoded with weights of ``precision``."""
         vectors = encode_queries(f"{name}: encode", self.encoder(precision), list(queries.texts.values()))
-        return rank_queries(name, self.retriever(index), queries, ids, vectors)
+        retriever = self.retriever(index)
+        ranked = rank_queries(name, retriever, queries, ids, vectors, left_out=left_out)
+        if self.dense_map is None:
+            return ranked
+        dense = rank_queries(
+            f"{name}, dense", retriever, queries, ids, apply(self.dense_map, vectors), left_out=left_out
+        )
+        return RankedByMode(ranked.queries, ranked.rankings, ranked.ids, ranked.retriever, dense)
 
 
 def published_candidate(models: Store, artifact: str, index: Index) -> Candidate:
     """Return a published model as a candidate for ``index``; a map of that index's model needs no encoding."""
     folder, manifest = models.path(artifact), models.manifest(artifact)
     precision = manifest.config.get("query_precision", "fp32")
+    if maps_queries(manifest.config) and manifest.config["map_of"] == index.manifest.parents["model"]:
+        matrix = np.load(folder / MAP_FILE, allow_pickle=False)
+        return Candidate.of_query_map(folder, manifest.contract, index, matrix, precision)
     if manifest.config.get("map_of") == index.manifest.parents["model"]:
         matrix = np.load(folder / MAP_FILE, allow_pickle=False)
         return Candidate(folder, manifest.contract, index, apply(matrix, all_passages(index)), matrix, precision)
     passages = encode_passages("encode passages", Encoder.open(folder), index)
-    return Candidate(folder, manifest.contract, index, passages, None, precision)
+    candidate = Candidate(folder, manifest.contract, index, passages, None, precision)
+    if maps_queries(manifest.config):
+        matrix = np.load(folder / MAP_FILE, allow_pickle=False)
+        candidate.dense_map = matrix.T @ matrix
+    return candidate
 
 
 @dataclass(frozen=True)
@@ -95,6 +138,7 @@ class Comparison:
         precision: of the weights that encode the tuned model's queries.
         notes: for the report, about that precision.
         deciding: the group on which the verdict rests.
+        maps_queries: whether the tuned model is a map for the queries of dense search only.
         run_data: the queries.
         seed: of bootstrap and tests.
     """
@@ -106,6 +150,7 @@ class Comparison:
     precision: Precision
     notes: list[str]
     deciding: str
+    maps_queries: bool
     run_data: RunData
     seed: int
 
@@ -129,7 +174,13 @@ class Comparison:
 
     def verdict(self) -> tuple[Verdict, list[str]]:
         """Return the verdict and its reasons."""
-        return decide(self.run_data.judged_by, self.groups[self.deciding], self.groups.get(CLOZE))
+        groups = self.groups
+        verdict, reasons = decide(
+            self.run_data.judged_by, groups[self.deciding], groups.get(CLOZE), groups.get(NEIGHBOURS)
+        )
+        if self.maps_queries:
+            reasons = [*reasons, "hybrid search is unchanged: it goes on with the base's vectors"]
+        return verdict, reasons
 
 
 def compare(
@@ -156,8 +207,21 @@ def compare(
     tuned: dict[str, RankedQueries] = {}
     for name, test in run_data.tests.items():
         base[name] = _baseline(name, test, live)
-        tuned[name] = candidate.rank(f"{name}, tuned", test.index, test.queries, test.ids, precision)
-    return Comparison(base, tuned, weights, how, precision, notes, run_data.deciding, run_data, seed)
+        tuned[name] = candidate.rank(
+            f"{name}, tuned", test.index, test.queries, test.ids, precision, left_out=test.left_out
+        )
+    return Comparison(
+        base,
+        tuned,
+        weights,
+        how,
+        precision,
+        notes,
+        run_data.deciding,
+        candidate.dense_map is not None,
+        run_data,
+        seed,
+    )
 
 
 def _weights(before: RankedQueries, after: RankedQueries, run_data: RunData) -> tuple[tuple[float, float], str]:
@@ -177,8 +241,10 @@ def _weights(before: RankedQueries, after: RankedQueries, run_data: RunData) -> 
 def _baseline(name: str, test: TestSet, live: Candidate | None) -> RankedQueries:
     """Return the rankings of the live model, or of the index's model where there is no other."""
     if live:
-        return live.rank(f"{name}, live", test.index, test.queries, test.ids, live.precision)
-    return rank_queries(f"{name}, base", Retriever(test.index), test.queries, test.ids, test.vectors)
+        return live.rank(f"{name}, live", test.index, test.queries, test.ids, live.precision, left_out=test.left_out)
+    return rank_queries(
+        f"{name}, base", Retriever(test.index), test.queries, test.ids, test.vectors, left_out=test.left_out
+    )
 
 
 def _precision(
@@ -193,6 +259,8 @@ def _precision(
         exact: its rankings of the dev queries with 32-bit weights.
         weight: of the dense leg in hybrid search.
     """
+    if candidate.dense_map is not None:
+        return "fp32", ["Queries are encoded with 32-bit weights, as the base's are: hybrid search stays as it was."]
     if not (candidate.folder / "onnx" / "model_int8.onnx").is_file():
         return "fp32", ["Queries are encoded with 32-bit weights: 8-bit ones would give other vectors."]
     dev = run_data.dev.queries

@@ -110,14 +110,17 @@ def _export(
     from trainer.adapter.dense_module import with_map
     from trainer.models.artifact import write_model
 
-    model = with_map(tuning.directory or base_model, tuning.matrix)
+    model = with_map(tuning.directory or base_model, None if tuning.maps_queries else tuning.matrix)
     sample = [text[:PARITY_CHARACTERS] for text in texts[:: max(len(texts) // PARITY_TEXTS, 1)][:PARITY_TEXTS]]
     sample.append(max(texts, key=len))
     written = write_model(model, staging, sample, int8=True, require_int8=False)
+    if tuning.directory is None:
+        matrix = tuning.matrix if tuning.matrix is not None else np.eye(tuning.passages.shape[1], dtype=np.float32)
+        np.save(staging / MAP_FILE, matrix, allow_pickle=False)
+        if tuning.maps_queries:
+            return Candidate.of_query_map(staging, written.encoder, index, matrix), vars(written)
     passages = tuning.passages if tuning.matrix is None else apply(tuning.matrix, tuning.passages)
     if tuning.directory is None:
-        matrix = tuning.matrix if tuning.matrix is not None else np.eye(passages.shape[1], dtype=np.float32)
-        np.save(staging / MAP_FILE, matrix, allow_pickle=False)
         return Candidate(staging, written.encoder, index, passages, matrix), vars(written)
     return Candidate(staging, written.encoder, index, passages, None), vars(written)
 
@@ -146,6 +149,7 @@ def _publish(
     }
     if (staging / MAP_FILE).is_file():
         config["map_of"] = inputs.base_model
+        config["hybrid"] = "base" if comparison.maps_queries else "tuned"
     written["metrics"] |= {name: round(value, 6) for name, value in metrics.items()}
     draft = Manifest(
         kind="model",

@@ -21,6 +21,7 @@ from trainer.adapter.ladder import Ladder
 from trainer.evaluate.rankings import WEIGHTS
 from trainer.evaluate.report import DevPoint, LossPoint, Rung
 from trainer.pipeline.dataset import RunData
+from trainer.pipeline.modes import HybridVectors, choose_hybrid_vectors
 from trainer.pipeline.plan import Facts
 from trainer.pipeline.settings import RunSettings
 from trainer.pipeline.workspace import EXAMPLES_FILE, Workspace
@@ -45,6 +46,7 @@ class TuningRecord(BaseModel):
         rungs: that were tried.
         losses: of the training.
         points: scores on dev, the untuned model's first.
+        hybrid: whose vectors hybrid search has (`trainer.pipeline.modes`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,6 +56,7 @@ class TuningRecord(BaseModel):
     rungs: list[Rung]
     losses: list[LossPoint]
     points: list[DevPoint]
+    hybrid: HybridVectors = "tuned"
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,11 @@ class TuningResult:
     passages: Vectors
     matrix: Vectors | None
     record: TuningRecord
+
+    @property
+    def maps_queries(self) -> bool:
+        """Whether the map is for the queries of dense search only: passages and hybrid search stay the base's."""
+        return self.directory is None and self.matrix is not None and self.record.hybrid == "base"
 
     @property
     def changed(self) -> bool:
@@ -182,5 +190,6 @@ def _tune_map(index: Index, run_data: RunData, settings: RunSettings) -> dict[st
         rungs=ladder.rungs,
         losses=ladder.losses,
         points=ladder.points,
+        hybrid=choose_hybrid_vectors(ladder, run_data, ladder.matrix) if ladder.matrix is not None else "tuned",
     )
     return {"matrix": ladder.best, "record": np.array(record.model_dump_json())}
