@@ -13,7 +13,14 @@ from trainer.classify.cli import app as classify_app
 from trainer.data.settings import PrepareSettings, SplitSettings
 from trainer.finetune.settings import FinetuneSettings, TsdaeSettings
 from trainer.mining.settings import FilterSettings, NegativesSettings
-from trainer.models.settings import BaseSettings, EmbedSettings, FillMaskSettings, PublishMlmSettings, RerankerSettings
+from trainer.models.settings import (
+    BaseSettings,
+    EmbedSettings,
+    FillMaskSettings,
+    PublishMlmSettings,
+    RerankerSettings,
+    SparseSettings,
+)
 from trainer.pipeline.settings import EvaluateSettings, RunSettings
 from trainer.pretrain.settings import PretrainSettings
 from trainer.queries.settings import QueriesSettings
@@ -392,6 +399,30 @@ def reranker(
     from trainer.models.reranker import publish_reranker
 
     published = publish_reranker(model, settings)
+    if not published.fresh:
+        say("up to date")
+    typer.echo(published.manifest.id)
+
+
+@app.command()
+@options(SparseSettings)
+def sparse(
+    model: Annotated[
+        str,
+        typer.Argument(help="Learned-sparse model of sentence-transformers: a local directory, or a name on the Hub"),
+    ],
+    *,
+    settings: SparseSettings,
+) -> None:
+    """Publish a learned-sparse model for `indexer build --sparse-model`, and make it the live one. Prints its id.
+
+    Documents go through its ONNX graph, queries through a table of weights. A model that needs a network for queries
+    too is refused, and so is one whose graph or table gives other weights than torch.
+    """
+    from indexer.progress import say
+    from trainer.models.sparse import publish_sparse
+
+    published = publish_sparse(model, settings)
     if not published.fresh:
         say("up to date")
     typer.echo(published.manifest.id)

@@ -42,6 +42,8 @@ FILES: dict[Kind, Descriptions] = {
         "documents.arrow": "ids, titles, texts and metadata",
         "ids.arrow": "the ids in their order, with the row of each",
         "lexical/": "the BM25 index of tantivy",
+        "sparse/": "the learned-sparse leg: postings of its terms, and the vectors that they are made from; of an index "
+        "that has one",
         "rejects.jsonl": "bad rows that `--skip-bad-rows` left out, with their reasons",
     },
     "masked": _TRANSFORMERS
@@ -63,6 +65,15 @@ FILES: dict[Kind, Descriptions] = {
     | {
         "onnx/model.onnx": "the cross-encoder as a graph",
         "onnx/model.onnx.data": "its weights",
+    },
+    "sparse": {
+        "onnx/model.onnx": "the side of documents as a graph from token ids to the weights of all terms",
+        "onnx/model.onnx.data": "its weights",
+        "tokenizer.json": "the tokenizer of documents",
+        "tokenizer_config.json": "its settings",
+        "query/tokenizer.json": "the tokenizer of queries",
+        "query/tokenizer_config.json": "its settings",
+        "query/weights.npy": "the weight of each term in a query",
     },
 }
 """Kind of artifact → file → what it is, beside `manifest.json`."""
@@ -110,9 +121,11 @@ CONFIG: dict[Kind, Descriptions] = {
         "passages": "`split`, or `one` vector per document",
         "overlap_tokens": "tokens that neighbouring passages share, at most",
         "dense": "kind of the dense index",
-        "fusion": "`method` of hybrid search, and the `dense_weight` that was given, tuned or estimated",
+        "fusion": "`method` of hybrid search, and the `dense_weight` that was given, tuned or estimated; with a "
+        "learned-sparse leg also its `sparse_weight`",
         "candidates": "documents of each leg that hybrid search fuses",
         "labels": "classifier that added labels to the metadata, and the column that it filled",
+        "sparse": "of an index with a learned-sparse leg: `terms`, most of them that a passage has",
         "folded": "number of the last live write in a compacted index",
         "set_aside": "numbers of live writes up to that one that fit no index and are kept in the log; absent for none",
         "folded_into": "fingerprint of the index that was built from the corpus before it was compacted",
@@ -129,6 +142,7 @@ CONFIG: dict[Kind, Descriptions] = {
         "max_tokens": "longest input, query and passage together",
         "pad_token_id": "id of the token that fills up a batch",
     },
+    "sparse": {"base": _BASE, "query_tokens": "longest query in tokens; null for any length"},
 }
 """Kind of artifact → field of the manifest's `config` → what it is."""
 
@@ -156,6 +170,7 @@ COUNTS: dict[Kind, Descriptions] = {
         "test_rows": "rows that the report rests on",
     },
     "reranker": {"parameters": "weights of the model"},
+    "sparse": {"parameters": "weights of the side of documents", "terms": "terms that a query may give a weight"},
 }
 """Kind of artifact → count → what is counted."""
 
@@ -184,6 +199,10 @@ METRICS: dict[Kind, Descriptions] = {
         "calibration_error": "expected calibration error on the test rows",
     },
     "reranker": {"parity_score": "largest difference of a score between the ONNX graph and torch"},
+    "sparse": {
+        "parity_document": "largest difference of a term's weight in a document between the ONNX graph and torch",
+        "parity_query": "the same of a query, between the table and torch",
+    },
 }
 """Kind of artifact → measure → what was measured while it was made."""
 
@@ -193,7 +212,8 @@ WRITE: Descriptions = {
     "recipe": "model, precision, passages and overlap that decided the vectors",
     "deleted": "ids of the deleted documents",
     "documents": "the documents that were put: `id`, `title`, `text`, `metadata`, `passages` as pairs of character "
-    "offsets, and `vectors` as base64 of little-endian float32",
+    "offsets, and `vectors` as base64 of little-endian float32. For an index with a learned-sparse leg also `sparse`: "
+    "`offsets`, `terms` and `weights` of its vectors",
     "forgotten": "in place of the three fields before it: `through`, the number of the last write that is retracted, "
     "and `ids` of the documents, null for all. A document that was written later keeps that write",
 }
