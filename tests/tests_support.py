@@ -32,6 +32,7 @@ def make_tiny_model(
     max_tokens: int = 32,
     prompts: dict[str, str] | None = None,
     architecture: str = "bert",
+    layers: int = 2,
 ) -> Path:
     """Write a sentence-transformers directory into ``folder`` and return it.
 
@@ -43,6 +44,7 @@ def make_tiny_model(
         max_tokens: the longest input.
         prompts: the model's prompts by name.
         architecture: name of the architecture in transformers.
+        layers: of the transformer.
     """
     torch.manual_seed(7)
     bert = folder / "bert"
@@ -56,7 +58,7 @@ def make_tiny_model(
         mask_token="[MASK]", model_max_length=max_tokens,
     ).save_pretrained(bert)  # fmt: skip
     config = AutoConfig.for_model(
-        architecture, vocab_size=len(vocabulary), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+        architecture, vocab_size=len(vocabulary), hidden_size=32, num_hidden_layers=layers, num_attention_heads=2,
         intermediate_size=64, max_position_embeddings=66, pad_token_id=0,
     )  # fmt: skip
     network = AutoModel.from_config(config)

@@ -107,9 +107,10 @@ class Assembly:
             config["labels"] = self.labeller.facts()
         del config["dense_weight"]
         config["fusion"] = {"method": self.settings.fusion, "dense_weight": dense_weight}
-        config["query_precision"] = (
-            read_manifest(self.encoder.folder).config.get("query_precision") or self.settings.precision
-        )
+        model = read_manifest(self.encoder.folder).config
+        config["query_precision"] = model.get("query_precision") or self.settings.precision
+        if self.settings.query_encoder == "auto":
+            config["query_encoder"] = "small" if model.get("small_query_encoder") else "full"
         return config
 
     def draft_manifest(self, fingerprint: str, counts: dict[str, int], config: dict[str, Any]) -> Manifest:

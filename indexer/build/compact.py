@@ -130,6 +130,8 @@ def _unreplaced(log: WriteLog) -> Iterator[None]:
 def _settings_of(config: dict[str, Any]) -> BuildSettings:
     """Return the settings with which an index was built."""
     fields = {name: config[name] for name in BuildSettings.model_fields if name in config}
+    if fields.get("query_encoder") == "small":
+        fields["query_encoder"] = "auto"
     fusion = config["fusion"]
     return BuildSettings(**fields | {"fusion": fusion["method"], "dense_weight": fusion["dense_weight"]})
 

@@ -17,6 +17,11 @@ class BuildSettings(CorpusSettings):
     precision: Literal["fp32", "int8"] = Field(
         default="fp32", description="Weights of the encoder: exact, or 8-bit integers (faster)"
     )
+    query_encoder: Literal["auto", "full"] = Field(
+        default="auto",
+        description="Encoder of the queries: full is the one of the documents; auto takes the model's small one where it "
+        "has one",
+    )
     passages: Literal["split", "one"] = Field(
         default="split",
         description="Split long texts into passages, or make one vector of the beginning of each document",
@@ -48,4 +53,7 @@ class BuildSettings(CorpusSettings):
 
     def recipe(self) -> dict[str, Any]:
         """Return the settings that decide the content of an index besides its corpus, its model and its labels."""
-        return self.model_dump(exclude={"force", "model", "label_with", "label_column"}) | {"words": WORDS}
+        recipe = self.model_dump(exclude={"force", "model", "label_with", "label_column"}) | {"words": WORDS}
+        if self.query_encoder == "auto":
+            del recipe["query_encoder"]  # an index that was built before this setting existed stays up to date
+        return recipe

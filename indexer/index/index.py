@@ -119,7 +119,9 @@ class Index:
         model = models.path(manifest.parents["model"])
         contract = (models.verify(model.name) if verify else read_manifest(model)).contract
         precision = manifest.config.get("query_precision") or manifest.config["precision"]
-        return cls.load(folder, manifest, Encoder(model, contract, precision, cores, query_cache_bytes))
+        query_encoder = manifest.config.get("query_encoder", "full")
+        encoder = Encoder(model, contract, precision, cores, query_cache_bytes, query_encoder)
+        return cls.load(folder, manifest, encoder)
 
     @classmethod
     def load(cls, folder: Path, manifest: Manifest, encoder: Encoder) -> Index:
