@@ -12,12 +12,14 @@ from stories import WORDS, write_corpus
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
-from indexer.artifacts.manifest import Manifest
+from indexer.artifacts.manifest import Manifest, describe_files, read_manifest, write_manifest
 from indexer.artifacts.store import Store
 from indexer.build.vectors import MAP_FILE
+from indexer.inference.encoder import QUERY_FILE
 from trainer.adapter.dense_module import with_map
 from trainer.models.artifact import write_model
 from trainer.models.base import publish_base
+from trainer.models.onnx import export_onnx, load_encoder
 from trainer.models.settings import BaseSettings
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -92,3 +94,11 @@ def publish_mapped(data: Path, matrix: np.ndarray) -> Manifest:
         config = {"map_of": base.name, "tuned_from": base.name}
         draft = Manifest(kind="model", fingerprint="ab" * 32, inputs=[], config=config, **vars(written))
         return models.publish(staging, draft)
+
+
+def give_query_encoder(folder: Path, source: Path) -> None:
+    """Give the published model in ``folder`` a small query encoder: the graph of ``source``, of the same vocabulary."""
+    export_onnx(load_encoder(source), folder / QUERY_FILE)
+    manifest = read_manifest(folder)
+    config = manifest.config | {"small_query_encoder": {"layers": [0]}}
+    write_manifest(folder, manifest.model_copy(update={"config": config, "files": describe_files(folder)}))

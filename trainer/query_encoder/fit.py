@@ -23,13 +23,13 @@ from indexer.progress import Bar, stage
 from trainer.query_encoder.student import fit_maps, make_student
 from trainer.training.clock import Clock
 
-SAMPLE = 3_000
+SAMPLE = 2_000
 """Texts of the closed-form regressions."""
 HELD_OUT = 400
 """Texts that are left out, for the cosine in the report."""
-BATCH_SIZE = 64
+BATCH_SIZE = 32
 EPOCHS = 4
-LEARNING_RATE = 2e-4
+LEARNING_RATE = 3e-4
 WARMUP = 0.05
 BLOCK = 50
 """Batches whose texts are sorted by length together: little padding, and yet another order in each epoch."""
