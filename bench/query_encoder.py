@@ -95,10 +95,8 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         result: dict[str, Any] = {"dataset": folder.name, "queries": len(names), **add_student(index, model, arguments)}
         full, small = (Encoder.open(model, cores=1, query_encoder=kind) for kind in ("full", "small"))
         texts = list(queries.texts.values())
-        ranked = []
         vectors = [encode_queries("encode queries", encoder, texts) for encoder in (full, small)]
-        for own in vectors:
-            ranked.append(rank_queries("search", retriever, queries, ids, own))
+        ranked = [rank_queries("search", retriever, queries, ids, own) for own in vectors]
         result["query_cosine"] = float(np.einsum("ij,ij->i", *vectors).mean())
         for leg, weight in (("dense", 1.0), ("hybrid", retriever.fusion.dense_weight)):
             before, after = (list(ranking.metrics(weight)["nDCG@10"].values()) for ranking in ranked)
@@ -126,7 +124,9 @@ def main() -> None:
     """Read the command line, fit and measure, print a line for each data set and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("datasets", nargs="+", type=Path, metavar="DATASET_DIR", help="directory of a data set")
-    parser.add_argument("--seconds", type=float, default=300, help="time of the training, for each data set (default: 300)")
+    parser.add_argument(
+        "--seconds", type=float, default=300, help="time of the training, for each data set (default: 300)"
+    )
     parser.add_argument("--texts", type=int, default=20_000, help="short texts to learn from (default: 20000)")
     parser.add_argument("--queries", type=int, default=1_500, help="test queries, at most (default: 1500)")
     parser.add_argument("--seed", type=int, default=0)

@@ -120,7 +120,7 @@ class Index:
         contract = (models.verify(model.name) if verify else read_manifest(model)).contract
         precision = manifest.config.get("query_precision") or manifest.config["precision"]
         query_encoder = manifest.config.get("query_encoder", "full")
-        encoder = Encoder(model, contract, precision, cores, query_cache_bytes, query_encoder)
+        encoder = Encoder(model, contract, precision, cores, query_cache_bytes, query_encoder=query_encoder)
         return cls.load(folder, manifest, encoder)
 
     @classmethod

@@ -76,6 +76,7 @@ class Encoder:
         precision: Precision = "fp32",
         cores: int | None = None,
         query_cache_bytes: int = 0,
+        *,
         query_encoder: QueryEncoder = "full",
     ) -> None:
         self.folder = model
@@ -111,6 +112,7 @@ class Encoder:
         precision: Precision = "fp32",
         cores: int | None = None,
         query_cache_bytes: int = 0,
+        *,
         query_encoder: QueryEncoder = "full",
     ) -> Self:
         """Open the model artifact in directory ``model``.
@@ -118,7 +120,9 @@ class Encoder:
         Raises:
             UserError: the directory is no model artifact, or has no weights of this precision, or no small query encoder.
         """
-        return cls(model, read_manifest(model).contract, precision, cores, query_cache_bytes, query_encoder)
+        return cls(
+            model, read_manifest(model).contract, precision, cores, query_cache_bytes, query_encoder=query_encoder
+        )
 
     @property
     def batches_exactly(self) -> bool:

@@ -81,6 +81,7 @@ class Candidate:
         queries: QuerySet,
         ids: list[str],
         precision: Precision,
+        *,
         query_encoder: QueryEncoder = "full",
     ) -> RankedQueries:
         """Rank the documents of ``index`` for queries that this encoder encodes with weights of ``precision``."""
@@ -181,7 +182,9 @@ def compare(
     tuned: dict[str, RankedQueries] = {}
     for name, test in run_data.tests.items():
         base[name] = _baseline(name, test, live)
-        tuned[name] = candidate.rank(f"{name}, tuned", test.index, test.queries, test.ids, precision, query_encoder)
+        tuned[name] = candidate.rank(
+            f"{name}, tuned", test.index, test.queries, test.ids, precision, query_encoder=query_encoder
+        )
     return Comparison(base, tuned, weights, how, precision, query_encoder, notes, run_data.deciding, run_data, seed)
 
 
@@ -202,7 +205,9 @@ def _weights(before: RankedQueries, after: RankedQueries, run_data: RunData) -> 
 def _baseline(name: str, test: TestSet, live: Candidate | None) -> RankedQueries:
     """Return the rankings of the live model, or of the index's model where there is no other."""
     if live:
-        return live.rank(f"{name}, live", test.index, test.queries, test.ids, live.precision, live.query_encoder)
+        return live.rank(
+            f"{name}, live", test.index, test.queries, test.ids, live.precision, query_encoder=live.query_encoder
+        )
     return rank_queries(f"{name}, base", Retriever(test.index), test.queries, test.ids, test.vectors)
 
 
@@ -245,10 +250,15 @@ def _query_encoder(
     """
     if not (candidate.folder / QUERY_FILE).is_file():
         return "full", []
-    kinds = {"dev": (exact, candidate.rank("dev, small", index, exact.queries, list(exact.ids), "fp32", "small"))}
+    kinds = {
+        "dev": (
+            exact,
+            candidate.rank("dev, small", index, exact.queries, list(exact.ids), "fp32", query_encoder="small"),
+        )
+    }
     if cloze := run_data.tests.get(CLOZE):
         full, small = (
-            candidate.rank(f"cloze, {name}", cloze.index, cloze.queries, cloze.ids, "fp32", name)
+            candidate.rank(f"cloze, {name}", cloze.index, cloze.queries, cloze.ids, "fp32", query_encoder=name)
             for name in get_args(QueryEncoder)
         )
         kinds["cloze"] = full, small
@@ -266,7 +276,8 @@ def _query_encoder(
         too_costly |= change.low < -MAX_SMALL_LOSS[leg]
         figures.append(f"{leg} search {change.mean:+.4f} [{change.low:+.4f}, {change.high:+.4f}]")
     chosen: QueryEncoder = "full" if too_costly else "small"
-    return chosen, [
+    note = (
         f"Queries are encoded by the {chosen} query encoder: nDCG@10 with the small one, over {len(before):,} questions "
         f"({' and '.join(kinds)}): {', '.join(figures)}."
-    ]
+    )
+    return chosen, [note]

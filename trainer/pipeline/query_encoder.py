@@ -55,7 +55,11 @@ def add_query_encoder(
             say(f"no small query encoder: --budget {settings.budget} leaves no time for it")
             return
         with workspace.stage("query encoder"):
-            _fit(candidate, run_data, folder, max(seconds, MIN_SECONDS), facts.queries_a_second, settings.seed)
+            seconds = max(seconds, MIN_SECONDS)
+            count = min(MAX_TEXTS, int(ENCODING_SHARE * seconds * facts.queries_a_second))
+            record = _fit(candidate, _texts(run_data, count, settings.seed), folder, seconds, settings.seed)
+            with atomic_write(folder / RECORD) as part:
+                part.write_text(json.dumps(record) + "\n", encoding="utf-8")
     candidate.small = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     if candidate.small:
         target = candidate.folder / QUERY_FILE
@@ -70,30 +74,21 @@ def remove_query_encoder(folder: Path) -> None:
         part.unlink()
 
 
-def _fit(
-    candidate: Candidate, run_data: RunData, folder: Path, seconds: float, queries_a_second: float, seed: int
-) -> None:
-    """Fit a student and write its graph into ``folder``, then the record: an empty one where no student is possible."""
+def _fit(candidate: Candidate, texts: list[str], folder: Path, seconds: float, seed: int) -> dict[str, Any]:
+    """Fit a student and write its graph into ``folder``; return its record, an empty one where no student is possible."""
     from trainer.models.onnx import export_onnx
     from trainer.query_encoder.fit import can_imitate, fit_student
 
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    record: dict[str, Any] = {}
-    count = min(MAX_TEXTS, int(ENCODING_SHARE * seconds * queries_a_second))
-    texts = _texts(run_data, count, seed) if can_imitate(candidate.folder) else []
-    if len(texts) < MIN_TEXTS:
+    if len(texts) < MIN_TEXTS or not can_imitate(candidate.folder):
         say("no small query encoder: the model has too few layers, or the corpus too few texts")
-    else:
-        vectors = unit(encode_queries("encode short texts", candidate.encoder(), texts))
-        prompt = candidate.contract.query_prompt
-        student, fitted = fit_student(
-            candidate.folder, [prompt + text for text in texts], vectors, (1 - ENCODING_SHARE) * seconds, seed
-        )
-        export_onnx(student, folder / Path(QUERY_FILE).name)
-        record = fitted.model_dump()
-    with atomic_write(folder / RECORD) as part:
-        part.write_text(json.dumps(record) + "\n", encoding="utf-8")
+        return {}
+    vectors = unit(encode_queries("encode short texts", candidate.encoder(), texts))
+    prompted = [candidate.contract.query_prompt + text for text in texts]
+    student, record = fit_student(candidate.folder, prompted, vectors, (1 - ENCODING_SHARE) * seconds, seed)
+    export_onnx(student, folder / Path(QUERY_FILE).name)
+    return record.model_dump()
 
 
 def _texts(run_data: RunData, count: int, seed: int) -> list[str]:

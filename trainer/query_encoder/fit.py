@@ -81,7 +81,12 @@ def fit_student(
     steps, took = _train(student, texts[held_out:], vectors[held_out:], seconds, seed)
     cosine = mean_cosine(student, texts[:held_out], vectors[:held_out])
     return student, FitRecord(
-        layers=layers, texts=len(texts), steps=steps, seconds=round(took, 1), start=round(start, 4), cosine=round(cosine, 4)
+        layers=layers,
+        texts=len(texts),
+        steps=steps,
+        seconds=round(took, 1),
+        start=round(start, 4),
+        cosine=round(cosine, 4),
     )
 
 
@@ -109,7 +114,9 @@ def _train(
             for group in optimizer.param_groups:
                 group["lr"] = LEARNING_RATE * clock.rate_factor()
             features = student.preprocess([texts[row] for row in rows])
-            features = {name: value.to(device) if isinstance(value, torch.Tensor) else value for name, value in features.items()}
+            features = {
+                name: value.to(device) if isinstance(value, torch.Tensor) else value for name, value in features.items()
+            }
             target = torch.from_numpy(vectors[rows]).to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
                 made = student(features)["sentence_embedding"]

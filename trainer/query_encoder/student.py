@@ -26,8 +26,8 @@ from trainer.training.base_model import find_blocks, find_transformer
 
 LAYERS = 3
 """Layers of the student, but at most half of the encoder's."""
-RIDGE = 1e-4
-"""Weight of the penalty of each regression, as a share of the mean variance of its inputs."""
+BRIDGE_PENALTY, HEAD_PENALTY = 1e-4, 1e-2
+"""Weights of the penalty of the regressions on tokens, and on texts, which are fewer; shares of the mean variance."""
 BATCH = 64
 
 
@@ -108,10 +108,10 @@ def fit_maps(student: SentenceTransformer, directory: Path, texts: Sequence[str]
     wanted = _inputs(teacher, [originals[layers[position]] for position in bridges], texts)
     for bridge, target in zip(bridges.values(), wanted, strict=True):
         (states,) = _inputs(student, [bridge], texts)
-        _set(bridge.linear, _regression(states, target))
+        _set(bridge.linear, _regression(states, target, BRIDGE_PENALTY))
     head = next(part for part in student if isinstance(part, Dense))
     (pooled,) = _inputs(student, [head], texts)
-    _set(head.linear, _regression(pooled, torch.from_numpy(vectors)))
+    _set(head.linear, _regression(pooled, torch.from_numpy(vectors), HEAD_PENALTY))
 
 
 @contextmanager
@@ -151,11 +151,11 @@ def _inputs(model: SentenceTransformer, modules: Sequence[nn.Module], texts: Seq
     return [torch.cat(part) for part in parts]
 
 
-def _regression(inputs: Tensor, targets: Tensor) -> Tensor:
+def _regression(inputs: Tensor, targets: Tensor, weight: float) -> Tensor:
     """Return the ridge regression from ``inputs`` to ``targets``, shape (inputs + 1, targets); the last row is the bias."""
     rows = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1).double()
     gram = rows.T @ rows
-    penalty = RIDGE * gram.trace() / len(gram) * torch.eye(len(gram), dtype=gram.dtype)
+    penalty = weight * gram.trace() / len(gram) * torch.eye(len(gram), dtype=gram.dtype)
     return torch.linalg.solve(gram + penalty, rows.T @ targets.double()).float()
 
 

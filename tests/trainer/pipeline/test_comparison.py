@@ -248,7 +248,9 @@ def with_small(model: Candidate, source: Path, folder: Path) -> Candidate:
     return replace(model, folder=folder, _encoders={})
 
 
-def test_a_small_query_encoder_that_is_as_good(index: Index, run_data: RunData, same: Candidate, tmp_path: Path) -> None:
+def test_a_small_query_encoder_that_is_as_good(
+    index: Index, run_data: RunData, same: Candidate, tmp_path: Path
+) -> None:
     """A small query encoder that loses nothing is chosen, with 32-bit weights; the tuned figures are measured with it."""
     comparison = compare(index, run_data, with_small(same, same.folder, tmp_path / "model"), 0)
     assert (comparison.query_encoder, comparison.precision) == ("small", "fp32")
@@ -276,7 +278,7 @@ def test_cloze_queries_decide_too(
     """One that finds key words and no sentence that was taken out is not chosen."""
     model = with_small(same, harmful.folder, tmp_path / "model")
     full = same.encoder()
-    words = {text: True for text in run_data.dev.queries.texts.values()}
+    words = set(run_data.dev.queries.texts.values())
     small = model.encoder("fp32", "small")
     lost = small.encode_queries
     small.encode_queries = lambda texts: (full.encode_queries if texts[0] in words else lost)(texts)  # type: ignore[method-assign]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from trainer.query_encoder.texts import HALF_WINDOW, WINDOW, short_texts
 
-TEXTS = [f"The cat number{row} sleeps in the garden{row}. A dog{row} runs along the river near mill{row}." for row in range(40)]
+TEXTS = [
+    f"The cat number{row} sleeps in the garden{row}. A dog{row} runs along the river near mill{row}."
+    for row in range(40)
+]
 
 
 def test_texts_as_long_as_queries() -> None:
@@ -20,7 +23,10 @@ def test_texts_as_long_as_queries() -> None:
 
 def test_words_of_two_documents_meet() -> None:
     """Some texts join words that stand in no single document, as queries do."""
-    numbers = [{word[6:] for word in text.split() if word.startswith("number")} for text in short_texts([None] * 40, TEXTS, 900)]
+    numbers = [
+        {word[6:] for word in text.split() if word.startswith("number")}
+        for text in short_texts([None] * 40, TEXTS, 900)
+    ]
     assert any(len(found) == 2 for found in numbers)
 
 
