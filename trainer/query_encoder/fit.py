@@ -122,7 +122,7 @@ def _train(
                 made = student(features)["sentence_embedding"]
             loss = (made.float() - target).square().sum(1).mean()
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             nn.utils.clip_grad_norm_(weights, 1.0)
             optimizer.step()
             clock.tick(clock.step + 1)

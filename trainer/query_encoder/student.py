@@ -52,9 +52,12 @@ class Bridge(nn.Module):
 
 
 def kept_layers(depth: int) -> list[int]:
-    """Return the positions of the layers that a student of an encoder of this ``depth`` has; none where it has too few."""
+    """Return the positions of the layers that a student of an encoder of this ``depth`` has; none where it has too few.
+
+    These are the first ones and the last. A single gap needs a single bridge, and costs no more than two smaller gaps.
+    """
     count = min(LAYERS, depth // 2)
-    return np.linspace(0, depth - 1, count).astype(int).tolist() if count else []
+    return [*range(count - 1), depth - 1] if count > 1 else [0] * count
 
 
 def make_student(directory: Path) -> tuple[SentenceTransformer, list[int]]:
@@ -79,11 +82,11 @@ def make_student(directory: Path) -> tuple[SentenceTransformer, list[int]]:
     if kinds := getattr(transformer.config, "layer_types", None):
         transformer.config.layer_types = [kinds[layer] for layer in layers]
     parts = list(teacher)
-    pooling = next(position for position, part in enumerate(parts) if isinstance(part, Pooling))
-    pooled = int(parts[pooling].get_embedding_dimension())
+    position, pooling = next((position, part) for position, part in enumerate(parts) if isinstance(part, Pooling))
+    pooled = int(pooling.get_embedding_dimension())
     dimension = int(teacher.get_embedding_dimension() or 0)
     head = Dense(pooled, dimension, bias=True, activation_function=nn.Identity())
-    model = SentenceTransformer(modules=[*parts[: pooling + 1], head, Normalize()], device="cpu")
+    model = SentenceTransformer(modules=[*parts[: position + 1], head, Normalize()], device="cpu")
     transformer.get_input_embeddings().requires_grad_(requires_grad=False)  # most of the weights, and of AdamW's time
     return model.eval(), layers
 
@@ -156,7 +159,8 @@ def _regression(inputs: Tensor, targets: Tensor, weight: float) -> Tensor:
     rows = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1).double()
     gram = rows.T @ rows
     penalty = weight * gram.trace() / len(gram) * torch.eye(len(gram), dtype=gram.dtype)
-    return torch.linalg.solve(gram + penalty, rows.T @ targets.double()).float()
+    solution: Tensor = torch.linalg.solve(gram + penalty, rows.T @ targets.double())
+    return solution.float()
 
 
 def _set(linear: nn.Linear, solution: Tensor) -> None:
