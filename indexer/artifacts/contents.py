@@ -29,6 +29,8 @@ FILES: dict[Kind, Descriptions] = {
         "2_Dense/": "the learned map as a module, of a tuned model that has one",
         "onnx/model.onnx": "the encoder as a graph, which indexer and service run without torch",
         "onnx/model.onnx.data": "its weights",
+        "onnx/query.onnx": "the small query encoder as a graph; of a model that has one",
+        "onnx/query.onnx.data": "its weights",
         "onnx/model_int8.onnx": "the encoder with 8-bit weights; absent where its vectors differ too much",
         "README.md": "model card of a tuned model",
         "report/report.html": "report of a tuned model, as a page",
@@ -112,12 +114,16 @@ CONFIG: dict[Kind, Descriptions] = {
         "judged_by": "`labels` or `synthetic queries`",
         "dense_weight": "weight of the dense leg with which an index of this model is searched",
         "query_precision": "weights of the encoder, `fp32` or `int8`, that encode queries",
+        "query_encoder": "whether a small query encoder might be trained",
+        "small_query_encoder": "`layers` of the full encoder that it was made of, number of short `texts` and `seconds` of its "
+        "training, and `cosine`, its mean to the full one's vectors on texts left out; absent where there is none",
     },
     "index": _CORPUS_COLUMNS
     | {
         "ids": "where the ids came from",
         "precision": "weights of the encoder that made the vectors: `fp32` or `int8`",
         "query_precision": "the same for queries",
+        "query_encoder": "encoder of the queries: `full`, or the model's `small` one; absent is `full`",
         "passages": "`split`, or `one` vector per document",
         "overlap_tokens": "tokens that neighbouring passages share, at most",
         "dense": "kind of the dense index",

@@ -136,13 +136,14 @@ class Assembly:
             # A weight that somebody has set is meant as it is.
             "by_query": self.settings.fusion == "convex" and self.settings.dense_weight is None,
         }
-        config["dense_map"] = maps_queries(read_manifest(self.encoder.folder).config)
         if self.sparse:
             config["sparse"] = {"terms": self.settings.sparse_terms}
             config["fusion"]["sparse_weight"] = sparse_weight
-        config["query_precision"] = (
-            read_manifest(self.encoder.folder).config.get("query_precision") or self.settings.precision
-        )
+        model = read_manifest(self.encoder.folder).config
+        config["dense_map"] = maps_queries(model)
+        config["query_precision"] = model.get("query_precision") or self.settings.precision
+        if self.settings.query_encoder == "auto":
+            config["query_encoder"] = "small" if model.get("small_query_encoder") else "full"
         return config
 
     def draft_manifest(self, fingerprint: str, counts: dict[str, int], config: dict[str, Any]) -> Manifest:

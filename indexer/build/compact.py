@@ -137,6 +137,8 @@ def _settings_of(config: dict[str, Any]) -> BuildSettings:
     fields = {name: config[name] for name in BuildSettings.model_fields if name in config}
     if sparse := config.get("sparse"):
         fields["sparse_terms"] = sparse["terms"]
+    if fields.get("query_encoder") == "small":
+        fields["query_encoder"] = "auto"
     fusion = config["fusion"]
     return BuildSettings(**fields | {"fusion": fusion["method"], "dense_weight": fusion["dense_weight"]})
 

@@ -17,6 +17,11 @@ class BuildSettings(CorpusSettings):
     precision: Literal["fp32", "int8"] = Field(
         default="fp32", description="Weights of the encoder: exact, or 8-bit integers (faster)"
     )
+    query_encoder: Literal["auto", "full"] = Field(
+        default="auto",
+        description="Encoder of the queries: full is the one of the documents; auto takes the model's small one where it "
+        "has one",
+    )
     passages: Literal["split", "one"] = Field(
         default="split",
         description="Split long texts into passages, or make one vector of the beginning of each document",

@@ -127,7 +127,8 @@ class Index:
         model = models.path(manifest.parents["model"])
         contract = (models.verify(model.name) if verify else read_manifest(model)).contract
         precision = manifest.config.get("query_precision") or manifest.config["precision"]
-        encoder = Encoder(model, contract, precision, cores, query_cache_bytes)
+        query_encoder = manifest.config.get("query_encoder", "full")
+        encoder = Encoder(model, contract, precision, cores, query_cache_bytes, query_encoder=query_encoder)
         return cls.load(folder, manifest, encoder, _open_sparse(models.root.parent, manifest, cores, verify=verify))
 
     @classmethod

@@ -8,6 +8,7 @@ workspace.py       folder of a run; finished stages are reused
 dataset.py         training, dev and test queries of a run
 tuning.py          which rungs are tried and kept
 layers.py          fine-tune the encoder's layers on labels
+query_encoder.py   fit a small encoder for queries
 comparison.py      base against tuned on test queries
 summary.py         report of a run
 compare_models.py  `trainer evaluate`

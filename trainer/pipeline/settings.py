@@ -47,6 +47,11 @@ class RunSettings(CorpusSettings):
         default="auto",
         description="Train the encoder's layers too: auto does if there are labels and enough time",
     )
+    query_encoder: Literal["auto", "never", "always"] = Field(
+        default="never",
+        description="Fit a small encoder for queries, which is kept if search loses next to nothing with it: auto does in "
+        "a third of the budget, where training has left a minute or more",
+    )
     seed: int = Field(default=0, ge=0, description="Seed of every random choice")
     force: bool = Field(default=False, description="Make the tuned model live whatever the verdict")
 
