@@ -5,6 +5,8 @@ A difference counts where a paired randomisation test finds it at the 5 % level 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from trainer.evaluate.report import Group, JudgedBy, Leg, Verdict
 from trainer.evaluate.significance import Difference
 
@@ -47,6 +49,24 @@ def decide(judged_by: JudgedBy, deciding: Group, safety: Group | None = None) ->
     if gains:
         return "WIN", gains
     return "TIE", [describe(name, difference) for name, difference in judged]
+
+
+def decide_reranking(judged_by: JudgedBy, groups: Mapping[str, Group], deciding: str) -> tuple[Verdict, list[str]]:
+    """Return the verdict about re-ranked hybrid search, and its reasons.
+
+    Args:
+        judged_by: labels or synthetic queries.
+        groups: name → figures of hybrid search without (base) and with re-ranking (tuned).
+        deciding: the group on which a verdict by labels rests.
+    """
+    judged = {deciding: groups[deciding]} if judged_by == "labels" else groups
+    differences = {name: each.differences["hybrid"][METRIC] for name, each in judged.items()}
+    lines = {name: describe(f"re-ranked search ({name})", each) for name, each in differences.items()}
+    losses = [lines[name] for name, each in differences.items() if is_worse(each)]
+    gains = [lines[name] for name, each in differences.items() if is_better(each)]
+    if losses:
+        return "LOSS", losses + gains
+    return ("WIN", gains) if gains else ("TIE", list(lines.values()))
 
 
 def is_better(difference: Difference) -> bool:

@@ -11,5 +11,6 @@ layers.py          fine-tune the encoder's layers on labels
 comparison.py      base against tuned on test queries
 summary.py         report of a run
 compare_models.py  `trainer evaluate`
+rerank_judge.py    `trainer reranker --judge`
 settings.py        flags
 """

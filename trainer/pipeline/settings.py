@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, field_validator
 
 from indexer.corpus.settings import CorpusSettings
+from trainer.models.settings import RerankerSettings
 from trainer.training.settings import parse_duration, validate_duration
 
 
@@ -80,3 +81,29 @@ class EvaluateSettings(CorpusSettings):
     out: Path | None = Field(
         default=None, description="Directory for report.json and report.html (default: training/report in $DOWSE_DATA)"
     )
+
+
+class JudgedRerankerSettings(CorpusSettings, RerankerSettings):
+    """How a cross-encoder is published, and the corpus on which it is compared with searches without re-ranking."""
+
+    judge: str | None = Field(
+        default=None,
+        description="Corpus on which hybrid search is compared with and without re-ranking: a file, a folder, a quoted "
+        "glob, or the URL of a database with --query. Only with a WIN are searches re-ranked that do not ask for it "
+        "(default: no comparison)",
+    )
+    qrels: Path | None = Field(
+        default=None,
+        description="Labels for --judge: a file with query_id, doc_id and relevance (default: synthetic queries about "
+        "held-out documents)",
+    )
+    queries: Path | None = Field(
+        default=None, description="Queries of the labels (default: queries.parquet, .csv or .jsonl beside --qrels)"
+    )
+    top_n: int = Field(
+        default=50, ge=1, le=200, description="Most first results that are re-ranked; fewer where the time is short"
+    )
+    budget_ms: int = Field(
+        default=200, ge=1, le=60_000, description="Time limit of the re-ranking of a search, in milliseconds"
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of every random choice")
