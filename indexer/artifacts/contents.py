@@ -89,6 +89,7 @@ CONFIG: dict[Kind, Descriptions] = {
         "llm": "endpoint of the language model that wrote queries",
         "llm_model": "its name",
         "llm_path": "directory of the language model that wrote queries",
+        "teacher": "cross-encoder that taught the map; absent where there was none",
         "model": "model that the run tunes; null for the live one",
         "budget": "time that learning might take",
         "layers": "whether the encoder's own layers might be trained",

@@ -89,6 +89,24 @@ def publish_reranker(
     return PublishResult(manifest, fresh=True)
 
 
+def open_cross_encoder(model: str, folder: Path, max_tokens: int) -> Reranker:
+    """Export a cross-encoder into ``folder``, whose earlier content is removed, and open it.
+
+    Args:
+        model: name on the Hub or a local directory.
+        folder: where its files are written.
+        max_tokens: longest query and passage together.
+
+    Raises:
+        UserError: as `publish_reranker`.
+    """
+    _, directory = locate(model)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    _, _, contract = _write(directory, folder, max_tokens)
+    return Reranker(folder, **contract)
+
+
 def _go_live(models: Store, manifest: Manifest) -> None:
     """Make a cross-encoder live unless one that won is live and it has not won; print the verdict and what it means."""
     verdict = manifest.config.get("verdict")

@@ -36,6 +36,11 @@ class RunSettings(CorpusSettings):
     llm_model: str | None = Field(default=None, description="Model at that endpoint, such as llama3")
     llm_path: str | None = Field(default=None, description="Directory of a language model that is run in this process")
     llm_wait: float = Field(default=0, ge=0, description="Seconds to wait for the endpoint to come up")
+    teacher: str | None = Field(
+        default=None,
+        description="Cross-encoder whose scores of the first results teach the map, too: a directory or a name on the Hub. "
+        "It takes up to 40 % of the budget (default: none)",
+    )
     model: str | None = Field(
         default=None,
         description="Model to start from: a name on the Hub or a directory (default: what the live model was tuned "
