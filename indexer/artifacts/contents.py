@@ -89,6 +89,8 @@ CONFIG: dict[Kind, Descriptions] = {
         "llm": "endpoint of the language model that wrote queries",
         "llm_model": "its name",
         "llm_path": "directory of the language model that wrote queries",
+        "llm_prompt": "`chat` or `completion`, where it was given",
+        "llm_documents": "most documents for which it wrote queries, where it was given",
         "teacher": "cross-encoder that taught the map; absent where there was none",
         "model": "model that the run tunes; null for the live one",
         "budget": "time that learning might take",

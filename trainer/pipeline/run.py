@@ -68,8 +68,9 @@ def run(source: str, settings: RunSettings, data: Path | None = None) -> Outcome
         files.append(describe_model(*locate(settings.teacher)))
     recipe = settings.model_dump(mode="json", exclude={"force", "qrels", "queries", "feedback", "llm_wait"})
     recipe |= {"recipe": RECIPE, "llm": _without_secrets(settings.llm)}
-    if not settings.teacher:  # a run without one is what it was before there were any
-        del recipe["teacher"]
+    for name in ("teacher", "llm_prompt", "llm_documents"):  # a run without them is what it was before there were any
+        if recipe[name] in {None, "auto"}:
+            del recipe[name]
     key = fingerprint("model", {"model": base_model}, files, recipe)
     with models.building():
         existing = models.reuse(key, live=False)

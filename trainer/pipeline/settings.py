@@ -36,6 +36,15 @@ class RunSettings(CorpusSettings):
     llm_model: str | None = Field(default=None, description="Model at that endpoint, such as llama3")
     llm_path: str | None = Field(default=None, description="Directory of a language model that is run in this process")
     llm_wait: float = Field(default=0, ge=0, description="Seconds to wait for the endpoint to come up")
+    llm_prompt: Literal["auto", "chat", "completion"] = Field(
+        default="auto",
+        description="chat for models that follow instructions, completion for base models; see `trainer queries`",
+    )
+    llm_documents: int | None = Field(
+        default=None,
+        ge=1,
+        description="Documents for which the language model writes queries (default: 2000, fewer with a short budget)",
+    )
     teacher: str | None = Field(
         default=None,
         description="Cross-encoder whose scores of the first results teach the map, too: a directory or a name on the Hub. "
