@@ -29,6 +29,7 @@ from indexer.errors import UserError
 from indexer.index.index import Index
 from indexer.progress import Bar, say
 from indexer.retrieval.fusion import Fusion, fuse
+from indexer.retrieval.query_weight import shifted
 from indexer.retrieval.ranking import Ranking
 from indexer.retrieval.retriever import Retriever
 from trainer.evaluate.metrics import METRICS, per_query
@@ -104,7 +105,7 @@ def rank_all(dataset: Dataset, name: str, search: Search) -> Rankings:
 def refuse(ranking: Ranking, weight: float) -> Ranking:
     """Return a hybrid ranking with another weight for the dense leg."""
     assert ranking.dense is not None and ranking.lexical is not None  # noqa: PT018 - what hybrid search returns
-    scores = fuse(Fusion(dense_weight=weight), ranking.dense, ranking.lexical).scores
+    scores = fuse(Fusion(dense_weight=shifted(weight, ranking.weight_shift)), ranking.dense, ranking.lexical).scores
     return Ranking(rows=ranking.rows[np.argsort(-scores, kind="stable")])
 
 
@@ -141,7 +142,9 @@ def measure(dataset: Dataset, arguments: argparse.Namespace) -> dict[str, object
         }
         best = max(WEIGHTS, key=lambda weight: score[weight]["nDCG@10"]["mean"])
         final = rank_all(
-            dataset, "hybrid tuned", lambda query: retriever.search(query, fusion=Fusion(dense_weight=best))
+            dataset,
+            "hybrid tuned",
+            lambda query: retriever.search(query, fusion=Fusion(dense_weight=best, by_query=True)),
         )
         rows[f"hybrid, dense weight {best} (best on {arguments.tune})"] = evaluate(dataset, ids, final)
     return {

@@ -106,7 +106,12 @@ class Assembly:
         if self.labeller:
             config["labels"] = self.labeller.facts()
         del config["dense_weight"]
-        config["fusion"] = {"method": self.settings.fusion, "dense_weight": dense_weight}
+        config["fusion"] = {
+            "method": self.settings.fusion,
+            "dense_weight": dense_weight,
+            # A weight that somebody has set is meant as it is.
+            "by_query": self.settings.fusion == "convex" and self.settings.dense_weight is None,
+        }
         config["query_precision"] = (
             read_manifest(self.encoder.folder).config.get("query_precision") or self.settings.precision
         )

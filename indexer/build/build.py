@@ -17,7 +17,7 @@ from indexer.artifacts.manifest import Manifest, fingerprint, read_manifest
 from indexer.artifacts.store import Store
 from indexer.build.assemble import Assembly, build_private_index
 from indexer.build.dense_weight import EQUAL_WEIGHT, MAX_QUERIES, MIN_QUERIES, POOL_DOCUMENTS, estimate_dense_weight
-from indexer.build.inverse_cloze import make_clozes
+from indexer.build.inverse_cloze import make_clozes, make_halves
 from indexer.build.labels import Labeller
 from indexer.build.settings import BuildSettings
 from indexer.build.vectors import KnownVectors, find_known_vectors
@@ -164,9 +164,12 @@ def _choose_dense_weight(assembly: Assembly, scratch: Path) -> float:
 
 
 def _estimate_dense_weight(assembly: Assembly, scratch: Path) -> float:
-    """Estimate the weight of the dense leg on a small index in which some documents lack a sentence."""
+    """Estimate the weight of the dense leg on a small index in which some documents lack a sentence, or half their words."""
     documents = list(islice(ArrowTable.open(assembly.folder / DOCUMENTS).rows(["title", "text"]), POOL_DOCUMENTS))
-    clozes = make_clozes([document["text"] for document in documents], MAX_QUERIES, seed=0)
+    texts = [document["text"] for document in documents]
+    clozes = make_clozes(texts, MAX_QUERIES, seed=0)
+    if len(clozes) < MIN_QUERIES:
+        clozes = make_halves(texts, MAX_QUERIES, seed=0)
     if len(clozes) < MIN_QUERIES:
         return EQUAL_WEIGHT
     for cloze in clozes:

@@ -2,7 +2,8 @@
 
 A sentence is the query, the rest of its document the answer (Lee, Chang, Toutanova, «Latent Retrieval for Weakly
 Supervised Open Domain Question Answering», 2019). The document no longer has the sentence: a search cannot find it by
-an exact copy of the query.
+an exact copy of the query. Documents of fewer than three sentences, such as products or glossary entries, are divided
+instead: one half of the words is the query, the other half remains.
 """
 
 from __future__ import annotations
@@ -20,9 +21,16 @@ QUERY_CHARACTERS = range(12, 121)
 """Number of characters instead, in scripts without spaces between words."""
 
 
+MIN_HALVED_WORDS = 8
+"""Words of a text of which one half is a query."""
+MAX_HALF_WORDS = 10
+MIN_HALVED_CHARACTERS = 16
+"""Characters instead, in scripts without spaces between words; the query is at most `QUERY_CHARACTERS` long."""
+
+
 @dataclass(frozen=True)
 class Cloze:
-    """A sentence that was taken out of the document in ``row``, and the ``rest`` of the document's text."""
+    """What was taken out of the document in ``row``: a sentence or words; and the ``rest`` of the document's text."""
 
     row: int
     sentence: str
@@ -57,6 +65,35 @@ def make_clozes(texts: Sequence[str], count: int, seed: int) -> list[Cloze]:
         start, end = rng.choice(candidates)
         clozes.append(Cloze(row, " ".join(text[start:end].split()), (text[:start] + text[end:]).strip()))
     return sorted(clozes, key=lambda cloze: cloze.row)
+
+
+def make_halves(texts: Sequence[str], count: int, seed: int) -> list[Cloze]:
+    """Take half of the words, at most ten, out of each of ``count`` texts, in the order of the texts.
+
+    The words are drawn at random and keep their order. A text without spaces is cut in the middle. Texts that are too
+    short are skipped: the result may be shorter.
+    """
+    rng = random.Random(seed)  # noqa: S311 - a sample, no secret
+    order = list(range(len(texts)))
+    rng.shuffle(order)
+    halved = (_halve(row, texts[row], rng) for row in order)
+    chosen = [cloze for cloze in halved if cloze][:count]
+    return sorted(chosen, key=lambda cloze: cloze.row)
+
+
+def _halve(row: int, text: str, rng: random.Random) -> Cloze | None:
+    words = text.split()
+    if len(words) >= MIN_HALVED_WORDS:
+        taken = set(rng.sample(range(len(words)), min(len(words) // 2, MAX_HALF_WORDS)))
+        query, rest = (
+            " ".join(word for place, word in enumerate(words) if (place in taken) is half) for half in (True, False)
+        )
+        return Cloze(row, query, rest)
+    text = text.strip()
+    if text.isascii() or len(text) < MIN_HALVED_CHARACTERS:
+        return None
+    middle = min(len(text) // 2, QUERY_CHARACTERS.stop - 1)
+    return Cloze(row, text[:middle], text[middle:])
 
 
 def _is_query(sentence: str) -> bool:

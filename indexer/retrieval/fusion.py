@@ -29,7 +29,21 @@ class Fusion(BaseModel):
     dense_weight: float = Field(
         default=0.5, ge=0, le=1, description="weight of the dense leg; the lexical leg has the rest"
     )
+    by_query: bool = Field(
+        default=False,
+        description="adapt the weight to each query, by its length and by how far the best candidate of each leg stands "
+        "out (`convex` only)",
+    )
     k: int = Field(default=60, ge=1, le=1000, description="constant of reciprocal rank fusion")
+
+    def overridden(self, choice: Fusion | None) -> Fusion:
+        """Return this fusion with what a request has chosen. A weight that it names is meant as it is."""
+        if choice is None:
+            return self
+        update = choice.model_dump(exclude_unset=True)
+        if "dense_weight" in update:
+            update.setdefault("by_query", False)
+        return self.model_copy(update=update)
 
 
 class Fused(NamedTuple):

@@ -63,6 +63,8 @@ class Ranking:
         dense_part: what the dense leg adds to the fused score; None where scores are not fused.
         lexical_part: the same of the lexical leg.
         passages: the passage of each document that is nearest to the query's vector, where there is one.
+        weight: of the dense leg in the fused scores; None where scores are not fused.
+        weight_shift: part of that weight that is due to the query (`indexer.retrieval.query_weight`).
         vector: of the query, shape (dimension,).
         query: its text.
         timings: milliseconds of each stage.
@@ -75,6 +77,8 @@ class Ranking:
     dense_part: Numbers | None = None
     lexical_part: Numbers | None = None
     passages: Rows | None = None
+    weight: float | None = None
+    weight_shift: float = 0.0
     vector: Vectors | None = None
     query: str = ""
     timings: dict[str, float] = field(default_factory=dict)

@@ -20,6 +20,7 @@ from indexer.index.document_mask import DocumentMask, Rows, passages_of
 from indexer.index.index import Document, Index
 from indexer.inference.encoder import Vectors
 from indexer.retrieval.fusion import Fusion, fuse
+from indexer.retrieval.query_weight import MIN_CANDIDATES, SAMPLE_PASSAGES, shifted, weight_shift
 from indexer.retrieval.ranking import Hit, Ranking
 
 Mode = Literal["hybrid", "dense", "lexical"]
@@ -96,7 +97,11 @@ class Retriever:
             matches, ranking.timings["lexical"] = self._lexical_leg(query, depth, allowed)
         rows, cosines, passages, bm25 = self._complete_scores(ranking, neighbours, matches, depth)
         with ranking.timed("fuse"):
-            fused = fuse(fusion or self.fusion, cosines.astype(np.float64), bm25)
+            fusion = fusion or self.fusion
+            if fusion.by_query and fusion.method == "convex":
+                ranking.weight_shift = self._weight_shift(ranking, cosines, bm25)
+            ranking.weight = shifted(fusion.dense_weight, ranking.weight_shift)
+            fused = fuse(fusion.model_copy(update={"dense_weight": ranking.weight}), cosines.astype(np.float64), bm25)
             ranking.dense_part, ranking.lexical_part = fused.dense_part, fused.lexical_part
             return self._ordered(ranking, rows, fused.scores, dense=cosines, lexical=bm25, passages=passages)
 
@@ -157,6 +162,21 @@ class Retriever:
                 )
                 for number, (document, score) in enumerate(zip(documents, ranking.scores[at].tolist(), strict=True))
             ]
+
+    @cached_property
+    def _sample(self) -> Rows:
+        """Rows of passages from all over the documents that can be searched, the same for every query."""
+        visible = self.index.visible
+        documents = np.arange(self.index.rows) if visible is None else visible.rows
+        passages = passages_of(_evenly(documents, SAMPLE_PASSAGES), self.index.first_passage)
+        return _evenly(passages, SAMPLE_PASSAGES)
+
+    def _weight_shift(self, ranking: Ranking, cosines: Vectors, bm25: npt.NDArray[np.float64]) -> float:
+        """Return what the query and the scores of its candidates add to the weight of the dense leg."""
+        if ranking.vector is None or len(cosines) < MIN_CANDIDATES:
+            return 0.0
+        terms = len(set(self.index.lexical.terms(ranking.query)))
+        return weight_shift(terms, cosines, self.index.dense.scores(ranking.vector, self._sample), bm25)
 
     def _depth(self, candidates: int | None, allowed: DocumentMask | None) -> int:
         """Return how many documents of a leg can be candidates."""
@@ -297,6 +317,11 @@ class Retriever:
         slices = [slice(*self.index.passage_offsets(first + passage)) for passage in range(count)]
         counts = [len(terms.intersection(self.index.lexical.terms(document.text[part]))) for part in slices]
         return int(np.argmax(counts))
+
+
+def _evenly(rows: Rows, count: int) -> Rows:
+    """Return at most ``count`` of the rows, evenly spaced."""
+    return rows if len(rows) <= count else rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)]
 
 
 @dataclass(frozen=True)

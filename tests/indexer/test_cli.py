@@ -117,7 +117,7 @@ def test_build_with_all_settings(cli: Command, data: Path, corpus: Path) -> None
     flags = "--language es --fusion rrf --dense-weight 0.3 --precision int8 --limit 4 --title-column none --candidates 50 --overlap-tokens 5 --passages one"
     ok(cli("build", corpus, *flags.split()))
     config = live_manifest(data).config
-    assert config["fusion"] == {"method": "rrf", "dense_weight": 0.3}
+    assert config["fusion"] == {"method": "rrf", "dense_weight": 0.3, "by_query": False}
     expected = {
         "language": "es", "precision": "int8", "limit": 4, "title_column": "none", "candidates": 50,
         "overlap_tokens": 5, "passages": "one", "dense": "flat", "skip_bad_rows": False,

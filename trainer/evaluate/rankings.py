@@ -16,6 +16,7 @@ import numpy as np
 from indexer.inference.encoder import Vectors
 from indexer.progress import Bar
 from indexer.retrieval.fusion import Fusion, fuse
+from indexer.retrieval.query_weight import shifted
 from indexer.retrieval.ranking import Ranking
 from indexer.retrieval.retriever import Retriever
 from trainer.data.labels import QuerySet
@@ -68,7 +69,7 @@ class RankedQueries:
         }
 
     def order(self, ranking: Ranking, weight: float) -> list[int]:
-        """Return the rows of the best documents of one ranking at this weight of the dense leg.
+        """Return the rows of the best documents of one ranking at this weight of the dense leg, adapted to the query.
 
         Raises:
             ValueError: the ranking is not hybrid, so it lacks the scores of a leg.
@@ -80,7 +81,8 @@ class RankedQueries:
         if weight == 0:  # a document without any of the words is no result of the lexical leg
             scores, kept = lexical[lexical > 0], np.flatnonzero(lexical > 0)
         else:
-            scores = dense if weight == 1 else fuse(Fusion(dense_weight=weight), dense, lexical).scores
+            fusion = Fusion(dense_weight=shifted(weight, ranking.weight_shift))
+            scores = dense if weight == 1 else fuse(fusion, dense, lexical).scores
         rows = ranking.rows[kept]
         best = np.lexsort((self.retriever.index.id_rank[rows], -scores))[:DEPTH]
         ordered: list[int] = rows[best].tolist()

@@ -141,6 +141,8 @@ class RerankJudge:
         dev = TestSet(run_data.dev.queries, run_data.dev.vectors, index, run_data.documents.ids)
         tests = dict(run_data.tests) if labelled else _divide(run_data.tests)
         ranked = {name: _rank(name, test, seed) for name, test in (({"dev": dev} if labelled else {}) | tests).items()}
+        if not labelled:
+            ranked |= rank_neighbour_questions(index, sorted(rows_of_tests(run_data)), seed)
         first = next(iter(ranked.values()))
         timed = workspace.arrays("speed", lambda: {"seconds": _seconds_a_pair(open_reranker(cores=1), first)})
         seconds = float(timed["seconds"][0])

@@ -51,8 +51,7 @@ def answer_search(
     if pending and pending.vector is not None:
         vector = pending.vector
     check_columns(live.index, search, location)
-    default = live.fusion
-    fusion = default.model_copy(update=search.fusion.model_dump(exclude_unset=True)) if search.fusion else default
+    fusion = live.fusion.overridden(search.fusion)
     mask = filtering.document_mask(search.filter, live.index, location)
     counts = filtering.count_matches(search, live.index, mask, location)
     ranking = live.search(search.query, search.mode, fusion, vector=vector, neighbours=neighbours, allowed=mask)
@@ -69,6 +68,8 @@ def answer_search(
     )
     results = build_results(request, live, ranking, search, search.mode, explain=search.explain, reranking=reranking)
     fields = common_fields(request, live, ranking, results, started)
+    if search.explain and ranking.weight is not None:
+        fields["dense_weight"] = round(ranking.weight, 4)
     if reranking:
         fields["rerank"] = reranking.outcome
     if search.mode != "dense" and (ranking.lexical is None or not ranking.lexical.any()):

@@ -265,6 +265,11 @@ class SearchResponse(BaseModel):
     took_ms: Took
     timings: Stages
     index: AnsweredBy
+    dense_weight: float | None = Field(
+        default=None,
+        description="weight that the dense leg had for this query, adapted to it where `fusion` says so; hybrid mode with "
+        "`explain` only",
+    )
     rerank: Rerank | None = Field(default=None, description="outcome of the re-ranking, where there was one")
     suggestion: str | None = Field(
         default=None,

@@ -185,7 +185,7 @@ def test_limit(data: Path, corpus: Path) -> None:
 def test_settings_are_recorded_and_used(data: Path, corpus: Path) -> None:
     """How the legs are fused is stored with the index and is what its searches do."""
     manifest = make(corpus, data, fusion="rrf", dense_weight=0.3, candidates=2)
-    assert manifest.config["fusion"] == {"method": "rrf", "dense_weight": 0.3}
+    assert manifest.config["fusion"] == {"method": "rrf", "dense_weight": 0.3, "by_query": False}
     assert manifest.config["candidates"] == 2
     index = open_index(data)
     fusion = Retriever(index).fusion

@@ -11,10 +11,19 @@ import pytest
 from tales import write_tales
 
 import indexer.build.build
+import indexer.build.dense_weight
 from indexer.artifacts.manifest import Manifest, write_manifest
 from indexer.artifacts.store import Store
 from indexer.build.build import build
-from indexer.build.dense_weight import BOUNDS, EQUAL_WEIGHT, MIN_QUERIES, balance, estimate_dense_weight, sum_ndcg
+from indexer.build.dense_weight import (
+    BOUNDS,
+    EQUAL_WEIGHT,
+    MIN_QUERIES,
+    TIE_RATIO,
+    balance,
+    estimate_dense_weight,
+    sum_ndcg,
+)
 from indexer.build.inverse_cloze import Cloze, make_clozes
 from indexer.build.settings import BuildSettings
 from indexer.index.index import Index
@@ -23,13 +32,13 @@ from indexer.retrieval.retriever import Retriever
 # --- the balance ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("dense", "lexical"), [(0, 0), (100, 100), (100, 96), (96, 100), (0.5, 0)])
+@pytest.mark.parametrize(("dense", "lexical"), [(0, 0), (100, 100), (100, 90), (90, 100), (0.5, 0)])
 def test_close_legs_count_the_same(dense: float, lexical: float) -> None:
     """Legs with almost equal results have equal weights, and so do legs without results."""
     assert balance(dense, lexical) == EQUAL_WEIGHT
 
 
-@pytest.mark.parametrize(("one", "other"), [(100, 90), (100, 70), (3, 0), (150, 110), (3, 8)])
+@pytest.mark.parametrize(("one", "other"), [(100, 80), (100, 70), (3, 0), (150, 110), (3, 8)])
 def test_both_legs_are_treated_alike(one: float, other: float) -> None:
     """With the successes exchanged, the weights are exchanged."""
     assert balance(one, other) + balance(other, one) == pytest.approx(1)
@@ -40,8 +49,8 @@ def test_the_weaker_leg_gets_less() -> None:
     """The weight rises with the success of the dense leg and never falls."""
     weights = [balance(dense, 100) for dense in range(0, 301, 10)]
     assert weights == sorted(weights)
-    assert len(set(weights)) > 15
-    assert balance(90, 100) < EQUAL_WEIGHT < balance(100, 90)
+    assert len(set(weights)) > 12
+    assert balance(80, 100) < EQUAL_WEIGHT < balance(100, 80)
 
 
 def test_neither_leg_is_switched_off() -> None:
@@ -55,7 +64,7 @@ def test_few_successes_prove_little() -> None:
     weights = [balance(size * 0.6, size) for size in (1, 10, 100, 10_000)]
     assert weights[0] == EQUAL_WEIGHT
     assert weights == sorted(weights, reverse=True)
-    assert weights[-1] == pytest.approx(EQUAL_WEIGHT * (0.6 / 0.95) ** 2, abs=0.01)
+    assert weights[-1] == pytest.approx(EQUAL_WEIGHT * (0.6 / TIE_RATIO) ** 2, abs=0.01)
 
 
 def test_a_weight_has_two_digits() -> None:
@@ -109,6 +118,13 @@ def test_sum_is_ndcg(retriever: Retriever) -> None:
     assert sum_ndcg(retriever, clozes, "lexical") > sum_ndcg(retriever, clozes, "dense") > 0
 
 
+@pytest.fixture
+def small_tie(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a small difference count: even a model of random weights finds most of these sentences."""
+    monkeypatch.setattr(indexer.build.dense_weight, "TIE_RATIO", 0.97)
+
+
+@pytest.mark.usefixtures("small_tie")
 def test_the_weight_of_an_index(retriever: Retriever) -> None:
     """The weight balances the results of both legs: here the lexical leg beats a model of random weights."""
     clozes = take_clozes(retriever)
@@ -116,6 +132,7 @@ def test_the_weight_of_an_index(retriever: Retriever) -> None:
     assert estimate_dense_weight(retriever, clozes) == expected < EQUAL_WEIGHT
 
 
+@pytest.mark.usefixtures("small_tie")
 def test_few_queries_decide_nothing(retriever: Retriever) -> None:
     """With fewer than forty queries the legs have equal weights, whatever they find."""
     clozes = take_clozes(retriever)
@@ -139,7 +156,7 @@ def test_a_build_records_what_it_found(
         indexer.build.build, "estimate_dense_weight", lambda retriever, clozes: seen.append((retriever, clozes)) or 0.37
     )
     again = make(data, tales, force=True)
-    assert again.config["fusion"] == {"method": "convex", "dense_weight": 0.37}
+    assert again.config["fusion"] == {"method": "convex", "dense_weight": 0.37, "by_query": True}
     assert "dense weight: 0.37 (--dense-weight sets another)" in capsys.readouterr().err
     [(retriever, clozes)] = seen
     assert len(clozes) == 60
@@ -182,7 +199,11 @@ def test_a_weight_that_was_set(
 def test_ranks_need_no_weight(tales_index: tuple[Path, Manifest], tales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The balance is that of scores: fusion by rank keeps equal weights."""
     monkeypatch.setattr(indexer.build.build, "estimate_dense_weight", None)
-    assert make(tales_index[0], tales, fusion="rrf").config["fusion"] == {"method": "rrf", "dense_weight": EQUAL_WEIGHT}
+    assert make(tales_index[0], tales, fusion="rrf").config["fusion"] == {
+        "method": "rrf",
+        "dense_weight": EQUAL_WEIGHT,
+        "by_query": False,
+    }
 
 
 def test_a_model_that_knows_its_weight(data: Path, tales: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from indexer.build.inverse_cloze import Cloze, make_clozes, split_sentences
+from indexer.build.inverse_cloze import Cloze, make_clozes, make_halves, split_sentences
 
 STORY = "The cat sits in the garden. It eats fish at night! Does the old dog sleep in the house? The end came."
 
@@ -102,3 +102,32 @@ def test_the_seed_draws() -> None:
     random.seed(2)
     assert make_clozes(texts, 10, 5) == first
     assert make_clozes(texts, 10, 6) != first
+
+
+# --- documents of one or two sentences ------------------------------------------------------------------------------
+
+
+def test_short_documents_are_divided() -> None:
+    """Of a short text one half of the words asks for the other half, each in the order of the text."""
+    texts = ["red wool scarf with long fringes made by hand in Mallorca", "too short to divide", "x"]
+    (half,) = make_halves(texts, 5, seed=0)
+    words = texts[0].split()
+    assert half.row == 0
+    assert sorted([*half.sentence.split(), *half.rest.split()]) == sorted(words)
+    assert [words.index(word) for word in half.sentence.split()] == sorted(map(words.index, half.sentence.split()))
+    assert len(half.sentence.split()) == len(words) // 2
+
+
+def test_halves_are_at_most_ten_words() -> None:
+    """A long sentence gives a query of ten words."""
+    (half,) = make_halves([" ".join(f"word{number}" for number in range(60))], 1, seed=0)
+    assert len(half.sentence.split()) == 10
+    assert len(half.rest.split()) == 50
+
+
+def test_halves_without_spaces() -> None:
+    """A text in a script without spaces is cut in the middle."""
+    text = "日本の京都にある古い寺の庭はとても静かです"
+    (half,) = make_halves([text], 1, seed=0)
+    assert half.sentence + half.rest == text
+    assert abs(len(half.sentence) - len(half.rest)) <= 1
