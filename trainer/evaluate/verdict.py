@@ -52,7 +52,9 @@ def decide(judged_by: JudgedBy, deciding: Group, safety: Group | None = None) ->
 
 
 def decide_reranking(judged_by: JudgedBy, groups: Mapping[str, Group], deciding: str) -> tuple[Verdict, list[str]]:
-    """Return the verdict about re-ranked hybrid search, and its reasons.
+    """Return the verdict about re-ranked hybrid search, and its reasons: one for each kind of question, what decides first.
+
+    Without labels a kind that is certainly worse outweighs all that are better: each can mislead in its own way.
 
     Args:
         judged_by: labels or synthetic queries.
@@ -64,9 +66,8 @@ def decide_reranking(judged_by: JudgedBy, groups: Mapping[str, Group], deciding:
     lines = {name: describe(f"re-ranked search ({name})", each) for name, each in differences.items()}
     losses = [lines[name] for name, each in differences.items() if is_worse(each)]
     gains = [lines[name] for name, each in differences.items() if is_better(each)]
-    if losses:
-        return "LOSS", losses + gains
-    return ("WIN", gains) if gains else ("TIE", list(lines.values()))
+    others = [line for line in lines.values() if line not in losses + gains]
+    return "LOSS" if losses else "WIN" if gains else "TIE", losses + gains + others
 
 
 def is_better(difference: Difference) -> bool:

@@ -7,9 +7,8 @@ search and the speed on this machine. The weight of the cross-encoder is chosen 
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,13 +27,12 @@ from indexer.inference.reranker import Reranker
 from indexer.progress import say
 from indexer.retrieval.ranking import Ranking
 from indexer.retrieval.reranking import mix
-from indexer.retrieval.retriever import Retriever
 from trainer.data.clusters import cluster_queries
 from trainer.data.labels import QuerySet
 from trainer.evaluate.cross_scores import Scores, first_texts, score_first
 from trainer.evaluate.groups import group
 from trainer.evaluate.metrics import per_query
-from trainer.evaluate.rankings import DEPTH, RankedQueries, rank_queries
+from trainer.evaluate.rankings import DEPTH, RankedQueries
 from trainer.evaluate.report import Group
 from trainer.evaluate.verdict import METRIC, decide_reranking
 from trainer.files import training_dir
@@ -43,23 +41,18 @@ from trainer.models.reranker import Judgement, publish_reranker
 from trainer.models.settings import BaseSettings
 from trainer.pipeline.dataset import RunData, TestSet, prepare_data
 from trainer.pipeline.inputs import check_inputs
+from trainer.pipeline.rerank_groups import CHOOSE, divide, rank_neighbour_questions, rank_sample
 from trainer.pipeline.settings import JudgedRerankerSettings, RunSettings
 from trainer.pipeline.workspace import Workspace
 
 WEIGHTS = (0.25, 0.5, 0.75, 1.0)
 """Weights of the cross-encoder that are tried; the first ranking has the rest."""
-MAX_QUERIES = 600
-"""Queries of a group that are re-ranked. Each costs as many pairs as there are results to re-rank."""
 TIMED_QUERIES = 8
 """Queries by which the time of a pair is measured."""
 BUDGET_SHARE = 0.6
 """Share of the budget that the median query may take: others are longer, and a service does other work beside it."""
 MIN_RESULTS = 3
 """Fewest results that are worth re-ranking."""
-CHOOSE = " (to choose the weight)"
-"""End of the name of a group of synthetic queries on which the weight is chosen; no verdict rests on it."""
-CHOOSE_SHARE = 1 / 3
-"""Share of the documents whose queries are in that group."""
 
 
 @dataclass(frozen=True)
@@ -139,10 +132,10 @@ class RerankJudge:
     ) -> Judgement:
         seed, labelled = self.settings.seed, run_data.judged_by == "labels"
         dev = TestSet(run_data.dev.queries, run_data.dev.vectors, index, run_data.documents.ids)
-        tests = dict(run_data.tests) if labelled else _divide(run_data.tests)
-        ranked = {name: _rank(name, test, seed) for name, test in (({"dev": dev} if labelled else {}) | tests).items()}
+        tests = {"dev": dev} | run_data.tests if labelled else divide(run_data.tests)
+        ranked = {name: rank_sample(name, test, seed) for name, test in tests.items()}
         if not labelled:
-            ranked |= rank_neighbour_questions(index, sorted(rows_of_tests(run_data)), seed)
+            ranked |= rank_neighbour_questions(index, run_data.documents.ids, seed)
         first = next(iter(ranked.values()))
         timed = workspace.arrays("speed", lambda: {"seconds": _seconds_a_pair(open_reranker(cores=1), first)})
         seconds = float(timed["seconds"][0])
@@ -187,34 +180,6 @@ class RerankJudge:
             metrics=_metrics(groups[run_data.deciding]) | {"milliseconds": milliseconds},
             reasons=reasons,
         )
-
-
-def _divide(tests: Mapping[str, TestSet]) -> dict[str, TestSet]:
-    """Divide each group by document: a part to choose the weight on, the rest under its own name."""
-    divided: dict[str, TestSet] = {}
-    for name, test in tests.items():
-        documents = sorted(test.queries.documents)
-        random.Random(0).shuffle(documents)  # noqa: S311 - a division, no secret
-        first = set(documents[: int(len(documents) * CHOOSE_SHARE)])
-        for suffix, wanted in ((CHOOSE, True), ("", False)):
-            names = [q for q, answers in test.queries.qrels.items() if bool(first & answers.keys()) == wanted]
-            if names:
-                divided[name + suffix] = _only(test, names)
-    return divided
-
-
-def _only(test: TestSet, names: Sequence[str]) -> TestSet:
-    """Return some of the queries of a group, with their vectors."""
-    queries = test.queries.only(names)
-    rows = [row for row, query in enumerate(test.queries.texts) if query in queries.texts]
-    return replace(test, queries=queries, vectors=test.vectors[rows])
-
-
-def _rank(name: str, test: TestSet, seed: int) -> RankedQueries:
-    """Rank the queries of a group, or a sample of them, by the code that serves."""
-    if len(test.queries) > MAX_QUERIES:
-        test = _only(test, random.Random(seed).sample(list(test.queries.texts), MAX_QUERIES))  # noqa: S311
-    return rank_queries(name, Retriever(test.index), test.queries, test.ids, test.vectors)
 
 
 def _seconds_a_pair(reranker: Reranker, ranked: RankedQueries) -> np.ndarray:

@@ -17,6 +17,7 @@ from indexer.retrieval.ranking import Ranking
 from trainer.cli import app
 from trainer.models.reranker import publish_reranker
 from trainer.pipeline import rerank_judge
+from trainer.pipeline.rerank_groups import NEIGHBOURS
 from trainer.pipeline.rerank_judge import publish_judged, reorder
 from trainer.pipeline.settings import JudgedRerankerSettings
 
@@ -94,19 +95,20 @@ def test_without_labels_kinds_of_questions_judge(
     """Synthetic queries judge; the weight is chosen on queries about other documents than the verdict rests on."""
     scores_by(monkeypatch, -1)
     seen: dict[str, set[str]] = {}
-    rank = rerank_judge._rank
+    rank = rerank_judge.rank_sample
 
     def noted(name: str, test: rerank_judge.TestSet, seed: int) -> rerank_judge.RankedQueries:
         seen[name] = test.queries.documents
         return rank(name, test, seed)
 
-    monkeypatch.setattr(rerank_judge, "_rank", noted)
+    monkeypatch.setattr(rerank_judge, "rank_sample", noted)
     corpus = write_tales(tmp_path / "tales.parquet", 150)
     published = publish_judged(str(cross_encoder), settings(corpus, labels=False), data)
     assert published.manifest.config["verdict"] == "LOSS"
     assert published.manifest.config["judged_by"] == "synthetic queries"
     chosen = [name for name in seen if name.endswith(rerank_judge.CHOOSE)]
     assert len(chosen) == 2
+    assert any(NEIGHBOURS in reason for reason in published.manifest.notes)
     for name in chosen:
         assert seen[name] and not seen[name] & seen[name.removesuffix(rerank_judge.CHOOSE)]
 
