@@ -12,8 +12,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
-from indexer.index.languages import detect_language
-
 KINDS = ("question", "claim", "title", "keywords", "search")
 """Kinds of query that a model can write."""
 
@@ -267,4 +265,6 @@ def _other_language(text: str, language: str) -> str | None:
     """Return the reason to drop a query in another language; a short one cannot be told."""
     if language == "none" or len(text) < MIN_LANGUAGE_CHARACTERS:
         return None
+    from indexer.index.languages import detect_language  # loads tantivy, which `--help` does not need
+
     return None if detect_language([text]) in {language, "none"} else "language"
