@@ -172,7 +172,7 @@ class Endpoint:
         completes = self._settings.completes
         while True:
             level = self._format
-            body = {
+            body: dict[str, Any] = {
                 "model": self._model,
                 "temperature": self._settings.temperature,
                 "max_tokens": self._settings.longest_answer,
