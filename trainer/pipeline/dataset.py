@@ -14,7 +14,7 @@ from indexer.index.dense import unit
 from indexer.index.index import Index
 from indexer.index.languages import detect_language
 from indexer.inference.encoder import Encoder
-from indexer.progress import stage
+from indexer.progress import say, stage
 from indexer.retrieval.retriever import Retriever
 from trainer.adapter.distillation import all_passages
 from trainer.adapter.ladder import EncodedQueries
@@ -27,7 +27,7 @@ from trainer.data.split import Split, split
 from trainer.evaluate.encode import encode_queries
 from trainer.evaluate.report import ALL, UNSEEN, JudgedBy
 from trainer.mining.coverage import representatives
-from trainer.mining.roundtrip import filter_pairs
+from trainer.mining.roundtrip import rank_pairs, summarise
 from trainer.pipeline.plan import QueryCounts
 from trainer.pipeline.settings import RunSettings
 from trainer.pipeline.workspace import Workspace
@@ -288,8 +288,12 @@ def _written_queries(
     pairs = pairs.filter(np.array([document in train for document in pairs["document"].to_pylist()]))
     if not pairs.num_rows:
         return []
-    queries: list[str] = filter_pairs(pairs, Retriever(index), ROUND_TRIP_RANK)["query"].to_pylist()
-    return queries
+    judged = rank_pairs(pairs, Retriever(index))
+    for line in summarise(judged, ROUND_TRIP_RANK):
+        say(line)
+    rank = judged["rank"].to_numpy()
+    queries: list[str] = judged.filter((rank > 0) & (rank <= ROUND_TRIP_RANK))["query"].to_pylist()
+    return list(dict.fromkeys(queries))
 
 
 def _deserving(index: Index, train: set[str], count: int, seed: int) -> list[str]:
