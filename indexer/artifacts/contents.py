@@ -102,6 +102,9 @@ CONFIG: dict[Kind, Descriptions] = {
         "llm": "endpoint of the language model that wrote queries",
         "llm_model": "its name",
         "llm_path": "directory of the language model that wrote queries",
+        "llm_prompt": "`chat` or `completion`, where it was given",
+        "llm_documents": "most documents for which it wrote queries, where it was given",
+        "teacher": "cross-encoder that taught the map; absent where there was none",
         "model": "model that the run tunes; null for the live one",
         "budget": "time that learning might take",
         "layers": "whether the encoder's own layers might be trained",
@@ -147,6 +150,13 @@ CONFIG: dict[Kind, Descriptions] = {
         "base": _BASE,
         "max_tokens": "longest input, query and passage together",
         "pad_token_id": "id of the token that fills up a batch",
+        "verdict": "WIN, TIE or LOSS of re-ranked hybrid search; this and the fields below are absent where none was asked for",
+        "judged_by": "`labels` or `synthetic queries`",
+        "judged_with": "id of the model whose hybrid search was re-ranked; with another model the verdict does not count",
+        "judged_on": "id of the index of the corpus",
+        "top_n": "first results that are re-ranked",
+        "budget_ms": "time limit of the re-ranking of a search in milliseconds",
+        "weight": "weight of the cross-encoder's score against that of the first ranking",
     },
     "sparse": {"base": _BASE, "query_tokens": "longest query in tokens; null for any length"},
 }
@@ -204,7 +214,13 @@ METRICS: dict[Kind, Descriptions] = {
         "majority_macro_f1": "macro-F1 of the most frequent label, given to every row",
         "calibration_error": "expected calibration error on the test rows",
     },
-    "reranker": {"parity_score": "largest difference of a score between the ONNX graph and torch"},
+    "reranker": {
+        "parity_score": "largest difference of a score between the ONNX graph and torch",
+        "base_hybrid_ndcg10": "nDCG@10 of hybrid search on the queries of the verdict; this and the next two are absent "
+        "without one",
+        "hybrid_ndcg10": "the same with its first results re-ranked",
+        "milliseconds": "time of the re-ranking of a search on one core of the machine that judged",
+    },
     "sparse": {
         "parity_document": "largest difference of a term's weight in a document between the ONNX graph and torch",
         "parity_query": "the same of a query, between the table and torch",

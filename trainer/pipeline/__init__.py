@@ -12,5 +12,7 @@ query_encoder.py   fit a small encoder for queries
 comparison.py      base against tuned on test queries
 summary.py         report of a run
 compare_models.py  `trainer evaluate`
+rerank_judge.py    `trainer reranker --judge`
+rerank_groups.py   its groups of queries
 settings.py        flags
 """

@@ -114,6 +114,10 @@ def make_plan(facts: Facts, settings: RunSettings) -> list[Step]:
     ]
     if facts.llm:
         steps.insert(0, Step(f"let {settings.llm_model or 'the language model'} write queries", float("nan")))
+    if settings.teacher:
+        steps.append(
+            Step("let the cross-encoder score results, and learn a map from it", 0.4 * settings.budget_seconds)
+        )
     if facts.labels:
         steps.append(Step("rung 3: learn a map from the labels", 40))
     if facts.labels and settings.layers != "never":

@@ -17,7 +17,7 @@ from indexer.retrieval.spelling import suggestion
 from service.api.dependencies import index_info
 from service.api.search import filtering, schemas
 from service.api.search.arrange import SCORE_DIGITS, arrange, check_columns
-from service.api.search.rerank import Reranking
+from service.api.search.rerank import Reranking, rerank_options
 from service.api.search.schemas import Highlights, Paged
 from service.observability.metrics import observe_stages
 from service.serving.batching import PendingQuery
@@ -58,9 +58,12 @@ def answer_search(
     if pending and vector is not None:
         ranking.timings["encode"] = pending.milliseconds
     state = request.app.state
+    options = rerank_options(
+        search.rerank, search.mode, live, state.reranker.opened, on_request=state.settings.rerank_on_request
+    )
     reranking = (
-        Reranking(state.reranker, state.rerank_memory, live, ranking, search.rerank, offset=search.offset)
-        if search.rerank
+        Reranking(state.reranker, state.rerank_memory, live, ranking, options, offset=search.offset)
+        if options
         else None
     )
     results = build_results(request, live, ranking, search, search.mode, explain=search.explain, reranking=reranking)
