@@ -14,7 +14,7 @@ from trainer.data.settings import PrepareSettings, SplitSettings
 from trainer.finetune.settings import FinetuneSettings, TsdaeSettings
 from trainer.mining.settings import FilterSettings, NegativesSettings
 from trainer.models.settings import BaseSettings, EmbedSettings, FillMaskSettings, PublishMlmSettings, SparseSettings
-from trainer.pipeline.settings import EvaluateSettings, JudgedRerankerSettings, RunSettings
+from trainer.pipeline.settings import CompareSettings, EvaluateSettings, JudgedRerankerSettings, RunSettings
 from trainer.pretrain.settings import PretrainSettings
 from trainer.queries.settings import QueriesSettings
 
@@ -329,6 +329,36 @@ def evaluate(
     for reason in report.reasons:
         say(reason)
     typer.echo(f"{report.verdict} {out}")
+
+
+@app.command()
+@options(CompareSettings)
+def compare(
+    models: Annotated[
+        list[str],
+        typer.Argument(help="Models: names on the Hub, local directories, or ids of published models; two or more"),
+    ],
+    *,
+    source: Annotated[
+        str,
+        typer.Option(
+            help="Corpus: Parquet, CSV or JSON lines: a file, a folder or a quoted glob; or the URL of a database, with --query"
+        ),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON in place of the table")] = False,
+    settings: CompareSettings,
+) -> None:
+    """Find which of several models is the best base for a corpus, and make it the live one. Prints a table.
+
+    Every model encodes a sample of the corpus. It is judged by questions that are made from the texts, or by labels if
+    there are any, and ranked by the code that serves. Where the questions cannot tell, the live model, or else the first
+    one, is kept. A finished comparison of the same inputs is «up to date»; a killed one resumes.
+    """
+    from trainer.pipeline.bases.compare import compare_and_choose
+
+    result, lines = compare_and_choose(source, models, settings)
+    for line in [result.model_dump_json(indent=2)] if as_json else lines:
+        typer.echo(line)
 
 
 @app.command("publish-mlm")

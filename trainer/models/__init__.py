@@ -1,6 +1,7 @@
 """Model artifacts: publish, export, use.
 
 base.py       publish an untouched model
+load.py       sentence-transformers directory → model, in one form
 artifact.py   sentence-transformers → model artifact
 onnx.py       export to ONNX, and the parity check
 masked_lm.py  publish a masked-language model

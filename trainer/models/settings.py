@@ -39,6 +39,12 @@ class BaseSettings(BaseModel):
         description="Useful prefix lengths of the model's vectors, such as 512,256; the service offers them (default: "
         "those that `finetune` trained)",
     )
+    dimensions: int | None = Field(
+        default=None,
+        ge=1,
+        description="Cut the vectors to their first N values, with unit length again, for models that were trained for "
+        "it (Matryoshka): a smaller index (default: as the model says)",
+    )
     force: bool = Field(default=False, description="Publish even if the same model is published already")
 
 

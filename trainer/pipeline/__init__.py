@@ -14,5 +14,6 @@ summary.py         report of a run
 compare_models.py  `trainer evaluate`
 rerank_judge.py    `trainer reranker --judge`
 rerank_groups.py   its groups of queries
+bases/             `trainer compare`: which model is the best base
 settings.py        flags
 """

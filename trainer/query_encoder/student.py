@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from indexer.errors import UserError
 from indexer.inference.encoder import Vectors
-from trainer.models.onnx import load_encoder
+from trainer.models.load import load_encoder
 from trainer.training.base_model import find_blocks, find_transformer
 
 LAYERS = 3
