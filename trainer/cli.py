@@ -422,7 +422,7 @@ def reranker(
     from indexer.progress import say
 
     if settings.judge:
-        from trainer.pipeline.rerank_judge import publish_judged
+        from trainer.pipeline.rerank.judge import publish_judged
 
         published = publish_judged(model, settings)
     else:
