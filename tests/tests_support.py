@@ -19,7 +19,8 @@ from indexer.inference.encoder import QUERY_FILE
 from trainer.adapter.dense_module import with_map
 from trainer.models.artifact import write_model
 from trainer.models.base import publish_base
-from trainer.models.onnx import export_onnx, load_encoder
+from trainer.models.load import load_encoder
+from trainer.models.onnx import export_onnx
 from trainer.models.settings import BaseSettings
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

@@ -112,6 +112,7 @@ CONFIG: dict[Kind, Descriptions] = {
         "recipe": "version of the run's recipe",
         "tuned_from": "id of the model that it was tuned from",
         "map_of": "id of the model whose vectors `map.npy` takes",
+        "hybrid": "whose vectors hybrid search has: `tuned`, or `base` where the map is for the queries of dense search only",
         "verdict": "WIN, TIE or LOSS",
         "compared_with": "id of the model that it was compared with",
         "judged_by": "`labels` or `synthetic queries`",

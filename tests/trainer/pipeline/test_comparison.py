@@ -26,7 +26,8 @@ from trainer.adapter.linear_map import apply
 from trainer.data.labels import QuerySet
 from trainer.evaluate.report import ALL, SYSTEMS, UNSEEN
 from trainer.models.artifact import write_model
-from trainer.models.onnx import export_onnx, load_encoder
+from trainer.models.load import load_encoder
+from trainer.models.onnx import export_onnx
 from trainer.pipeline import dataset
 from trainer.pipeline.comparison import Candidate, compare, published_candidate
 from trainer.pipeline.dataset import CLOZE, RunData

@@ -13,7 +13,8 @@ from tests_support import make_tiny_model
 from indexer.artifacts.store import Store
 from indexer.index.dense import unit
 from indexer.inference.encoder import Encoder
-from trainer.models.onnx import encoder_contract, export_onnx, load_encoder
+from trainer.models.load import load_encoder
+from trainer.models.onnx import encoder_contract, export_onnx
 from trainer.query_encoder import fit
 from trainer.query_encoder.fit import can_imitate, fit_student, mean_cosine
 from trainer.query_encoder.student import Bridge, fit_maps, kept_layers, make_student
