@@ -75,6 +75,11 @@ class ServiceSettings(BaseModel):
         description="Megabytes for a cache of the vectors of recent queries; 0 for no cache",
         json_schema_extra={"env": "DOWSE_QUERY_CACHE_MB"},
     )
+    rerank_on_request: bool = Field(
+        default=False,
+        description="Re-rank only searches that ask for it, also where the live cross-encoder has won its comparison",
+        json_schema_extra={"env": "DOWSE_RERANK_ON_REQUEST"},
+    )
     log_format: Literal["text", "json"] = Field(
         default="text",
         description="Format of the log: text lines, or one JSON object per line with a line for every request",

@@ -118,8 +118,9 @@ class FaultyLLM:
         return True
 
     def complete(self, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
-        """Answer one chat completion, or fail as arranged."""
-        number = int(re.findall(r"Entry (\d+) tells", body["messages"][-1]["content"])[0])
+        """Answer one completion, of a chat or of a prompt, or fail as arranged."""
+        asked = body["prompt"] if "prompt" in body else body["messages"][-1]["content"]
+        number = int(re.findall(r"Entry (\d+) tells", asked)[-1 if "prompt" in body else 0])
         wanted = body.get("response_format", {}).get("type", "none")
         with self.lock:
             self.bodies.append(body)
@@ -165,9 +166,13 @@ class FaultyLLM:
             if fault == "slow":
                 time.sleep(1.5)
                 fault = None
-            content = json.dumps(good(number)) if fault is None else fault
             with self.lock:
                 self.answered[number] += 1
+            if "prompt" in body:
+                lines = "\n- ".join(good(number).values())
+                self.reply(handler, 200, {"choices": [{"text": f" {lines}\n\nText: of its own"}]})
+                return
+            content = json.dumps(good(number)) if fault is None else fault
             self.reply(handler, 200, {"choices": [{"message": {"role": "assistant", "content": content}}]})
 
     @staticmethod

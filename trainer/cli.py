@@ -13,8 +13,8 @@ from trainer.classify.cli import app as classify_app
 from trainer.data.settings import PrepareSettings, SplitSettings
 from trainer.finetune.settings import FinetuneSettings, TsdaeSettings
 from trainer.mining.settings import FilterSettings, NegativesSettings
-from trainer.models.settings import BaseSettings, EmbedSettings, FillMaskSettings, PublishMlmSettings, RerankerSettings
-from trainer.pipeline.settings import CompareSettings, EvaluateSettings, RunSettings
+from trainer.models.settings import BaseSettings, EmbedSettings, FillMaskSettings, PublishMlmSettings, SparseSettings
+from trainer.pipeline.settings import CompareSettings, EvaluateSettings, JudgedRerankerSettings, RunSettings
 from trainer.pretrain.settings import PretrainSettings
 from trainer.queries.settings import QueriesSettings
 
@@ -407,21 +407,52 @@ def fill_mask(
 
 
 @app.command()
-@options(RerankerSettings)
+@options(JudgedRerankerSettings)
 def reranker(
     model: Annotated[str, typer.Argument(help="Cross-encoder: a local directory, or a name on the Hub")],
     *,
-    settings: RerankerSettings,
+    settings: JudgedRerankerSettings,
 ) -> None:
     """Publish a cross-encoder for the `rerank` of a search, and make it the live one. Prints its id.
 
-    Its ONNX graph is compared with torch on pairs of many lengths; one with other scores is not published. A model that
-    is published already is «up to date».
+    Its ONNX graph is compared with torch on pairs of many lengths; one with other scores is not published. With --judge,
+    hybrid search is compared with and without re-ranking: after a WIN, searches are re-ranked that do not ask for it. A
+    model that is published already is «up to date».
     """
     from indexer.progress import say
-    from trainer.models.reranker import publish_reranker
 
-    published = publish_reranker(model, settings)
+    if settings.judge:
+        from trainer.pipeline.rerank.judge import publish_judged
+
+        published = publish_judged(model, settings)
+    else:
+        from trainer.models.reranker import publish_reranker
+
+        published = publish_reranker(model, settings)
+    if not published.fresh:
+        say("up to date")
+    typer.echo(published.manifest.id)
+
+
+@app.command()
+@options(SparseSettings)
+def sparse(
+    model: Annotated[
+        str,
+        typer.Argument(help="Learned-sparse model of sentence-transformers: a local directory, or a name on the Hub"),
+    ],
+    *,
+    settings: SparseSettings,
+) -> None:
+    """Publish a learned-sparse model for `indexer build --sparse-model`, and make it the live one. Prints its id.
+
+    Documents go through its ONNX graph, queries through a table of weights. A model that needs a network for queries
+    too is refused, and so is one whose graph or table gives other weights than torch.
+    """
+    from indexer.progress import say
+    from trainer.models.sparse import publish_sparse
+
+    published = publish_sparse(model, settings)
     if not published.fresh:
         say("up to date")
     typer.echo(published.manifest.id)

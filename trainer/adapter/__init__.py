@@ -3,5 +3,6 @@
 ladder.py        steps of training, each kept only if dev agrees
 linear_map.py    whitening, and the map learned by gradient descent
 distillation.py  training data of the map: fused ranking or labels
+teacher.py       a cross-encoder as teacher
 dense_module.py  the map as a sentence-transformers Dense module
 """

@@ -1,6 +1,6 @@
 """Training examples of a map: for each query candidate passages, and a teacher's probabilities over them.
 
-The teacher is the fused ranking of both legs, which is better than either leg, or the labels.
+The teacher is the fused ranking of both legs, which is better than either leg, perhaps with a cross-encoder, or the labels.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from indexer.index.index import Index
 from indexer.inference.encoder import Vectors
 from indexer.retrieval.retriever import Retriever
 from trainer.adapter.linear_map import RankingExamples
+from trainer.adapter.teacher import Teacher, mixed_targets
 from trainer.data.labels import QuerySet
 from trainer.evaluate.rankings import BATCH, rank_all
 
@@ -32,23 +33,26 @@ def all_passages(index: Index) -> Vectors:
 
 
 def from_fused_ranking(
-    retriever: Retriever, texts: Sequence[str], vectors: Vectors, passages: Vectors
+    retriever: Retriever, texts: Sequence[str], vectors: Vectors, passages: Vectors, teacher: Teacher | None = None
 ) -> RankingExamples:
     """Return examples whose targets are the softmax of the fused scores of the best `TEACHER_CANDIDATES` candidates.
 
     Args:
-        retriever: the teacher.
+        retriever: gives the fused ranking.
         texts: the queries.
         vectors: their unit vectors in the space of the retriever's passages, shape (queries, dimension).
         passages: vectors of all passages; the passage nearest to the query represents its document.
+        teacher: a cross-encoder whose scores are mixed with the fused ones.
     """
     rankings = rank_all("rank by the teacher", retriever, texts, vectors)
+    cross = teacher.score(retriever, rankings, TEACHER_CANDIDATES) if teacher else ()
     documents = np.zeros((len(texts), TEACHER_CANDIDATES), dtype=np.int64)
     targets = np.full((len(texts), TEACHER_CANDIDATES), -1, dtype=np.float32)
     for row, ranking in enumerate(rankings):
         count = min(TEACHER_CANDIDATES, len(ranking.rows))
         documents[row, :count] = ranking.rows[:count]
-        weights = np.exp(ranking.scores[:count] - ranking.scores[0])
+        logits = mixed_targets(ranking.scores[:count], cross[row][:count] if row < len(cross) else None)
+        weights = np.exp(logits - logits.max())
         targets[row, :count] = weights / weights.sum()
     return RankingExamples(vectors, passages, best_passages(retriever.index, vectors, passages, documents), targets)
 

@@ -19,6 +19,7 @@ from indexer.progress import format_duration, say
 from indexer.retrieval.retriever import Retriever
 from trainer.adapter.distillation import all_passages, from_fused_ranking, from_labels
 from trainer.adapter.linear_map import MapSettings, apply, blend, learn, whitening
+from trainer.adapter.teacher import Teacher
 from trainer.data.labels import QuerySet
 from trainer.evaluate.rankings import RankedQueries, rank_queries
 from trainer.evaluate.report import DevPoint, LossPoint, Rung
@@ -130,10 +131,17 @@ class Ladder:
         """Return the soft whitening of the corpus."""
         return whitening(self.passages, WHITENING_EXPONENT)
 
-    def distill(self, texts: Sequence[str], vectors: Vectors, start: Vectors) -> Vectors:
-        """Return a map that is distilled from the fused ranking, with vectors that ``start`` maps."""
-        teacher = from_fused_ranking(self.retriever(start), texts, apply(start, vectors), apply(start, self.passages))
-        examples = replace(teacher, queries=vectors, passages=self.passages)
+    def distill(
+        self, texts: Sequence[str], vectors: Vectors, start: Vectors, teacher: Teacher | None = None
+    ) -> Vectors:
+        """Return a map that is distilled from the fused ranking, with vectors that ``start`` maps.
+
+        With a ``teacher``, its scores are mixed into the targets.
+        """
+        targets = from_fused_ranking(
+            self.retriever(start), texts, apply(start, vectors), apply(start, self.passages), teacher
+        )
+        examples = replace(targets, queries=vectors, passages=self.passages)
         return learn(examples, start, replace(DISTILLATION, seed=self.seed), self._log)
 
     def supervise(self, labelled: EncodedQueries, rows: dict[str, int], start: Vectors) -> Vectors:

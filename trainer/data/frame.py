@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -89,6 +89,14 @@ def choose_rows(path: Path, documents: int | None, seed: int) -> Mask:
         start += len(names)
     distinct = np.unique(draws)
     return np.asarray(draws <= distinct[min(documents, len(distinct)) - 1]) if len(distinct) else draws.astype(np.bool_)
+
+
+def rows_of(path: Path, documents: Collection[str]) -> Mask:
+    """Return the mask of the rows of these documents."""
+    wanted = frozenset(documents)
+    batches = open_frame(path).iter_batches(BATCH_ROWS, columns=["document"])
+    names = [name for batch in batches for name in batch.column(0).to_pylist()]
+    return np.array([name in wanted for name in names], dtype=np.bool_)
 
 
 def fill_frame(path: Path, out: Path, queries: Callable[[list[FrameRow]], list[Pairs]]) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from indexer.build.neighbour_questions import without
 from indexer.inference.encoder import Vectors
 from indexer.progress import Bar
-from indexer.retrieval.fusion import Fusion, fuse
+from indexer.retrieval.fusion import Fusion, Numbers, add_sparse, fuse
 from indexer.retrieval.query_weight import shifted
 from indexer.retrieval.ranking import Ranking
 from indexer.retrieval.retriever import Retriever
@@ -82,12 +82,18 @@ class RankedQueries:
         if weight == 0:  # a document without any of the words is no result of the lexical leg
             scores, kept = lexical[lexical > 0], np.flatnonzero(lexical > 0)
         else:
-            fusion = Fusion(dense_weight=shifted(weight, ranking.weight_shift))
-            scores = dense if weight == 1 else fuse(fusion, dense, lexical).scores
+            scores = dense if weight == 1 else self._fused(ranking, dense, lexical, weight)
         rows = ranking.rows[kept]
         best = np.lexsort((self.retriever.index.id_rank[rows], -scores))[:DEPTH]
         ordered: list[int] = rows[best].tolist()
         return ordered
+
+    def _fused(self, ranking: Ranking, dense: Numbers, lexical: Numbers, weight: float) -> Numbers:
+        """Return fused scores at this weight, adapted to the query; with the learned-sparse leg where it was searched."""
+        weight = shifted(weight, ranking.weight_shift)
+        fusion = Fusion(dense_weight=weight, sparse_weight=self.retriever.fusion.sparse_weight)
+        fused = fuse(fusion, dense, lexical)
+        return fused.scores if ranking.sparse is None else add_sparse(fusion, fused, ranking.sparse).scores
 
     @cached_property
     def best_weight(self) -> float:

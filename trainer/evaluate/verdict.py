@@ -5,6 +5,8 @@ A difference counts where a paired randomisation test finds it at the 5 % level 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from trainer.evaluate.report import Group, JudgedBy, Leg, Verdict
 from trainer.evaluate.significance import Difference
 
@@ -65,6 +67,25 @@ def _hybrid(judged_by: JudgedBy, deciding: Group, neighbours: Group | None) -> t
     if neighbours:
         return "hybrid search for neighbours of a sentence's document", neighbours.differences["hybrid"][METRIC]
     return None
+
+
+def decide_reranking(judged_by: JudgedBy, groups: Mapping[str, Group], deciding: str) -> tuple[Verdict, list[str]]:
+    """Return the verdict about re-ranked hybrid search, and its reasons: one for each kind of question, what decides first.
+
+    Without labels a kind that is certainly worse outweighs all that are better: each can mislead in its own way.
+
+    Args:
+        judged_by: labels or synthetic queries.
+        groups: name → figures of hybrid search without (base) and with re-ranking (tuned).
+        deciding: the group on which a verdict by labels rests.
+    """
+    judged = {deciding: groups[deciding]} if judged_by == "labels" else groups
+    differences = {name: each.differences["hybrid"][METRIC] for name, each in judged.items()}
+    lines = {name: describe(f"re-ranked search ({name})", each) for name, each in differences.items()}
+    losses = [lines[name] for name, each in differences.items() if is_worse(each)]
+    gains = [lines[name] for name, each in differences.items() if is_better(each)]
+    others = [line for line in lines.values() if line not in losses + gains]
+    return "LOSS" if losses else "WIN" if gains else "TIE", losses + gains + others
 
 
 def is_better(difference: Difference) -> bool:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from indexer.artifacts.manifest import Kind, Manifest, fingerprint, library_versions
+from indexer.artifacts.manifest import InputEntry, Kind, Manifest, fingerprint, library_versions
 from indexer.artifacts.store import Store
 from indexer.errors import UserError, first_line
 from indexer.inference.reranker import GRAPH, Reranker
@@ -20,13 +23,42 @@ MAX_DIFFERENCE = 1e-3
 """Largest difference between a logit of the graph and that of torch."""
 
 
-def publish_reranker(model: str, settings: RerankerSettings, data: Path | None = None) -> PublishResult:
+@dataclass(frozen=True)
+class Judgement:
+    """Outcome of a comparison of searches with and without re-ranking: fields of the manifest, and reasons."""
+
+    config: dict[str, Any]
+    metrics: dict[str, float]
+    reasons: list[str]
+
+
+class Judge(Protocol):
+    """Compares searches with and without re-ranking; see `trainer.pipeline.rerank.judge`."""
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """Settings that decide the verdict."""
+
+    @property
+    def files(self) -> list[InputEntry]:
+        """Files that decide the verdict."""
+
+    def __call__(self, open_reranker: Callable[..., Reranker], key: str) -> Judgement:
+        """Return the verdict about the cross-encoder that is opened, for the artifact with the fingerprint ``key``."""
+
+
+def publish_reranker(
+    model: str, settings: RerankerSettings, data: Path | None = None, judge: Judge | None = None
+) -> PublishResult:
     """Publish a cross-encoder with its ONNX graph and make it live.
+
+    A live cross-encoder that won its comparison stays live unless the new one has won, too.
 
     Args:
         model: name on the Hub or a local directory, with one label, such as cross-encoder/ms-marco-MiniLM-L6-v2.
         settings: how long an input may be, and whether to publish again where the same model is published already.
         data: the data directory; by default ``$DOWSE_DATA``.
+        judge: gives the verdict; without one there is none, and only searches that ask for it are re-ranked.
 
     Raises:
         UserError: the model cannot be loaded or is no cross-encoder, or the scores of its graph differ from torch's.
@@ -36,20 +68,62 @@ def publish_reranker(model: str, settings: RerankerSettings, data: Path | None =
     with models.building():
         inputs = [describe_model(name, directory)]
         recipe: dict[str, Any] = {"base": name, "max_tokens": settings.max_tokens}
-        key = fingerprint(KIND, {}, inputs, recipe)
-        if not settings.force and (existing := models.reuse(key)):
+        judged = {"judge": judge.recipe, "judged_files": [entry.sha256 for entry in judge.files]} if judge else {}
+        key = fingerprint(KIND, {}, inputs, recipe | judged)
+        if not settings.force and (existing := models.reuse(key, live=False)):
+            _go_live(models, existing)
             return PublishResult(existing, fresh=False)
         folder = models.staging(key)
         shutil.rmtree(folder)  # an export is fast: one that was killed starts anew
         folder.mkdir()
         counts, metrics, contract = _write(directory, folder, settings.max_tokens)
+        verdict = judge(partial(Reranker, folder, **contract), key) if judge else Judgement({}, {}, [])
         draft = Manifest(
-            kind=KIND, fingerprint=key, inputs=inputs, config=recipe | contract, counts=counts, metrics=metrics,
-            versions=library_versions("transformers", "torch", "onnx", "onnxruntime"),
+            kind=KIND, fingerprint=key, inputs=inputs + (judge.files if judge else []),
+            config=recipe | contract | verdict.config, counts=counts, metrics=metrics | verdict.metrics,
+            notes=verdict.reasons, versions=library_versions("transformers", "torch", "onnx", "onnxruntime"),
         )  # fmt: skip
-        manifest = models.publish(folder, draft)
-    say(f"re-ranking model {manifest.id}: {contract['max_tokens']} tokens of query and passage")
+        manifest = models.publish(folder, draft, live=False)
+        say(f"re-ranking model {manifest.id}: {contract['max_tokens']} tokens of query and passage")
+        _go_live(models, manifest)
     return PublishResult(manifest, fresh=True)
+
+
+def open_cross_encoder(model: str, folder: Path, max_tokens: int) -> Reranker:
+    """Export a cross-encoder into ``folder``, whose earlier content is removed, and open it.
+
+    Args:
+        model: name on the Hub or a local directory.
+        folder: where its files are written.
+        max_tokens: longest query and passage together.
+
+    Raises:
+        UserError: as `publish_reranker`.
+    """
+    _, directory = locate(model)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    _, _, contract = _write(directory, folder, max_tokens)
+    return Reranker(folder, **contract)
+
+
+def _go_live(models: Store, manifest: Manifest) -> None:
+    """Make a cross-encoder live unless one that won is live and it has not won; print the verdict and what it means."""
+    verdict = manifest.config.get("verdict")
+    if verdict:
+        say(f"verdict: {verdict}")
+        for reason in manifest.notes:
+            say(f"  {reason}")
+    live = models.current_id()
+    if live and live != manifest.id and verdict != "WIN" and models.manifest(live).config.get("verdict") == "WIN":
+        activate = f"{models.command('activate')} {manifest.id}"
+        say(f"live stays {live}, which was measured to be better than no re-ranking; `{activate}` replaces it")
+        return
+    models.reuse(manifest.fingerprint)
+    if verdict == "WIN":
+        say(f"searches that do not say are re-ranked by {models.current_id()}, unless --rerank-on-request is set")
+    else:
+        say("searches are re-ranked where they ask for it")
 
 
 def _write(directory: Path, folder: Path, max_tokens: int) -> tuple[dict[str, int], dict[str, float], dict[str, int]]:

@@ -11,11 +11,13 @@ import numpy as np
 from indexer.build.neighbour_questions import make_neighbour_questions
 from indexer.corpus.settings import DocumentSettings, select
 from indexer.errors import UserError
+from indexer.index.dense import unit
 from indexer.index.index import Index
 from indexer.index.languages import detect_language
 from indexer.inference.encoder import Encoder
-from indexer.progress import stage
+from indexer.progress import say, stage
 from indexer.retrieval.retriever import Retriever
+from trainer.adapter.distillation import all_passages
 from trainer.adapter.ladder import EncodedQueries
 from trainer.data.clusters import Copies, groups_of
 from trainer.data.labels import Labels, QuerySet, read_labels
@@ -25,7 +27,8 @@ from trainer.data.settings import PrepareSettings, SplitSettings
 from trainer.data.split import Split, split
 from trainer.evaluate.encode import encode_queries
 from trainer.evaluate.report import ALL, UNSEEN, JudgedBy
-from trainer.mining.roundtrip import filter_pairs
+from trainer.mining.coverage import representatives
+from trainer.mining.roundtrip import rank_pairs, summarise
 from trainer.pipeline.plan import QueryCounts
 from trainer.pipeline.settings import RunSettings
 from trainer.pipeline.workspace import Workspace
@@ -314,17 +317,28 @@ def _written_queries(
         return []
     corpus = select(settings, DocumentSettings)
     frame = prepare(source, PrepareSettings(**corpus, out=workspace.folder / "frame.parquet")).path
-    llm = settings.model_dump(include={"llm", "llm_model", "llm_path", "llm_wait", "seed"})
+    llm = settings.model_dump(include={"llm", "llm_model", "llm_path", "llm_wait", "llm_prompt", "seed"})
     filled = workspace.folder / "queries.parquet"
     if not filled.is_file():
-        limit = min(QueryCounts.for_budget(settings.budget_seconds).unlabelled // 3, len(train))
-        generate(frame, QueriesSettings(**llm, limit_documents=limit), filled)
+        most = settings.llm_documents or QueryCounts.for_budget(settings.budget_seconds).unlabelled // 3
+        generate(frame, QueriesSettings(**llm), filled, _deserving(index, train, most, settings.seed))
     pairs = pairs_of(read_frame(filled))
     pairs = pairs.filter(np.array([document in train for document in pairs["document"].to_pylist()]))
     if not pairs.num_rows:
         return []
-    queries: list[str] = filter_pairs(pairs, Retriever(index), ROUND_TRIP_RANK)["query"].to_pylist()
-    return queries
+    judged = rank_pairs(pairs, Retriever(index))
+    for line in summarise(judged, ROUND_TRIP_RANK):
+        say(line)
+    rank = judged["rank"].to_numpy()
+    queries: list[str] = judged.filter((rank > 0) & (rank <= ROUND_TRIP_RANK))["query"].to_pylist()
+    return list(dict.fromkeys(queries))
+
+
+def _deserving(index: Index, train: set[str], count: int, seed: int) -> list[str]:
+    """Return the ids of the documents for which queries are written: typical ones of all parts of the corpus."""
+    means = np.add.reduceat(all_passages(index), index.first_passage[:-1])
+    rows = [row for row in range(len(index)) if index.document(row).id in train]
+    return [index.document(row).id for row in representatives(unit(means), rows, count, seed)]
 
 
 def _encode_all(queries: dict[str, list[str]], encoder: Encoder, workspace: Workspace) -> dict[str, np.ndarray]:

@@ -114,6 +114,10 @@ def make_plan(facts: Facts, settings: RunSettings) -> list[Step]:
     ]
     if facts.llm:
         steps.insert(0, Step(f"let {settings.llm_model or 'the language model'} write queries", float("nan")))
+    if settings.teacher:
+        steps.append(
+            Step("let the cross-encoder score results, and learn a map from it", 0.4 * settings.budget_seconds)
+        )
     if facts.labels:
         steps.append(Step("rung 3: learn a map from the labels", 40))
     if facts.labels and settings.layers != "never":
@@ -121,6 +125,8 @@ def make_plan(facts: Facts, settings: RunSettings) -> list[Step]:
         steps.append(Step("rung 4: train the encoder's layers on the labels", settings.budget_seconds * 0.6))
         steps.append(Step("encode all passages again", encode))
     steps.append(Step("export and compare the exports", 25))
+    if settings.query_encoder != "never":
+        steps.append(Step("fit a small query encoder", settings.budget_seconds / 3))
     steps.append(Step("evaluate base and tuned model on the test queries", 2 * test * search + 10))
     return steps
 

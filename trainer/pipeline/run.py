@@ -17,7 +17,7 @@ from indexer.corpus.settings import CorpusSettings, select
 from indexer.errors import UserError
 from indexer.progress import say
 from trainer.data.feedback import feedback_labels
-from trainer.models.base import publish_base
+from trainer.models.base import describe_model, locate, publish_base
 from trainer.models.settings import BaseSettings
 from trainer.pipeline.inputs import check_inputs, check_language_model
 from trainer.pipeline.settings import CompareSettings, RunSettings
@@ -57,13 +57,21 @@ def run(source: str, settings: RunSettings, data: Path | None = None) -> Outcome
     if settings.feedback:
         settings = _with_feedback(settings, data)
     check_language_model(settings)
+    if settings.teacher:
+        locate(settings.teacher)
     corpus, labels = check_inputs(source, settings, settings.qrels, settings.queries, data)
     models = Store("model", data)
     base_model = _best_base(source, settings, data) if settings.models else _base_model(models, settings, data)
     base_index = build(source, _index_settings(settings, base_model), data, live=False, corpus=corpus).manifest
     files = [*base_index.inputs, *(describe_input(path, path.name) for path in labels)]
-    recipe = settings.model_dump(mode="json", exclude={"force", "qrels", "queries", "feedback", "llm_wait", "models"})
+    if settings.teacher:
+        files.append(describe_model(*locate(settings.teacher)))
+    aside = {"force", "qrels", "queries", "feedback", "llm_wait", "models"}
+    recipe = settings.model_dump(mode="json", exclude=aside)
     recipe |= {"recipe": RECIPE, "llm": _without_secrets(settings.llm)}
+    for name in ("teacher", "llm_prompt", "llm_documents"):  # a run without them is what it was before there were any
+        if recipe[name] in {None, "auto"}:
+            del recipe[name]
     key = fingerprint("model", {"model": base_model}, files, recipe)
     with models.building():
         existing = models.reuse(key, live=False)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, field_validator
 
 from indexer.corpus.settings import CorpusSettings
+from trainer.models.settings import RerankerSettings
 from trainer.training.settings import parse_duration, validate_duration
 
 
@@ -35,6 +36,20 @@ class RunSettings(CorpusSettings):
     llm_model: str | None = Field(default=None, description="Model at that endpoint, such as llama3")
     llm_path: str | None = Field(default=None, description="Directory of a language model that is run in this process")
     llm_wait: float = Field(default=0, ge=0, description="Seconds to wait for the endpoint to come up")
+    llm_prompt: Literal["auto", "chat", "completion"] = Field(
+        default="auto",
+        description="chat for models that follow instructions, completion for base models; see `trainer queries`",
+    )
+    llm_documents: int | None = Field(
+        default=None,
+        ge=1,
+        description="Documents for which the language model writes queries (default: 2000, fewer with a short budget)",
+    )
+    teacher: str | None = Field(
+        default=None,
+        description="Cross-encoder whose scores of the first results teach the map, too: a directory or a name on the Hub. "
+        "It takes up to 40 % of the budget (default: none)",
+    )
     model: str | None = Field(
         default=None,
         description="Model to start from: a name on the Hub or a directory (default: what the live model was tuned "
@@ -51,6 +66,11 @@ class RunSettings(CorpusSettings):
     layers: Literal["auto", "never", "always"] = Field(
         default="auto",
         description="Train the encoder's layers too: auto does if there are labels and enough time",
+    )
+    query_encoder: Literal["auto", "never", "always"] = Field(
+        default="never",
+        description="Fit a small encoder for queries, which is kept if search loses next to nothing with it: auto does in "
+        "a third of the budget, where training has left a minute or more",
     )
     seed: int = Field(default=0, ge=0, description="Seed of every random choice")
     force: bool = Field(default=False, description="Make the tuned model live whatever the verdict")
@@ -85,6 +105,32 @@ class EvaluateSettings(CorpusSettings):
     out: Path | None = Field(
         default=None, description="Directory for report.json and report.html (default: training/report in $DOWSE_DATA)"
     )
+
+
+class JudgedRerankerSettings(CorpusSettings, RerankerSettings):
+    """How a cross-encoder is published, and the corpus on which it is compared with searches without re-ranking."""
+
+    judge: str | None = Field(
+        default=None,
+        description="Corpus on which hybrid search is compared with and without re-ranking: a file, a folder, a quoted "
+        "glob, or the URL of a database with --query. Only with a WIN are searches re-ranked that do not ask for it "
+        "(default: no comparison)",
+    )
+    qrels: Path | None = Field(
+        default=None,
+        description="Labels for --judge: a file with query_id, doc_id and relevance (default: synthetic queries about "
+        "held-out documents)",
+    )
+    queries: Path | None = Field(
+        default=None, description="Queries of the labels (default: queries.parquet, .csv or .jsonl beside --qrels)"
+    )
+    top_n: int = Field(
+        default=50, ge=1, le=200, description="Most first results that are re-ranked; fewer where the time is short"
+    )
+    budget_ms: int = Field(
+        default=200, ge=1, le=60_000, description="Time limit of the re-ranking of a search, in milliseconds"
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of every random choice")
 
 
 class CompareSettings(CorpusSettings):

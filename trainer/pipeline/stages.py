@@ -21,6 +21,7 @@ from trainer.files import training_dir
 from trainer.pipeline.comparison import Candidate, Comparison, compare, published_candidate
 from trainer.pipeline.dataset import prepare_data
 from trainer.pipeline.plan import Facts, format_plan, make_plan
+from trainer.pipeline.query_encoder import add_query_encoder, remove_query_encoder
 from trainer.pipeline.settings import RunSettings
 from trainer.pipeline.summary import build_report
 from trainer.pipeline.tuning import TuningResult, tune
@@ -84,10 +85,15 @@ def train_and_publish(
             with workspace.stage("export"):
                 texts = run_data.documents.texts
                 candidate, draft = _export(tuning, index, models.path(base_model), staging, texts)
+            add_query_encoder(candidate, run_data, settings, workspace, facts)
             opponent = models.current_id() or base_model
             with workspace.stage("exam"):
                 live = published_candidate(models, opponent, index) if opponent != base_model else None
                 comparison = compare(index, run_data, candidate, settings.seed, live=live)
+            if comparison.query_encoder == "full":
+                remove_query_encoder(staging)
+            else:
+                draft["config"] = {"small_query_encoder": candidate.small}
             report = build_report(
                 source,
                 index,
@@ -146,6 +152,7 @@ def _publish(
         "judged_by": report.judged_by,
         "dense_weight": comparison.weights[1],
         "query_precision": comparison.precision,
+        **written.pop("config", {}),
     }
     if (staging / MAP_FILE).is_file():
         config["map_of"] = inputs.base_model

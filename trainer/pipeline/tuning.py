@@ -18,6 +18,7 @@ from indexer.progress import say
 from indexer.retrieval.retriever import Retriever
 from trainer.adapter.distillation import all_passages
 from trainer.adapter.ladder import Ladder
+from trainer.adapter.teacher import Teacher
 from trainer.evaluate.rankings import WEIGHTS
 from trainer.evaluate.report import DevPoint, LossPoint, Rung
 from trainer.pipeline.dataset import RunData
@@ -33,6 +34,10 @@ MIN_LAYER_SECONDS = 90.0
 """Shortest training of layers in seconds: less is not worth encoding the corpus again."""
 ENCODING_MARGIN = 1.3
 """Factor on the estimated time of encoding the corpus again: long texts are slower than the sample."""
+TEACHER_SHARE = 0.4
+"""Share of the budget that a cross-encoder may take to score results."""
+TEACHER_TOKENS = 256
+"""Longest query and passage together that it reads: as long as a passage of the default model."""
 RETUNE_SECONDS = 60.0
 """Seconds that are reserved for the map's rungs over trained layers."""
 
@@ -102,7 +107,9 @@ def tune(
         base_model: directory of the base model.
     """
     with workspace.stage("ladder"):
-        arrays = workspace.arrays("ladder", lambda: _tune_map(index, run_data, settings))
+        arrays = workspace.arrays(
+            "ladder", lambda: _tune_map(index, run_data, settings, _open_teacher(settings, workspace))
+        )
     record = TuningRecord.model_validate_json(str(arrays["record"]))
     tuning = TuningResult(None, all_passages(index), arrays["matrix"] if record.kept else None, record)
     encoding = facts.passages / facts.passages_a_second
@@ -171,13 +178,28 @@ def _retune_over_trained_layers(
     return TuningResult(layers.directory, layers.passages, arrays["matrix"] if trained.kept else None, record)
 
 
-def _tune_map(index: Index, run_data: RunData, settings: RunSettings) -> dict[str, np.ndarray]:
+def _open_teacher(settings: RunSettings, workspace: Workspace) -> Teacher | None:
+    """Export the cross-encoder of ``--teacher`` and open it; None where none is named."""
+    if not settings.teacher:
+        return None
+    from trainer.models.reranker import open_cross_encoder  # loads torch
+
+    reranker = open_cross_encoder(settings.teacher, workspace.folder / "teacher", TEACHER_TOKENS)
+    return Teacher(reranker, TEACHER_SHARE * settings.budget_seconds, workspace.folder)
+
+
+def _tune_map(
+    index: Index, run_data: RunData, settings: RunSettings, teacher: Teacher | None = None
+) -> dict[str, np.ndarray]:
     """Try the rungs of a linear map; return ``matrix``, the best map, and ``record``, a `TuningRecord` as JSON."""
     weights = WEIGHTS if run_data.judged_by == "labels" else (Retriever(index).fusion.dense_weight,)
     ladder = Ladder(index, run_data.documents.ids, run_data.dev, weights, settings.seed, run_data.unseen_dev)
     texts = list(run_data.unlabelled.queries.texts.values())
     ladder.attempt("whitening", ladder.whiten, shares=())
-    ladder.attempt("distillation", lambda: ladder.distill(texts, run_data.unlabelled.vectors, ladder.best))
+    start, vectors = ladder.best, run_data.unlabelled.vectors
+    ladder.attempt("distillation", lambda: ladder.distill(texts, vectors, start))
+    if teacher:  # from the same start: dev says which teacher is the better one
+        ladder.attempt("distillation with a cross-encoder", lambda: ladder.distill(texts, vectors, start, teacher))
     if labelled := run_data.labelled:
         whitened = ladder.whiten() if ladder.matrix is None else None
         ladder.attempt("labels", lambda: ladder.supervise(labelled, run_data.rows, ladder.best))

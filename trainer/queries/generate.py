@@ -10,12 +10,13 @@ frame is written when all rows have one. The summary accounts for every row and 
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from indexer.errors import UserError
 from indexer.index.languages import detect_language
 from indexer.progress import Bar
-from trainer.data.frame import FrameRow, Pairs, choose_rows, fill_frame, read_rows
+from trainer.data.frame import FrameRow, Pairs, choose_rows, fill_frame, read_rows, rows_of
 from trainer.queries.llm.ask import Plan, QueryWriting
 from trainer.queries.llm.journal import Entry
 from trainer.queries.llm.openai_api import parse_endpoint
@@ -27,7 +28,9 @@ SAMPLE = 400
 """Texts, spread over the frame, by which its language is detected."""
 
 
-def generate(frame: Path, settings: QueriesSettings, out: Path | None = None) -> Summary:
+def generate(
+    frame: Path, settings: QueriesSettings, out: Path | None = None, documents: Collection[str] | None = None
+) -> Summary:
     """Fill the query columns of a frame and return the summary; both are written beside each other.
 
     Args:
@@ -35,6 +38,7 @@ def generate(frame: Path, settings: QueriesSettings, out: Path | None = None) ->
         settings: language model, kinds and number of queries; without a model, queries are extracted from the texts.
         out: the filled frame, by default ``queries.parquet`` beside the frame; ``*.journal.jsonl`` and
             ``*.summary.json`` have the same name.
+        documents: ids of the documents that get queries, in place of ``limit_documents``.
 
     Raises:
         UserError: the frame is invalid, the model cannot be reached, or rows have no answer. In the last case summary and
@@ -43,7 +47,11 @@ def generate(frame: Path, settings: QueriesSettings, out: Path | None = None) ->
     started = time.monotonic()
     out = out or frame.with_name("queries.parquet")
     served = check_model(settings.llm, settings.llm_model, settings.llm_path)
-    chosen = choose_rows(frame, settings.limit_documents, settings.seed)
+    chosen = (
+        rows_of(frame, documents)
+        if documents is not None
+        else choose_rows(frame, settings.limit_documents, settings.seed)
+    )
     plan = Plan(frame, out, chosen, _check(frame, len(chosen)))
     summary = Summary(source="extracts", rows=len(chosen), chosen=int(chosen.sum()))
     if not served and not settings.llm_path:

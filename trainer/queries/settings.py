@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from trainer.queries.llm.parse import KINDS
+
+COMPLETED_TOKENS = 24
+"""Tokens for each query of a completion."""
 
 
 class QueriesSettings(BaseModel):
@@ -28,6 +35,11 @@ class QueriesSettings(BaseModel):
     llm_wait: float = Field(
         default=0, ge=0, description="Seconds to wait for the endpoint to come up and to have the model"
     )
+    llm_prompt: Literal["auto", "chat", "completion"] = Field(
+        default="auto",
+        description="chat: instructions, for models that follow them; completion: examples from the corpus that the model "
+        "continues, for base models. auto takes completion where a --llm-path has no chat template",
+    )
     count: int = Field(
         default=5, ge=1, le=5, description="Queries per row: a target; rows with fewer are kept and counted"
     )
@@ -40,7 +52,9 @@ class QueriesSettings(BaseModel):
         description='File with queries of the domain for the model to imitate: one a line, or {"query", "kind", "text"}',
     )
     concurrency: int = Field(default=4, ge=1, le=256, description="Concurrent requests")
-    batch_size: int = Field(default=16, ge=1, description="Prompts at a time with --llm-path")
+    batch_size: int | None = Field(
+        default=None, ge=1, description="Prompts at a time with --llm-path (default: 16 on a GPU, 1 on a CPU)"
+    )
     timeout: float = Field(default=120, gt=0, description="Seconds that one answer may take")
     retries: int = Field(
         default=5,
@@ -59,6 +73,21 @@ class QueriesSettings(BaseModel):
         default=False, description="Write the frame even if some rows have no answer yet, instead of exit status 2"
     )
     force: bool = Field(default=False, description="Ask about every row again; the journal so far is kept as *.old")
+
+    @property
+    def completes(self) -> bool:
+        """Whether the model continues examples, in place of following instructions."""
+        if self.llm_prompt != "auto" or not self.llm_path:
+            return self.llm_prompt == "completion"
+        folder = Path(self.llm_path)
+        config = folder / "tokenizer_config.json"
+        templates = any(folder.glob("chat_template*")) or (folder / "additional_chat_templates").is_dir()
+        return not templates and not (config.is_file() and json.loads(config.read_bytes()).get("chat_template"))
+
+    @property
+    def longest_answer(self) -> int:
+        """Tokens of an answer at most; a completion has no form around its queries."""
+        return min(self.max_tokens, COMPLETED_TOKENS * self.count) if self.completes else self.max_tokens
 
     @field_validator("kinds")
     @classmethod

@@ -8,9 +8,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
 
 from indexer import __version__
+from indexer.retrieval.retriever import Retriever
 from service.api.dependencies import Live, index_info, serving
 from service.api.operations import schemas
 from service.api.problem_responses import RESPONSES, documented
+from service.api.search.rerank import rerank_options
 from service.negotiation import VARY, accepts_page
 from service.problems import Problem
 from service.serving.model import REPORT_JSON, REPORT_PAGE, LiveModel
@@ -48,7 +50,13 @@ def info(request: Request) -> schemas.Info:
         encoder=manifest.contract.model_dump(),
         metadata=index.metadata_types,
     )
-    return schemas.Info(name="Dowse", version=__version__, index=details, model=_model_facts(live.model))
+    return schemas.Info(
+        name="Dowse",
+        version=__version__,
+        index=details,
+        model=_model_facts(live.model),
+        reranker=_reranker_facts(request, live.retriever),
+    )
 
 
 @router.head("/report", include_in_schema=False)
@@ -113,6 +121,19 @@ def _with_way_back(page: str) -> str:
     """Return a report with a link to the search page at its head; reports on disk have none, for they stand alone."""
     head = "<header>" if "<header>" in page else "<body>"
     return page.replace(head, f'{head}\n<p class="soft"><a href="./">← Search</a></p>', 1)
+
+
+def _reranker_facts(request: Request, live: Retriever) -> schemas.RerankerFacts | None:
+    """Return the facts of the live cross-encoder for `/info`."""
+    state = request.app.state
+    reranker = state.reranker.opened
+    if reranker is None:
+        return None
+    config = reranker.manifest.config
+    default = rerank_options(None, "hybrid", live, reranker, on_request=state.settings.rerank_on_request)
+    return schemas.RerankerFacts(
+        id=reranker.manifest.id, name=config["base"], verdict=config.get("verdict"), by_default=default is not None
+    )
 
 
 def _model_facts(model: LiveModel) -> schemas.ModelFacts:

@@ -44,6 +44,15 @@ class ModelFacts(BaseModel):
     report: str | None = Field(description="path of its report, relative to the service's root; null without one")
 
 
+class RerankerFacts(BaseModel):
+    """The live cross-encoder."""
+
+    id: str = Field(description="id of the cross-encoder")
+    name: str = Field(description="name of the model, on the Hub or of its directory")
+    verdict: str | None = Field(description="`WIN`, `TIE` or `LOSS` of re-ranked search; null where it was not judged")
+    by_default: bool = Field(description="whether hybrid search is re-ranked where a request does not say")
+
+
 class Info(BaseModel):
     """Answer of `/info`."""
 
@@ -51,6 +60,7 @@ class Info(BaseModel):
     version: str = Field(description="version of Dowse")
     index: IndexDetails | None = Field(description="null while there is no index")
     model: ModelFacts | None = Field(description="null while there is no index")
+    reranker: RerankerFacts | None = Field(default=None, description="null while none is published")
 
 
 class Health(BaseModel):

@@ -17,7 +17,7 @@ from indexer.retrieval.spelling import suggestion
 from service.api.dependencies import index_info
 from service.api.search import filtering, schemas
 from service.api.search.arrange import SCORE_DIGITS, arrange, check_columns
-from service.api.search.rerank import Reranking
+from service.api.search.rerank import Reranking, rerank_options
 from service.api.search.schemas import Highlights, Paged
 from service.observability.metrics import observe_stages
 from service.serving.batching import PendingQuery
@@ -58,9 +58,12 @@ def answer_search(
     if pending and vector is not None:
         ranking.timings["encode"] = pending.milliseconds
     state = request.app.state
+    options = rerank_options(
+        search.rerank, search.mode, live, state.reranker.opened, on_request=state.settings.rerank_on_request
+    )
     reranking = (
-        Reranking(state.reranker, state.rerank_memory, live, ranking, search.rerank, offset=search.offset)
-        if search.rerank
+        Reranking(state.reranker, state.rerank_memory, live, ranking, options, offset=search.offset)
+        if options
         else None
     )
     results = build_results(request, live, ranking, search, search.mode, explain=search.explain, reranking=reranking)
@@ -89,7 +92,8 @@ def build_results(
         live.index, ranking, options, mode=mode, offset=options.offset, count=options.top_k, rerank=reranking
     )
     hits = live.hits(ranking, page.positions, options.offset + 1, explain=explain)
-    results = [result_of(hit, explain=explain, fields=options.fields) for hit in hits]
+    three_legs = ranking.sparse is not None
+    results = [result_of(hit, explain=explain, fields=options.fields, three_legs=three_legs) for hit in hits]
     if reranking and explain:
         for result, position in zip(results, page.positions, strict=True):
             if result.scores and position in reranking.scores:
@@ -121,8 +125,13 @@ def common_fields(
     }
 
 
-def result_of(hit: Hit, *, explain: bool = False, fields: list[str] | None = None) -> schemas.Result:
-    """Return a hit as a result of the API, with the metadata columns ``fields`` or all."""
+def result_of(
+    hit: Hit, *, explain: bool = False, fields: list[str] | None = None, three_legs: bool = False
+) -> schemas.Result:
+    """Return a hit as a result of the API, with the metadata columns ``fields`` or all.
+
+    With ``three_legs``, ``explain`` shows the learned-sparse leg, too.
+    """
     metadata = hit.document.metadata
     values = {
         "id": hit.document.id,
@@ -133,9 +142,8 @@ def result_of(hit: Hit, *, explain: bool = False, fields: list[str] | None = Non
         "metadata": metadata if fields is None else {name: metadata.get(name) for name in fields},
     }
     if explain:
-        values["scores"] = schemas.Scores(
-            dense=hit.dense and leg_score_of(hit.dense), lexical=hit.lexical and leg_score_of(hit.lexical)
-        )
+        legs = {"dense": hit.dense, "lexical": hit.lexical} | ({"sparse": hit.sparse} if three_legs else {})
+        values["scores"] = schemas.Scores(**{name: leg and leg_score_of(leg) for name, leg in legs.items()})
     return schemas.Result(**values)
 
 

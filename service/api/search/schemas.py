@@ -79,6 +79,13 @@ class RerankRequest(BaseModel):
     budget_ms: int = Field(
         default=200, ge=1, le=60_000, description="time limit in milliseconds; if it is exceeded, the order stays"
     )
+    weight: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="weight of the cross-encoder's score; that of the first ranking has the rest. By default what was best "
+        "when the cross-encoder was judged, else 1",
+    )
 
 
 class Rerank(BaseModel):
@@ -134,8 +141,10 @@ class SearchRequest(Choices):
         }
     )
     query: Query = Field(description="what to look for, in plain words")
-    rerank: RerankRequest | None = Field(
-        default=None, description="order the first results by the published cross-encoder; `{}` for the defaults"
+    rerank: RerankRequest | bool | None = Field(
+        default=None,
+        description="order the first results by the published cross-encoder; `true` for the defaults, `false` for the first "
+        "order. By default hybrid search is re-ranked where the cross-encoder has won its comparison with the live model",
     )
     fusion: Fusion | None = Field(default=None, description="how the legs are combined; the index has the defaults")
     filter: Filter | None = Field(default=None, description="which documents may be returned")
@@ -159,19 +168,22 @@ class SearchQuery(Choices):
     q: Query = Field(description="what to look for, in plain words", examples=["run a command and get its output"])
     fusion: Literal["convex", "rrf"] | None = Field(default=None, description="how the legs are combined")
     dense_weight: float | None = Field(default=None, ge=0, le=1, description="weight of the dense leg")
+    sparse_weight: float | None = Field(default=None, ge=0, le=1, description="weight of the learned-sparse leg")
+    rerank: bool | None = Field(default=None, description="whether results are re-ranked; see `POST /search`")
 
     def request(self) -> SearchRequest:
         """Return the same request as a body."""
-        options = {"method": self.fusion, "dense_weight": self.dense_weight}
+        weights = {"dense_weight": self.dense_weight, "sparse_weight": self.sparse_weight}
+        options = {"method": self.fusion, **weights}
         fusion = {name: value for name, value in options.items() if value is not None}
         common = {name: getattr(self, name) for name in Choices.model_fields}
-        return SearchRequest(query=self.q, fusion=Fusion(**fusion) if fusion else None, **common)
+        return SearchRequest(query=self.q, fusion=Fusion(**fusion) if fusion else None, rerank=self.rerank, **common)
 
 
 class LegScore(BaseModel):
     """Score and rank of a result in one leg."""
 
-    score: float = Field(description="cosine (dense) or BM25 (lexical)")
+    score: float = Field(description="cosine (dense), BM25 (lexical), or sum of products of weights (sparse)")
     rank: int = Field(description="rank by this score among the query's candidates, from 1")
     part: float | None = Field(
         default=None,
@@ -185,8 +197,11 @@ class Scores(BaseModel):
 
     dense: LegScore | None = Field(default=None, description="score of the dense leg, by meaning")
     lexical: LegScore | None = Field(default=None, description="score of the lexical leg, by words")
+    sparse: LegScore | None = Field(
+        default=None, description="score of the learned-sparse leg, where the index has one and it has a weight"
+    )
     rerank: float | None = Field(
-        default=None, description="score of the cross-encoder, where `rerank` was set and the result was scored"
+        default=None, description="score of the cross-encoder, where results were re-ranked and this one was scored"
     )
 
 
@@ -213,9 +228,10 @@ class Timings(BaseModel):
     encode: float = Field(default=0.0, description="encoding of the query")
     dense: float = Field(default=0.0, description="search of the nearest passages")
     lexical: float = Field(default=0.0, description="BM25")
-    fuse: float = Field(default=0.0, description="fusion of the two rankings")
+    sparse: float = Field(default=0.0, description="learned-sparse leg, where the index has one and it has a weight")
+    fuse: float = Field(default=0.0, description="fusion of the rankings")
     fetch: float = Field(default=0.0, description="reading of the results' texts and metadata")
-    rerank: float = Field(default=0.0, description="scoring by the cross-encoder, where `rerank` was set")
+    rerank: float = Field(default=0.0, description="scoring by the cross-encoder, where results were re-ranked")
     highlight: float = Field(default=0.0, description="marking of words and sentences, where `highlight` was set")
 
 
@@ -260,7 +276,7 @@ class SearchResponse(BaseModel):
         description="weight that the dense leg had for this query, adapted to it where `fusion` says so; hybrid mode with "
         "`explain` only",
     )
-    rerank: Rerank | None = Field(default=None, description="outcome of the re-ranking, where `rerank` was set")
+    rerank: Rerank | None = Field(default=None, description="outcome of the re-ranking, where there was one")
     suggestion: str | None = Field(
         default=None,
         description="did you mean: the query with its unknown words replaced by the nearest of the corpus. Present only "

@@ -6,7 +6,7 @@ import pytest
 
 from trainer.evaluate.report import Group, Summary
 from trainer.evaluate.significance import Difference
-from trainer.evaluate.verdict import decide, describe, is_better, is_worse
+from trainer.evaluate.verdict import decide, decide_reranking, describe, is_better, is_worse
 
 Change = tuple[float, float]
 """Mean and p."""
@@ -174,3 +174,38 @@ def test_the_levels_are_exact() -> None:
     assert decide("labels", group(at, NONE))[0] == "TIE"
     assert decide("synthetic queries", group(UP, NONE), group((-0.04, 0.0099), NONE))[0] == "LOSS"
     assert decide("synthetic queries", group(UP, NONE), group((-0.04, 0.01), NONE))[0] == "WIN"
+
+
+def reranked(**changes: Change) -> dict[str, Group]:
+    """Return groups by name in which re-ranking changed hybrid search so."""
+    return {
+        name: Group(queries=1234, systems={}, differences={"hybrid": {"nDCG@10": difference(change)}})
+        for name, change in changes.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "sentences", "verdict"),
+    [
+        (UP, UP, "WIN"),
+        (NONE, UP, "WIN"),
+        (UP, UNSURE_DOWN, "WIN"),
+        (UP, DOWN, "LOSS"),
+        (DOWN, UP, "LOSS"),
+        (UNSURE_UP, UNSURE_UP, "TIE"),
+        (NONE, NONE, "TIE"),
+    ],
+)
+def test_re_ranking_without_labels(words: Change, sentences: Change, verdict: str) -> None:
+    """Kinds of questions fail differently: one that is certainly worse outweighs one that is better."""
+    said, reasons = decide_reranking("synthetic queries", reranked(words=words, sentences=sentences), "words")
+    assert said == verdict
+    assert reasons
+    assert all("re-ranked search" in reason for reason in reasons)
+
+
+@pytest.mark.parametrize(("change", "verdict"), [(UP, "WIN"), (DOWN, "LOSS"), (UNSURE_UP, "TIE")])
+def test_re_ranking_with_labels(change: Change, verdict: str) -> None:
+    """With labels the group decides on which a verdict rests, whatever another one says."""
+    for other in (UP, DOWN):
+        assert decide_reranking("labels", reranked(unseen=change, all=other), "unseen")[0] == verdict

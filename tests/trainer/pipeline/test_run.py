@@ -13,6 +13,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 from tales import write_tales
 from tests_support import publish_mapped
+from tiny_llama import make_tiny_llama
 
 from indexer.artifacts.store import Store
 from indexer.build.build import build
@@ -27,6 +28,7 @@ from indexer.inference.encoder import Encoder
 from indexer.retrieval.retriever import Retriever
 from trainer.adapter.linear_map import apply
 from trainer.cli import app
+from trainer.data.split import Split
 from trainer.evaluate.report import SYSTEMS, UNSEEN, read_report
 from trainer.models.base import publish_base
 from trainer.models.settings import BaseSettings
@@ -417,3 +419,23 @@ def test_an_endpoint_is_kept_without_its_password() -> None:
     kept = _without_secrets("http://me:hunter2@localhost:11434/v1?token=hunter2")
     assert kept == "http://localhost:11434/v1"
     assert _without_secrets(None) is None
+
+
+def test_a_base_model_writes_queries(tmp_path: Path, skewed_data: Path) -> None:
+    """A language model in this process is asked about as many training documents as were allowed, in a whole run.
+
+    What it writes here is noise. A run in which no written query finds its document goes on with extracts.
+    """
+    data = Path(shutil.copytree(skewed_data, tmp_path / "data"))
+    corpus = write_tales(tmp_path / "tales.parquet", 100)
+    model = make_tiny_llama(tmp_path / "llama", template=None)
+    settings = SETTINGS.model_copy(update={"llm_path": str(model), "llm_documents": 6, "budget": "20s"})
+    outcome = run(str(corpus), settings, data)
+    folder = next((data / "training").glob("*/queries.summary.json")).parent
+    summary = json.loads((folder / "queries.summary.json").read_text())
+    assert (summary["rows"], summary["chosen"], summary["asked"]) == (100, 6, 6)
+    held_out = set(Split.read(folder / "split.parquet").documents("test"))
+    entries = [json.loads(line) for line in (folder / "queries.journal.jsonl").read_text().splitlines()]
+    assert not held_out & {entry["id"].partition("#")[0] for entry in entries}
+    assert outcome.manifest.config["llm_documents"] == 6
+    assert "llm_prompt" not in outcome.manifest.config

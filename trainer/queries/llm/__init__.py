@@ -3,6 +3,7 @@
 ask.py         ask for each row, resume, fill the frame
 journal.py     answers kept on disk
 prompts.py     prompts by kind of query
+shots.py       examples from the corpus for base models
 parse.py       answers → clean queries
 endpoint.py    client of an OpenAI-compatible endpoint
 openai_api.py  its protocol

@@ -19,6 +19,7 @@ from trainer.queries.llm.endpoint import Endpoint, EndpointError, Reply
 from trainer.queries.llm.journal import AnswerJournal, Entry
 from trainer.queries.llm.parse import Answer
 from trainer.queries.llm.prompts import PromptPlan, Task, read_examples
+from trainer.queries.llm.shots import corpus_shots
 from trainer.queries.settings import QueriesSettings
 from trainer.queries.summary import Summary
 
@@ -52,7 +53,8 @@ class QueryWriting:
         self._plan = plan
         self._settings, self._summary = settings, summary
         examples = read_examples(Path(settings.examples)) if settings.examples else ()
-        self._prompts = PromptPlan(settings.count, tuple(settings.kinds.split(",")), examples, settings.seed)
+        shots = corpus_shots(plan.frame, plan.chosen, plan.language, settings.seed) if settings.completes else ()
+        self._prompts = PromptPlan(settings.count, tuple(settings.kinds.split(",")), examples, settings.seed, shots)
         self._recipe = _recipe(settings, self._prompts)
         # Before anything is read: a wrong URL is refused at once.
         self._endpoint = None if settings.llm_path else Endpoint(settings)

@@ -29,8 +29,8 @@ from trainer.queries.llm.openai_api import (
     response_format,
     retry_after,
 )
-from trainer.queries.llm.parse import Answer, Outcome, outcome, read
-from trainer.queries.llm.prompts import Task
+from trainer.queries.llm.parse import Answer, Outcome, outcome
+from trainer.queries.llm.prompts import END_OF_COMPLETION, Style, Task, read_reply
 from trainer.queries.settings import QueriesSettings
 
 KEY_VARIABLE = "DOWSE_LLM_KEY"
@@ -157,7 +157,7 @@ class Endpoint:
                 await self._back_off(fault, faults)
             else:
                 raw.append(text)
-                answer = read(text, task.slots, task.text)
+                answer = read_reply(text, task, completes=self._settings.completes)
                 if answer.queries or len(raw) == MAX_ANSWERS:
                     return Reply(outcome(len(answer.queries), len(task.slots)), answer, tuple(raw), attempts)
 
@@ -169,22 +169,29 @@ class Endpoint:
             _Refusal: the request is refused.
             _Misconfigured: the address, the key or the name of the model is wrong.
         """
+        completes = self._settings.completes
         while True:
             level = self._format
-            body = {
+            body: dict[str, Any] = {
                 "model": self._model,
-                "messages": task.messages("lines" if FORMATS[level] == "lines" else "json"),
                 "temperature": self._settings.temperature,
-                "max_tokens": self._settings.max_tokens,
+                "max_tokens": self._settings.longest_answer,
                 "seed": seed,
-                **response_format(FORMATS[level], task),
             }
+            if completes:
+                body |= {"prompt": task.completion(), "stop": list(END_OF_COMPLETION)}
+            else:
+                style: Style = "lines" if FORMATS[level] == "lines" else "json"
+                body |= {"messages": task.messages(style), **response_format(FORMATS[level], task)}
             await self._pause(self._paused_until - time.monotonic())
-            response = await self._send(client, "POST", "/chat/completions", self._settings.timeout, body)
+            path = "/completions" if completes else "/chat/completions"
+            response = await self._send(client, "POST", path, self._settings.timeout, body)
             status = response.status_code
             if status == 200:
                 return completion_text(response)
             message = self._safe(response.text)
+            if not completes and "chat template" in response.text.replace("_", " ").lower():
+                raise _Misconfigured(f"{status}, {message}; a base model takes --llm-prompt completion")
             if status in {401, 403}:
                 raise _Misconfigured(f"{status}, {message}; put the right key into {KEY_VARIABLE}")
             if status == 404:

@@ -62,13 +62,14 @@ def response_format(name: str, task: Task) -> dict[str, Any]:
 
 
 def completion_text(response: httpx2.Response) -> str:
-    """Return the text of a chat completion.
+    """Return the text of a completion, of a chat or of a prompt.
 
     Raises:
-        Fault: the body is no chat completion.
+        Fault: the body is no completion.
     """
     try:
-        content = response.json()["choices"][0]["message"]["content"]
+        choice = response.json()["choices"][0]
+        content = choice["text"] if "text" in choice else choice["message"]["content"]
     except (ValueError, LookupError, TypeError) as error:
         raise Fault("the answer is no chat completion") from error
     if isinstance(content, list):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 KINDS = ("question", "claim", "title", "keywords", "search")
@@ -20,7 +20,10 @@ Outcome = Literal["complete", "underfilled", "empty", "refused", "failed"]
 
 MAX_QUERY_WORDS = 64  # words
 MAX_ANSWER_CHARACTERS = 20_000  # longer answers are cut
+MIN_QUERY_CHARACTERS = 3  # where a character is no word
 MIN_COPY_WORDS = 8  # words; shorter phrases of the passage are common queries
+MAX_COPIED = 0.8  # share of a query's sequences of three words
+MIN_LANGUAGE_CHARACTERS = 60
 
 _OPENING = re.compile(r"(?:^|:|```(?:json)?)\s*(?=[\[{])", re.MULTILINE | re.IGNORECASE)
 _STRING = re.compile(r'"((?:\\.|[^\\])*?)"\s*(?=([:,\]}\n]|\Z))', re.DOTALL)
@@ -59,9 +62,17 @@ class Answer(NamedTuple):
     dropped: Counter[str]
 
 
-def read(raw: str, slots: Sequence[str], passage: str) -> Answer:
-    """Return the queries of a raw answer about ``passage``; ``slots`` are the requested kinds, in order."""
-    return clean(parse(raw), slots, passage)
+def read(raw: str, slots: Sequence[str], passage: str, language: str = "none", known: Iterable[str] = ()) -> Answer:
+    """Return the queries of a raw answer.
+
+    Args:
+        raw: the answer.
+        slots: the requested kinds, in order.
+        passage: what the queries should be about.
+        language: ISO 639-1 code of the passage; long queries in another one are dropped. ``none`` drops none.
+        known: queries that the prompt had as examples; they are no queries for this passage.
+    """
+    return clean(parse(raw), slots, passage, language, known)
 
 
 def outcome(kept: int, requested: int) -> Outcome:
@@ -90,20 +101,27 @@ def parse(raw: str) -> list[Candidate]:
     return candidates if candidates or complete else list(_read_lines(text))
 
 
-def clean(candidates: Sequence[Candidate], slots: Sequence[str], passage: str) -> Answer:
+def clean(
+    candidates: Sequence[Candidate],
+    slots: Sequence[str],
+    passage: str,
+    language: str = "none",
+    known: Iterable[str] = (),
+) -> Answer:
     """Drop candidates that are no queries, and give each other one a slot: of its own kind, or else a free one.
 
     Reasons of a drop: ``preamble``, ``blank``, ``garbled`` (replacement characters), ``too_long``, ``duplicate`` (after case
-    folding), ``copy`` (a long part of the passage, word for word) and ``surplus`` (more than were requested).
+    folding), ``too_short`` (two letters or fewer), ``copy`` (a long part of the passage, word for word or nearly so), ``language``
+    (another one than that of the passage) and ``surplus`` (more than were requested).
     """
     dropped: Counter[str] = Counter()
     kept: list[Candidate] = []
-    seen: set[str] = set()
+    seen = {_key(query) for query in known}
     source = _key(passage)
     for candidate in candidates:
         text, reason = _unwrap(candidate.text)
         key = _key(text)
-        reason = reason or _drop_reason(key, source, seen)
+        reason = reason or _drop_reason(key, source, seen) or _other_language(text, language)
         if reason:
             dropped[reason] += 1
         else:
@@ -227,7 +245,26 @@ def _drop_reason(key: str, source: str, seen: set[str]) -> str | None:
         return "blank"
     if count > MAX_QUERY_WORDS:
         return "too_long"
+    if len(key) < MIN_QUERY_CHARACTERS and key.isascii():
+        return "too_short"
     if key in seen:
         return "duplicate"
-    copied = count >= MIN_COPY_WORDS or key == source
-    return "copy" if copied and f" {key} " in f" {source} " else None
+    if key == source:
+        return "copy"
+    return "copy" if count >= MIN_COPY_WORDS and _copied_share(key, source) >= MAX_COPIED else None
+
+
+def _copied_share(key: str, source: str) -> float:
+    """Return the share of a query's sequences of three words that stand in the passage."""
+    words = key.split()
+    sequences = [" ".join(words[start : start + 3]) for start in range(len(words) - 2)]
+    return sum(f" {sequence} " in f" {source} " for sequence in sequences) / len(sequences)
+
+
+def _other_language(text: str, language: str) -> str | None:
+    """Return the reason to drop a query in another language; a short one cannot be told."""
+    if language == "none" or len(text) < MIN_LANGUAGE_CHARACTERS:
+        return None
+    from indexer.index.languages import detect_language  # loads tantivy, which `--help` does not need
+
+    return None if detect_language([text]) in {language, "none"} else "language"

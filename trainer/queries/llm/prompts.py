@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from indexer.errors import UserError
 from indexer.index.languages import STEMMED, detect_language
-from trainer.queries.llm.parse import KINDS
+from trainer.queries.llm.parse import KINDS, Answer, read
 
 Style = Literal["json", "lines"]
 Message = dict[str, str]
@@ -19,6 +19,13 @@ Message = dict[str, str]
 MAX_PASSAGE = 3000  # characters: with prompt and answer it fits into a context of 4,096 tokens in most scripts
 MAX_EXAMPLE = 300
 MAX_EXAMPLES = 3
+MAX_SHOT = 240
+"""Characters of the text of a shot."""
+MAX_COMPLETED = 800
+"""Characters of the passage after them."""
+TEXT_LABEL, QUERIES_LABEL = "Text:", "Searches:"
+END_OF_COMPLETION = ("\n\n", f"\n{TEXT_LABEL}")
+"""What ends a completion: the model would go on with a text of its own."""
 MIN_DETECTABLE = 80  # characters from which the language of a text is detected reliably
 
 LANGUAGES = {
@@ -68,6 +75,14 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Shot:
+    """A text of the corpus with queries for it, which a model without instruction tuning continues by imitation."""
+
+    text: str
+    queries: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Task:
     """A row of the frame with its prompt: one query is requested for each of ``slots``, which are kinds."""
 
@@ -77,6 +92,17 @@ class Task:
     language: str
     slots: tuple[str, ...]
     examples: tuple[Example, ...] = ()
+    shots: tuple[Shot, ...] = ()
+
+    def completion(self) -> str:
+        """Return a text that goes on with queries for the passage: the shots, then the passage, in one form."""
+        own = Shot(f"{self.title}. {self.text}" if self.title and self.title.strip() else self.text, ())
+        parts = [
+            "\n".join([f"{TEXT_LABEL} {shorten(' '.join(shot.text.split()), length)}", QUERIES_LABEL, *lines])
+            for shot, length in [*((shot, MAX_SHOT) for shot in self.shots), (own, MAX_COMPLETED)]
+            for lines in [[f"- {query}" for query in shot.queries]]
+        ]
+        return "\n\n".join(parts) + "\n-"
 
     def messages(self, style: Style) -> list[Message]:
         """Return the chat messages that request JSON, or one line per query."""
@@ -108,6 +134,16 @@ class Task:
         return "\n\n".join([*parts, *_example_paragraph(self.examples), form])
 
 
+def read_reply(text: str, task: Task, *, completes: bool) -> Answer:
+    """Return the queries of an answer to a task; of a completion what comes before a text of the model's own."""
+    if not completes:
+        return read(text, task.slots, task.text, task.language)
+    for end in END_OF_COMPLETION:
+        text = text.partition(end)[0]
+    known = [query for shot in task.shots for query in shot.queries]
+    return read(f"- {text.strip()}", task.slots, task.text, task.language, known)
+
+
 @dataclass(frozen=True)
 class PromptPlan:
     """What every prompt requests: number and kinds of queries, with examples of the domain."""
@@ -116,6 +152,7 @@ class PromptPlan:
     kinds: tuple[str, ...]
     examples: tuple[Example, ...]
     seed: int
+    shots: tuple[Shot, ...] = ()
 
     def task(self, row: str, title: str | None, text: str, language: str) -> Task:
         """Return the task of the row with the id ``row``; ``language`` is that of most rows.
@@ -127,13 +164,20 @@ class PromptPlan:
         first = rng.randrange(len(self.kinds)) if uneven else 0
         slots = tuple(self.kinds[(first + slot) % len(self.kinds)] for slot in range(self.count))
         examples = rng.sample(self.examples, min(MAX_EXAMPLES, len(self.examples)))
+        shots = [shot for shot in self.shots if shot.text not in text]  # a document is no example for itself
+        shots = rng.sample(shots, min(MAX_EXAMPLES, len(shots)))
         detected = detect_language([text]) if len(text) >= MIN_DETECTABLE else "none"
-        return Task(row, title, text, language if detected == "none" else detected, slots, tuple(examples))
+        return Task(
+            row, title, text, language if detected == "none" else detected, slots, tuple(examples), tuple(shots)
+        )
 
     def wording(self) -> str:
         """Return everything in a prompt but the row, for the fingerprint of the answers."""
         sample = Task("", "title", "text", "none", self.kinds, self.examples)
-        return json.dumps([self.count, self.seed, sample.messages("json"), sample.messages("lines")])
+        parts: list[Any] = [self.count, self.seed, sample.messages("json"), sample.messages("lines")]
+        if self.shots:
+            parts += [sample.completion(), [[shot.text, *shot.queries] for shot in self.shots]]
+        return json.dumps(parts)
 
 
 def slot_names(slots: Sequence[str]) -> list[str]:

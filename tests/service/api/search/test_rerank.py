@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 from tiny_reranker import make_tiny_reranker
 from transformers import AutoTokenizer, BertForSequenceClassification
 
+from indexer.artifacts.manifest import InputEntry
 from indexer.artifacts.store import Store
 from indexer.cache import owner
 from indexer.errors import UserError
@@ -22,7 +23,7 @@ from service.api.search import rerank_memory
 from service.api.search.rerank_memory import Outcome, RerankMemory, key_of
 from service.app import create_app
 from service.settings import ServiceSettings
-from trainer.models.reranker import publish_reranker
+from trainer.models.reranker import Judgement, publish_reranker
 from trainer.models.settings import RerankerSettings
 
 QUERY = "the dog eats bread"
@@ -245,8 +246,84 @@ def test_a_model_that_is_no_cross_encoder_is_refused(tiny_model, tmp_path):
     assert Store("reranker", tmp_path / "data").ids() == []
 
 
+class Decided:
+    """A judge with a given verdict about a model, in place of a comparison."""
+
+    def __init__(self, verdict: str, model: str, weight: float) -> None:
+        self.files: list[InputEntry] = []
+        self.recipe = {
+            "verdict": verdict, "judged_by": "labels", "judged_with": model, "judged_on": "", "top_n": 4,
+            "budget_ms": 60_000, "weight": weight,
+        }  # fmt: skip
+
+    def __call__(self, *_) -> Judgement:
+        """Return the verdict."""
+        return Judgement(self.recipe, {}, [])
+
+
+@pytest.fixture
+def judged(built_data, directory, tmp_path):
+    """Makes a client of a service whose cross-encoder has a verdict."""
+    with ExitStack() as stack:
+
+        def make(verdict: str, *, other_model: bool = False, weight: float = 1.0, **settings) -> TestClient:
+            data = shutil.copytree(built_data, tmp_path / f"data-{verdict}")
+            model = "20200101T000000Z-00000000" if other_model else Store("model", data).current_id()
+            publish_reranker(str(directory), SETTINGS, data, Decided(verdict, model or "", weight))
+            return stack.enter_context(TestClient(create_app(ServiceSettings(data=data, **settings))))
+
+        yield make
+
+
+def test_after_a_win_searches_are_re_ranked_that_do_not_say(judged):
+    """Hybrid search is re-ranked as it was judged, in every kind of request; dense and lexical search are not."""
+    client = judged("WIN")
+    asked = search(client, rerank={"top_n": 4, "budget_ms": 60_000})
+    answer = search(client)
+    assert answer["rerank"]["applied"] and answer["rerank"]["scored"] == 4
+    assert answer["results"] == asked["results"]
+    first = search(client, rerank=False)
+    assert "rerank" not in first
+    assert [result["id"] for result in first["results"]] != [result["id"] for result in answer["results"]]
+    assert "rerank" not in search(client, mode="dense") and "rerank" not in search(client, mode="lexical")
+    assert client.get("/search", params={"q": QUERY}).json()["results"] == answer["results"]
+    assert client.get("/search", params={"q": QUERY, "rerank": "false"}).json()["results"] == first["results"]
+    batch = client.post("/search/batch", json={"searches": [{"query": QUERY}, {"query": QUERY, "rerank": False}]})
+    assert [each["results"] for each in batch.json()["responses"]] == [answer["results"], first["results"]]
+    facts = client.get("/info").json()["reranker"]
+    assert facts["verdict"] == "WIN" and facts["by_default"] is True
+
+
 @pytest.mark.parametrize(
-    "asked", [{"top_n": 0}, {"top_n": 201}, {"budget_ms": 0}, {"budget_ms": 60_001}, {"n": 1}, True]
+    ("verdict", "options"),
+    [("TIE", {}), ("LOSS", {}), ("WIN", {"other_model": True}), ("WIN", {"rerank_on_request": True})],
+)
+def test_else_only_searches_that_ask_are_re_ranked(judged, verdict, options):
+    """Without a win, with another model than the one it was measured with, or by the operator's wish, it is by request."""
+    client = judged(verdict, **options)
+    assert "rerank" not in search(client)
+    assert search(client, rerank=True)["rerank"]["applied"]
+    assert client.get("/info").json()["reranker"]["by_default"] is False
+
+
+def test_the_order_is_by_the_mixed_scores(judged):
+    """The weight that the judge found best counts, another one by request; the shown scores are the cross-encoder's."""
+    client = judged("WIN", weight=0.5)
+    plain = search(client, rerank=False)["results"][:4]
+    answer = search(client, explain=True)["results"][:4]
+    alone = search(client, rerank={"top_n": 4, "budget_ms": 60_000, "weight": 1}, explain=True)["results"][:4]
+    cross = {result["id"]: result["scores"]["rerank"] for result in alone}
+    assert {result["id"]: result["scores"]["rerank"] for result in answer} == cross
+    first = np.array([result["score"] for result in plain])
+    scores = np.array([cross[result["id"]] for result in plain])
+    mixed = 0.5 * (scores - scores.mean()) / scores.std() + 0.5 * (first - first.mean()) / first.std()
+    assert [result["id"] for result in answer] == [plain[row]["id"] for row in np.argsort(-mixed)]
+    pages = [search(client, top_k=2, offset=offset)["results"] for offset in (0, 2, 4)]
+    assert [result["id"] for page in pages for result in page] == [r["id"] for r in search(client)["results"]]
+
+
+@pytest.mark.parametrize(
+    "asked", [{"top_n": 0}, {"top_n": 201}, {"budget_ms": 0}, {"budget_ms": 60_001}, {"n": 1}, {"weight": 0}, 3]
 )
 def test_what_cannot_be_re_ranked_is_refused(client, asked):
     """Bounds and unknown fields are a 422."""
