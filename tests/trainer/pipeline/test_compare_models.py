@@ -286,13 +286,13 @@ def test_kinds_are_weighed() -> None:
         ("---\nlicense: apache-2.0\ntags: [x]\n---\nText", "apache-2.0"),
         ("---\nlicense: other\nlicense_name: own-terms\n---\n", "own-terms"),
         ("---\nlicense: [mit, gpl-3.0]\n---\n", "mit, gpl-3.0"),
-        ("no head at all", "unknown"),
-        ("---\n: [\n---\n", "unknown"),
-        (None, "unknown"),
+        ("no head at all", None),
+        ("---\n: [\n---\n", None),
+        (None, None),
     ],
 )
-def test_licence(card: str | None, licence: str, tmp_path: Path) -> None:
-    """The licence is what the card names; a card without one, or with a broken head, gives «unknown»."""
+def test_licence(card: str | None, licence: str | None, tmp_path: Path) -> None:
+    """The licence is what the card names; a card without one, or with a broken head, names none."""
     if card is not None:
         (tmp_path / "README.md").write_text(card, encoding="utf-8")
     assert read_licence(tmp_path) == licence

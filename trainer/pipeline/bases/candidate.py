@@ -23,7 +23,7 @@ from indexer.inference.encoder import Encoder
 from indexer.progress import quiet
 from indexer.retrieval.retriever import Retriever
 from trainer.files import atomic_write
-from trainer.models.base import publish_base
+from trainer.models.base import locate, publish_base
 from trainer.models.settings import BaseSettings
 from trainer.pipeline.bases.result import Cost
 
@@ -66,19 +66,21 @@ def publish_candidates(models: Sequence[str], data: Path) -> list[Candidate]:
     candidates: list[Candidate] = []
     for model in models:
         if ID_PATTERN.fullmatch(model):
-            manifest = store.manifest(store.resolve(model).name)
+            manifest, source = store.manifest(store.resolve(model).name), None
         else:
-            manifest = publish_base(model, BaseSettings(), data, live=False).manifest
+            manifest, source = publish_base(model, BaseSettings(), data, live=False).manifest, locate(model)[1]
         name = str(manifest.config.get("base", manifest.id))
         if twin := next((other for other in candidates if other.id == manifest.id), None):
             raise UserError(f"{model}: the same model as {twin.name}; name each model once")
         folder = store.path(manifest.id)
-        candidates.append(Candidate(name, manifest, folder, read_licence(folder)))
+        # Artifacts that were published before December 2026 have no card.
+        licence = (read_licence(source) if source else None) or read_licence(folder) or "unknown"
+        candidates.append(Candidate(name, manifest, folder, licence))
     return candidates
 
 
-def read_licence(folder: Path) -> str:
-    """Return the licence that a model's card or configuration names, or «unknown»."""
+def read_licence(folder: Path) -> str | None:
+    """Return the licence that a model's card or configuration names; None where it names none."""
     from huggingface_hub.repocard import metadata_load
     from yaml import YAMLError  # type: ignore[import-untyped]
 
@@ -97,7 +99,7 @@ def read_licence(folder: Path) -> str:
         licence = json.loads(config.read_bytes()).get("license")
     if isinstance(licence, list):
         licence = ", ".join(map(str, licence))
-    return str(licence) if licence else "unknown"
+    return str(licence) if licence else None
 
 
 def find_vectors(candidate: Candidate, inputs: list[InputEntry], data: Path) -> KnownVectors | None:
