@@ -4,8 +4,8 @@
     python bench/recipes.py scifact --labelled --seeds 0                         # from the labels of the train split
 
 A data set is a directory with `corpus.parquet`, `queries.parquet` (id, text, split) and `qrels.parquet`. Titles are left
-out where they are the queries. Each model has the dense weight that is best on the dev split, if there is one. The verdict
-is that of the run.
+out where they are the queries. Without labels each model has the product's own weight, before and after; with labels the
+weight that is best on the dev split, if there is one. The verdict is that of the run.
 """
 
 from __future__ import annotations
@@ -17,49 +17,28 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from quality import Dataset
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 
 from indexer.artifacts.store import Store, data_dir
-from indexer.build.vectors import MAP_FILE
 from indexer.errors import UserError
-from indexer.index.dense import DenseIndex
 from indexer.index.index import Index
-from indexer.inference.encoder import Encoder
 from indexer.retrieval.retriever import Retriever
-from trainer.adapter.distillation import all_passages
-from trainer.adapter.linear_map import apply
 from trainer.data.labels import QuerySet
-from trainer.evaluate.encode import encode_passages, encode_queries
-from trainer.evaluate.rankings import RankedQueries, rank_queries
+from trainer.evaluate.rankings import RankedQueries
 from trainer.evaluate.significance import Difference, paired
+from trainer.pipeline.comparison import Candidate, published_candidate
 from trainer.pipeline.run import run
 from trainer.pipeline.settings import RunSettings
 
 
-def retriever_of(index: Index, model: Path, precision: str) -> Retriever:
-    """Return the retriever of a published model over the documents of ``index``, which has the base's vectors."""
-    encoder = Encoder.open(model, precision)  # type: ignore[arg-type]
-    if model.name == index.manifest.parents["model"]:
-        return Retriever(index)
-    step = model / MAP_FILE
-    vectors = (
-        apply(np.load(step, allow_pickle=False), all_passages(index))
-        if step.is_file()
-        else encode_passages("encode passages", Encoder.open(model, "fp32"), index)  # only queries may be in 8 bits
-    )
-    return Retriever(index.with_encoder(encoder, DenseIndex.of(vectors)))
-
-
-def answers(retriever: Retriever, questions: QuerySet) -> RankedQueries:
-    """Rank the queries by the code that serves."""
-    index = retriever.index
+def answers(model: Candidate, questions: QuerySet) -> RankedQueries:
+    """Rank the queries in every mode by the code that serves, as an index of the model would."""
+    index = model.index
     ids = [index.document(row).id for row in range(len(index))]
-    vectors = encode_queries("encode", index.encoder, list(questions.texts.values()))
-    return rank_queries("search", retriever, questions, ids, vectors)
+    return model.rank("search", index, questions, ids, model.precision)
 
 
 def questions_of(folder: Path, split: str) -> QuerySet | None:
@@ -99,11 +78,9 @@ def measure(folder: Path, seed: int, arguments: argparse.Namespace) -> dict[str,
     )
     if live := models.current_id():  # the next seed starts from the same base
         models.activate(base if live != base else live)
-    precision = outcome.manifest.config["query_precision"]
-    base_retriever = retriever_of(index, models.path(base), "fp32")
-    tuned_retriever = retriever_of(index, models.path(outcome.manifest.id), precision)
+    before_after = [published_candidate(models, model, index) for model in (base, outcome.manifest.id)]
     rankings = {
-        name: (answers(base_retriever, queries), answers(tuned_retriever, queries))
+        name: tuple(answers(model, queries) for model in before_after)
         for name, queries in (("test", test), ("dev", dev))
         if queries is not None
     }
@@ -111,7 +88,7 @@ def measure(folder: Path, seed: int, arguments: argparse.Namespace) -> dict[str,
     index_weight = Retriever(index).fusion.dense_weight
     weights = (
         (dev_rankings[0].best_weight, dev_rankings[1].best_weight)
-        if dev_rankings
+        if dev_rankings and arguments.labelled
         else (index_weight, outcome.manifest.config["dense_weight"])
     )
     before, after = rankings["test"]

@@ -2,7 +2,8 @@
 
     python bench/verdicts.py scifact squad_v11_dev airbnb_menorca --seeds 0,1,2
 
-For every map it prints the verdict of a run without labels and the real difference on the test queries. A line ends in
+For every map it prints the verdict of a run without labels, whose vectors hybrid search would have, and the real
+difference on the test queries, as it would be served. A line ends in
 `WRONG` where the verdict is WIN and the real queries show a significant loss. It also does where they show a significant
 gain and the verdict is not WIN.
 """
@@ -33,16 +34,17 @@ from indexer.index.index import Index
 from indexer.inference.encoder import Vectors
 from indexer.retrieval.retriever import Retriever
 from trainer.adapter.distillation import all_passages, from_fused_ranking
-from trainer.adapter.ladder import DISTILLATION, WHITENING_EXPONENT
+from trainer.adapter.ladder import DISTILLATION, WHITENING_EXPONENT, Ladder
 from trainer.adapter.linear_map import RankingExamples, apply, learn, scaled, whitening
 from trainer.evaluate.encode import encode_queries
 from trainer.evaluate.groups import group
-from trainer.evaluate.rankings import RankedQueries, rank_queries
+from trainer.evaluate.rankings import RankedByMode, RankedQueries, rank_queries
 from trainer.evaluate.report import Group
 from trainer.evaluate.verdict import METRIC, decide, is_better, is_worse
 from trainer.models.base import publish_base
 from trainer.models.settings import BaseSettings
-from trainer.pipeline.dataset import CLOZE, RunData, TestSet, prepare_data
+from trainer.pipeline.dataset import CLOZE, NEIGHBOURS, RunData, TestSet, prepare_data
+from trainer.pipeline.modes import HybridVectors, choose_hybrid_vectors
 from trainer.pipeline.settings import RunSettings
 from trainer.pipeline.workspace import Workspace
 
@@ -80,13 +82,19 @@ def maps(index: Index, material: RunData, seed: int) -> Iterator[tuple[str, Call
     yield "noise", lambda: scaled(identity + rng.normal(0, 0.03, identity.shape).astype(np.float32))
 
 
-def answers(test: TestSet, matrix: Vectors | None) -> RankedQueries:
-    """Rank the queries of a test with a map, or without one."""
+def answers(test: TestSet, matrix: Vectors | None, hybrid: HybridVectors = "tuned") -> RankedQueries:
+    """Rank the queries of a test with a map, or without one, as an index of the model would."""
     index, vectors = test.index, test.vectors
-    if matrix is not None:
-        index = index.with_encoder(index.encoder, DenseIndex.of(apply(matrix, all_passages(index))))
-        vectors = apply(matrix, vectors)
-    return rank_queries("search", Retriever(index), test.queries, test.ids, vectors)
+    if matrix is None or hybrid == "base":
+        base = rank_queries("search", Retriever(index), test.queries, test.ids, vectors, left_out=test.left_out)
+        if matrix is None:
+            return base
+        vectors = apply(matrix.T @ matrix, vectors)
+        dense = rank_queries("search", Retriever(index), test.queries, test.ids, vectors, left_out=test.left_out)
+        return RankedByMode(base.queries, base.rankings, base.ids, base.retriever, dense)
+    index = index.with_encoder(index.encoder, DenseIndex.of(apply(matrix, all_passages(index))))
+    vectors = apply(matrix, vectors)
+    return rank_queries("search", Retriever(index), test.queries, test.ids, vectors, left_out=test.left_out)
 
 
 def compared(base: RankedQueries, tuned: RankedQueries, weight: float) -> Group:
@@ -111,7 +119,8 @@ def judge(folder: Path, seed: int, data: Path) -> tuple[int, int]:
         )
     )
     real_queries = questions_of(folder, "test")
-    assert real_queries is not None
+    if real_queries is None:
+        raise UserError(f"{folder}: no query of the split 'test' has an answer")
     real_queries = real_queries.only(list(real_queries.texts)[:: -(-len(real_queries) // MAX_REAL_QUERIES)])
     with (
         tempfile.TemporaryDirectory() as pool,
@@ -122,11 +131,15 @@ def judge(folder: Path, seed: int, data: Path) -> tuple[int, int]:
         tests = {**material.tests, "people": TestSet(real_queries, vectors, index, material.documents.ids)}
         weight = Retriever(index).fusion.dense_weight
         base = {name: answers(test, None) for name, test in tests.items()}
+        ladder = Ladder(index, material.documents.ids, material.dev, (weight,), seed)
         wrong = count = 0
         for name, make in maps(index, material, seed):
             matrix = make()
-            groups = {key: compared(base[key], answers(test, matrix), weight) for key, test in tests.items()}
-            verdict, _ = decide("synthetic queries", groups[material.deciding], groups.get(CLOZE))
+            hybrid = choose_hybrid_vectors(ladder, material, matrix)
+            groups = {key: compared(base[key], answers(test, matrix, hybrid), weight) for key, test in tests.items()}
+            verdict, _ = decide(
+                "synthetic queries", groups[material.deciding], groups.get(CLOZE), groups.get(NEIGHBOURS)
+            )
             real = {leg: differences[METRIC] for leg, differences in groups["people"].differences.items()}
             harmed = any(is_worse(difference) for difference in real.values())
             gained = any(is_better(difference) for difference in real.values()) and not harmed
@@ -134,7 +147,7 @@ def judge(folder: Path, seed: int, data: Path) -> tuple[int, int]:
             wrong, count = wrong + mistaken, count + 1
             cells = "  ".join(f"{leg} {each.mean:+.4f} ± {each.standard_error:.4f}" for leg, each in real.items())
             print(
-                f"{folder.name:16} seed {seed}  {name:28} {verdict:4}  real: {cells}{'  WRONG' if mistaken else ''}",
+                f"{folder.name:16} seed {seed}  {name:28} {verdict:4} hybrid: {hybrid:5}  real: {cells}{'  WRONG' if mistaken else ''}",
                 flush=True,
             )
     return count, wrong

@@ -19,7 +19,8 @@ app = typer.Typer(
 )
 
 Kind = Annotated[
-    Literal["index", "model", "masked", "classifier", "reranker"], typer.Option("--kind", help="Kind of artifact")
+    Literal["index", "model", "masked", "classifier", "reranker", "sparse"],
+    typer.Option("--kind", help="Kind of artifact"),
 ]
 
 
@@ -155,17 +156,16 @@ def verify(
 ) -> None:
     """Check every file of an artifact against its manifest.
 
-    An index is checked together with the model that it pins; without an id, also the log of live writes.
+    An index is checked together with the models that it pins; without an id, also the log of live writes.
     """
-    from indexer.artifacts.store import Store, data_dir
+    from indexer.artifacts.store import Store, data_dir, verify_parents
 
-    store, models = Store(kind), Store("model")
+    store = Store(kind)
     if live := store.current_id():
         store.path(live)  # CURRENT must name an existing artifact
     for name in [artifact] if artifact else store.ids():
         manifest = store.verify(name)
-        for parent in manifest.parents.values():
-            models.verify(parent)
+        verify_parents(manifest)
         typer.echo(f"{name}: {len(manifest.files)} files as published")
     if kind == "index" and not artifact:
         from indexer.errors import UserError
@@ -184,11 +184,10 @@ def verify(
 @app.command()
 def activate(artifact: Annotated[str, typer.Argument(help="Id of an artifact")], kind: Kind = "index") -> None:
     """Make an artifact the live one, for instance to roll back to an earlier index. It is verified first."""
-    from indexer.artifacts.store import Store
+    from indexer.artifacts.store import Store, verify_parents
 
     store = Store(kind)
-    for parent in store.verify(artifact).parents.values():
-        Store("model").verify(parent)
+    verify_parents(store.verify(artifact))
     store.activate(artifact)
     typer.echo(f"live: {artifact}")
 
@@ -199,20 +198,21 @@ def prune(
 ) -> None:
     """Remove old artifacts and the leftovers of killed builds.
 
-    Some artifacts stay whatever their age: the live index, the live model, the model that it was tuned from, and every
-    model that a remaining index pins.
+    Some artifacts stay whatever their age: the live one of each kind, the model that the live model was tuned from, and
+    every model that a remaining index pins.
     """
     from indexer.artifacts.store import Store
 
     indexes, models = Store("index"), Store("model")
     with indexes.building(), models.building():
         removed = indexes.prune(keep, set())
-        pinned = {parent for artifact in indexes.ids() for parent in indexes.manifest(artifact).parents.values()}
+        parents = [indexes.manifest(artifact).parents for artifact in indexes.ids()]
+        pinned = {pins["model"] for pins in parents if "model" in pins}
         if live := models.current_id():
             pinned.add(models.manifest(live).config.get("tuned_from", live))
         removed += models.prune(keep, pinned)
-    for store in (Store("masked"), Store("classifier"), Store("reranker")):
+    for store in (Store("masked"), Store("classifier"), Store("reranker"), Store("sparse")):
         if store.root.is_dir():
             with store.building():
-                removed += store.prune(keep, set())
+                removed += store.prune(keep, {pins[store.kind] for pins in parents if store.kind in pins})
     typer.echo("\n".join(f"removed {name}" for name in removed) or "nothing to remove")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from indexer.artifacts.manifest import Manifest
-from indexer.artifacts.store import Store
+from indexer.artifacts.store import Store, verify_parents
 from indexer.errors import UserError
 from indexer.live.inspect import log_problems
 from indexer.live.log import FOLDER
@@ -84,16 +84,16 @@ def _check_disk(settings: ServiceSettings) -> Iterator[Finding]:
 
 
 def _check_index(settings: ServiceSettings) -> Iterator[Finding]:
-    """Check every byte of the live index and its model, as the service does before it opens them."""
+    """Check every byte of the live index and its models, as the service does before it opens them."""
     data = settings.data
     try:
-        indexes, models = Store("index", data), Store("model", data)
+        indexes = Store("index", data)
         live = indexes.current_id()
         if live is None:
             yield Finding("problem", f"{data}: there is no index yet; run `python -m indexer build CORPUS`")
             return
         index = indexes.verify(live)
-        model = models.verify(index.parents["model"])
+        model = verify_parents(index, data)["model"]
     except (UserError, OSError) as error:
         yield Finding("problem", str(error))
         return

@@ -69,7 +69,7 @@ def test_what_was_written_answers_as_it_did(earlier: Path) -> None:
 
 def test_what_was_written_is_sound_and_goes_on(earlier: Path) -> None:
     """Every file has its checksum, one artifact of each kind is live, and the writes can be folded into a new index."""
-    for kind in FOLDERS:
+    for kind in FOLDERS.keys() - {"sparse"}:  # a kind that is younger than the archive
         store = Store(kind, earlier)
         assert store.verify(store.current_id() or "").format == FORMAT
     built = compact(earlier)

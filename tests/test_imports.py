@@ -17,7 +17,7 @@ FLOORS = {
     "indexer": "__main__ cli build live filters retrieval index inference corpus artifacts options progress cache strict_json errors",
     "service": "__main__ openapi check server app api.mcp api.openai api.models api.operations api.documents api.search api "
     "serving security observability problems negotiation settings",
-    "trainer": "__main__ cli pipeline classify pretrain adapter reports finetune queries mining evaluate training data models "
+    "trainer": "__main__ cli pipeline classify pretrain adapter reports finetune query_encoder queries mining evaluate training data models "
     "files",
 }
 """The rooms of each package from the top floor down: a room imports rooms on lower floors only. A folder within a room

@@ -13,8 +13,8 @@ from trainer.classify.cli import app as classify_app
 from trainer.data.settings import PrepareSettings, SplitSettings
 from trainer.finetune.settings import FinetuneSettings, TsdaeSettings
 from trainer.mining.settings import FilterSettings, NegativesSettings
-from trainer.models.settings import BaseSettings, EmbedSettings, FillMaskSettings, PublishMlmSettings
-from trainer.pipeline.settings import EvaluateSettings, JudgedRerankerSettings, RunSettings
+from trainer.models.settings import BaseSettings, EmbedSettings, FillMaskSettings, PublishMlmSettings, SparseSettings
+from trainer.pipeline.settings import CompareSettings, EvaluateSettings, JudgedRerankerSettings, RunSettings
 from trainer.pretrain.settings import PretrainSettings
 from trainer.queries.settings import QueriesSettings
 
@@ -331,6 +331,36 @@ def evaluate(
     typer.echo(f"{report.verdict} {out}")
 
 
+@app.command()
+@options(CompareSettings)
+def compare(
+    models: Annotated[
+        list[str],
+        typer.Argument(help="Models: names on the Hub, local directories, or ids of published models; two or more"),
+    ],
+    *,
+    source: Annotated[
+        str,
+        typer.Option(
+            help="Corpus: Parquet, CSV or JSON lines: a file, a folder or a quoted glob; or the URL of a database, with --query"
+        ),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON in place of the table")] = False,
+    settings: CompareSettings,
+) -> None:
+    """Find which of several models is the best base for a corpus, and make it the live one. Prints a table.
+
+    Every model encodes a sample of the corpus. It is judged by questions that are made from the texts, or by labels if
+    there are any, and ranked by the code that serves. Where the questions cannot tell, the live model, or else the first
+    one, is kept. A finished comparison of the same inputs is «up to date»; a killed one resumes.
+    """
+    from trainer.pipeline.bases.compare import compare_and_choose
+
+    result, lines = compare_and_choose(source, models, settings)
+    for line in [result.model_dump_json(indent=2)] if as_json else lines:
+        typer.echo(line)
+
+
 @app.command("publish-mlm")
 @options(PublishMlmSettings)
 def publish_mlm(
@@ -392,13 +422,37 @@ def reranker(
     from indexer.progress import say
 
     if settings.judge:
-        from trainer.pipeline.rerank_judge import publish_judged
+        from trainer.pipeline.rerank.judge import publish_judged
 
         published = publish_judged(model, settings)
     else:
         from trainer.models.reranker import publish_reranker
 
         published = publish_reranker(model, settings)
+    if not published.fresh:
+        say("up to date")
+    typer.echo(published.manifest.id)
+
+
+@app.command()
+@options(SparseSettings)
+def sparse(
+    model: Annotated[
+        str,
+        typer.Argument(help="Learned-sparse model of sentence-transformers: a local directory, or a name on the Hub"),
+    ],
+    *,
+    settings: SparseSettings,
+) -> None:
+    """Publish a learned-sparse model for `indexer build --sparse-model`, and make it the live one. Prints its id.
+
+    Documents go through its ONNX graph, queries through a table of weights. A model that needs a network for queries
+    too is refused, and so is one whose graph or table gives other weights than torch.
+    """
+    from indexer.progress import say
+    from trainer.models.sparse import publish_sparse
+
+    published = publish_sparse(model, settings)
     if not published.fresh:
         say("up to date")
     typer.echo(published.manifest.id)

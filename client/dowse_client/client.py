@@ -174,7 +174,7 @@ class Dowse(Transport):
         min_score: float | None = None,
         mode: Literal["hybrid", "dense", "lexical"] | None = None,
         offset: int | None = None,
-        rerank: models.RerankRequest | Mapping[str, Any] | None = None,
+        rerank: models.RerankRequest | bool | Mapping[str, Any] | None = None,
         top_k: int | None = None,
     ) -> models.SearchResponse:
         """Rank the documents of the index for a query.
@@ -193,7 +193,7 @@ class Dowse(Transport):
             min_score: leave out results below this score: with `dense` and `hybrid` the cosine of the dense leg, with `lexical` the BM25 score. Fused scores are not comparable between responses
             mode: `dense`: by meaning, scores are cosines; `lexical`: by words, scores are BM25; `hybrid`: both, scores are fused and comparable only within one response (default: "hybrid")
             offset: number of results to skip (default: 0)
-            rerank: order the first results by the published cross-encoder; `{}` for the defaults
+            rerank: order the first results by the published cross-encoder; `true` for the defaults, `false` for the first order. By default hybrid search is re-ranked where the cross-encoder has won its comparison with the live model
             top_k: number of results (default: 10)
         """
         return self._call(
@@ -501,7 +501,7 @@ class AsyncDowse(AsyncTransport):
         min_score: float | None = None,
         mode: Literal["hybrid", "dense", "lexical"] | None = None,
         offset: int | None = None,
-        rerank: models.RerankRequest | Mapping[str, Any] | None = None,
+        rerank: models.RerankRequest | bool | Mapping[str, Any] | None = None,
         top_k: int | None = None,
     ) -> models.SearchResponse:
         """Rank the documents of the index for a query.
@@ -520,7 +520,7 @@ class AsyncDowse(AsyncTransport):
             min_score: leave out results below this score: with `dense` and `hybrid` the cosine of the dense leg, with `lexical` the BM25 score. Fused scores are not comparable between responses
             mode: `dense`: by meaning, scores are cosines; `lexical`: by words, scores are BM25; `hybrid`: both, scores are fused and comparable only within one response (default: "hybrid")
             offset: number of results to skip (default: 0)
-            rerank: order the first results by the published cross-encoder; `{}` for the defaults
+            rerank: order the first results by the published cross-encoder; `true` for the defaults, `false` for the first order. By default hybrid search is re-ranked where the cross-encoder has won its comparison with the live model
             top_k: number of results (default: 10)
         """
         return await self._call(

@@ -426,7 +426,10 @@ class Filter(DowseModel):
 
 
 class Fusion(DowseModel):
-    """How the two legs are combined."""
+    """How the legs are combined."""
+
+    by_query: bool = False
+    """adapt the weight to each query, by its length and by how far the best candidate of each leg stands out (`convex` only)"""
 
     dense_weight: float = 0.5
     """weight of the dense leg; the lexical leg has the rest"""
@@ -436,6 +439,9 @@ class Fusion(DowseModel):
 
     method: Literal["convex", "rrf"] = "convex"
     """`convex`: weighted sum of standardised scores; `rrf`: reciprocal rank fusion"""
+
+    sparse_weight: float = 0
+    """weight of the learned-sparse leg, of an index that has one; the other legs share the rest, and 0 switches it off"""
 
 
 class Gain(DowseModel):
@@ -527,6 +533,9 @@ class Info(DowseModel):
     name: str
     """name of the service"""
 
+    reranker: RerankerFacts | None = None
+    """null while none is published"""
+
     version: str
     """version of Dowse"""
 
@@ -551,7 +560,7 @@ class LegScore(DowseModel):
     """rank by this score among the query's candidates, from 1"""
 
     score: float
-    """cosine (dense) or BM25 (lexical)"""
+    """cosine (dense), BM25 (lexical), or sum of products of weights (sparse)"""
 
 
 class MaskedFacts(DowseModel):
@@ -847,6 +856,25 @@ class RerankRequest(DowseModel):
     top_n: int = 50
     """number of first results that the cross-encoder scores"""
 
+    weight: float | None = None
+    """weight of the cross-encoder's score; that of the first ranking has the rest. By default what was best when the cross-encoder was judged, else 1"""
+
+
+class RerankerFacts(DowseModel):
+    """The live cross-encoder."""
+
+    by_default: bool
+    """whether hybrid search is re-ranked where a request does not say"""
+
+    id: str
+    """id of the cross-encoder"""
+
+    name: str
+    """name of the model, on the Hub or of its directory"""
+
+    verdict: str | None
+    """`WIN`, `TIE` or `LOSS` of re-ranked search; null where it was not judged"""
+
 
 class Result(DowseModel):
     """One document."""
@@ -889,7 +917,10 @@ class Scores(DowseModel):
     """score of the lexical leg, by words"""
 
     rerank: float | None = None
-    """score of the cross-encoder, where `rerank` was set and the result was scored"""
+    """score of the cross-encoder, where results were re-ranked and this one was scored"""
+
+    sparse: LegScore | None = None
+    """score of the learned-sparse leg, where the index has one and it has a weight"""
 
 
 class SearchRequest(DowseModel):
@@ -934,8 +965,8 @@ class SearchRequest(DowseModel):
     query: str
     """what to look for, in plain words"""
 
-    rerank: RerankRequest | None = None
-    """order the first results by the published cross-encoder; `{}` for the defaults"""
+    rerank: RerankRequest | bool | None = None
+    """order the first results by the published cross-encoder; `true` for the defaults, `false` for the first order. By default hybrid search is re-ranked where the cross-encoder has won its comparison with the live model"""
 
     top_k: int = 10
     """number of results"""
@@ -946,6 +977,9 @@ class SearchResponse(DowseModel):
 
     count: int
     """number of results in this response"""
+
+    dense_weight: float | None = None
+    """weight that the dense leg had for this query, adapted to it where `fusion` says so; hybrid mode with `explain` only"""
 
     facets: dict[str, Facet] | None = None
     """counts of each requested field, over all documents that pass the filter"""
@@ -966,7 +1000,7 @@ class SearchResponse(DowseModel):
     """id of the request, as in the header X-Request-ID and in the log"""
 
     rerank: Rerank | None = None
-    """outcome of the re-ranking, where `rerank` was set"""
+    """outcome of the re-ranking, where there was one"""
 
     results: list[Result]
     """best first; equal scores in the order of their ids"""
@@ -1078,7 +1112,7 @@ class Timings(DowseModel):
     """reading of the results' texts and metadata"""
 
     fuse: float = 0.0
-    """fusion of the two rankings"""
+    """fusion of the rankings"""
 
     highlight: float = 0.0
     """marking of words and sentences, where `highlight` was set"""
@@ -1087,7 +1121,10 @@ class Timings(DowseModel):
     """BM25"""
 
     rerank: float = 0.0
-    """scoring by the cross-encoder, where `rerank` was set"""
+    """scoring by the cross-encoder, where results were re-ranked"""
+
+    sparse: float = 0.0
+    """learned-sparse leg, where the index has one and it has a weight"""
 
 
 class Usage(DowseModel):

@@ -26,11 +26,13 @@ FILES: dict[Kind, Descriptions] = {
         "sentence_bert_config.json": "the longest input",
         "1_Pooling/": "how token vectors become one",
         "2_Normalize/": "brings vectors to unit length; the number is the module's place",
-        "2_Dense/": "the learned map as a module, of a tuned model that has one",
+        "2_Dense/": "a head, a cut of the vectors, or the learned map of a tuned model, as a module",
         "onnx/model.onnx": "the encoder as a graph, which indexer and service run without torch",
         "onnx/model.onnx.data": "its weights",
+        "onnx/query.onnx": "the small query encoder as a graph; of a model that has one",
+        "onnx/query.onnx.data": "its weights",
         "onnx/model_int8.onnx": "the encoder with 8-bit weights; absent where its vectors differ too much",
-        "README.md": "model card of a tuned model",
+        "README.md": "model card: the base's own, or that of a tuned model",
         "report/report.html": "report of a tuned model, as a page",
         "report/report.json": "the same for programs",
         "map.npy": "the learned map from the base model's vectors to the tuned model's; "
@@ -42,6 +44,8 @@ FILES: dict[Kind, Descriptions] = {
         "documents.arrow": "ids, titles, texts and metadata",
         "ids.arrow": "the ids in their order, with the row of each",
         "lexical/": "the BM25 index of tantivy",
+        "sparse/": "the learned-sparse leg: postings of its terms, and the vectors that they are made from; of an index "
+        "that has one",
         "rejects.jsonl": "bad rows that `--skip-bad-rows` left out, with their reasons",
     },
     "masked": _TRANSFORMERS
@@ -63,6 +67,15 @@ FILES: dict[Kind, Descriptions] = {
     | {
         "onnx/model.onnx": "the cross-encoder as a graph",
         "onnx/model.onnx.data": "its weights",
+    },
+    "sparse": {
+        "onnx/model.onnx": "the side of documents as a graph from token ids to the weights of all terms",
+        "onnx/model.onnx.data": "its weights",
+        "tokenizer.json": "the tokenizer of documents",
+        "tokenizer_config.json": "its settings",
+        "query/tokenizer.json": "the tokenizer of queries",
+        "query/tokenizer_config.json": "its settings",
+        "query/weights.npy": "the weight of each term in a query",
     },
 }
 """Kind of artifact → file → what it is, beside `manifest.json`."""
@@ -99,23 +112,30 @@ CONFIG: dict[Kind, Descriptions] = {
         "recipe": "version of the run's recipe",
         "tuned_from": "id of the model that it was tuned from",
         "map_of": "id of the model whose vectors `map.npy` takes",
+        "hybrid": "whose vectors hybrid search has: `tuned`, or `base` where the map is for the queries of dense search only",
         "verdict": "WIN, TIE or LOSS",
         "compared_with": "id of the model that it was compared with",
         "judged_by": "`labels` or `synthetic queries`",
         "dense_weight": "weight of the dense leg with which an index of this model is searched",
         "query_precision": "weights of the encoder, `fp32` or `int8`, that encode queries",
+        "query_encoder": "whether a small query encoder might be trained",
+        "small_query_encoder": "`layers` of the full encoder that it was made of, number of short `texts` and `seconds` of its "
+        "training, and `cosine`, its mean to the full one's vectors on texts left out; absent where there is none",
     },
     "index": _CORPUS_COLUMNS
     | {
         "ids": "where the ids came from",
         "precision": "weights of the encoder that made the vectors: `fp32` or `int8`",
         "query_precision": "the same for queries",
+        "query_encoder": "encoder of the queries: `full`, or the model's `small` one; absent is `full`",
         "passages": "`split`, or `one` vector per document",
         "overlap_tokens": "tokens that neighbouring passages share, at most",
         "dense": "kind of the dense index",
-        "fusion": "`method` of hybrid search, and the `dense_weight` that was given, tuned or estimated",
+        "fusion": "`method` of hybrid search, and the `dense_weight` that was given, tuned or estimated; with a "
+        "learned-sparse leg also its `sparse_weight`",
         "candidates": "documents of each leg that hybrid search fuses",
         "labels": "classifier that added labels to the metadata, and the column that it filled",
+        "sparse": "of an index with a learned-sparse leg: `terms`, most of them that a passage has",
         "folded": "number of the last live write in a compacted index",
         "set_aside": "numbers of live writes up to that one that fit no index and are kept in the log; absent for none",
         "folded_into": "fingerprint of the index that was built from the corpus before it was compacted",
@@ -139,6 +159,7 @@ CONFIG: dict[Kind, Descriptions] = {
         "budget_ms": "time limit of the re-ranking of a search in milliseconds",
         "weight": "weight of the cross-encoder's score against that of the first ranking",
     },
+    "sparse": {"base": _BASE, "query_tokens": "longest query in tokens; null for any length"},
 }
 """Kind of artifact → field of the manifest's `config` → what it is."""
 
@@ -166,6 +187,7 @@ COUNTS: dict[Kind, Descriptions] = {
         "test_rows": "rows that the report rests on",
     },
     "reranker": {"parameters": "weights of the model"},
+    "sparse": {"parameters": "weights of the side of documents", "terms": "terms that a query may give a weight"},
 }
 """Kind of artifact → count → what is counted."""
 
@@ -200,6 +222,10 @@ METRICS: dict[Kind, Descriptions] = {
         "hybrid_ndcg10": "the same with its first results re-ranked",
         "milliseconds": "time of the re-ranking of a search on one core of the machine that judged",
     },
+    "sparse": {
+        "parity_document": "largest difference of a term's weight in a document between the ONNX graph and torch",
+        "parity_query": "the same of a query, between the table and torch",
+    },
 }
 """Kind of artifact → measure → what was measured while it was made."""
 
@@ -209,7 +235,8 @@ WRITE: Descriptions = {
     "recipe": "model, precision, passages and overlap that decided the vectors",
     "deleted": "ids of the deleted documents",
     "documents": "the documents that were put: `id`, `title`, `text`, `metadata`, `passages` as pairs of character "
-    "offsets, and `vectors` as base64 of little-endian float32",
+    "offsets, and `vectors` as base64 of little-endian float32. For an index with a learned-sparse leg also `sparse`: "
+    "`offsets`, `terms` and `weights` of its vectors",
     "forgotten": "in place of the three fields before it: `through`, the number of the last write that is retracted, "
     "and `ids` of the documents, null for all. A document that was written later keeps that write",
 }

@@ -22,9 +22,11 @@ from indexer.errors import UserError, is_missing
 FORMAT = 1
 WORDS = 2
 """Version of the analysis of words with which an index is built; it keeps its own, and one that names none has 1."""
+WEIGHTING = 2
+"""Version of how the weight of the legs is found and adapted to each query; an index of an earlier one is not up to date."""
 UNSET = "0" * 64
 """Stands in place of the manifest's checksum while that is computed."""
-Kind = Literal["model", "index", "masked", "classifier", "reranker"]
+Kind = Literal["model", "index", "masked", "classifier", "reranker", "sparse"]
 
 
 class FileEntry(BaseModel):
@@ -68,13 +70,18 @@ class Manifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: int = Field(default=FORMAT, description="number of this format")
-    kind: Kind = Field(description="`model`, `index`, `masked` (a masked-language model), `classifier` or `reranker`")
+    kind: Kind = Field(
+        description="`model`, `index`, `masked` (a masked-language model), `classifier`, `reranker` or `sparse` (a "
+        "learned-sparse model)"
+    )
     id: str = Field(default="", description="UTC time of publishing and the first 8 digits of the fingerprint")
     created: str = Field(default="", description="time of publishing, ISO 8601, UTC")
     fingerprint: str = Field(
         description="SHA-256 of kind, parents, inputs and configuration: equal means nothing to do"
     )
-    parents: dict[str, str] = Field(default={}, description="artifacts that this one needs: an index pins its model")
+    parents: dict[str, str] = Field(
+        default={}, description="artifacts that this one needs, by kind: an index pins its models"
+    )
     inputs: list[InputEntry] = Field(description="the files it was made from")
     config: dict[str, Any] = Field(description="the full configuration")
     encoder: EncoderContract | None = Field(default=None, description="how a text becomes a vector (models, indexes)")

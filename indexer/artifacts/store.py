@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 from indexer.artifacts.manifest import Kind, Manifest, describe_files, read_manifest, verify_files, write_manifest
 from indexer.errors import UserError
@@ -32,6 +33,7 @@ FOLDERS: dict[Kind, str] = {
     "masked": "masked",
     "classifier": "classifiers",
     "reranker": "rerankers",
+    "sparse": "sparse",
 }
 CREATE_COMMANDS: dict[Kind, str] = {
     "model": "python -m trainer base",
@@ -39,6 +41,7 @@ CREATE_COMMANDS: dict[Kind, str] = {
     "masked": "python -m trainer publish-mlm DIR",
     "classifier": "python -m trainer classify publish DIR",
     "reranker": "python -m trainer reranker MODEL",
+    "sparse": "python -m trainer sparse MODEL",
 }
 """Command that creates the first artifact of a kind."""
 KIND_NAMES: dict[Kind, str] = {
@@ -47,6 +50,7 @@ KIND_NAMES: dict[Kind, str] = {
     "masked": "masked-language model",
     "classifier": "classifier",
     "reranker": "re-ranking model",
+    "sparse": "learned-sparse model",
 }
 CURRENT = "CURRENT"
 PUBLISHING = ".publishing"
@@ -293,3 +297,12 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def verify_parents(manifest: Manifest, data: Path | None = None) -> dict[str, Manifest]:
+    """Check every file of the artifacts that one needs, and return their manifests by kind.
+
+    Raises:
+        UserError: one of them is absent, or was altered.
+    """
+    return {kind: Store(cast("Kind", kind), data).verify(parent) for kind, parent in manifest.parents.items()}

@@ -1,11 +1,14 @@
 """Build an index artifact from a corpus.
 
-build.py          corpus → published index; dense weight and self-check
-assemble.py       write documents, passages, vectors and words into a folder
-vectors.py        vectors of passages: journal on disk, resumed, reused, mapped
-dense_weight.py   weight of the dense leg in hybrid search, found without labels
-inverse_cloze.py  queries without labels: sentences taken out of documents
-labels.py         --label-with: a classifier's answers as metadata
-compact.py        fold live writes into a new index
-settings.py       flags of `indexer build`
+build.py                corpus → published index; dense weight and self-check
+assemble.py             write documents, passages, vectors and words into a folder
+vectors.py              vectors of passages: journal on disk, resumed, reused, mapped
+sparse.py               learned-sparse leg: vectors on disk, postings in parts
+sparse_weight.py        weight of the learned-sparse leg, kept only where questions show a gain
+dense_weight.py         weight of the dense leg in hybrid search, found without labels
+inverse_cloze.py        queries without labels: sentences taken out of documents
+neighbour_questions.py  questions without labels: a sentence asks for the neighbours of its document
+labels.py               --label-with: a classifier's answers as metadata
+compact.py              fold live writes into a new index
+settings.py             flags of `indexer build`
 """

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,13 +21,15 @@ from indexer.artifacts.manifest import UNSET, InputEntry, Manifest, library_vers
 from indexer.build.dense_weight import EQUAL_WEIGHT
 from indexer.build.labels import Labeller
 from indexer.build.settings import BuildSettings
-from indexer.build.vectors import KEY_BYTES, KnownVectors, VectorJournal, passage_key
+from indexer.build.sparse import Find, SparseWriter
+from indexer.build.vectors import KEY_BYTES, MAP_FILE, KnownVectors, VectorJournal, maps_queries, passage_key
 from indexer.corpus.corpus import Corpus, Reject, write_rejects
 from indexer.index import dense, lexical
-from indexer.index.index import DOCUMENTS, IDS, PASSAGES, ROWS_PER_BATCH, Index
+from indexer.index.index import DENSE_MAP, DOCUMENTS, IDS, PASSAGES, ROWS_PER_BATCH, Index
 from indexer.index.lexical import LexicalWriter
-from indexer.inference.encoder import Encoder
+from indexer.inference.encoder import Encoder, Vectors
 from indexer.inference.passages import DocumentPassages, Passage, PassageMaker
+from indexer.inference.sparse_encoder import SparseEncoder
 from indexer.progress import Bar
 
 REJECTS = "rejects.jsonl"
@@ -67,6 +70,8 @@ class Assembly:
         known: vectors that need not be computed again.
         folder: where the files are written.
         labeller: adds labels to the metadata; None for no labels.
+        sparse: of a learned-sparse model; None for an index without such a leg.
+        known_sparse: finds sparse vectors that need not be computed again.
     """
 
     corpus: Documents
@@ -75,6 +80,8 @@ class Assembly:
     known: KnownVectors | None
     folder: Path
     labeller: Labeller | None = None
+    sparse: SparseEncoder | None = None
+    known_sparse: Find | None = None
 
     @cached_property
     def passage_maker(self) -> PassageMaker:
@@ -89,6 +96,8 @@ class Assembly:
             self.folder / dense.FILE, self.settings.dense, self.encoder.contract.dimension, journal.blocks()
         )
         journal.remove()
+        if (matrix := self._dense_map()) is not None:
+            np.save(self.folder / DENSE_MAP, matrix, allow_pickle=False)
         if self.corpus.rejects:
             write_rejects(self.folder / REJECTS, self.corpus.rejects)
         return {
@@ -100,8 +109,23 @@ class Assembly:
             "reused": journal.reused,
         }
 
-    def config(self, dense_weight: float) -> dict[str, Any]:
-        """Return the configuration of the index for its manifest, with this weight of the dense leg in hybrid search."""
+    def _dense_map(self) -> Vectors | None:
+        """Return the matrix for the queries of dense mode, shape (dimension, dimension), where the model has one.
+
+        A map M for queries and passages gives the inner product (Mq)·(Md), which is (MᵀMq)·d. So the passages can stay as
+        they are, but for the length of Md.
+        """
+        if not maps_queries(read_manifest(self.encoder.folder).config):
+            return None
+        matrix: Vectors = np.load(self.encoder.folder / MAP_FILE, allow_pickle=False)
+        return np.ascontiguousarray(matrix.T @ matrix, dtype=np.float32)
+
+    def open(self, counts: dict[str, int], config: dict[str, Any]) -> Index:
+        """Open what `write` has written, before it is published."""
+        return Index.load(self.folder, self.draft_manifest(UNSET, counts, config), self.encoder, self.sparse)
+
+    def config(self, dense_weight: float, sparse_weight: float = 0.0) -> dict[str, Any]:
+        """Return the configuration of the index for its manifest, with these weights of its legs in hybrid search."""
         config = self.settings.recipe() | {"ids": self.corpus.id_from}
         if self.labeller:
             config["labels"] = self.labeller.facts()
@@ -112,9 +136,14 @@ class Assembly:
             # A weight that somebody has set is meant as it is.
             "by_query": self.settings.fusion == "convex" and self.settings.dense_weight is None,
         }
-        config["query_precision"] = (
-            read_manifest(self.encoder.folder).config.get("query_precision") or self.settings.precision
-        )
+        if self.sparse:
+            config["sparse"] = {"terms": self.settings.sparse_terms}
+            config["fusion"]["sparse_weight"] = sparse_weight
+        model = read_manifest(self.encoder.folder).config
+        config["dense_map"] = maps_queries(model)
+        config["query_precision"] = model.get("query_precision") or self.settings.precision
+        if self.settings.query_encoder == "auto":
+            config["query_encoder"] = "small" if model.get("small_query_encoder") else "full"
         return config
 
     def draft_manifest(self, fingerprint: str, counts: dict[str, int], config: dict[str, Any]) -> Manifest:
@@ -122,7 +151,7 @@ class Assembly:
         return Manifest(
             kind="index",
             fingerprint=fingerprint,
-            parents={"model": self.encoder.folder.name},
+            parents={"model": self.encoder.folder.name} | ({"sparse": self.sparse.name} if self.sparse else {}),
             inputs=self.corpus.inputs,
             config=config,
             encoder=self.encoder.contract,
@@ -141,6 +170,7 @@ class Assembly:
             pa.OSFile(str(self.folder / DOCUMENTS), "wb") as file,
             pa.ipc.new_file(file, schema) as documents,
             Bar("embed", self.corpus.documents, "documents") as bar,
+            self._sparse_writer() or nullcontext() as sparse_writer,
         ):
             done = 0
             for batch in self.corpus.batches(ROWS_PER_BATCH):
@@ -148,7 +178,10 @@ class Assembly:
                 ids.append(batch.column("id"))
                 titles, texts = batch.column("title").to_pylist(), batch.column("text").to_pylist()
                 lexical_writer.add(f"{title or ''}\n{text}" for title, text in zip(titles, texts, strict=True))
-                for part in _split_parts(self.passage_maker.make(titles, texts)):
+                for number, part in enumerate(_split_parts(self.passage_maker.make(titles, texts))):
+                    if sparse_writer:
+                        rows = slice(number * DOCUMENTS_PER_PART, (number + 1) * DOCUMENTS_PER_PART)
+                        sparse_writer.add(titles[rows], texts[rows])
                     inputs = [text for passages in part for _, text in passages]
                     keys = [passage_key(text) for text in inputs]
                     passage_table.add([[passage for passage, _ in passages] for passages in part], keys)
@@ -160,9 +193,18 @@ class Assembly:
                             bar.note(f"embed ({done:,} passages)")
                     bar.advance(len(part))
         lexical_writer.close()
+        if sparse_writer:
+            sparse_writer.finish()
         passage_table.write(self.folder / PASSAGES)
         write_ids(self.folder / IDS, pa.chunked_array(ids))
         return len(passage_table)
+
+    def _sparse_writer(self) -> SparseWriter | None:
+        if self.sparse is None:
+            return None
+        settings = self.settings
+        maker = self.sparse.passage_maker(settings.passages, settings.overlap_tokens)
+        return SparseWriter(self.folder, self.sparse, settings.sparse_terms, maker, self.known_sparse)
 
 
 def _split_parts(documents: list[DocumentPassages]) -> Iterator[list[DocumentPassages]]:
@@ -176,8 +218,11 @@ def build_private_index(
     encoder: Encoder,
     known: KnownVectors | None,
     folder: Path,
+    *,
+    sparse: SparseEncoder | None = None,
+    known_sparse: Find | None = None,
 ) -> Index:
-    """Build an index that is only measured, never published; its legs have equal weights.
+    """Build an index that is only measured, never published; dense and lexical leg have equal weights.
 
     Args:
         documents: with the keys title and text; a document's row is its position in the list.
@@ -185,12 +230,14 @@ def build_private_index(
         encoder: of a model artifact.
         known: vectors that need not be computed again.
         folder: where the files are written; the index uses them as long as it is open.
+        sparse: of a learned-sparse model; None for an index without such a leg.
+        known_sparse: finds sparse vectors that need not be computed again.
     """
     source = folder / "documents.parquet"
     pq.write_table(pa.Table.from_pylist(documents, PRIVATE_SCHEMA), source)
     corpus = Corpus.check(str(source), title_column="title")
-    assembly = Assembly(corpus, settings, encoder, known, folder)
-    return Index.load(folder, assembly.draft_manifest(UNSET, assembly.write(), assembly.config(EQUAL_WEIGHT)), encoder)
+    assembly = Assembly(corpus, settings, encoder, known, folder, sparse=sparse, known_sparse=known_sparse)
+    return assembly.open(assembly.write(), assembly.config(EQUAL_WEIGHT))
 
 
 class PassageTable:

@@ -20,6 +20,8 @@ from indexer.build.dense_weight import EQUAL_WEIGHT, MAX_QUERIES, MIN_QUERIES, P
 from indexer.build.inverse_cloze import make_clozes, make_halves
 from indexer.build.labels import Labeller
 from indexer.build.settings import BuildSettings
+from indexer.build.sparse import Find, find_known_sparse
+from indexer.build.sparse_weight import Question, choose_sparse_weight
 from indexer.build.vectors import KnownVectors, find_known_vectors
 from indexer.corpus.corpus import Corpus
 from indexer.corpus.settings import DocumentSettings, select
@@ -28,7 +30,10 @@ from indexer.index import dense
 from indexer.index.arrow import ArrowTable
 from indexer.index.index import DOCUMENTS, Index
 from indexer.index.languages import detect_language
+from indexer.index.sparse import FOLDER as SPARSE_FOLDER
+from indexer.index.sparse import StoredVectors
 from indexer.inference.encoder import Encoder
+from indexer.inference.sparse_encoder import SparseEncoder, find_sparse_model
 from indexer.live.forget import retracted_since
 from indexer.progress import format_duration, quiet, say, stage
 from indexer.retrieval.retriever import Retriever
@@ -76,11 +81,14 @@ def build(
     model = models.resolve(settings.model)
     corpus = corpus or Corpus.check(source, **select(settings, DocumentSettings), data=data)
     labeller = Labeller.find(settings.label_with, settings.label_column, data, cores) if settings.label_with else None
-    recipe = settings.recipe()
+    sparse = (
+        SparseEncoder.open(find_sparse_model(settings.sparse_model, data), cores) if settings.sparse_model else None
+    )
+    recipe, parents = settings.recipe(), {"model": model.name} | ({"sparse": sparse.name} if sparse else {})
     if labeller:
         labeller.schema(corpus.schema)  # a conflict of column names is reported before any work
         recipe["labels"] = labeller.recipe()
-    key = fingerprint("index", {"model": model.name}, corpus.inputs, recipe)
+    key = fingerprint("index", parents, corpus.inputs, recipe)
     with indexes.building():
         if not settings.force and (compacted := _find_compacted(indexes, key)):
             return BuildResult(compacted, fresh=False)
@@ -94,6 +102,8 @@ def build(
             known or find_known_vectors(indexes, model, settings.precision, corpus.inputs),
             indexes.staging(key),
             labeller,
+            sparse,
+            find_known_sparse(indexes, sparse.name, settings.sparse_terms) if sparse else None,
         )
         return BuildResult(publish(indexes, assembly, key, live=live), fresh=True)
 
@@ -119,12 +129,12 @@ def publish(
     """
     started = time.monotonic()
     counts = assembly.write()
-    config = config or assembly.config(_choose_dense_weight(assembly, indexes.root))
-    draft = assembly.draft_manifest(key, counts, config)
-    share = measure_self_retrieval(Index.load(assembly.folder, draft, assembly.encoder))
+    config = config or assembly.config(*_choose_weights(assembly, indexes.root))
+    share = measure_self_retrieval(assembly.open(counts, config))
     seconds = time.monotonic() - started
     metrics = {"seconds": round(seconds, 1), "self_retrieval": share}
-    manifest = indexes.publish(assembly.folder, draft.model_copy(update={"metrics": metrics}), live=live, guard=guard)
+    draft = assembly.draft_manifest(key, counts, config).model_copy(update={"metrics": metrics})
+    manifest = indexes.publish(assembly.folder, draft, live=live, guard=guard)
     say(
         f"index {manifest.id}: {manifest.counts['documents']:,} documents, {manifest.counts['passages']:,} passages "
         f"in {format_duration(seconds)}"
@@ -152,38 +162,65 @@ def _choose_language(corpus: Corpus, settings: BuildSettings) -> str:
     return language
 
 
-def _choose_dense_weight(assembly: Assembly, scratch: Path) -> float:
-    """Return the weight of the dense leg: as set, as the model was tuned with, or estimated."""
+def _choose_weights(assembly: Assembly, scratch: Path) -> tuple[float, float]:
+    """Return the weights of the dense and of the learned-sparse leg: as set, as the model was tuned with, or estimated."""
     settings = assembly.settings
-    if settings.dense_weight is not None:
-        return settings.dense_weight
-    if settings.fusion != "convex":
-        return EQUAL_WEIGHT
-    tuned: float | None = read_manifest(assembly.encoder.folder).config.get("dense_weight")
-    return _estimate_dense_weight(assembly, scratch) if tuned is None else tuned
+    dense_weight, sparse_weight = settings.dense_weight, settings.sparse_weight if assembly.sparse else 0.0
+    if dense_weight is None and settings.fusion == "convex":
+        dense_weight = read_manifest(assembly.encoder.folder).config.get("dense_weight")
+    elif dense_weight is None:
+        dense_weight = EQUAL_WEIGHT
+    if dense_weight is None or sparse_weight is None:
+        return _estimate_weights(assembly, scratch, dense_weight, sparse_weight)
+    return dense_weight, sparse_weight
 
 
-def _estimate_dense_weight(assembly: Assembly, scratch: Path) -> float:
-    """Estimate the weight of the dense leg on a small index in which some documents lack a sentence, or half their words."""
+def _estimate_weights(
+    assembly: Assembly, scratch: Path, dense_weight: float | None, sparse_weight: float | None
+) -> tuple[float, float]:
+    """Estimate the weights that are None on a small index in which some documents lack a sentence, or half their words."""
     documents = list(islice(ArrowTable.open(assembly.folder / DOCUMENTS).rows(["title", "text"]), POOL_DOCUMENTS))
     texts = [document["text"] for document in documents]
     clozes = make_clozes(texts, MAX_QUERIES, seed=0)
     if len(clozes) < MIN_QUERIES:
         clozes = make_halves(texts, MAX_QUERIES, seed=0)
     if len(clozes) < MIN_QUERIES:
-        return EQUAL_WEIGHT
+        return EQUAL_WEIGHT if dense_weight is None else dense_weight, sparse_weight or 0.0
     for cloze in clozes:
         documents[cloze.row]["text"] = cloze.rest
     with (
-        stage("estimate the dense weight"),
+        stage("estimate the weights of the legs" if assembly.sparse else "estimate the dense weight"),
         quiet(),
         TemporaryDirectory(dir=scratch, prefix=".building-") as folder,
     ):
         known = KnownVectors(assembly.folder)
-        index = build_private_index(documents, assembly.settings, assembly.encoder, known, Path(folder))
-        weight = estimate_dense_weight(Retriever(index), clozes)
-    say(f"dense weight: {weight} (--dense-weight sets another)")
-    return weight
+        index = build_private_index(
+            documents,
+            assembly.settings,
+            assembly.encoder,
+            known,
+            Path(folder),
+            sparse=assembly.sparse,
+            known_sparse=_written(assembly),
+        )
+        retriever = Retriever(index)
+        estimated = dense_weight is None
+        if dense_weight is None:
+            dense_weight = estimate_dense_weight(retriever, clozes)
+        if sparse_weight is None:
+            questions = [Question(cloze.sentence, (cloze.row,)) for cloze in clozes]
+            fusion = retriever.fusion.model_copy(update={"dense_weight": dense_weight})
+            sparse_weight = choose_sparse_weight(retriever, questions, fusion)
+    if estimated:
+        say(f"dense weight: {dense_weight} (--dense-weight sets another)")
+    if assembly.sparse and assembly.settings.sparse_weight is None:
+        say(f"sparse weight: {sparse_weight} (--sparse-weight sets another)")
+    return dense_weight, sparse_weight
+
+
+def _written(assembly: Assembly) -> Find | None:
+    """Return what finds the sparse vectors that the build has just written."""
+    return StoredVectors(assembly.folder / SPARSE_FOLDER).find if assembly.sparse else None
 
 
 def measure_self_retrieval(index: Index) -> float:

@@ -27,8 +27,11 @@ from indexer.build.vectors import KnownVectors, passage_key
 from indexer.corpus.corpus import Reject, rebatch
 from indexer.errors import UserError
 from indexer.index.index import Index
+from indexer.index.sparse import FOLDER as SPARSE_FOLDER
+from indexer.index.sparse import StoredVectors
 from indexer.inference.encoder import Encoder, Vectors
 from indexer.inference.passages import Passage
+from indexer.inference.sparse_encoder import SparseVectors
 from indexer.live.inspect import hidden_writes
 from indexer.live.log import LogReplaced, WriteLog
 from indexer.live.overlay import LiveIndex
@@ -103,6 +106,8 @@ def _publish(
         Encoder.open(model, settings.precision, cores),
         KnownAndLiveVectors(base.folder, documents.index),
         indexes.staging(key),
+        sparse=None if base.sparse is None else base.sparse.encoder,
+        known_sparse=None if base.sparse is None else KnownAndLiveTerms(base.folder, documents.index).find,
     )
     return publish(indexes, assembly, key, config=config | folding | {"words": WORDS}, guard=lambda: _unreplaced(log))
 
@@ -130,6 +135,10 @@ def _unreplaced(log: WriteLog) -> Iterator[None]:
 def _settings_of(config: dict[str, Any]) -> BuildSettings:
     """Return the settings with which an index was built."""
     fields = {name: config[name] for name in BuildSettings.model_fields if name in config}
+    if sparse := config.get("sparse"):
+        fields["sparse_terms"] = sparse["terms"]
+    if fields.get("query_encoder") == "small":
+        fields["query_encoder"] = "auto"
     fusion = config["fusion"]
     return BuildSettings(**fields | {"fusion": fusion["method"], "dense_weight": fusion["dense_weight"]})
 
@@ -195,3 +204,28 @@ class KnownAndLiveVectors(KnownVectors):
             if (vector := self._live.get(keys[position])) is not None:
                 vectors[position], known[position] = vector, True
         return known, vectors[known]
+
+
+class KnownAndLiveTerms:
+    """The learned weights of an index's passages and of those of live documents over it, found by passage key."""
+
+    def __init__(self, folder: Path, index: Index) -> None:
+        self._stored = StoredVectors(folder / SPARSE_FOLDER)
+        self._live: dict[bytes, SparseVectors] = {}
+        if not (isinstance(index, LiveIndex) and index.sparse is not None):
+            return
+        config = index.manifest.config
+        maker = index.sparse.encoder.passage_maker(config["passages"], int(config["overlap_tokens"]))
+        for document in index.overlay.versions:
+            if document.sparse:
+                ((*passages,),) = maker.make([document.title], [document.text])
+                vectors = document.sparse.vectors()
+                self._live |= {
+                    passage_key(text): SparseVectors.of([vector])
+                    for (_, text), vector in zip(passages, vectors, strict=True)
+                }
+
+    def find(self, keys: list[bytes]) -> list[SparseVectors | None]:
+        """Return the vector of each of ``keys``, None for one that is not known."""
+        stored = self._stored.find(keys)
+        return [self._live.get(key) if vector is None else vector for key, vector in zip(keys, stored, strict=True)]

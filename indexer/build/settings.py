@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from indexer.artifacts.manifest import WORDS
+from indexer.artifacts.manifest import WEIGHTING, WORDS
 from indexer.corpus.settings import CorpusSettings
 
 
@@ -16,6 +16,11 @@ class BuildSettings(CorpusSettings):
     model: str | None = Field(default=None, description="Id of the model artifact (default: models/CURRENT)")
     precision: Literal["fp32", "int8"] = Field(
         default="fp32", description="Weights of the encoder: exact, or 8-bit integers (faster)"
+    )
+    query_encoder: Literal["auto", "full"] = Field(
+        default="auto",
+        description="Encoder of the queries: full is the one of the documents; auto takes the model's small one where it "
+        "has one",
     )
     passages: Literal["split", "one"] = Field(
         default="split",
@@ -34,6 +39,18 @@ class BuildSettings(CorpusSettings):
         "(default: as the model was tuned with, else estimated from sentences taken out of their documents)",
     )
     candidates: int = Field(default=200, ge=1, le=10_000, description="Documents of each leg that hybrid search fuses")
+    sparse_model: str | None = Field(
+        default=None,
+        description="Learned-sparse model of a third leg: `current`, or the id of a published one (default: no such leg)",
+    )
+    sparse_terms: int = Field(default=256, ge=1, description="Terms that a passage has in that leg, at most")
+    sparse_weight: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Weight of that leg in hybrid search; the others share the rest (default: the best of .1, .2 and .3 "
+        "that questions made from the corpus show to be a gain, else 0)",
+    )
     label_with: str | None = Field(
         default=None,
         description="Classifier that reads the text of every document: `current`, the id of a published one, or a "
@@ -48,4 +65,8 @@ class BuildSettings(CorpusSettings):
 
     def recipe(self) -> dict[str, Any]:
         """Return the settings that decide the content of an index besides its corpus, its model and its labels."""
-        return self.model_dump(exclude={"force", "model", "label_with", "label_column"}) | {"words": WORDS}
+        aside = {"force", "model", "label_with", "label_column", "sparse_model", "sparse_terms", "sparse_weight"}
+        recipe = self.model_dump(exclude=aside) | {"words": WORDS, "weighting": WEIGHTING}
+        if self.sparse_model is None:
+            return recipe
+        return recipe | {"sparse": {"terms": self.sparse_terms, "weight": self.sparse_weight}}

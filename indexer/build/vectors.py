@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -39,8 +39,8 @@ def find_known_vectors(
 ) -> KnownVectors | None:
     """Return the vectors of an index from which those of ``model`` follow without the encoder, or None.
 
-    That is an index of the same model. Where the model is a base model with a linear map behind it, it can also be an
-    index of the base model. An index of the same corpus is preferred, then the live one, then the newest.
+    That is an index of the same model. Where the model is a base model with a linear map, it can also be an index of the
+    base model: its vectors are mapped, unless the model maps queries only. An index of the same corpus is preferred, then the live one, then the newest.
 
     Args:
         indexes: where to look.
@@ -49,7 +49,8 @@ def find_known_vectors(
         inputs: the files of the corpus.
     """
     hashes = [entry.sha256 for entry in inputs]
-    base = read_manifest(model).config.get("map_of")
+    config = read_manifest(model).config
+    base = config.get("map_of")
     live = indexes.current_id()
     candidates: list[Manifest] = []
     for artifact in indexes.ids():
@@ -70,9 +71,18 @@ def find_known_vectors(
         except UserError as error:
             say(f"nothing is reused from the index {manifest.id}: {error}")
             continue
-        linear_map = None if manifest.parents["model"] == model.name else np.load(model / MAP_FILE, allow_pickle=False)
+        same = manifest.parents["model"] == model.name or maps_queries(config)
+        linear_map = None if same else np.load(model / MAP_FILE, allow_pickle=False)
         return KnownVectors(indexes.path(manifest.id), linear_map)
     return None
+
+
+def maps_queries(config: Mapping[str, Any]) -> bool:
+    """Say whether a tuned model, of which this is the manifest's configuration, maps the queries of dense mode only.
+
+    Its passages then have the base model's vectors, and hybrid search is that of the base model.
+    """
+    return config.get("hybrid") == "base"
 
 
 class KnownVectors:

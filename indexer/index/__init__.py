@@ -1,10 +1,11 @@
-"""An opened index artifact and its two legs.
+"""An opened index artifact and its legs.
 
 index.py          documents, passages and legs, memory-mapped
 restricted.py     view of some documents, for keys with filters
 dense.py          dense leg: FAISS
 lexical.py        lexical leg: BM25 in tantivy
-legs.py           both legs as protocols
+sparse.py         learned-sparse leg: postings of terms
+legs.py           the legs as protocols
 analysis.py       what makes the terms of an index, by its version
 words.py          terms of a text, however its words are written
 pieces.py         pieces of a written word, with their places

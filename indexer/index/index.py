@@ -1,4 +1,4 @@
-"""An opened index artifact: documents, passages and both search legs, memory-mapped.
+"""An opened index artifact: documents, passages and the search legs, memory-mapped.
 
 `Index` is the artifact as it was built, without live writes; `indexer.live.overlay.LiveIndex` puts them over it.
 `indexer.index.restricted.RestrictedIndex` is a view of either that holds only some of the documents.
@@ -23,14 +23,18 @@ from indexer.errors import UserError
 from indexer.index.arrow import ArrowTable, SortedStrings, is_scalar
 from indexer.index.dense import FILE, DenseIndex
 from indexer.index.document_mask import DocumentMask, Mask, Rows
-from indexer.index.legs import DenseLeg, LexicalLeg
+from indexer.index.legs import DenseLeg, LexicalLeg, SparseLeg
 from indexer.index.lexical import FOLDER, LexicalIndex
-from indexer.inference.encoder import Encoder
+from indexer.index.sparse import FOLDER as SPARSE_FOLDER
+from indexer.index.sparse import SparseIndex
+from indexer.inference.encoder import Encoder, Vectors
 from indexer.inference.passages import Passage, PassageMaker
+from indexer.inference.sparse_encoder import SparseEncoder
 
 DOCUMENTS = "documents.arrow"
 PASSAGES = "passages.arrow"
 IDS = "ids.arrow"
+DENSE_MAP = "dense_map.npy"
 ROWS_PER_BATCH = 1024
 """Documents in a record batch of `documents.arrow`."""
 
@@ -47,7 +51,7 @@ class Document:
 
 @dataclass(frozen=True)
 class Contents:
-    """What an index holds: documents, passages and both legs.
+    """What an index holds: documents, passages and its legs.
 
     Attributes:
         documents: id, title, text and, where there are other columns, metadata of each document.
@@ -58,6 +62,8 @@ class Contents:
         document_of: row of the document of each passage, shape (passages,), ascending.
         first_passage: row of the first passage of each document, and one past the last, shape (documents + 1,).
         passage_maker: what cut the documents into passages.
+        dense_map: matrix by which a query's vector is multiplied in dense mode, shape (dimension, dimension); None for none.
+        sparse: learned weights of the documents' terms; None for an index without this leg.
     """
 
     documents: ArrowTable
@@ -68,6 +74,8 @@ class Contents:
     document_of: Rows
     first_passage: Rows
     passage_maker: PassageMaker
+    dense_map: Vectors | None = None
+    sparse: SparseLeg | None = None
 
     @cached_property
     def bounds(self) -> tuple[Rows, Rows]:
@@ -98,7 +106,7 @@ class Index:
         self.manifest = manifest
         self.encoder = encoder
         self.contents = contents
-        self.dense, self.lexical = contents.dense, contents.lexical
+        self.dense, self.lexical, self.sparse = contents.dense, contents.lexical, contents.sparse
         self.document_of, self.first_passage = contents.document_of, contents.first_passage
 
     @classmethod
@@ -112,23 +120,26 @@ class Index:
             query_cache_bytes: memory for the vectors of recent queries; by default none are cached.
 
         Raises:
-            UserError: a file is missing or was altered, or the model that the index pins is absent.
+            UserError: a file is missing or was altered, or a model that the index pins is absent.
         """
         manifest = verify_files(folder) if verify else read_manifest(folder)
         models = Store("model", folder.parent.parent)
         model = models.path(manifest.parents["model"])
         contract = (models.verify(model.name) if verify else read_manifest(model)).contract
         precision = manifest.config.get("query_precision") or manifest.config["precision"]
-        return cls.load(folder, manifest, Encoder(model, contract, precision, cores, query_cache_bytes))
+        query_encoder = manifest.config.get("query_encoder", "full")
+        encoder = Encoder(model, contract, precision, cores, query_cache_bytes, query_encoder=query_encoder)
+        return cls.load(folder, manifest, encoder, _open_sparse(models.root.parent, manifest, cores, verify=verify))
 
     @classmethod
-    def load(cls, folder: Path, manifest: Manifest, encoder: Encoder) -> Index:
+    def load(cls, folder: Path, manifest: Manifest, encoder: Encoder, sparse: SparseEncoder | None = None) -> Index:
         """Open the files of an index, which need not be published yet.
 
         Args:
             folder: with the files that a build writes.
             manifest: of the files, as far as it is known.
             encoder: of the model that made the vectors.
+            sparse: the model of the learned-sparse leg; None for an index without one.
 
         Raises:
             UserError: files do not belong together.
@@ -145,20 +156,24 @@ class Index:
             document_of=document_of,
             first_passage=np.searchsorted(document_of, np.arange(len(documents) + 1)),
             passage_maker=PassageMaker.of_config(encoder, manifest.config),
+            dense_map=np.load(folder / DENSE_MAP, allow_pickle=False) if manifest.config.get("dense_map") else None,
+            sparse=None if sparse is None else SparseIndex.open(folder / SPARSE_FOLDER, sparse),
         )
         index = cls(folder, manifest, encoder, contents)
         index.check()
         return index
 
-    def with_encoder(self, encoder: Encoder, vectors: DenseIndex) -> Index:
+    def with_encoder(self, encoder: Encoder, vectors: DenseLeg, dense_map: Vectors | None = None) -> Index:
         """Return an index of the same documents with another encoder and its ``vectors`` of the same passages.
+
+        With a ``dense_map``, dense mode searches by query vectors that it maps.
 
         This is how a model is evaluated before an index of it is built: with the code that would serve it.
 
         Raises:
             UserError: the vectors do not fit the passages, or not the encoder.
         """
-        other = Index(self.folder, self.manifest, encoder, replace(self.contents, dense=vectors))
+        other = Index(self.folder, self.manifest, encoder, replace(self.contents, dense=vectors, dense_map=dense_map))
         other.check()
         return other
 
@@ -280,7 +295,13 @@ class Index:
             UserError: numbers of documents or of passages differ, or dimensions do.
         """
         counts = {
-            "documents": (len(self.contents.documents), len(self.contents.ids), len(self.lexical), len(self)),
+            "documents": (
+                len(self.contents.documents),
+                len(self.contents.ids),
+                len(self.lexical),
+                len(self if self.sparse is None else self.sparse),
+                len(self),
+            ),
             "passages": (len(self.contents.passages), len(self.dense), self.manifest.counts["passages"]),
             "dimension": (self.dense.dimension, self.encoder.contract.dimension),
         }
@@ -290,3 +311,14 @@ class Index:
 
     def _metadata_fields(self) -> list[pa.Field]:
         return list(self.schema.field("metadata").type) if "metadata" in self.schema.names else []
+
+
+def _open_sparse(data: Path, manifest: Manifest, cores: int | None, *, verify: bool) -> SparseEncoder | None:
+    """Open the learned-sparse model that an index pins, where it has such a leg."""
+    name = manifest.parents.get("sparse")
+    if name is None:
+        return None
+    models = Store("sparse", data)
+    if verify:
+        models.verify(name)
+    return SparseEncoder.open(models.path(name), cores)

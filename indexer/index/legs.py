@@ -1,6 +1,7 @@
-"""Protocols of the two legs: the methods of dense and of lexical search that retrieval calls.
+"""Protocols of the legs: the methods of dense, lexical and learned-sparse search that retrieval calls.
 
-An index artifact has `DenseIndex` and `LexicalIndex`; an index with live documents has the two of `indexer.live.legs`.
+An index artifact has `DenseIndex`, `LexicalIndex` and, where it was built with one, `SparseIndex`. An index with live
+documents has those of `indexer.live.legs` and `indexer.live.sparse`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from indexer.index.document_mask import DocumentMask, Rows
 from indexer.index.words import Analyzer, Spelling
 from indexer.inference.encoder import Vectors
+from indexer.inference.sparse_encoder import SparseEncoder
 
 Scores = npt.NDArray[np.float32]
 Field = tuple[str, float, Analyzer]
@@ -92,3 +94,23 @@ class LexicalLeg(Protocol):
 
     def spans(self, query: str, texts: Iterable[str]) -> list[list[tuple[int, int]]]:
         """Return where the terms of ``query`` occur in each of ``texts``, as code points (start, end), the end excluded."""
+
+
+class SparseLeg(Protocol):
+    """Documents, scored by the weights that a learned-sparse model gives their terms."""
+
+    @property
+    def encoder(self) -> SparseEncoder:
+        """The model: it gives the terms of queries, and those of new documents."""
+
+    def __len__(self) -> int:
+        """Return the number of rows of documents."""
+
+    def all_scores(self, query: str) -> Scores:
+        """Return the score of every document, shape (documents,); 0 where no term of the query has a weight."""
+
+    def search(self, query: str, count: int, allowed: DocumentMask | None = None) -> tuple[Scores, Rows]:
+        """Return score and row of the ``count`` best of the ``allowed`` documents; of equal scores the lower row."""
+
+    def scores(self, query: str, documents: Rows) -> Scores:
+        """Return the score of each of ``documents``, shape (len(documents),)."""

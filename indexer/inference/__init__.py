@@ -1,9 +1,10 @@
 """Published models without torch: ONNX Runtime and tokenizers.
 
-session.py     ONNX sessions, tokenizers, padded batches
-encoder.py     text → unit vector
-passages.py    documents → passages and encoder inputs
-classifier.py  text → label probabilities
-reranker.py    cross-encoder: query and passage → score
-masked_lm.py   masked-language model: pieces, predictions, attention
+session.py         ONNX sessions, tokenizers, padded batches
+encoder.py         text → unit vector
+passages.py        documents → passages and encoder inputs
+sparse_encoder.py  learned-sparse model: text → weights of terms
+classifier.py      text → label probabilities
+reranker.py        cross-encoder: query and passage → score
+masked_lm.py       masked-language model: pieces, predictions, attention
 """

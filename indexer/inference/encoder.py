@@ -1,6 +1,9 @@
 """Encoder: the one place where text becomes a vector, by ONNX Runtime and `tokenizers`, without torch.
 
-There are two ONNX Runtime sessions over one model file. The *narrow* session uses one thread per call: as many calls as
+A model may have a second, small graph for queries, which was fitted to the vectors of the full one. Documents always get
+their vectors from the full graph.
+
+There are two ONNX Runtime sessions over a model file. The *narrow* session uses one thread per call: as many calls as
 there are cores run in parallel without waiting for each other. The *wide* session spreads one call over the cores: a
 query that comes alone uses it, and is answered sooner. The measurements are in docs/decisions/encoder.md.
 
@@ -31,9 +34,12 @@ from indexer.errors import UserError
 from indexer.inference.session import BATCH_TOKENS, load_tokenizer, open_session, padded, run_batches
 
 Precision = Literal["fp32", "int8"]
+QueryEncoder = Literal["full", "small"]
 Vectors = npt.NDArray[np.float32]
 
 MODEL_FILES: dict[Precision, str] = {"fp32": "onnx/model.onnx", "int8": "onnx/model_int8.onnx"}
+QUERY_FILE = "onnx/query.onnx"
+"""Graph of the small query encoder, of a model that has one."""
 CONTENTION_WINDOW = 0.25
 """Seconds after two concurrent queries for which every query gets one thread: under load others need the cores."""
 PROBE = "which of the small museums of the old town are open on holidays, and what do they show of clocks and watches?"
@@ -57,9 +63,8 @@ class Encoder:
         contract: what the model's own files say about prompts, length, pooling and normalisation.
         precision: weights of 32-bit floats, or 8-bit integers (faster, slightly less exact).
         cores: how many calls run in parallel.
-        batches_exactly: whether texts that are encoded together get the vectors that they get alone, to the bit. They do
-            not with 8-bit weights, whose activations have one scale for a whole batch, nor with models that Dowse
-            published before December 2026.
+        query_encoder: whether queries are encoded by the model's small graph, which has 32-bit weights, or by the full
+            one as documents are.
 
     ``query_cache_bytes`` is the memory for the vectors of recent queries; by default none are cached.
     """
@@ -71,6 +76,8 @@ class Encoder:
         precision: Precision = "fp32",
         cores: int | None = None,
         query_cache_bytes: int = 0,
+        *,
+        query_encoder: QueryEncoder = "full",
     ) -> None:
         self.folder = model
         self.contract = contract
@@ -85,14 +92,14 @@ class Encoder:
             raise UserError(
                 f"{path}: the model has no {precision} weights; publish it with `python -m trainer base{flag}`"
             )
-        self._narrow = open_session(path, threads=1)
+        self.query_encoder: QueryEncoder = query_encoder
         # Integer weights are no faster on two threads: a second session would only cost memory.
         wide = self.cores > 1 and precision == "fp32"
-        self._wide = open_session(path, threads=min(self.cores, 4)) if wide else self._narrow
-        self._inputs = {node.name for node in self._narrow.get_inputs()}
-        self.batches_exactly, spreads_exactly = self._probe()
-        if not spreads_exactly:
-            self._wide = self._narrow
+        if query_encoder == "small" and not (model / QUERY_FILE).is_file():
+            raise UserError(f"{model / QUERY_FILE}: missing; build the index again with --query-encoder full")
+        small = query_encoder == "small"
+        self._documents = self._open(path, wide=wide and not small)
+        self._queries = self._open(model / QUERY_FILE, wide=self.cores > 1) if small else self._documents
         self._query_vectors: OwnedCache[str, Vectors] = OwnedCache(query_cache_bytes, _entry_bytes)
         self._running = 0
         self._last_contention = -CONTENTION_WINDOW
@@ -100,14 +107,31 @@ class Encoder:
 
     @classmethod
     def open(
-        cls, model: Path, precision: Precision = "fp32", cores: int | None = None, query_cache_bytes: int = 0
+        cls,
+        model: Path,
+        precision: Precision = "fp32",
+        cores: int | None = None,
+        query_cache_bytes: int = 0,
+        *,
+        query_encoder: QueryEncoder = "full",
     ) -> Self:
         """Open the model artifact in directory ``model``.
 
         Raises:
-            UserError: the directory is no model artifact, or has no weights of this precision.
+            UserError: the directory is no model artifact, or has no weights of this precision, or no small query encoder.
         """
-        return cls(model, read_manifest(model).contract, precision, cores, query_cache_bytes)
+        return cls(
+            model, read_manifest(model).contract, precision, cores, query_cache_bytes, query_encoder=query_encoder
+        )
+
+    @property
+    def batches_exactly(self) -> bool:
+        """Whether queries that are encoded together get the vectors that they get alone, to the bit.
+
+        They do not with 8-bit weights, whose activations have one scale for a whole batch, nor with models that Dowse
+        published before December 2026.
+        """
+        return self._queries.batches_exactly
 
     def encode_query(self, query: str) -> Vectors:
         """Encode one query, its prompt included, or take its vector from the cache; return shape (dimension,)."""
@@ -121,7 +145,7 @@ class Encoder:
             alone = now - self._last_contention > CONTENTION_WINDOW
             self._running += 1
         try:
-            vector: Vectors = self._run(self._wide if alone else self._narrow, ids)[0]
+            vector: Vectors = self._queries.run(ids, spread=alone)[0]
         finally:
             with self._lock:
                 self._running -= 1
@@ -144,7 +168,7 @@ class Encoder:
             with self._lock:
                 self._last_contention = time.monotonic()
             encodings = self._tokenizer.encode_batch([self.contract.query_prompt + queries[row] for row in new])
-            vectors[new] = self._run(self._narrow, [encoding.ids for encoding in encodings])
+            vectors[new] = self._queries.run([encoding.ids for encoding in encodings])
             for row in new:
                 self._query_vectors.put(queries[row], _frozen_copy(vectors[row]))
         return vectors
@@ -155,38 +179,67 @@ class Encoder:
         Batches hold texts of similar length and at most `BATCH_TOKENS` padded tokens; the cores share them. With
         ``exactly``, a text's vector does not depend on the others to the bit; with 8-bit weights it never does.
         """
-        return self._encode(texts, self.contract.document_prompt, exactly=exactly or self.precision == "int8")
+        exactly |= self.precision == "int8"
+        return self._encode(self._documents, texts, self.contract.document_prompt, exactly=exactly)
 
     def encode_queries(self, queries: Sequence[str]) -> Vectors:
         """Encode many queries, the query prompt included; return shape (len(queries), dimension).
 
         Each vector is to the bit that of `encode_query`.
         """
-        return self._encode(queries, self.contract.query_prompt, exactly=True)
+        return self._encode(self._queries, queries, self.contract.query_prompt, exactly=True)
 
     def count_tokens(self, texts: Sequence[str], prompt: str = "") -> list[TokenCount]:
         """Return how many tokens the model reads of each text after ``prompt``; nothing is encoded."""
         encodings = self._tokenizer.encode_batch([prompt + text for text in texts])
         return [TokenCount(len(encoding.ids), bool(encoding.overflowing)) for encoding in encodings]
 
-    def _encode(self, texts: Sequence[str], prompt: str, *, exactly: bool) -> Vectors:
+    def _open(self, path: Path, *, wide: bool) -> _Graph:
+        """Open a graph, with a session over several cores where ``wide``, and probe it."""
+        probes = [encoding.ids for encoding in self._tokenizer.encode_batch(PROBES)]
+        return _Graph(path, self.contract.pad_token_id, min(self.cores, 4) if wide else 1, probes)
+
+    def _encode(self, graph: _Graph, texts: Sequence[str], prompt: str, *, exactly: bool) -> Vectors:
         tokens = [encoding.ids for encoding in self._tokenizer.encode_batch([prompt + text for text in texts])]
         vectors = np.empty((len(texts), self.contract.dimension), dtype=np.float32)
 
         def encode(batch: list[int]) -> None:
-            vectors[batch] = self._run(self._narrow, [tokens[row] for row in batch])
+            vectors[batch] = graph.run([tokens[row] for row in batch])
 
-        run_batches(tokens, encode, self.cores, budget=1 if exactly and not self.batches_exactly else BATCH_TOKENS)
+        run_batches(tokens, encode, self.cores, budget=1 if exactly and not graph.batches_exactly else BATCH_TOKENS)
         return vectors
 
+
+class _Graph:
+    """An ONNX file with its sessions: narrow, and perhaps wide.
+
+    Args:
+        path: of the file.
+        pad_token_id: fills up the shorter rows of a batch.
+        threads: of the wide session; with 1 there is none.
+        probes: tokens of texts of unlike lengths.
+    """
+
+    def __init__(self, path: Path, pad_token_id: int, threads: int, probes: list[list[int]]) -> None:
+        self._pad_token_id = pad_token_id
+        self._narrow = open_session(path, threads=1)
+        self._wide = open_session(path, threads=threads) if threads > 1 else self._narrow
+        self._inputs = {node.name for node in self._narrow.get_inputs()}
+        self.batches_exactly, spreads_exactly = self._probe(probes)
+        if not spreads_exactly:
+            self._wide = self._narrow
+
+    def run(self, tokens: Sequence[Sequence[int]], *, spread: bool = False) -> Vectors:
+        """Return the vectors of a batch, on one core, or ``spread`` over several."""
+        return self._run(self._wide if spread else self._narrow, tokens)
+
     def _run(self, session: onnxruntime.InferenceSession, tokens: Sequence[Sequence[int]]) -> Vectors:
-        feed = padded(tokens, self.contract.pad_token_id, self._inputs)
+        feed = padded(tokens, self._pad_token_id, self._inputs)
         vectors: Vectors = session.run(["sentence_embedding"], feed)[0]
         return vectors
 
-    def _probe(self) -> tuple[bool, bool]:
+    def _probe(self, tokens: list[list[int]]) -> tuple[bool, bool]:
         """Say whether texts in a batch, and a text on several threads, get the vectors of one alone on one, to the bit."""
-        tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(PROBES)]
         alone = np.concatenate([self._run(self._narrow, [ids]) for ids in tokens])
         together = np.concatenate([self._run(self._narrow, tokens[row : row + 3]) for row in range(0, len(tokens), 3)])
         whole = self._run(self._narrow, tokens)

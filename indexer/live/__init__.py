@@ -4,7 +4,8 @@ log.py       write-ahead log: append, read on, fold
 write.py     one line of the log; compaction of writes
 prepare.py   passages and vectors of new documents; writes over an index
 overlay.py   snapshot of live documents; LiveIndex
-legs.py      both legs over index and live documents
+legs.py      dense and lexical leg over index and live documents
+sparse.py    learned-sparse leg over both
 bm25.py      BM25 of live documents with the index's statistics
 metadata.py  JSON metadata → column types
 inspect.py   what a service would set aside or not show

@@ -1,8 +1,8 @@
 """Overlay: immutable snapshot of all writes since an index was built; `LiveIndex` is the index with it.
 
 Rows of live documents follow those of the index. A document that is replaced or deleted keeps its row and is no longer
-visible. Both legs search both parts: vectors in a small matrix beside the index's, words by BM25 with the index's
-statistics. Nothing else needs to know in which part a document is.
+visible. Each leg searches both parts: vectors in a small matrix beside the index's, words by BM25 with the index's
+statistics, learned weights by postings of their own. Nothing else needs to know in which part a document is.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from indexer.inference.encoder import Vectors
 from indexer.live.bm25 import InvertedIndex, Statistics
 from indexer.live.legs import LiveDense, LiveLexical
 from indexer.live.metadata import column_types
+from indexer.live.sparse import LivePostings, LiveSparse
 from indexer.live.write import LiveDocument, Write, last_writes, latest_versions
 
 log = logging.getLogger("dowse.live")
@@ -39,6 +40,7 @@ class Overlay:
     Attributes:
         base: the index under it.
         words: inverted index of the live documents.
+        terms: their postings of learned weights; empty where the index has no such leg.
         hidden: for each row of the index whether it was replaced or deleted, shape (documents,).
         versions: the live documents in the order of their rows, including versions that were replaced since.
         batch: the same documents as rows of `documents.arrow`.
@@ -56,6 +58,7 @@ class Overlay:
     versions: tuple[LiveDocument, ...]
     batch: pa.RecordBatch
     vectors: Vectors
+    terms: LivePostings = field(default_factory=LivePostings)
     positions: tuple[int, ...] = ()
     rows: dict[str, int] = field(default_factory=dict)
     written: dict[str, int] = field(default_factory=dict)
@@ -94,12 +97,18 @@ class Overlay:
         return replace(
             self,
             words=self.words.with_texts([f"{document.title or ''}\n{document.text}" for document in new]),
+            terms=self._with_terms(new),
             versions=(*self.versions, *new),
             batch=pa.concat_batches([self.batch, _to_batch(new, self.base.schema)]),
             vectors=np.concatenate([self.vectors, *(unit(document.vectors) for document in new)]),
             positions=(*self.positions, *(self.base.position_of(document.id)[0] for document in new)),
             rows=rows | {document.id: row for row, document in enumerate(new, len(self.versions))},
         )
+
+    def _with_terms(self, new: Sequence[LiveDocument]) -> LivePostings:
+        if self.base.sparse is None:
+            return self.terms
+        return self.terms.with_documents([document.sparse for document in new])
 
     @cached_property
     def first_passage(self) -> Rows:
@@ -173,6 +182,7 @@ class LiveIndex(Index):
                     contents.dense, contents.first_passage, overlay.vectors, overlay.document_of, overlay.visible
                 ),
                 lexical=LiveLexical(contents.lexical, contents.first_passage, overlay.words, rows, overlay.visible),
+                sparse=None if contents.sparse is None else LiveSparse(contents.sparse, overlay.terms),
                 document_of=overlay.document_of,
                 first_passage=overlay.first_passage,
             ),

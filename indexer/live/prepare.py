@@ -15,6 +15,7 @@ from indexer.errors import first_line
 from indexer.index.index import Index
 from indexer.inference.encoder import Encoder, Vectors
 from indexer.inference.passages import DocumentPassages
+from indexer.inference.sparse_encoder import SparseVectors, Terms, Weights
 from indexer.live.metadata import FittedMetadata
 from indexer.live.overlay import LiveIndex, Overlay
 from indexer.live.write import LiveDocument, Write, compact_log
@@ -40,7 +41,7 @@ class Preparer:
     """Makes passages and vectors of documents exactly as the build of an index did.
 
     Attributes:
-        recipe: what decides the passages and vectors of a text; under an equal recipe they can be reused.
+        recipe: what decides passages, vectors and learned weights of a text; under an equal recipe they can be reused.
     """
 
     def __init__(self, index: Index) -> None:
@@ -50,6 +51,11 @@ class Preparer:
         self._passage_maker = index.contents.passage_maker
         model = index.manifest.parents["model"]
         self.recipe = f"{model} {self._precision} {config['passages']} {int(config['overlap_tokens'])}"
+        self._sparse, self._terms = None if index.sparse is None else index.sparse.encoder, 0
+        if self._sparse:
+            self._terms = int(config["sparse"]["terms"])
+            self._sparse_passages = self._sparse.passage_maker(config["passages"], int(config["overlap_tokens"]))
+            self.recipe += f" {self._sparse.name} {self._terms}"
 
     @cached_property
     def _document_encoder(self) -> Encoder:
@@ -64,7 +70,10 @@ class Preparer:
         titles, texts = [document.title for document in documents], [document.text for document in documents]
         made = self._passage_maker.make(titles, texts)
         inputs = [text for passages in made for _, text in passages]
-        return _with_vectors(documents, made, self._document_encoder.encode_documents(inputs) if inputs else ())
+        prepared = _with_vectors(documents, made, self._document_encoder.encode_documents(inputs) if inputs else ())
+        for _ in self._add_terms(prepared, sum(map(len, texts)) + 1):
+            pass
+        return prepared
 
     def prepare_in_turns(
         self, documents: Sequence[NewDocument], prepared: list[LiveDocument], tokens: int
@@ -87,7 +96,30 @@ class Preparer:
             if vectors:
                 yield
             vectors.extend(self._document_encoder.encode_documents(batch))
-        prepared += _with_vectors(documents, made, vectors)
+        complete = _with_vectors(documents, made, vectors)
+        yield from self._add_terms(complete, tokens)
+        prepared += complete
+
+    def _add_terms(self, documents: list[LiveDocument], tokens: int) -> Iterator[None]:
+        """Give documents the learned weights of their terms, where the index has such a leg, and yield between turns.
+
+        A turn encodes passages of at most ``tokens`` tokens.
+        """
+        if not self._sparse or not documents:
+            return
+        made: list[DocumentPassages] = []
+        for group in batched_by_size(documents, [len(one.text) for one in documents], CHARACTERS_PER_TURN):
+            yield
+            made += self._sparse_passages.make([one.title for one in group], [one.text for one in group])
+        inputs = [text for passages in made for _, text in passages]
+        sizes = [min(self._sparse.contract.max_tokens, len(text) + 2) for text in inputs]
+        vectors: list[tuple[Terms, Weights]] = []
+        for batch in batched_by_size(inputs, sizes, tokens):
+            yield
+            vectors += self._sparse.encode_documents(batch, self._terms).vectors()
+        for row, passages in enumerate(made):
+            own, vectors = vectors[: len(passages)], vectors[len(passages) :]
+            documents[row] = replace(documents[row], sparse=SparseVectors.of(own))
 
     def prepare_again(self, writes: Sequence[Write]) -> list[Write]:
         """Return writes with passages and vectors for this index; only those of another recipe are embedded again."""

@@ -17,7 +17,11 @@ import numpy as np
 import pyarrow as pa
 
 from indexer.inference.encoder import Vectors
+from indexer.inference.sparse_encoder import SparseVectors
 from indexer.live.metadata import FittedMetadata, fit_metadata
+
+SPARSE_TYPES = {"offsets": "<i8", "terms": "<i4", "weights": "<f2"}
+"""Parts of sparse vectors and the type of their numbers in the log."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class LiveDocument:
         passages: first character and the one after the last of each passage.
         vectors: of the passages, float32, shape (passages, dimension).
         fitted: the metadata converted to the columns of an index, where that was done already.
+        sparse: learned weights of the terms of its passages in the sparse model, where the index has such a leg.
     """
 
     id: str
@@ -38,6 +43,7 @@ class LiveDocument:
     passages: tuple[tuple[int, int], ...]
     vectors: Vectors
     fitted: FittedMetadata | None = field(default=None, compare=False, repr=False)
+    sparse: SparseVectors | None = field(default=None, compare=False, repr=False)
 
     def fit(self, types: dict[str, pa.DataType]) -> FittedMetadata:
         """Return the metadata converted to columns of these types."""
@@ -104,6 +110,7 @@ class Write:
                     "passages": document.passages,
                     "vectors": base64.b64encode(document.vectors.astype("<f4").tobytes()).decode(),
                 }
+                | ({"sparse": _sparse_content(document.sparse)} if document.sparse else {})
                 for document in self.documents
             ]
         text = json.dumps(content, ensure_ascii=False).encode()
@@ -204,4 +211,16 @@ def _document(content: dict[str, Any]) -> LiveDocument:
         content["metadata"],
         passages,
         vectors.reshape(len(passages), -1),
+        sparse=_sparse_vectors(content["sparse"]) if "sparse" in content else None,
+    )
+
+
+def _sparse_content(vectors: SparseVectors) -> dict[str, str]:
+    arrays: dict[str, np.ndarray[Any, Any]] = vars(vectors)
+    return {name: base64.b64encode(arrays[name].astype(kind).tobytes()).decode() for name, kind in SPARSE_TYPES.items()}
+
+
+def _sparse_vectors(content: dict[str, str]) -> SparseVectors:
+    return SparseVectors(
+        **{name: np.frombuffer(base64.b64decode(content[name]), dtype=kind) for name, kind in SPARSE_TYPES.items()}
     )

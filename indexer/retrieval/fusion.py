@@ -1,7 +1,7 @@
-"""Fusion: one ranking out of the scores of the dense and the lexical leg.
+"""Fusion: one ranking out of the scores of the dense, the lexical and, where there is one, the learned-sparse leg.
 
 The default is a normalised convex combination (Bruch, Gai, Ingber, «An Analysis of Fusion Functions for Hybrid
-Retrieval», 2023). The scores of each leg are standardised over the same set of candidates and added with weights. Both
+Retrieval», 2023). The scores of each leg are standardised over the same set of candidates and added with weights. All
 legs score *every* candidate: a document that only one leg has found is not at a disadvantage.
 Reciprocal rank fusion (Cormack, Clarke, Büttcher, 2009) uses ranks alone.
 """
@@ -18,7 +18,7 @@ Numbers = npt.NDArray[np.float64]
 
 
 class Fusion(BaseModel):
-    """How the two legs are combined."""
+    """How the legs are combined."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -33,6 +33,13 @@ class Fusion(BaseModel):
         default=False,
         description="adapt the weight to each query, by its length and by how far the best candidate of each leg stands "
         "out (`convex` only)",
+    )
+    sparse_weight: float = Field(
+        default=0,
+        ge=0,
+        le=1,
+        description="weight of the learned-sparse leg, of an index that has one; the other legs share the rest, and 0 "
+        "switches it off",
     )
     k: int = Field(default=60, ge=1, le=1000, description="constant of reciprocal rank fusion")
 
@@ -52,6 +59,7 @@ class Fused(NamedTuple):
     scores: Numbers
     dense_part: Numbers
     lexical_part: Numbers
+    sparse_part: Numbers | None = None
 
 
 def fuse(fusion: Fusion, dense: Numbers, lexical: Numbers) -> Fused:
@@ -84,3 +92,18 @@ def ranks(scores: Numbers) -> Numbers:
     """Return ranks from 1, best first; equal scores share the better rank."""
     descending = -np.sort(-scores)
     return (np.searchsorted(-descending, -scores, side="left") + 1).astype(np.float64)
+
+
+def add_sparse(fusion: Fusion, fused: Fused, sparse: Numbers) -> Fused:
+    """Return fused scores of two legs with the learned-sparse leg as the third.
+
+    Args:
+        fusion: method and weights.
+        fused: of the dense and the lexical leg.
+        sparse: scores of the learned-sparse leg, shape (candidates,); 0 where no term of the query has a weight.
+    """
+    part = standardised(sparse)
+    if fusion.method == "rrf":
+        part = np.where(sparse > 0, 1 / (fusion.k + ranks(sparse)), 0.0)
+    rest, part = 1 - fusion.sparse_weight, fusion.sparse_weight * part
+    return Fused(rest * fused.scores + part, rest * fused.dense_part, rest * fused.lexical_part, part)

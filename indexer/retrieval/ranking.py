@@ -16,7 +16,7 @@ from indexer.inference.encoder import Vectors
 from indexer.retrieval.fusion import ranks
 
 Numbers = npt.NDArray[np.float64]
-COLUMNS = ("rows", "scores", "dense", "lexical", "dense_part", "lexical_part", "passages")
+COLUMNS = ("rows", "scores", "dense", "lexical", "sparse", "dense_part", "lexical_part", "sparse_part", "passages")
 """Attributes of a `Ranking` that have a value for each candidate."""
 
 
@@ -41,6 +41,7 @@ class Hit:
         passage: text of the best passage.
         dense: score of the dense leg; None where it was not searched.
         lexical: score of the lexical leg; None also where no term of the query occurs.
+        sparse: score of the learned-sparse leg; None also where no term of the query has a weight.
     """
 
     rank: int
@@ -49,6 +50,7 @@ class Hit:
     passage: str
     dense: LegScore | None
     lexical: LegScore | None
+    sparse: LegScore | None = None
 
 
 @dataclass
@@ -62,6 +64,8 @@ class Ranking:
         lexical: BM25 scores, 0 where no term occurs; None where the lexical leg was not searched.
         dense_part: what the dense leg adds to the fused score; None where scores are not fused.
         lexical_part: the same of the lexical leg.
+        sparse: scores of the learned-sparse leg, 0 where no term has a weight; None where it was not searched.
+        sparse_part: what it adds to the fused score.
         passages: the passage of each document that is nearest to the query's vector, where there is one.
         weight: of the dense leg in the fused scores; None where scores are not fused.
         weight_shift: part of that weight that is due to the query (`indexer.retrieval.query_weight`).
@@ -76,6 +80,8 @@ class Ranking:
     lexical: Numbers | None = None
     dense_part: Numbers | None = None
     lexical_part: Numbers | None = None
+    sparse: Numbers | None = None
+    sparse_part: Numbers | None = None
     passages: Rows | None = None
     weight: float | None = None
     weight_shift: float = 0.0
@@ -102,6 +108,10 @@ class Ranking:
             _leg(self.dense, self.dense_part, positions),
             _leg(self.lexical, self.lexical_part, positions, absent=0.0),
         )
+
+    def sparse_leg(self, positions: Rows) -> list[LegScore | None] | None:
+        """Return learned-sparse scores of the candidates at ``positions``; None where that leg was not searched."""
+        return _leg(self.sparse, self.sparse_part, positions, absent=0.0)
 
 
 def _leg(

@@ -16,16 +16,20 @@ from typing import Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from indexer.index.dense import unit
 from indexer.index.document_mask import DocumentMask, Rows, passages_of
 from indexer.index.index import Document, Index
+from indexer.index.sparse import best_documents
 from indexer.inference.encoder import Vectors
-from indexer.retrieval.fusion import Fusion, fuse
+from indexer.retrieval.fusion import Fusion, add_sparse, fuse
 from indexer.retrieval.query_weight import MIN_CANDIDATES, SAMPLE_PASSAGES, shifted, weight_shift
 from indexer.retrieval.ranking import Hit, Ranking
 
 Mode = Literal["hybrid", "dense", "lexical"]
 Neighbours = tuple[Rows, Vectors, Rows]
 """Rows and cosines of the documents nearest to a query, best first, and the best passage of each."""
+Candidates = tuple[Rows, Vectors, Rows, npt.NDArray[np.float64]]
+"""Rows of candidates, their cosines, their best passages, and their BM25 scores."""
 MIN_PARALLEL_DOCUMENTS = 20_000
 """From this many documents on the lexical leg runs in a thread; with fewer, the handover is slower than the search."""
 
@@ -86,7 +90,7 @@ class Retriever:
             scores = matches.scores[:depth]
             return self._ordered(ranking, matches.rows[:depth], scores, lexical=scores)
         if mode == "dense":
-            rows, cosines, passages = self._dense_leg(ranking, vector, neighbours, depth, allowed)
+            rows, cosines, passages = self._dense_leg(ranking, vector, neighbours, depth, allowed, mapped=True)
             return self._ordered(ranking, rows, cosines, dense=cosines, passages=passages)
         if len(self.index) >= MIN_PARALLEL_DOCUMENTS:
             pending = self._threads.submit(self._lexical_leg, query, depth, allowed)
@@ -96,17 +100,33 @@ class Retriever:
             neighbours = self._dense_leg(ranking, vector, neighbours, depth, allowed)
             matches, ranking.timings["lexical"] = self._lexical_leg(query, depth, allowed)
         rows, cosines, passages, bm25 = self._complete_scores(ranking, neighbours, matches, depth)
-        with ranking.timed("fuse"):
-            fusion = fusion or self.fusion
+        fusion, learned = fusion or self.fusion, None
+        with ranking.timed("fuse"):  # before others join the candidates, whose scores decide about the weight
             if fusion.by_query and fusion.method == "convex":
                 ranking.weight_shift = self._weight_shift(ranking, cosines, bm25)
             ranking.weight = shifted(fusion.dense_weight, ranking.weight_shift)
+        if fusion.sparse_weight and self.index.sparse is not None:
+            with ranking.timed("sparse"):
+                everything = self.index.sparse.all_scores(query)
+                rows, cosines, passages, bm25 = self._add_candidates(
+                    ranking, best_documents(everything, depth, allowed)[1], matches, (rows, cosines, passages, bm25)
+                )
+                learned = everything[rows].astype(np.float64)
+        with ranking.timed("fuse"):
             fused = fuse(fusion.model_copy(update={"dense_weight": ranking.weight}), cosines.astype(np.float64), bm25)
+            if learned is not None:
+                fused = add_sparse(fusion, fused, learned)
+                ranking.sparse, ranking.sparse_part = learned, fused.sparse_part
             ranking.dense_part, ranking.lexical_part = fused.dense_part, fused.lexical_part
             return self._ordered(ranking, rows, fused.scores, dense=cosines, lexical=bm25, passages=passages)
 
-    def nearest(self, vectors: Vectors, candidates: int | None = None) -> list[Neighbours]:
-        """Return the nearest documents of many queries at once, for `search`; ``vectors`` has shape (queries, dimension)."""
+    def nearest(self, vectors: Vectors, candidates: int | None = None, mode: Mode = "hybrid") -> list[Neighbours]:
+        """Return the nearest documents of many queries at once, for `search` in the same mode.
+
+        ``vectors`` has shape (queries, dimension).
+        """
+        if mode == "dense":
+            vectors = np.stack([self._mapped(vector) for vector in vectors])
         depth = min(candidates or self.index.candidates, len(self.index))
         cosines, passages = self.index.dense.search_many(vectors, self._passages_for(depth))
         total = len(self.index.dense)
@@ -126,7 +146,7 @@ class Retriever:
             passages = np.arange(self.index.first_passage[row], self.index.first_passage[row + 1])
             best: dict[int, float] = {}
             for vector in self.index.dense.vectors(passages):
-                rows, cosines, _ = self._nearest_documents(vector, depth, allowed)
+                rows, cosines, _ = self._nearest_documents(self._mapped(vector), depth, allowed)
                 for other, cosine in zip(rows.tolist(), cosines.tolist(), strict=True):
                     if other != row:
                         best[other] = max(cosine, best.get(other, -2.0))
@@ -151,6 +171,7 @@ class Retriever:
             documents = [self.index.document(row) for row in ranking.rows[at].tolist()]
             passages = self._passages_to_show(ranking, at, documents)
             dense, lexical = ranking.legs(at) if explain else (None, None)
+            sparse = ranking.sparse_leg(at) if explain else None
             return [
                 Hit(
                     rank=first_rank + number,
@@ -159,9 +180,15 @@ class Retriever:
                     passage=document.text[slice(*self.index.passage_offsets(passages[number]))].strip(),
                     dense=dense[number] if dense else None,
                     lexical=lexical[number] if lexical else None,
+                    sparse=sparse[number] if sparse else None,
                 )
                 for number, (document, score) in enumerate(zip(documents, ranking.scores[at].tolist(), strict=True))
             ]
+
+    def _mapped(self, vector: Vectors) -> Vectors:
+        """Return a query's vector as dense mode searches by it, of unit length."""
+        matrix = self.index.contents.dense_map
+        return vector if matrix is None else unit(matrix @ vector)
 
     @cached_property
     def _sample(self) -> Rows:
@@ -189,10 +216,17 @@ class Retriever:
         neighbours: Neighbours | None,
         depth: int,
         allowed: DocumentMask | None,
+        *,
+        mapped: bool = False,
     ) -> Neighbours:
-        """Encode the query where its vector is not known, and return the ``depth`` documents nearest to it."""
+        """Encode the query where its vector is not known, and return the ``depth`` documents nearest to it.
+
+        With ``mapped``, the index's map for dense mode is applied to the vector, where there is one.
+        """
         with ranking.timed("encode"):
             ranking.vector = self.index.encoder.encode_query(ranking.query) if vector is None else vector
+            if mapped:
+                ranking.vector = self._mapped(ranking.vector)
         with ranking.timed("dense"):
             return neighbours or self._nearest_documents(ranking.vector, depth, allowed)
 
@@ -236,6 +270,23 @@ class Retriever:
                 passages,
                 np.concatenate([bm25, matches.scores[added]]),
             )
+
+    def _add_candidates(self, ranking: Ranking, found: Rows, matches: Matches, candidates: Candidates) -> Candidates:
+        """Return candidates with those of ``found`` that are not among them, scored by the dense and the lexical leg."""
+        rows, cosines, passages, bm25 = candidates
+        new = found[~np.isin(found, rows)]
+        positions, matched = matches.find(new)
+        new_bm25 = np.zeros(len(new))
+        new_bm25[matched] = matches.scores[positions[matched]]
+        if not matches.complete and not matched.all():
+            new_bm25[~matched] = self.index.lexical.scores(ranking.query, new[~matched])
+        new_cosines, new_passages = self._best_passages(ranking.vector, new)
+        return (
+            np.concatenate([rows, new]),
+            np.concatenate([cosines, new_cosines]),
+            np.concatenate([passages, new_passages]),
+            np.concatenate([bm25, new_bm25]),
+        )
 
     def _nearest_documents(self, vector: Vectors, depth: int, allowed: DocumentMask | None = None) -> Neighbours:
         """Return the ``depth`` nearest documents, reading as many passages as that takes."""

@@ -12,6 +12,7 @@ KINDS: dict[Kind, str] = {
     "masked": "Masked-language models",
     "classifier": "Classifiers",
     "reranker": "Re-ranking models",
+    "sparse": "Learned-sparse models",
 }
 MANIFEST = """# Manifest
 
@@ -33,6 +34,7 @@ indexes/      CURRENT  <utc>-<hash8>/   indexes of the corpus
 masked/       CURRENT  <utc>-<hash8>/   masked-language models, for the page «how it reads»
 classifiers/  CURRENT  <utc>-<hash8>/   classifiers
 rerankers/    CURRENT  <utc>-<hash8>/   cross-encoders
+sparse/       CURRENT  <utc>-<hash8>/   learned-sparse models
 live/         writes and feedback that the service took
 training/     what runs have finished so far, and files of the single stages
 keys.json     hashes of the API keys
@@ -40,7 +42,7 @@ keys.json     hashes of the API keys
 
 An artifact is an immutable directory. It is written under a hidden name, flushed, its manifest last, and renamed. Then
 the one line in `CURRENT` is replaced. A process that is killed at any point leaves either the old or the new artifact
-live. An index pins the model that it was built with. An artifact that was published without going live has a marker
+live. An index pins the models that it was built with. An artifact that was published without going live has a marker
 `.quiet-ID` beside it until it does.
 
 There are only formats that execute nothing: safetensors, ONNX, Arrow, FAISS, NumPy without objects, JSON. Every file is

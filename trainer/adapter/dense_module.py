@@ -10,7 +10,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer import modules
 
 from indexer.inference.encoder import Vectors
-from trainer.models.onnx import load_encoder
+from trainer.models.load import load_encoder
 
 
 def with_map(directory: Path, matrix: Vectors | None) -> SentenceTransformer:

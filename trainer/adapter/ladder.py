@@ -7,7 +7,7 @@ and every passage has to be encoded again (`trainer.pipeline.layers`). Each rung
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -40,6 +40,11 @@ class EncodedQueries:
 
     queries: QuerySet
     vectors: Vectors
+
+    def only(self, queries: QuerySet) -> EncodedQueries:
+        """Return some of the queries with their vectors."""
+        kept = [row for row, query in enumerate(self.queries.texts) if query in queries.texts]
+        return EncodedQueries(queries, self.vectors[kept])
 
 
 @dataclass
@@ -87,10 +92,12 @@ class Ladder:
         vectors = DenseIndex.of(apply(matrix, self.passages))
         return Retriever(self.index.with_encoder(self.index.encoder, vectors))
 
-    def rank(self, matrix: Vectors | None, queries: EncodedQueries, name: str) -> RankedQueries:
-        """Rank all documents for queries, with the vectors of both mapped by ``matrix``."""
+    def rank(
+        self, matrix: Vectors | None, queries: EncodedQueries, name: str, left_out: Mapping[str, int] | None = None
+    ) -> RankedQueries:
+        """Rank all documents for queries, with the vectors of both mapped by ``matrix``; see `rank_queries`."""
         vectors = queries.vectors if matrix is None else apply(matrix, queries.vectors)
-        return rank_queries(name, self.retriever(matrix), queries.queries, self.ids, vectors)
+        return rank_queries(name, self.retriever(matrix), queries.queries, self.ids, vectors, left_out=left_out)
 
     def measure(self, matrix: Vectors | None) -> float:
         """Return the score on dev: the mean of nDCG@10 of dense search and of hybrid search at its best weight.

@@ -99,7 +99,8 @@ def open_frozen_encoder(
         models.verify(folder.name)
         contract = models.manifest(folder.name).contract
         return FrozenEncoder(folder.name, folder, Encoder(folder, _limit_tokens(contract, max_tokens)))
-    from trainer.models.onnx import check_parity, encoder_contract, export_onnx, load_encoder
+    from trainer.models.load import load_encoder
+    from trainer.models.onnx import check_parity, encoder_contract, export_onnx
 
     name, directory = locate(model)
     with stage("load the model"):

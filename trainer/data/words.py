@@ -19,6 +19,9 @@ _UNSPACED = regex.compile(rf"[{_PAIRED}{_SPELT}]")
 _RUNS = regex.compile(rf"(?P<paired>[{_PAIRED}]+)|(?P<spelt>[{_SPELT}]+)|[\w--[{_PAIRED}{_SPELT}]]+", regex.VERSION1)
 _TOKENS = regex.compile(rf"[{_PAIRED}{_SPELT}]|[\w--[{_PAIRED}{_SPELT}]]+", regex.VERSION1)
 _SPELT_END = regex.compile(rf"(?<=[{_SPELT}])\s+(?=[{_SPELT}])")
+_UNSPACED_UNITS = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
+UNIT = regex.compile(rf"(?:[{_UNSPACED_UNITS}]\p{{M}}*|[^\s{_UNSPACED_UNITS}]+)\s*")
+"""A word with its punctuation, or a character of a script without spaces, with the white space after it."""
 _LETTERS = {"paired": 2, "spelt": 5}
 
 

@@ -13,9 +13,10 @@ from functools import cached_property
 
 import numpy as np
 
+from indexer.build.neighbour_questions import without
 from indexer.inference.encoder import Vectors
 from indexer.progress import Bar
-from indexer.retrieval.fusion import Fusion, fuse
+from indexer.retrieval.fusion import Fusion, Numbers, add_sparse, fuse
 from indexer.retrieval.query_weight import shifted
 from indexer.retrieval.ranking import Ranking
 from indexer.retrieval.retriever import Retriever
@@ -81,12 +82,18 @@ class RankedQueries:
         if weight == 0:  # a document without any of the words is no result of the lexical leg
             scores, kept = lexical[lexical > 0], np.flatnonzero(lexical > 0)
         else:
-            fusion = Fusion(dense_weight=shifted(weight, ranking.weight_shift))
-            scores = dense if weight == 1 else fuse(fusion, dense, lexical).scores
+            scores = dense if weight == 1 else self._fused(ranking, dense, lexical, weight)
         rows = ranking.rows[kept]
         best = np.lexsort((self.retriever.index.id_rank[rows], -scores))[:DEPTH]
         ordered: list[int] = rows[best].tolist()
         return ordered
+
+    def _fused(self, ranking: Ranking, dense: Numbers, lexical: Numbers, weight: float) -> Numbers:
+        """Return fused scores at this weight, adapted to the query; with the learned-sparse leg where it was searched."""
+        weight = shifted(weight, ranking.weight_shift)
+        fusion = Fusion(dense_weight=weight, sparse_weight=self.retriever.fusion.sparse_weight)
+        fused = fuse(fusion, dense, lexical)
+        return fused.scores if ranking.sparse is None else add_sparse(fusion, fused, ranking.sparse).scores
 
     @cached_property
     def best_weight(self) -> float:
@@ -109,19 +116,68 @@ class RankedQueries:
         return best_relevant, best_irrelevant
 
 
+@dataclass(frozen=True)
+class RankedByMode(RankedQueries):
+    """Rankings where dense search has other query vectors than hybrid search; those of hybrid search are the fields.
+
+    Attributes:
+        dense: rankings of the same queries by the vectors of dense search.
+    """
+
+    dense: RankedQueries
+
+    def only(self, queries: QuerySet) -> RankedByMode:
+        """Return the rankings of some of the queries."""
+        kept = super().only(queries)
+        return RankedByMode(kept.queries, kept.rankings, self.ids, self.retriever, self.dense.only(queries))
+
+    def run(self, weight: float) -> Run:
+        """Return the ids of the best documents for each query, best first."""
+        return self.dense.run(weight) if weight == 1 else super().run(weight)
+
+    def cosines(self, rows: Mapping[str, int]) -> tuple[list[float], list[float]]:
+        """Return what `RankedQueries.cosines` does, of dense search."""
+        return self.dense.cosines(rows)
+
+
 def rank_queries(
-    name: str, retriever: Retriever, queries: QuerySet, ids: Sequence[str], vectors: Vectors
+    name: str,
+    retriever: Retriever,
+    queries: QuerySet,
+    ids: Sequence[str],
+    vectors: Vectors,
+    *,
+    left_out: Mapping[str, int] | None = None,
 ) -> RankedQueries:
-    """Return the rankings of all queries, whose ``vectors`` have shape (queries, dimension)."""
-    return RankedQueries(queries, rank_all(name, retriever, list(queries.texts.values()), vectors), ids, retriever)
+    """Return the rankings of all queries, whose ``vectors`` have shape (queries, dimension).
+
+    ``left_out`` has for each query the row of a document that is not searched, such as the one that the query is from.
+    """
+    rows = [left_out[query] for query in queries.texts] if left_out else None
+    rankings = rank_all(name, retriever, list(queries.texts.values()), vectors, rows)
+    return RankedQueries(queries, rankings, ids, retriever)
 
 
-def rank_all(name: str, retriever: Retriever, texts: Sequence[str], vectors: Vectors) -> list[Ranking]:
-    """Return the hybrid rankings of queries whose vectors are given, with progress."""
+def rank_all(
+    name: str, retriever: Retriever, texts: Sequence[str], vectors: Vectors, left_out: Sequence[int] | None = None
+) -> list[Ranking]:
+    """Return the hybrid rankings of queries whose vectors are given, with progress.
+
+    ``left_out`` has for each query the row of a document that is not searched.
+    """
     rankings: list[Ranking] = []
+
+    def search_without(row: int) -> Ranking:
+        allowed = without(retriever.index, left_out[row])  # type: ignore[index]  # only called where it is given
+        return retriever.search(texts[row], vector=vectors[row], allowed=allowed)
+
     with Bar(name, len(texts), "queries") as bar, ThreadPoolExecutor(retriever.index.encoder.cores) as threads:
         for start in range(0, len(texts), BATCH):
             part = range(start, min(start + BATCH, len(texts)))
+            if left_out is not None:
+                rankings += threads.map(search_without, part)
+                bar.advance(len(part))
+                continue
             near = retriever.nearest(vectors[start : start + BATCH])
             rankings += threads.map(
                 lambda row, near: retriever.search(texts[row], vector=vectors[row], neighbours=near), part, near

@@ -17,25 +17,32 @@ SAFETY_ALPHA = 0.01
 MIN_SAFETY_LOSS = 0.06
 """Smallest relative loss of nDCG@10 in the safety group that counts. Maps that help on people's queries lose up to 5 %
 there, harmful ones 7 % and more (docs/decisions/training.md)."""
+MAX_HYBRID_LOSS = 0.005
+"""Loss of nDCG@10 in hybrid search up to which it is certainly not worse: the interval's lower end is above it."""
 METRIC = "nDCG@10"
 
 
-def decide(judged_by: JudgedBy, deciding: Group, safety: Group | None = None) -> tuple[Verdict, list[str]]:
-    """Return the verdict and its reasons.
+def decide(
+    judged_by: JudgedBy, deciding: Group, safety: Group | None = None, neighbours: Group | None = None
+) -> tuple[Verdict, list[str]]:
+    """Return the verdict and its reasons, the one about hybrid search, which people use by default, first.
 
-    With labels: WIN if dense or hybrid search became better and neither became worse. With synthetic queries: WIN if dense
-    search became better on key words, and neither dense nor hybrid search became much worse on the safety group. Hybrid
-    search is not judged by key words: its lexical leg finds words of the text at once, so there is hardly anything to gain.
+    WIN needs a gain in hybrid search, or a gain in dense search with hybrid search certainly not worse; and no loss.
+
+    With labels both are judged on the deciding group. With synthetic queries dense search is judged by key words, and
+    must not become much worse on the safety group. Hybrid search is judged by neighbour questions, where there are
+    enough, and by the safety group, not by key words: its lexical leg finds words of the text at once, so there is hardly
+    anything to gain.
 
     Args:
         judged_by: labels or synthetic queries.
         deciding: the group on which the verdict rests.
         safety: with synthetic queries, the group of cloze queries: sentences that were taken out of their documents.
+        neighbours: with synthetic queries, the group of neighbour questions.
     """
-    dense, hybrid = (deciding.differences[leg][METRIC] for leg in ("dense", "hybrid"))
-    judged = [("dense search", dense)]
-    if judged_by == "labels":
-        judged.append(("hybrid search", hybrid))
+    dense = ("dense search", deciding.differences["dense"][METRIC])
+    hybrid = _hybrid(judged_by, deciding, neighbours)
+    judged = [hybrid, dense] if hybrid else [dense]
     gains = [describe(name, difference) for name, difference in judged if is_better(difference)]
     losses = [describe(name, difference) for name, difference in judged if is_worse(difference)]
     legs: tuple[Leg, ...] = ("dense", "hybrid")
@@ -46,9 +53,20 @@ def decide(judged_by: JudgedBy, deciding: Group, safety: Group | None = None) ->
             losses.append(describe(f"{leg} search for sentences that were taken out of their documents", difference))
     if losses:
         return "LOSS", losses + gains
-    if gains:
-        return "WIN", gains
-    return "TIE", [describe(name, difference) for name, difference in judged]
+    if not gains:
+        return "TIE", [describe(name, difference) for name, difference in judged]
+    if hybrid and not is_better(hybrid[1]) and hybrid[1].low < -MAX_HYBRID_LOSS:
+        return "TIE", [f"it is not certain that hybrid search is not worse; {describe(*hybrid)}", *gains]
+    return "WIN", gains
+
+
+def _hybrid(judged_by: JudgedBy, deciding: Group, neighbours: Group | None) -> tuple[str, Difference] | None:
+    """Return the difference that judges hybrid search, with its name in a sentence; None where there is none."""
+    if judged_by == "labels":
+        return "hybrid search", deciding.differences["hybrid"][METRIC]
+    if neighbours:
+        return "hybrid search for neighbours of a sentence's document", neighbours.differences["hybrid"][METRIC]
+    return None
 
 
 def decide_reranking(judged_by: JudgedBy, groups: Mapping[str, Group], deciding: str) -> tuple[Verdict, list[str]]:

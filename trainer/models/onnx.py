@@ -8,29 +8,28 @@ compared with those of sentence-transformers.
 
 from __future__ import annotations
 
-import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import torch
-import transformers
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling
 
 from indexer.artifacts.manifest import EncoderContract
 from indexer.corpus.corpus import Corpus
 from indexer.corpus.sample import write_sample
-from indexer.errors import UserError, first_line
+from indexer.errors import UserError
 from indexer.index.dense import unit
 from indexer.inference.encoder import Encoder, Precision
 from indexer.progress import stage
+from trainer.models.load import max_tokens, prompts_of
 from trainer.models.settings import BaseSettings
 
 OPSET = 17
@@ -38,28 +37,6 @@ PARITY_TEXTS = 200
 """Texts that both encoders are compared on."""
 MIN_COSINE: dict[Precision, float] = {"fp32": 0.999, "int8": 0.98}
 """Smallest cosine allowed between the two vectors of a text."""
-
-
-def load_encoder(directory: Path) -> SentenceTransformer:
-    """Load a sentence-transformers directory (or a plain transformers one: mean pooling) for inference on the CPU.
-
-    Raises:
-        UserError: the directory holds no model that sentence-transformers can load.
-    """
-    # Our own stages show progress; the library's bars are about downloads and shards.
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    # The library warns of every configuration key of an older version; an operator cannot act on that.
-    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
-    options: dict[str, Any] = {"device": "cpu", "local_files_only": True, "trust_remote_code": False}
-    try:
-        try:
-            model = SentenceTransformer(str(directory), model_kwargs={"attn_implementation": "eager"}, **options)
-        except ValueError:  # an architecture with only one implementation of attention
-            model = SentenceTransformer(str(directory), **options)
-    except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
-        reason = first_line(error)
-        raise UserError(f"{directory}: not loadable as a sentence-transformers model ({reason})") from error
-    return model.eval()
 
 
 def encoder_contract(model: SentenceTransformer) -> EncoderContract:
@@ -72,14 +49,14 @@ def encoder_contract(model: SentenceTransformer) -> EncoderContract:
     poolings = [module for module in modules if isinstance(module, Pooling)]
     if len(poolings) != 1:
         raise UserError(f"the model has {len(poolings)} pooling modules; Dowse serves models with exactly one")
-    query, document = _prompt(model, "query"), _prompt(model, "document", "passage", "corpus")
+    query, document = prompts_of(model)
     if (query or document) and not poolings[0].include_prompt:
         raise UserError("the model leaves its prompt out of the pooling; Dowse cannot serve such models")
     mode = poolings[0].pooling_mode
     tokenizer = model.tokenizer
     return EncoderContract(
         dimension=int(model.get_embedding_dimension() or 0),
-        max_tokens=_max_tokens(model),
+        max_tokens=max_tokens(model),
         pooling=mode if isinstance(mode, str) else "+".join(mode),
         normalised=isinstance(modules[-1], Normalize),
         query_prompt=query,
@@ -98,7 +75,7 @@ def export_onnx(model: SentenceTransformer, path: Path) -> None:
     inputs: list[str] = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in features]
     path.parent.mkdir(parents=True, exist_ok=True)
     single_file = path.with_suffix(".whole")
-    with quiet_export(), torch.no_grad():
+    with quiet_export(), _traceable_masks(), torch.no_grad():
         torch.onnx.export(
             _Graph(model, inputs).eval(),
             tuple(features[name] for name in inputs),
@@ -134,6 +111,38 @@ def quiet_export() -> Iterator[None]:
             yield
     finally:
         root.setLevel(level)
+
+
+@contextmanager
+def _traceable_masks() -> Iterator[None]:
+    """Let transformers make attention masks of its own patterns by broadcasting: the exporter cannot trace `torch.vmap`.
+
+    EmbeddingGemma needs it, whose tokens see both sides. All patterns of transformers work by index and give the same
+    masks either way; the parity check would notice another one.
+    """
+    from transformers import masking_utils
+
+    def expand(mask_function: Callable[..., Any]) -> Callable[..., Any]:
+        def masks(batch: Any, head: Any, query: Any, key: Any) -> Any:
+            mask = mask_function(
+                batch[:, None, None, None],
+                head[None, :, None, None],
+                query[None, None, :, None],
+                key[None, None, None, :],
+            )
+            return mask.expand(batch.shape[0], -1, query.shape[0], key.shape[0])
+
+        return masks
+
+    changed = {"_vmap_expansion_sdpa": expand, "TransformGetItemToIndex": nullcontext}
+    original = {name: getattr(masking_utils, name) for name in changed}
+    try:
+        for name, value in changed.items():
+            setattr(masking_utils, name, value)
+        yield
+    finally:
+        for name, value in original.items():
+            setattr(masking_utils, name, value)
 
 
 def parity_texts(settings: BaseSettings) -> list[str]:
@@ -183,21 +192,6 @@ def check_parity(
                 )
             metrics[f"parity_{precision}"] = round(cosine, 6)
     return metrics
-
-
-def _prompt(model: SentenceTransformer, *names: str) -> str:
-    """Return the model's first prompt with one of these names, else its default prompt, else an empty string."""
-    for name in (*names, model.default_prompt_name or ""):
-        if prompt := model.prompts.get(name):
-            return str(prompt)
-    return ""
-
-
-def _max_tokens(model: SentenceTransformer) -> int:
-    configured = model.max_seq_length
-    config = getattr(getattr(model[0], "auto_model", None), "config", None)
-    positions = getattr(config, "max_position_embeddings", 512)
-    return int(min(configured or positions, positions))
 
 
 class _Graph(torch.nn.Module):

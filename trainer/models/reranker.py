@@ -33,7 +33,7 @@ class Judgement:
 
 
 class Judge(Protocol):
-    """Compares searches with and without re-ranking; see `trainer.pipeline.rerank_judge`."""
+    """Compares searches with and without re-ranking; see `trainer.pipeline.rerank.judge`."""
 
     @property
     def recipe(self) -> dict[str, Any]:

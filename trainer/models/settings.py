@@ -1,4 +1,4 @@
-"""Settings of the commands about models: base, publish-mlm, fill-mask, reranker and embed."""
+"""Settings of the commands about models: base, publish-mlm, fill-mask, reranker, sparse and embed."""
 
 from __future__ import annotations
 
@@ -39,6 +39,12 @@ class BaseSettings(BaseModel):
         description="Useful prefix lengths of the model's vectors, such as 512,256; the service offers them (default: "
         "those that `finetune` trained)",
     )
+    dimensions: int | None = Field(
+        default=None,
+        ge=1,
+        description="Cut the vectors to their first N values, with unit length again, for models that were trained for "
+        "it (Matryoshka): a smaller index (default: as the model says)",
+    )
     force: bool = Field(default=False, description="Publish even if the same model is published already")
 
 
@@ -77,6 +83,14 @@ class RerankerSettings(BaseModel):
         ge=16,
         description="Longest query and passage together, in tokens; limited to the model's longest input",
     )
+    force: bool = Field(default=False, description="Publish even if the same model is published already")
+
+
+class SparseSettings(BaseModel):
+    """How a learned-sparse model is published."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
     force: bool = Field(default=False, description="Publish even if the same model is published already")
 
 

@@ -7,11 +7,13 @@ plan.py            steps and time estimates before the start
 workspace.py       folder of a run; finished stages are reused
 dataset.py         training, dev and test queries of a run
 tuning.py          which rungs are tried and kept
+modes.py           whose vectors hybrid search has
 layers.py          fine-tune the encoder's layers on labels
+query_encoder.py   fit a small encoder for queries
 comparison.py      base against tuned on test queries
 summary.py         report of a run
 compare_models.py  `trainer evaluate`
-rerank_judge.py    `trainer reranker --judge`
-rerank_groups.py   its groups of queries
+rerank/            `trainer reranker --judge`
+bases/             `trainer compare`: which model is the best base
 settings.py        flags
 """

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from indexer.build.neighbour_questions import make_neighbour_questions
 from indexer.corpus.settings import DocumentSettings, select
 from indexer.errors import UserError
 from indexer.index.dense import unit
@@ -50,6 +51,12 @@ CLOZE = "sentences taken out of held-out documents"
 """Group of the report: inverse-cloze queries. They check that the tuned model did no harm (`trainer.evaluate.verdict`)."""
 
 
+NEIGHBOURS = "sentences that ask for their document's neighbours"
+"""Group of the report: neighbour questions (`indexer.build.neighbour_questions`). They judge hybrid search."""
+MIN_NEIGHBOURS = 40
+"""With fewer neighbour questions there is no such group."""
+
+
 @dataclass(frozen=True)
 class TestSet:
     """Test queries of one group, and the index on which they are evaluated.
@@ -57,12 +64,19 @@ class TestSet:
     Attributes:
         vectors: of the queries by the encoder of ``index``, shape (queries, dimension).
         ids: id of each document of ``index`` by its row, as the qrels name it.
+        left_out: for each query the row of a document that is not searched; empty for none.
     """
 
     queries: QuerySet
     vectors: np.ndarray
     index: Index
     ids: list[str]
+    left_out: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def encoded(self) -> EncodedQueries:
+        """The queries with their vectors."""
+        return EncodedQueries(self.queries, self.vectors)
 
 
 @dataclass(frozen=True)
@@ -79,6 +93,8 @@ class RunData:
         judged_by: labels or synthetic queries.
         notes: caveats for the reader of the report.
         copies: near-duplicates among the documents.
+        neighbours: neighbour questions from dev documents, which choose hybrid search's vectors; None where there are
+            labels, or too few questions.
     """
 
     documents: Documents
@@ -90,6 +106,7 @@ class RunData:
     judged_by: JudgedBy
     notes: list[str]
     copies: Copies = field(default_factory=dict)
+    neighbours: TestSet | None = None
 
     @property
     def unseen_dev(self) -> QuerySet | None:
@@ -150,8 +167,12 @@ def prepare_data(
         )
     vectors = _encode_all(queries, index.encoder, workspace)
     groups = {name: TestSet(group, vectors[name], index, documents.ids) for name, group in tests.groups.items()}
+    neighbours = None
     if tests.judged_by == "synthetic queries":
         groups |= _cloze_test(index, documents, sides, settings, pool)
+        if test := _neighbour_test(index, documents, _rows(documents, sides, "test"), settings):
+            groups[NEIGHBOURS] = test
+        neighbours = _neighbour_test(index, documents, _rows(documents, sides, "dev"), settings) if learn else None
     return RunData(
         documents=documents,
         unlabelled=EncodedQueries(
@@ -164,6 +185,7 @@ def prepare_data(
         judged_by=tests.judged_by,
         notes=tests.notes,
         copies=copies,
+        neighbours=neighbours,
     )
 
 
@@ -236,6 +258,22 @@ def _cloze_test(
         return {}
     vectors = encode_queries("encode sentences", index.encoder, list(cloze.queries.texts.values()))
     return {CLOZE: TestSet(cloze.queries, vectors, cloze.index, cloze.ids)}
+
+
+def _neighbour_test(index: Index, documents: Documents, rows: list[int], settings: RunSettings) -> TestSet | None:
+    """Return neighbour questions whose sources are in ``rows``; None where there are too few."""
+    count = QueryCounts.for_budget(settings.budget_seconds).clozes
+    with stage("ask documents for their neighbours"):
+        questions = make_neighbour_questions(index, rows, count, settings.seed)
+    if len(questions) < MIN_NEIGHBOURS:
+        return None
+    texts = {f"{documents.ids[question.source]}/neighbour": question.text for question in questions}
+    qrels = {
+        key: {documents.ids[row]: 1 for row in question.answers} for key, question in zip(texts, questions, strict=True)
+    }
+    vectors = encode_queries("encode neighbour questions", index.encoder, list(texts.values()))
+    left_out = {key: question.source for key, question in zip(texts, questions, strict=True)}
+    return TestSet(QuerySet(texts, qrels), vectors, index, documents.ids, left_out)
 
 
 def _rows(documents: Documents, sides: Split, side: str) -> list[int]:

@@ -27,7 +27,8 @@ from trainer.files import atomic_write
 from trainer.finetune.finetune import finetune
 from trainer.finetune.grouped import NEIGHBOURHOOD
 from trainer.finetune.settings import FinetuneSettings
-from trainer.models.onnx import encoder_contract, export_onnx, load_encoder
+from trainer.models.load import load_encoder
+from trainer.models.onnx import encoder_contract, export_onnx
 from trainer.pipeline.dataset import RunData
 from trainer.pipeline.workspace import EXAMPLES_FILE, Workspace
 from trainer.training.output import FinishedTraining

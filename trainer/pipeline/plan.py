@@ -125,6 +125,8 @@ def make_plan(facts: Facts, settings: RunSettings) -> list[Step]:
         steps.append(Step("rung 4: train the encoder's layers on the labels", settings.budget_seconds * 0.6))
         steps.append(Step("encode all passages again", encode))
     steps.append(Step("export and compare the exports", 25))
+    if settings.query_encoder != "never":
+        steps.append(Step("fit a small query encoder", settings.budget_seconds / 3))
     steps.append(Step("evaluate base and tuned model on the test queries", 2 * test * search + 10))
     return steps
 

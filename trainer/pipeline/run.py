@@ -20,9 +20,9 @@ from trainer.data.feedback import feedback_labels
 from trainer.models.base import describe_model, locate, publish_base
 from trainer.models.settings import BaseSettings
 from trainer.pipeline.inputs import check_inputs, check_language_model
-from trainer.pipeline.settings import RunSettings
+from trainer.pipeline.settings import CompareSettings, RunSettings
 
-RECIPE = 9
+RECIPE = 10
 """Version of the recipe: raised when runs give other results, so that an earlier run with equal inputs is not up to date."""
 
 
@@ -61,12 +61,13 @@ def run(source: str, settings: RunSettings, data: Path | None = None) -> Outcome
         locate(settings.teacher)
     corpus, labels = check_inputs(source, settings, settings.qrels, settings.queries, data)
     models = Store("model", data)
-    base_model = _base_model(models, settings, data)
+    base_model = _best_base(source, settings, data) if settings.models else _base_model(models, settings, data)
     base_index = build(source, _index_settings(settings, base_model), data, live=False, corpus=corpus).manifest
     files = [*base_index.inputs, *(describe_input(path, path.name) for path in labels)]
     if settings.teacher:
         files.append(describe_model(*locate(settings.teacher)))
-    recipe = settings.model_dump(mode="json", exclude={"force", "qrels", "queries", "feedback", "llm_wait"})
+    aside = {"force", "qrels", "queries", "feedback", "llm_wait", "models"}
+    recipe = settings.model_dump(mode="json", exclude=aside)
     recipe |= {"recipe": RECIPE, "llm": _without_secrets(settings.llm)}
     for name in ("teacher", "llm_prompt", "llm_documents"):  # a run without them is what it was before there were any
         if recipe[name] in {None, "auto"}:
@@ -107,6 +108,24 @@ def _without_secrets(llm: str | None) -> str | None:
     from trainer.queries.llm.openai_api import parse_endpoint
 
     return parse_endpoint(llm)[0]
+
+
+def _best_base(source: str, settings: RunSettings, data: Path) -> str:
+    """Compare the models of ``--models`` and return the id of the best one. It goes live only where no model is."""
+    if settings.model is not None:
+        raise UserError("--models: chooses the model to start from; leave out --model, or leave out --models")
+    from trainer.pipeline.bases.compare import compare_bases
+    from trainer.pipeline.bases.result import table
+
+    names = [name.strip() for name in (settings.models or "").split(",") if name.strip()]
+    result = compare_bases(source, names, CompareSettings(**select(settings, CompareSettings)), data)
+    for line in [*table(result), *result.reasons]:
+        say(line)
+    models = Store("model", data)
+    with models.building():
+        if models.current_id() is None:
+            models.activate(result.choice)
+    return result.choice
 
 
 def _base_model(models: Store, settings: RunSettings, data: Path) -> str:

@@ -1,4 +1,4 @@
-"""Settings of `trainer run` and `trainer evaluate`."""
+"""Settings of `trainer run`, `trainer evaluate` and `trainer compare`."""
 
 from __future__ import annotations
 
@@ -55,12 +55,22 @@ class RunSettings(CorpusSettings):
         description="Model to start from: a name on the Hub or a directory (default: what the live model was tuned "
         "from, else all-MiniLM-L6-v2)",
     )
+    models: str | None = Field(
+        default=None,
+        description="Models to choose from, in place of --model, with commas between them: they are compared as by "
+        "`trainer compare`, and the run starts from the best one",
+    )
     budget: Annotated[str, BeforeValidator(validate_duration)] = Field(
         default="15m", description="Time for training, such as 90s, 5m or 1h; the evaluation comes on top"
     )
     layers: Literal["auto", "never", "always"] = Field(
         default="auto",
         description="Train the encoder's layers too: auto does if there are labels and enough time",
+    )
+    query_encoder: Literal["auto", "never", "always"] = Field(
+        default="never",
+        description="Fit a small encoder for queries, which is kept if search loses next to nothing with it: auto does in "
+        "a third of the budget, where training has left a minute or more",
     )
     seed: int = Field(default=0, ge=0, description="Seed of every random choice")
     force: bool = Field(default=False, description="Make the tuned model live whatever the verdict")
@@ -121,3 +131,29 @@ class JudgedRerankerSettings(CorpusSettings, RerankerSettings):
         default=200, ge=1, le=60_000, description="Time limit of the re-ranking of a search, in milliseconds"
     )
     seed: int = Field(default=0, ge=0, description="Seed of every random choice")
+
+
+class CompareSettings(CorpusSettings):
+    """Sample, labels and budget of a comparison of bases."""
+
+    qrels: Path | None = Field(
+        default=None,
+        description="Labels: a file with query_id, doc_id and relevance (default: questions that are made from the texts)",
+    )
+    queries: Path | None = Field(
+        default=None, description="Queries of the labels (default: queries.parquet, .csv or .jsonl beside --qrels)"
+    )
+    sample: int | None = Field(
+        default=None,
+        ge=1,
+        description="Documents that are compared (default: 2,000, or fewer where texts are long: 600,000 characters)",
+    )
+    max_cost: float = Field(
+        default=8.0,
+        ge=1,
+        description="Budget: only a model whose queries take at most so many times as long as the cheapest one's is chosen",
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of every random choice")
+    out: Path | None = Field(
+        default=None, description="Directory for report.json and report.html (default: training/compare in $DOWSE_DATA)"
+    )

@@ -21,6 +21,7 @@ from trainer.files import training_dir
 from trainer.pipeline.comparison import Candidate, Comparison, compare, published_candidate
 from trainer.pipeline.dataset import prepare_data
 from trainer.pipeline.plan import Facts, format_plan, make_plan
+from trainer.pipeline.query_encoder import add_query_encoder, remove_query_encoder
 from trainer.pipeline.settings import RunSettings
 from trainer.pipeline.summary import build_report
 from trainer.pipeline.tuning import TuningResult, tune
@@ -84,10 +85,15 @@ def train_and_publish(
             with workspace.stage("export"):
                 texts = run_data.documents.texts
                 candidate, draft = _export(tuning, index, models.path(base_model), staging, texts)
+            add_query_encoder(candidate, run_data, settings, workspace, facts)
             opponent = models.current_id() or base_model
             with workspace.stage("exam"):
                 live = published_candidate(models, opponent, index) if opponent != base_model else None
                 comparison = compare(index, run_data, candidate, settings.seed, live=live)
+            if comparison.query_encoder == "full":
+                remove_query_encoder(staging)
+            else:
+                draft["config"] = {"small_query_encoder": candidate.small}
             report = build_report(
                 source,
                 index,
@@ -110,14 +116,17 @@ def _export(
     from trainer.adapter.dense_module import with_map
     from trainer.models.artifact import write_model
 
-    model = with_map(tuning.directory or base_model, tuning.matrix)
+    model = with_map(tuning.directory or base_model, None if tuning.maps_queries else tuning.matrix)
     sample = [text[:PARITY_CHARACTERS] for text in texts[:: max(len(texts) // PARITY_TEXTS, 1)][:PARITY_TEXTS]]
     sample.append(max(texts, key=len))
     written = write_model(model, staging, sample, int8=True, require_int8=False)
+    if tuning.directory is None:
+        matrix = tuning.matrix if tuning.matrix is not None else np.eye(tuning.passages.shape[1], dtype=np.float32)
+        np.save(staging / MAP_FILE, matrix, allow_pickle=False)
+        if tuning.maps_queries:
+            return Candidate.of_query_map(staging, written.encoder, index, matrix), vars(written)
     passages = tuning.passages if tuning.matrix is None else apply(tuning.matrix, tuning.passages)
     if tuning.directory is None:
-        matrix = tuning.matrix if tuning.matrix is not None else np.eye(passages.shape[1], dtype=np.float32)
-        np.save(staging / MAP_FILE, matrix, allow_pickle=False)
         return Candidate(staging, written.encoder, index, passages, matrix), vars(written)
     return Candidate(staging, written.encoder, index, passages, None), vars(written)
 
@@ -143,9 +152,11 @@ def _publish(
         "judged_by": report.judged_by,
         "dense_weight": comparison.weights[1],
         "query_precision": comparison.precision,
+        **written.pop("config", {}),
     }
     if (staging / MAP_FILE).is_file():
         config["map_of"] = inputs.base_model
+        config["hybrid"] = "base" if comparison.maps_queries else "tuned"
     written["metrics"] |= {name: round(value, 6) for name, value in metrics.items()}
     draft = Manifest(
         kind="model",

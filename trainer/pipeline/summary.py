@@ -50,7 +50,7 @@ def build_report(
     before, after = comparison.base[comparison.deciding], comparison.tuned[comparison.deciding]
     legs = {"dense": (1.0, 1.0), "hybrid": comparison.weights}
     values = {leg: (before.metrics(old)[METRIC], after.metrics(new)[METRIC]) for leg, (old, new) in legs.items()}
-    shown = "hybrid" if comparison.run_data.judged_by == "labels" else "dense"
+    shown = "hybrid" if comparison.run_data.judged_by == "labels" and not comparison.maps_queries else "dense"
     weights = legs[shown]
     gains, losses = biggest_changes(*values[shown], list(before.queries.texts))
     change = _Changes(before, after, weights, values[shown], index)

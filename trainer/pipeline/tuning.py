@@ -22,6 +22,7 @@ from trainer.adapter.teacher import Teacher
 from trainer.evaluate.rankings import WEIGHTS
 from trainer.evaluate.report import DevPoint, LossPoint, Rung
 from trainer.pipeline.dataset import RunData
+from trainer.pipeline.modes import HybridVectors, choose_hybrid_vectors
 from trainer.pipeline.plan import Facts
 from trainer.pipeline.settings import RunSettings
 from trainer.pipeline.workspace import EXAMPLES_FILE, Workspace
@@ -50,6 +51,7 @@ class TuningRecord(BaseModel):
         rungs: that were tried.
         losses: of the training.
         points: scores on dev, the untuned model's first.
+        hybrid: whose vectors hybrid search has (`trainer.pipeline.modes`).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,6 +61,7 @@ class TuningRecord(BaseModel):
     rungs: list[Rung]
     losses: list[LossPoint]
     points: list[DevPoint]
+    hybrid: HybridVectors = "tuned"
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,11 @@ class TuningResult:
     passages: Vectors
     matrix: Vectors | None
     record: TuningRecord
+
+    @property
+    def maps_queries(self) -> bool:
+        """Whether the map is for the queries of dense search only: passages and hybrid search stay the base's."""
+        return self.directory is None and self.matrix is not None and self.record.hybrid == "base"
 
     @property
     def changed(self) -> bool:
@@ -204,5 +212,6 @@ def _tune_map(
         rungs=ladder.rungs,
         losses=ladder.losses,
         points=ladder.points,
+        hybrid=choose_hybrid_vectors(ladder, run_data, ladder.matrix) if ladder.matrix is not None else "tuned",
     )
     return {"matrix": ladder.best, "record": np.array(record.model_dump_json())}

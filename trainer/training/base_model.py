@@ -104,15 +104,24 @@ def freeze(model: SentenceTransformer, layers: int | None) -> None:
     if layers is None:
         return
     encoder = find_transformer(model)
-    depth = encoder.config.num_hidden_layers
-    blocks = next((m for m in encoder.modules() if isinstance(m, nn.ModuleList) and len(m) == depth), None)
-    if blocks is None:
-        raise UserError("--freeze: the layers of this architecture are not known; leave it out")
-    if layers > depth:
-        raise UserError(f"--freeze {layers}: the model has {depth} layers; give no more than that")
+    try:
+        blocks = find_blocks(encoder)
+    except UserError as error:
+        raise UserError(f"--freeze: {error}; leave it out") from error
+    if layers > len(blocks):
+        raise UserError(f"--freeze {layers}: the model has {len(blocks)} layers; give no more than that")
     embeddings = getattr(encoder, "embeddings", encoder.get_input_embeddings())
     for module in (embeddings, *blocks[:layers]):
         module.requires_grad_(requires_grad=False)
+
+
+def find_blocks(encoder: PreTrainedModel) -> nn.ModuleList:
+    """Return the layers of a transformer; raise `UserError` where the architecture does not show which these are."""
+    depth = encoder.config.num_hidden_layers
+    for module in encoder.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == depth:
+            return module
+    raise UserError("the layers of this architecture are not known")
 
 
 def find_transformer(model: SentenceTransformer) -> PreTrainedModel:

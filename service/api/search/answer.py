@@ -92,7 +92,8 @@ def build_results(
         live.index, ranking, options, mode=mode, offset=options.offset, count=options.top_k, rerank=reranking
     )
     hits = live.hits(ranking, page.positions, options.offset + 1, explain=explain)
-    results = [result_of(hit, explain=explain, fields=options.fields) for hit in hits]
+    three_legs = ranking.sparse is not None
+    results = [result_of(hit, explain=explain, fields=options.fields, three_legs=three_legs) for hit in hits]
     if reranking and explain:
         for result, position in zip(results, page.positions, strict=True):
             if result.scores and position in reranking.scores:
@@ -124,8 +125,13 @@ def common_fields(
     }
 
 
-def result_of(hit: Hit, *, explain: bool = False, fields: list[str] | None = None) -> schemas.Result:
-    """Return a hit as a result of the API, with the metadata columns ``fields`` or all."""
+def result_of(
+    hit: Hit, *, explain: bool = False, fields: list[str] | None = None, three_legs: bool = False
+) -> schemas.Result:
+    """Return a hit as a result of the API, with the metadata columns ``fields`` or all.
+
+    With ``three_legs``, ``explain`` shows the learned-sparse leg, too.
+    """
     metadata = hit.document.metadata
     values = {
         "id": hit.document.id,
@@ -136,9 +142,8 @@ def result_of(hit: Hit, *, explain: bool = False, fields: list[str] | None = Non
         "metadata": metadata if fields is None else {name: metadata.get(name) for name in fields},
     }
     if explain:
-        values["scores"] = schemas.Scores(
-            dense=hit.dense and leg_score_of(hit.dense), lexical=hit.lexical and leg_score_of(hit.lexical)
-        )
+        legs = {"dense": hit.dense, "lexical": hit.lexical} | ({"sparse": hit.sparse} if three_legs else {})
+        values["scores"] = schemas.Scores(**{name: leg and leg_score_of(leg) for name, leg in legs.items()})
     return schemas.Result(**values)
 
 

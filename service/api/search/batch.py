@@ -92,4 +92,10 @@ def _neighbours(
     numbers = [number for number in vectors if searches[number].filter is None]
     if not numbers or live.index.visible is not None:
         return {}
-    return dict(zip(numbers, live.nearest(np.stack([vectors[number] for number in numbers])), strict=True))
+    found: dict[int, Neighbours] = {}
+    for mode in ("hybrid", "dense"):  # their vectors may differ
+        of_mode = [number for number in numbers if searches[number].mode == mode]
+        if of_mode:
+            stacked = np.stack([vectors[number] for number in of_mode])
+            found |= zip(of_mode, live.nearest(stacked, mode=mode), strict=True)
+    return found

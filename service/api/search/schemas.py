@@ -168,11 +168,13 @@ class SearchQuery(Choices):
     q: Query = Field(description="what to look for, in plain words", examples=["run a command and get its output"])
     fusion: Literal["convex", "rrf"] | None = Field(default=None, description="how the legs are combined")
     dense_weight: float | None = Field(default=None, ge=0, le=1, description="weight of the dense leg")
+    sparse_weight: float | None = Field(default=None, ge=0, le=1, description="weight of the learned-sparse leg")
     rerank: bool | None = Field(default=None, description="whether results are re-ranked; see `POST /search`")
 
     def request(self) -> SearchRequest:
         """Return the same request as a body."""
-        options = {"method": self.fusion, "dense_weight": self.dense_weight}
+        weights = {"dense_weight": self.dense_weight, "sparse_weight": self.sparse_weight}
+        options = {"method": self.fusion, **weights}
         fusion = {name: value for name, value in options.items() if value is not None}
         common = {name: getattr(self, name) for name in Choices.model_fields}
         return SearchRequest(query=self.q, fusion=Fusion(**fusion) if fusion else None, rerank=self.rerank, **common)
@@ -181,7 +183,7 @@ class SearchQuery(Choices):
 class LegScore(BaseModel):
     """Score and rank of a result in one leg."""
 
-    score: float = Field(description="cosine (dense) or BM25 (lexical)")
+    score: float = Field(description="cosine (dense), BM25 (lexical), or sum of products of weights (sparse)")
     rank: int = Field(description="rank by this score among the query's candidates, from 1")
     part: float | None = Field(
         default=None,
@@ -195,6 +197,9 @@ class Scores(BaseModel):
 
     dense: LegScore | None = Field(default=None, description="score of the dense leg, by meaning")
     lexical: LegScore | None = Field(default=None, description="score of the lexical leg, by words")
+    sparse: LegScore | None = Field(
+        default=None, description="score of the learned-sparse leg, where the index has one and it has a weight"
+    )
     rerank: float | None = Field(
         default=None, description="score of the cross-encoder, where results were re-ranked and this one was scored"
     )
@@ -223,7 +228,8 @@ class Timings(BaseModel):
     encode: float = Field(default=0.0, description="encoding of the query")
     dense: float = Field(default=0.0, description="search of the nearest passages")
     lexical: float = Field(default=0.0, description="BM25")
-    fuse: float = Field(default=0.0, description="fusion of the two rankings")
+    sparse: float = Field(default=0.0, description="learned-sparse leg, where the index has one and it has a weight")
+    fuse: float = Field(default=0.0, description="fusion of the rankings")
     fetch: float = Field(default=0.0, description="reading of the results' texts and metadata")
     rerank: float = Field(default=0.0, description="scoring by the cross-encoder, where results were re-ranked")
     highlight: float = Field(default=0.0, description="marking of words and sentences, where `highlight` was set")

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests_support import give_query_encoder, make_tiny_model
 
 import indexer.build.build
 import indexer.build.compact
@@ -206,3 +207,13 @@ def test_a_kill_loses_nothing(written: Path, step: str) -> None:
     compact(written, cores=1)
     assert set(read_contents(open_live(written))) == {*before, "z"}
     assert not isinstance(open_live(written), LiveIndex)
+
+
+def test_a_small_query_encoder_stays(written: Path, tmp_path: Path) -> None:
+    """An index that is served with its model's small query encoder is served with it after a compaction."""
+    model = Store("model", written).resolve()
+    give_query_encoder(model, make_tiny_model(tmp_path, layers=1))
+    build(str(written / "corpus.parquet"), BuildSettings(force=True), written, cores=1)
+    put(written, NewDocument("z", None, "A storm at sea.", {}))
+    assert compact(written, cores=1).manifest.config["query_encoder"] == "small"
+    assert open_live(written).encoder.query_encoder == "small"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from stories import STORIES
-from tests_support import publish_mapped
+from tests_support import give_query_encoder, make_tiny_model, publish_mapped
 
 from indexer.artifacts.manifest import write_manifest
 from indexer.artifacts.store import Store
@@ -83,6 +83,28 @@ def test_weights_for_queries(data: Path, corpus: Path, precision: str) -> None:
         [f"{title or ''} {text}".strip() for _, title, text in STORIES]
     )
     assert np.allclose(index.dense.vectors(np.arange(6)), unit(passages), atol=1e-5)
+
+
+def test_a_small_encoder_for_queries(data: Path, corpus: Path, tmp_path: Path) -> None:
+    """An index of a model with a small query encoder is served with it, unless its build says full."""
+    models, indexes = Store("model", data), Store("index", data)
+    folder = models.resolve()
+    give_query_encoder(folder, make_tiny_model(tmp_path, layers=1))
+    built = build(str(corpus), BuildSettings(), data, cores=1).manifest
+    assert built.config["query_encoder"] == "small"
+    small = Index.open(indexes.path(built.id), cores=1)
+    full = Encoder.open(folder, cores=1)
+    assert np.array_equal(
+        small.encoder.encode_query("cat"), Encoder.open(folder, cores=1, query_encoder="small").encode_query("cat")
+    )
+    assert not np.allclose(small.encoder.encode_query("cat"), full.encode_query("cat"), atol=1e-2)
+    assert not build(str(corpus), BuildSettings(), data, cores=1).fresh
+    switched = build(str(corpus), BuildSettings(query_encoder="full"), data, cores=1).manifest
+    assert switched.config["query_encoder"] == "full"
+    assert switched.counts["embedded"] == 0  # the passages' vectors are the same
+    exact = Index.open(indexes.path(switched.id), cores=1)
+    assert np.array_equal(exact.encoder.encode_query("cat"), full.encode_query("cat"))
+    assert np.array_equal(exact.dense.vectors(np.arange(6)), small.dense.vectors(np.arange(6)))
 
 
 def test_by_default_queries_have_the_weights_of_the_passages(data: Path, corpus: Path) -> None:

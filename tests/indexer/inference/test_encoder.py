@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import resource
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,13 @@ from tests_support import make_tiny_model
 
 from indexer.artifacts.store import Store
 from indexer.errors import UserError
-from indexer.inference.encoder import Encoder, Precision
+from indexer.index.dense import unit
+from indexer.inference.encoder import QUERY_FILE, Encoder, Precision
 from indexer.inference.session import batches_by_length, load_tokenizer
 from trainer.models.base import publish_base
+from trainer.models.onnx import export_onnx
 from trainer.models.settings import BaseSettings
+from trainer.query_encoder.student import fit_maps, make_student
 
 PROMPTS = {"query": "the king and queen ", "document": "snow and rain in winter "}
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -267,3 +271,49 @@ def test_a_vector_does_not_depend_on_its_company(minilm_data: Path, precision: P
     assert np.array_equal(encoder.encode_documents(texts, exactly=True), separate)
     if precision == "int8":
         assert np.array_equal(encoder.encode_documents(texts), separate)
+
+
+# --- the small query encoder ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def with_small(tmp_path_factory: pytest.TempPathFactory, minilm_data: Path) -> Path:
+    """The real default model with a small query encoder: its own three layers, with their maps."""
+    model = Path(shutil.copytree(Store("model", minilm_data).resolve(), tmp_path_factory.mktemp("small") / "model"))
+    texts = [make_sentence(2 + number % 7, number) for number in range(300)]
+    student, _ = make_student(model)
+    fit_maps(student, model, texts, unit(Encoder.open(model).encode_queries(texts)))
+    export_onnx(student, model / QUERY_FILE)
+    return model
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_a_small_encoder_for_queries(with_small: Path, cores: int) -> None:
+    """Every way to encode a query uses the small encoder, to the bit; documents have the full one's vectors."""
+    full = Encoder.open(with_small, cores=cores)
+    small = Encoder.open(with_small, cores=cores, query_cache_bytes=100_000, query_encoder="small")
+    texts = [make_sentence(words, words) for words in (1, 2, 3, 5, 8, 11, 16, 40)] + ["Café — 東京 🙂", "?"]
+    assert np.array_equal(small.encode_documents(texts), full.encode_documents(texts))
+    alone = np.stack([Encoder.open(with_small, cores=1, query_encoder="small").encode_query(text) for text in texts])
+    assert cosines(alone[:6], full.encode_queries(texts[:6])).min() > 0.8
+    assert np.abs(alone - full.encode_queries(texts)).max() > 0.01
+    assert small.batches_exactly
+    for _ in range(2):  # computed, then out of the cache
+        assert np.array_equal(np.stack([small.encode_query(text) for text in texts]), alone)
+    assert np.array_equal(small.encode_queries(texts), alone)
+    assert np.array_equal(Encoder.open(with_small, query_encoder="small").encode_batch(texts), alone)
+
+
+def test_8_bit_documents_beside_a_small_query_encoder(with_small: Path) -> None:
+    """The precision is that of the documents; the small query encoder has 32-bit weights and is exact in batches."""
+    rounded = Encoder.open(with_small, "int8", cores=1, query_encoder="small")
+    exact = Encoder.open(with_small, cores=1, query_encoder="small")
+    assert np.array_equal(rounded.encode_query("a storm at sea"), exact.encode_query("a storm at sea"))
+    assert not np.array_equal(rounded.encode_documents(["a storm"]), exact.encode_documents(["a storm"]))
+    assert rounded.batches_exactly
+
+
+def test_a_model_without_the_small_one(tiny_data: Path) -> None:
+    """A small query encoder that the model does not have is refused with the file and the remedy."""
+    with pytest.raises(UserError, match=r"query\.onnx: missing; .*--query-encoder full"):
+        Encoder.open(Store("model", tiny_data).resolve(), query_encoder="small")

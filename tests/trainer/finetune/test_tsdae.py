@@ -19,7 +19,7 @@ from indexer.errors import UserError
 from trainer.finetune.losses import make_denoising_loss
 from trainer.finetune.settings import TsdaeSettings
 from trainer.finetune.tsdae import tsdae
-from trainer.models.onnx import load_encoder
+from trainer.models.load import load_encoder
 from trainer.training.base_model import find_transformer, load_base_model, read_weights
 from trainer.training.output import FinishedTraining
 

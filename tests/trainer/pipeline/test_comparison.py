@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tales import write_tales
-from tests_support import publish_mapped
+from tests_support import give_query_encoder, make_tiny_model, publish_mapped
 
 from indexer.artifacts.store import Store
 from indexer.build.build import build
 from indexer.build.settings import BuildSettings
 from indexer.index.dense import unit
 from indexer.index.index import Index
-from indexer.inference.encoder import Encoder
+from indexer.inference.encoder import QUERY_FILE, Encoder
 from indexer.inference.passages import encoder_input
 from indexer.retrieval.retriever import Retriever
 from trainer.adapter.dense_module import with_map
@@ -26,6 +26,8 @@ from trainer.adapter.linear_map import apply
 from trainer.data.labels import QuerySet
 from trainer.evaluate.report import ALL, SYSTEMS, UNSEEN
 from trainer.models.artifact import write_model
+from trainer.models.load import load_encoder
+from trainer.models.onnx import export_onnx
 from trainer.pipeline import dataset
 from trainer.pipeline.comparison import Candidate, compare, published_candidate
 from trainer.pipeline.dataset import CLOZE, RunData
@@ -235,3 +237,67 @@ def test_small_weights_that_cost_too_much(
     assert comparison.precision == "fp32"
     assert "with 32-bit weights: nDCG@10 on dev, dense search" in comparison.notes[0]
     assert comparison.tuned[UNSEEN].run(1) == comparison.base[UNSEEN].run(1)
+
+
+# --- the small query encoder ----------------------------------------------------------------------------------------
+
+
+def with_small(model: Candidate, source: Path, folder: Path) -> Candidate:
+    """Return a copy of a candidate that has the graph of ``source`` as its small query encoder."""
+    shutil.copytree(model.folder, folder)
+    export_onnx(load_encoder(source), folder / QUERY_FILE)
+    return replace(model, folder=folder, _encoders={})
+
+
+def test_a_small_query_encoder_that_is_as_good(
+    index: Index, run_data: RunData, same: Candidate, tmp_path: Path
+) -> None:
+    """A small query encoder that loses nothing is chosen, with 32-bit weights; the tuned figures are measured with it."""
+    comparison = compare(index, run_data, with_small(same, same.folder, tmp_path / "model"), 0)
+    assert (comparison.query_encoder, comparison.precision) == ("small", "fp32")
+    assert len(comparison.notes) == 1
+    assert comparison.notes[0].startswith("Queries are encoded by the small query encoder: nDCG@10 with the small one")
+    assert "hybrid search +0.0000 [+0.0000, +0.0000], dense search +0.0000" in comparison.notes[0]
+    assert comparison.tuned[UNSEEN].run(1) == comparison.base[UNSEEN].run(1)
+
+
+def test_a_small_query_encoder_that_loses(
+    index: Index, run_data: RunData, same: Candidate, harmful: Candidate, tmp_path: Path
+) -> None:
+    """One that finds less is not chosen; the tuned figures are those of the full one, and the note says what it lost."""
+    comparison = compare(index, run_data, with_small(same, harmful.folder, tmp_path / "model"), 0)
+    assert comparison.query_encoder == "full"
+    assert comparison.notes[0].startswith("Queries are encoded by the full query encoder: nDCG@10 with the small one")
+    assert "hybrid search -0." in comparison.notes[0]
+    assert comparison.precision == "int8"
+    assert comparison.tuned[UNSEEN].run(0.4) == compare(index, run_data, same, 0).tuned[UNSEEN].run(0.4)
+
+
+def test_cloze_queries_decide_too(
+    index: Index, run_data: RunData, same: Candidate, harmful: Candidate, tmp_path: Path
+) -> None:
+    """One that finds key words and no sentence that was taken out is not chosen."""
+    model = with_small(same, harmful.folder, tmp_path / "model")
+    full = same.encoder()
+    words = set(run_data.dev.queries.texts.values())
+    small = model.encoder("fp32", "small")
+    lost = small.encode_queries
+    small.encode_queries = lambda texts: (full.encode_queries if texts[0] in words else lost)(texts)  # type: ignore[method-assign]
+    assert compare(index, run_data, model, 0).query_encoder == "full"
+
+
+def test_a_live_model_answers_with_its_small_query_encoder(
+    index: Index, run_data: RunData, same: Candidate, harmful: Candidate, tmp_path: Path
+) -> None:
+    """What has to be beaten is what is served: the live model with its small query encoder."""
+    live = replace(with_small(same, harmful.folder, tmp_path / "model"), query_encoder="small")
+    assert compare(index, run_data, same, 0, live=live).verdict()[0] == "WIN"
+
+
+def test_a_published_model_with_a_small_query_encoder(data: Path, index: Index, tmp_path: Path) -> None:
+    """A published candidate is compared with the query encoder that it is served with."""
+    own = Path(shutil.copytree(data, tmp_path / "data"))
+    models = Store("model", own)
+    give_query_encoder(models.resolve(), make_tiny_model(tmp_path, layers=1))
+    assert published_candidate(models, models.resolve().name, index).query_encoder == "small"
+    assert published_candidate(Store("model", data), models.resolve().name, index).query_encoder == "full"

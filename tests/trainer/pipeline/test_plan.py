@@ -44,6 +44,12 @@ def test_labels() -> None:
     assert not any("layers" in step or "encode all passages" in step for step in frozen)
 
 
+def test_a_small_query_encoder() -> None:
+    """A small query encoder is part of the plan where one is asked for."""
+    assert not any("query encoder" in step for step in steps())
+    assert any("query encoder" in step for step in steps(query_encoder="auto"))
+
+
 def test_a_language_model_comes_first() -> None:
     """Queries are written before anything is learned; the step names the model if the settings do."""
     facts = replace(FACTS, llm=True)

@@ -17,7 +17,7 @@ from trainer.finetune.finetune import finetune
 from trainer.finetune.settings import FinetuneSettings, TsdaeSettings
 from trainer.finetune.tsdae import tsdae
 from trainer.models.base import publish_base
-from trainer.models.onnx import load_encoder
+from trainer.models.load import load_encoder
 from trainer.models.settings import BaseSettings
 from trainer.pretrain.pretrain import pretrain
 from trainer.pretrain.settings import PretrainSettings

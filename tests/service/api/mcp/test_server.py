@@ -197,9 +197,13 @@ def test_every_client_brings_its_key(tmp_path, built_data, start_service):
         assert dowse.search("cat", top_k=1).results[0].id == found[0]["id"]
         with pytest.raises(problems.Unauthorized):
             stranger.search("cat")
-    name = OpenAI(base_url=f"{url}/v1", api_key=key).models.list().data[0].id
-    with pytest.raises(AuthenticationError) as caught:
-        OpenAI(base_url=f"{url}/v1", api_key="wrong", max_retries=0).embeddings.create(model=name, input="cat")
+    with OpenAI(base_url=f"{url}/v1", api_key=key) as reader:
+        name = reader.models.list().data[0].id
+    with (
+        OpenAI(base_url=f"{url}/v1", api_key="wrong", max_retries=0) as stranger,
+        pytest.raises(AuthenticationError) as caught,
+    ):
+        stranger.embeddings.create(model=name, input="cat")
     assert caught.value.type == "authentication_error"
     assert httpx2.post(f"{url}/mcp", json=CALL, headers=HEADERS).status_code == 401
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
 
 import numpy as np
 import openai
@@ -61,9 +62,10 @@ def client_of(running) -> OpenAI:
 
 
 @pytest.fixture(scope="module")
-def openai_client(story_service) -> OpenAI:
-    """OpenAI's own client, of the real program over the six stories."""
-    return client_of(story_service)
+def openai_client(story_service) -> Iterator[OpenAI]:
+    """OpenAI's own client, of the real program over the six stories; its connections are closed in the end."""
+    with client_of(story_service) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")
@@ -237,8 +239,8 @@ def test_errors_elsewhere_have_no_such_member(client):
 
 def test_without_an_index_the_client_hears_that(tmp_path, start_service):
     """While nothing is live OpenAI's client gets a 503 of the type that it tries again, with what to run."""
-    with pytest.raises(openai.InternalServerError) as caught:
-        client_of(start_service(tmp_path)).embeddings.create(model="x", input="cat")
+    with client_of(start_service(tmp_path)) as client, pytest.raises(openai.InternalServerError) as caught:
+        client.embeddings.create(model="x", input="cat")
     assert caught.value.status_code == 503
     assert caught.value.type == "server_error"
     assert "indexer build" in caught.value.message

@@ -28,9 +28,15 @@ MAX_NEIGHBOUR_QUESTIONS = 300
 
 
 def divide(tests: Mapping[str, TestSet]) -> dict[str, TestSet]:
-    """Divide each group by document: a part to choose the weight on, the rest under its own name."""
+    """Divide each group by document: a part to choose the weight on, the rest under its own name.
+
+    The run's neighbour questions are left out: they are from test documents alone, and too few to divide
+    (`rank_neighbour_questions`).
+    """
     divided: dict[str, TestSet] = {}
     for name, test in tests.items():
+        if test.left_out:
+            continue
         documents = sorted(test.queries.documents)
         random.Random(0).shuffle(documents)  # noqa: S311 - a division, no secret
         first = set(documents[: int(len(documents) * CHOOSE_SHARE)])

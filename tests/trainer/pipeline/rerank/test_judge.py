@@ -16,9 +16,9 @@ from indexer.inference.reranker import Reranker, RerankResult
 from indexer.retrieval.ranking import Ranking
 from trainer.cli import app
 from trainer.models.reranker import publish_reranker
-from trainer.pipeline import rerank_judge
-from trainer.pipeline.rerank_groups import NEIGHBOURS
-from trainer.pipeline.rerank_judge import publish_judged, reorder
+from trainer.pipeline.rerank import judge
+from trainer.pipeline.rerank.groups import NEIGHBOURS
+from trainer.pipeline.rerank.judge import publish_judged, reorder
 from trainer.pipeline.settings import JudgedRerankerSettings
 
 
@@ -62,7 +62,7 @@ def test_a_win_goes_live_with_what_the_judge_found(
     assert config["verdict"] == "WIN"
     assert config["judged_by"] == "labels"
     assert config["judged_with"] == Store("model", data).current_id()
-    assert config["top_n"] == 40 and config["weight"] in rerank_judge.WEIGHTS
+    assert config["top_n"] == 40 and config["weight"] in judge.WEIGHTS
     assert metrics["hybrid_ndcg10"] > metrics["base_hybrid_ndcg10"] + 0.05
     assert any("is better" in reason for reason in published.manifest.notes)
     assert Store("reranker", data).current_id() == published.manifest.id
@@ -95,22 +95,22 @@ def test_without_labels_kinds_of_questions_judge(
     """Synthetic queries judge; the weight is chosen on queries about other documents than the verdict rests on."""
     scores_by(monkeypatch, -1)
     seen: dict[str, set[str]] = {}
-    rank = rerank_judge.rank_sample
+    rank = judge.rank_sample
 
-    def noted(name: str, test: rerank_judge.TestSet, seed: int) -> rerank_judge.RankedQueries:
+    def noted(name: str, test: judge.TestSet, seed: int) -> judge.RankedQueries:
         seen[name] = test.queries.documents
         return rank(name, test, seed)
 
-    monkeypatch.setattr(rerank_judge, "rank_sample", noted)
+    monkeypatch.setattr(judge, "rank_sample", noted)
     corpus = write_tales(tmp_path / "tales.parquet", 150)
     published = publish_judged(str(cross_encoder), settings(corpus, labels=False), data)
     assert published.manifest.config["verdict"] == "LOSS"
     assert published.manifest.config["judged_by"] == "synthetic queries"
-    chosen = [name for name in seen if name.endswith(rerank_judge.CHOOSE)]
+    chosen = [name for name in seen if name.endswith(judge.CHOOSE)]
     assert len(chosen) == 2
     assert any(NEIGHBOURS in reason for reason in published.manifest.notes)
     for name in chosen:
-        assert seen[name] and not seen[name] & seen[name.removesuffix(rerank_judge.CHOOSE)]
+        assert seen[name] and not seen[name] & seen[name.removesuffix(judge.CHOOSE)]
 
 
 def test_a_model_that_is_too_slow_is_refused(data: Path, labelled: Path, cross_encoder: Path) -> None:

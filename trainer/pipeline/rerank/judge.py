@@ -41,7 +41,7 @@ from trainer.models.reranker import Judgement, publish_reranker
 from trainer.models.settings import BaseSettings
 from trainer.pipeline.dataset import RunData, TestSet, prepare_data
 from trainer.pipeline.inputs import check_inputs
-from trainer.pipeline.rerank_groups import CHOOSE, divide, rank_neighbour_questions, rank_sample
+from trainer.pipeline.rerank.groups import CHOOSE, divide, rank_neighbour_questions, rank_sample
 from trainer.pipeline.settings import JudgedRerankerSettings, RunSettings
 from trainer.pipeline.workspace import Workspace
 
