@@ -89,6 +89,8 @@ _CORPUS_COLUMNS = {
     "query": "SQL statement whose rows are the documents; null for a file",
     "skip_bad_rows": "whether bad rows were left out",
     "language": "language of stemming and stop words, as it was detected or given",
+    "weighting": "version of how the weight of the legs is found and adapted to each query",
+    "dense_map": "whether queries of dense mode are multiplied by the matrix in `dense_map.npy`",
     "words": "version of the analysis of words; absent is 1. An index is searched with the one it was built with",
 }
 
