@@ -98,6 +98,7 @@ CONFIG: dict[Kind, Descriptions] = {
     "model": {
         "base": _BASE,
         "int8": "whether 8-bit weights were requested; of an untuned model",
+        "dimensions": "length to which `trainer base --dimensions` cut the vectors; absent where it did not",
         "matryoshka": "lengths at which a prefix of a vector is of use; absent where only whole vectors are",
         **_CORPUS_COLUMNS,
         "language": "`--language` of the run that tuned the model",
