@@ -217,8 +217,8 @@ def test_another_key_finds_no_cached_query(clients, monkeypatch):
     """A text that one key has asked is encoded again for another key, and not for the same one."""
     shared, _, keys = clients
     encoder = shared.app.state.searcher.live.retriever.index.encoder
-    runs, run = [], encoder._run
-    monkeypatch.setattr(encoder, "_run", lambda *given: runs.append(1) or run(*given))
+    runs, run = [], encoder._queries.run
+    monkeypatch.setattr(encoder._queries, "run", lambda *given, **how: runs.append(1) or run(*given, **how))
     asked = {"query": "a text of its own", "mode": "dense"}
     counts = []
     for headers in (keys[0], keys[0], keys[1]):

@@ -7,7 +7,7 @@ import shutil
 import pytest
 from starlette.testclient import TestClient
 
-from indexer.inference.encoder import Encoder
+from indexer.inference.encoder import Encoder, _Graph
 from service.app import create_app
 from service.settings import ServiceSettings
 
@@ -49,7 +49,7 @@ def test_all_queries_are_encoded_in_one_go(client, monkeypatch):
 
 def test_searches_by_words_alone_encode_nothing(client, monkeypatch):
     """A batch without a dense leg does without the encoder."""
-    monkeypatch.delattr(Encoder, "_run")
+    monkeypatch.delattr(_Graph, "run")
     searches = [{"query": "wine", "mode": "lexical"}, {"query": "cat", "mode": "lexical"}]
     responses = client.post("/search/batch", json={"searches": searches}).json()["responses"]
     assert [response["results"][0]["id"] for response in responses] == ["d", "a"]

@@ -212,8 +212,6 @@ def test_stage_with_a_real_server(
     assert summary.underfilled + summary.empty == 5 and summary.queries >= 1
     lines = [json.loads(line) for line in (tmp_path / "queries.journal.jsonl").read_text().splitlines()]
     assert all(line["raw"] and isinstance(line["raw"][0], str) for line in lines)
-    completed = generate(frame, QueriesSettings(**common, llm_prompt="completion"), tmp_path / "completed.parquet")
-    assert (completed.asked, completed.failed, completed.refused) == (5, 0, 0)
 
     write_frame(frame, 300)
     killer = subprocess.Popen(
