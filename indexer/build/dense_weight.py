@@ -25,7 +25,9 @@ PRIOR = 13.0
 TIE_RATIO = 0.85
 """Legs whose ratio of successes is closer to 1 than this have equal weights. On three corpora where people's best weight
 is .8 to .9, sentences give ratios from .8 to .9: nearer than this they do not tell which leg is better."""
-BOUNDS = (0.1, 0.8)
+EXPONENT = 3
+"""Power of the ratio by which the weight falls. Where the encoder does not know the language, little weight is best."""
+BOUNDS = (0.05, 0.8)
 """Minimum and maximum of the weight."""
 
 
@@ -53,13 +55,13 @@ def sum_ndcg(retriever: Retriever, clozes: list[Cloze], mode: Mode) -> float:
 def balance(dense: float, lexical: float) -> float:
     """Return the weight of the dense leg from the successes (sums of nDCG@10) of both legs.
 
-    The weight is one half while the legs are close. It falls with the square of the ratio of dense to lexical successes,
+    The weight is one half while the legs are close. It falls with a power of the ratio of dense to lexical successes,
     and rises in the same way with the inverse ratio (docs/decisions/retrieval.md).
     """
     ratio = (dense + PRIOR) / (lexical + PRIOR)
     weight = (
-        EQUAL_WEIGHT * min(1.0, ratio / TIE_RATIO) ** 2
+        EQUAL_WEIGHT * min(1.0, ratio / TIE_RATIO) ** EXPONENT
         if ratio < 1
-        else 1 - EQUAL_WEIGHT * min(1.0, 1 / (ratio * TIE_RATIO)) ** 2
+        else 1 - EQUAL_WEIGHT * min(1.0, 1 / (ratio * TIE_RATIO)) ** EXPONENT
     )
     return round(float(np.clip(weight, *BOUNDS)), 2)

@@ -31,7 +31,7 @@ PER_CLEAR_CONTRAST = 2.0
 """Additional shift above `CLEAR_CONTRAST`."""
 LIMIT = 0.45
 """Largest shift in either direction."""
-BOUNDS = (0.1, 0.95)
+BOUNDS = (0.05, 0.95)
 """Smallest and largest weight of the dense leg after the shift."""
 
 
@@ -56,9 +56,14 @@ def weight_shift(terms: int, cosines: Numbers, sample: Numbers, bm25: Numbers) -
 
 
 def shifted(weight: float, shift: float) -> float:
-    """Return the dense leg's weight for a query with this shift; where only one leg counts, it stays so."""
+    """Return the dense leg's weight for a query with this shift; where only one leg counts, it stays so.
+
+    Below one half the index is known not to suit the encoder: a shift upwards counts less, in proportion.
+    """
     if not shift or weight in {0.0, 1.0}:
         return weight
+    if shift > 0:
+        shift *= min(1.0, 2 * weight)
     return float(np.clip(weight + shift, min(weight, BOUNDS[0]), max(weight, BOUNDS[1])))
 
 

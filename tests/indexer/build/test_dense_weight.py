@@ -18,6 +18,7 @@ from indexer.build.build import build
 from indexer.build.dense_weight import (
     BOUNDS,
     EQUAL_WEIGHT,
+    EXPONENT,
     MIN_QUERIES,
     TIE_RATIO,
     balance,
@@ -49,13 +50,13 @@ def test_the_weaker_leg_gets_less() -> None:
     """The weight rises with the success of the dense leg and never falls."""
     weights = [balance(dense, 100) for dense in range(0, 301, 10)]
     assert weights == sorted(weights)
-    assert len(set(weights)) > 12
+    assert len(set(weights)) >= 12
     assert balance(80, 100) < EQUAL_WEIGHT < balance(100, 80)
 
 
 def test_neither_leg_is_switched_off() -> None:
-    """However bad a leg is, it keeps a tenth (dense) or a fifth (lexical) of the weight."""
-    assert balance(0, 1e6) == BOUNDS[0] == 0.1
+    """However bad a leg is, it keeps a twentieth (dense) or a fifth (lexical) of the weight."""
+    assert balance(0, 1e6) == BOUNDS[0] == 0.05
     assert balance(1e6, 0) == BOUNDS[1] == 0.8
 
 
@@ -64,7 +65,7 @@ def test_few_successes_prove_little() -> None:
     weights = [balance(size * 0.6, size) for size in (1, 10, 100, 10_000)]
     assert weights[0] == EQUAL_WEIGHT
     assert weights == sorted(weights, reverse=True)
-    assert weights[-1] == pytest.approx(EQUAL_WEIGHT * (0.6 / TIE_RATIO) ** 2, abs=0.01)
+    assert weights[-1] == pytest.approx(EQUAL_WEIGHT * (0.6 / TIE_RATIO) ** EXPONENT, abs=0.01)
 
 
 def test_a_weight_has_two_digits() -> None:

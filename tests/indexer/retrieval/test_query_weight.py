@@ -61,8 +61,15 @@ def test_the_shift_is_bounded() -> None:
     assert shift(100_000, cosine=0.99, lexical=1) == LIMIT
     assert shifted(0.9, LIMIT) == BOUNDS[1]
     assert shifted(0.15, -LIMIT) == BOUNDS[0]
-    assert shifted(0.05, -LIMIT) == 0.05
+    assert shifted(0.02, -LIMIT) == 0.02
     assert shifted(0.99, LIMIT) == 0.99
+
+
+def test_an_encoder_that_does_not_fit_gains_less() -> None:
+    """Where the index gives the dense leg little weight, queries raise it less, and lower it as elsewhere."""
+    assert shifted(0.5, 0.2) - 0.5 == pytest.approx(0.2)
+    assert shifted(0.2, 0.2) - 0.2 == pytest.approx(0.08)
+    assert shifted(0.3, -0.1) == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("weight", [0.0, 1.0])
