@@ -28,6 +28,7 @@ from recipes import questions_of
 from indexer.artifacts.store import Store, data_dir
 from indexer.build.build import build
 from indexer.build.settings import BuildSettings
+from indexer.build.vectors import fold
 from indexer.errors import UserError
 from indexer.index.dense import DenseIndex
 from indexer.index.index import Index
@@ -38,7 +39,7 @@ from trainer.adapter.ladder import DISTILLATION, WHITENING_EXPONENT, Ladder
 from trainer.adapter.linear_map import RankingExamples, apply, learn, scaled, whitening
 from trainer.evaluate.encode import encode_queries
 from trainer.evaluate.groups import group
-from trainer.evaluate.rankings import RankedByMode, RankedQueries, rank_queries
+from trainer.evaluate.rankings import RankedQueries, rank_queries
 from trainer.evaluate.report import Group
 from trainer.evaluate.verdict import METRIC, decide, is_better, is_worse
 from trainer.models.base import publish_base
@@ -85,15 +86,11 @@ def maps(index: Index, material: RunData, seed: int) -> Iterator[tuple[str, Call
 def answers(test: TestSet, matrix: Vectors | None, hybrid: HybridVectors = "tuned") -> RankedQueries:
     """Rank the queries of a test with a map, or without one, as an index of the model would."""
     index, vectors = test.index, test.vectors
-    if matrix is None or hybrid == "base":
-        base = rank_queries("search", Retriever(index), test.queries, test.ids, vectors, left_out=test.left_out)
-        if matrix is None:
-            return base
-        vectors = apply(matrix.T @ matrix, vectors)
-        dense = rank_queries("search", Retriever(index), test.queries, test.ids, vectors, left_out=test.left_out)
-        return RankedByMode(base.queries, base.rankings, base.ids, base.retriever, dense)
-    index = index.with_encoder(index.encoder, DenseIndex.of(apply(matrix, all_passages(index))))
-    vectors = apply(matrix, vectors)
+    if matrix is not None and hybrid == "base":
+        index = index.with_encoder(index.encoder, index.dense, fold(matrix))
+    elif matrix is not None:
+        index = index.with_encoder(index.encoder, DenseIndex.of(apply(matrix, all_passages(index))))
+        vectors = apply(matrix, vectors)
     return rank_queries("search", Retriever(index), test.queries, test.ids, vectors, left_out=test.left_out)
 
 

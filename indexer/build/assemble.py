@@ -22,7 +22,7 @@ from indexer.build.dense_weight import EQUAL_WEIGHT
 from indexer.build.labels import Labeller
 from indexer.build.settings import BuildSettings
 from indexer.build.sparse import Find, SparseWriter
-from indexer.build.vectors import KEY_BYTES, MAP_FILE, KnownVectors, VectorJournal, maps_queries, passage_key
+from indexer.build.vectors import KEY_BYTES, MAP_FILE, KnownVectors, VectorJournal, fold, maps_queries, passage_key
 from indexer.corpus.corpus import Corpus, Reject, write_rejects
 from indexer.index import dense, lexical
 from indexer.index.index import DENSE_MAP, DOCUMENTS, IDS, PASSAGES, ROWS_PER_BATCH, Index
@@ -110,15 +110,10 @@ class Assembly:
         }
 
     def _dense_map(self) -> Vectors | None:
-        """Return the matrix for the queries of dense mode, shape (dimension, dimension), where the model has one.
-
-        A map M for queries and passages gives the inner product (Mq)·(Md), which is (MᵀMq)·d. So the passages can stay as
-        they are, but for the length of Md.
-        """
+        """Return the matrix for the queries of dense mode, shape (dimension, dimension), where the model has one."""
         if not maps_queries(read_manifest(self.encoder.folder).config):
             return None
-        matrix: Vectors = np.load(self.encoder.folder / MAP_FILE, allow_pickle=False)
-        return np.ascontiguousarray(matrix.T @ matrix, dtype=np.float32)
+        return fold(np.load(self.encoder.folder / MAP_FILE, allow_pickle=False))
 
     def open(self, counts: dict[str, int], config: dict[str, Any]) -> Index:
         """Open what `write` has written, before it is published."""

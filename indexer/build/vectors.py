@@ -85,6 +85,14 @@ def maps_queries(config: Mapping[str, Any]) -> bool:
     return config.get("hybrid") == "base"
 
 
+def fold(matrix: Vectors) -> Vectors:
+    """Return the matrix for queries that stands for a map of queries and passages, shape (dimension, dimension).
+
+    For a map M, (Mq)·(Md) is (MᵀMq)·d. So the passages can stay as they are, but for the length of Md.
+    """
+    return np.ascontiguousarray(matrix.T @ matrix, dtype=np.float32)
+
+
 class KnownVectors:
     """The vectors of an existing index, found by passage key.
 

@@ -126,7 +126,7 @@ class Retriever:
         ``vectors`` has shape (queries, dimension).
         """
         if mode == "dense":
-            vectors = np.stack([self._mapped(vector) for vector in vectors])
+            vectors = np.stack([self.map_query(vector) for vector in vectors])
         depth = min(candidates or self.index.candidates, len(self.index))
         cosines, passages = self.index.dense.search_many(vectors, self._passages_for(depth))
         total = len(self.index.dense)
@@ -146,7 +146,7 @@ class Retriever:
             passages = np.arange(self.index.first_passage[row], self.index.first_passage[row + 1])
             best: dict[int, float] = {}
             for vector in self.index.dense.vectors(passages):
-                rows, cosines, _ = self._nearest_documents(self._mapped(vector), depth, allowed)
+                rows, cosines, _ = self._nearest_documents(self.map_query(vector), depth, allowed)
                 for other, cosine in zip(rows.tolist(), cosines.tolist(), strict=True):
                     if other != row:
                         best[other] = max(cosine, best.get(other, -2.0))
@@ -185,7 +185,7 @@ class Retriever:
                 for number, (document, score) in enumerate(zip(documents, ranking.scores[at].tolist(), strict=True))
             ]
 
-    def _mapped(self, vector: Vectors) -> Vectors:
+    def map_query(self, vector: Vectors) -> Vectors:
         """Return a query's vector as dense mode searches by it, of unit length."""
         matrix = self.index.contents.dense_map
         return vector if matrix is None else unit(matrix @ vector)
@@ -226,7 +226,7 @@ class Retriever:
         with ranking.timed("encode"):
             ranking.vector = self.index.encoder.encode_query(ranking.query) if vector is None else vector
             if mapped:
-                ranking.vector = self._mapped(ranking.vector)
+                ranking.vector = self.map_query(ranking.vector)
         with ranking.timed("dense"):
             return neighbours or self._nearest_documents(ranking.vector, depth, allowed)
 

@@ -152,10 +152,16 @@ def rank_queries(
     """Return the rankings of all queries, whose ``vectors`` have shape (queries, dimension).
 
     ``left_out`` has for each query the row of a document that is not searched, such as the one that the query is from.
+    Where the index maps the queries of dense mode, these are ranked by themselves.
     """
     rows = [left_out[query] for query in queries.texts] if left_out else None
-    rankings = rank_all(name, retriever, list(queries.texts.values()), vectors, rows)
-    return RankedQueries(queries, rankings, ids, retriever)
+    texts = list(queries.texts.values())
+    rankings = rank_all(name, retriever, texts, vectors, rows)
+    if retriever.index.contents.dense_map is None or not texts:
+        return RankedQueries(queries, rankings, ids, retriever)
+    mapped = np.stack([retriever.map_query(vector) for vector in vectors])
+    dense = rank_all(f"{name}, dense", retriever, texts, mapped, rows)
+    return RankedByMode(queries, rankings, ids, retriever, RankedQueries(queries, dense, ids, retriever))
 
 
 def rank_all(

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import transformers
@@ -18,6 +19,7 @@ from sentence_transformers.sentence_transformer.modules import Dense, Normalize
 
 from indexer.errors import UserError, first_line
 
+_Model = TypeVar("_Model")
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")
 """Names of the prompt for documents, as models have them."""
 OWN_MODULES = "sentence_transformers."
@@ -35,6 +37,21 @@ def load_encoder(directory: Path, dimensions: int | None = None) -> SentenceTran
         UserError: the directory holds no model that sentence-transformers can load, or one that needs code of its own.
     """
     refuse_own_code(directory)
+    model = load_on_cpu(SentenceTransformer, directory, "a sentence-transformers model")
+    model.float()  # many are stored with 16 bits, which ONNX Runtime cannot compute with on a CPU
+    # The library takes the prompt named document even where that is empty and the model's own is named passage.
+    model.prompts["query"], model.prompts["document"] = prompts_of(model)
+    model.max_seq_length = max_tokens(model)
+    _cut(model, dimensions)
+    return model.eval()
+
+
+def load_on_cpu(kind: Callable[..., _Model], directory: Path, what: str) -> _Model:
+    """Load a model of one of sentence-transformers' classes, with attention that ONNX can express.
+
+    Raises:
+        UserError: the directory holds no such model; ``what`` says in the message what was expected.
+    """
     # Our own stages show progress; the library's bars are about downloads and shards.
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     # The library warns of every configuration key of an older version; an operator cannot act on that.
@@ -42,18 +59,11 @@ def load_encoder(directory: Path, dimensions: int | None = None) -> SentenceTran
     options: dict[str, Any] = {"device": "cpu", "local_files_only": True, "trust_remote_code": False}
     try:
         try:
-            model = SentenceTransformer(str(directory), model_kwargs={"attn_implementation": "eager"}, **options)
+            return kind(str(directory), model_kwargs={"attn_implementation": "eager"}, **options)
         except ValueError:  # an architecture with only one implementation of attention
-            model = SentenceTransformer(str(directory), **options)
-    except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError) as error:
-        reason = first_line(error)
-        raise UserError(f"{directory}: not loadable as a sentence-transformers model ({reason})") from error
-    model.float()  # many are stored with 16 bits, which ONNX Runtime cannot compute with on a CPU
-    # The library takes the prompt named document even where that is empty and the model's own is named passage.
-    model.prompts["query"], model.prompts["document"] = prompts_of(model)
-    model.max_seq_length = max_tokens(model)
-    _cut(model, dimensions)
-    return model.eval()
+            return kind(str(directory), **options)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{directory}: not loadable as {what} ({first_line(error)})") from error
 
 
 def refuse_own_code(directory: Path) -> None:

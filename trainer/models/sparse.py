@@ -6,7 +6,6 @@ queries through `SparseStaticEmbedding`, a weight for each token. OpenSearch's d
 
 from __future__ import annotations
 
-import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,16 +14,16 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-import transformers
 from sentence_transformers import SparseEncoder as TorchEncoder
 from sentence_transformers.sparse_encoder.modules import Router, SparseStaticEmbedding, SpladePooling, Transformer
 
 from indexer.artifacts.manifest import EncoderContract, Kind, Manifest, fingerprint, library_versions
 from indexer.artifacts.store import Store
-from indexer.errors import UserError, first_line
+from indexer.errors import UserError
 from indexer.inference.sparse_encoder import GRAPH, QUERY_FOLDER, QUERY_WEIGHTS, Numbers, SparseEncoder
 from indexer.progress import say, stage
 from trainer.models.base import PublishResult, describe_model, locate
+from trainer.models.load import load_on_cpu
 from trainer.models.onnx import OPSET, quiet_export
 from trainer.models.settings import SparseSettings
 
@@ -102,16 +101,7 @@ def load_sparse(directory: Path) -> SparseNetwork:
     Raises:
         UserError: the directory holds no such model.
     """
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
-    options: dict[str, Any] = {"device": "cpu", "local_files_only": True, "trust_remote_code": False}
-    try:
-        try:
-            model = TorchEncoder(str(directory), model_kwargs={"attn_implementation": "eager"}, **options)
-        except ValueError:  # an architecture with only one implementation of attention
-            model = TorchEncoder(str(directory), **options)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{directory}: not loadable as a learned-sparse model ({first_line(error)})") from error
+    model = load_on_cpu(TorchEncoder, directory, "a learned-sparse model")
     modules: list[Any] = list(model)
     routes: Any = modules[0].sub_modules if len(modules) == 1 and isinstance(modules[0], Router) else {}
     query, document = (list(routes[name]) if name in routes else [] for name in ("query", "document"))

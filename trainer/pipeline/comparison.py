@@ -12,7 +12,7 @@ import numpy as np
 
 from indexer.artifacts.manifest import EncoderContract
 from indexer.artifacts.store import Store
-from indexer.build.vectors import MAP_FILE, maps_queries
+from indexer.build.vectors import MAP_FILE, fold, maps_queries
 from indexer.index.dense import DenseIndex
 from indexer.index.index import Index
 from indexer.inference.encoder import QUERY_FILE, Encoder, Precision, QueryEncoder, Vectors
@@ -23,7 +23,7 @@ from trainer.data.clusters import cluster_queries
 from trainer.data.labels import QuerySet
 from trainer.evaluate.encode import encode_passages, encode_queries
 from trainer.evaluate.groups import group
-from trainer.evaluate.rankings import RankedByMode, RankedQueries, rank_queries
+from trainer.evaluate.rankings import RankedQueries, rank_queries
 from trainer.evaluate.report import Group, Verdict
 from trainer.evaluate.significance import paired
 from trainer.evaluate.verdict import METRIC, decide
@@ -69,22 +69,10 @@ class Candidate:
         contract: EncoderContract,
         index: Index,
         matrix: Vectors,
-        *,
-        precision: Precision = "fp32",
-        query_encoder: QueryEncoder = "full",
     ) -> Candidate:
         """Return a candidate whose map ``matrix`` is for the queries of dense search; its passages are the index's."""
-        return cls(
-            folder,
-            contract,
-            index,
-            all_passages(index),
-            None,
-            precision,
-            query_encoder,
-            shares_vectors=True,
-            dense_map=matrix.T @ matrix,
-        )
+        passages = all_passages(index)
+        return cls(folder, contract, index, passages, None, shares_vectors=True, dense_map=fold(matrix))
 
     def encoder(self, precision: Precision = "fp32", query_encoder: QueryEncoder = "full") -> Encoder:
         """Return the exported encoder."""
@@ -119,13 +107,7 @@ class Candidate:
         """Rank the documents of ``index`` for queries that this encoder encodes with weights of ``precision``."""
         encoder = self.encoder(precision, query_encoder)
         vectors = encode_queries(f"{name}: encode", encoder, list(queries.texts.values()))
-        retriever = self.retriever(index)
-        ranked = rank_queries(name, retriever, queries, ids, vectors, left_out=left_out)
-        if self.dense_map is None:
-            return ranked
-        mapped = apply(self.dense_map, vectors)
-        dense = rank_queries(f"{name}, dense", retriever, queries, ids, mapped, left_out=left_out)
-        return RankedByMode(ranked.queries, ranked.rankings, ranked.ids, ranked.retriever, dense)
+        return rank_queries(name, self.retriever(index), queries, ids, vectors, left_out=left_out)
 
 
 def published_candidate(models: Store, artifact: str, index: Index) -> Candidate:
@@ -133,23 +115,25 @@ def published_candidate(models: Store, artifact: str, index: Index) -> Candidate
     folder, manifest = models.path(artifact), models.manifest(artifact)
     precision = manifest.config.get("query_precision", "fp32")
     small: QueryEncoder = "small" if manifest.config.get("small_query_encoder") else "full"
-    if artifact == index.manifest.parents["model"]:
-        passages = all_passages(index)
-        return Candidate(folder, manifest.contract, index, passages, None, precision, small, shares_vectors=True)
-    if maps_queries(manifest.config) and manifest.config["map_of"] == index.manifest.parents["model"]:
-        matrix = np.load(folder / MAP_FILE, allow_pickle=False)
-        return Candidate.of_query_map(
-            folder, manifest.contract, index, matrix, precision=precision, query_encoder=small
-        )
-    if manifest.config.get("map_of") == index.manifest.parents["model"]:
+    dense_map = fold(np.load(folder / MAP_FILE, allow_pickle=False)) if maps_queries(manifest.config) else None
+    own = index.manifest.parents["model"]
+    of_index = manifest.config.get("map_of") == own
+    if of_index and dense_map is None:
         matrix = np.load(folder / MAP_FILE, allow_pickle=False)
         return Candidate(folder, manifest.contract, index, apply(matrix, all_passages(index)), matrix, precision, small)
-    passages = encode_passages("encode passages", Encoder.open(folder), index)
-    candidate = Candidate(folder, manifest.contract, index, passages, None, precision, small)
-    if maps_queries(manifest.config):
-        matrix = np.load(folder / MAP_FILE, allow_pickle=False)
-        candidate.dense_map = matrix.T @ matrix
-    return candidate
+    shared = of_index or artifact == own
+    passages = all_passages(index) if shared else encode_passages("encode passages", Encoder.open(folder), index)
+    return Candidate(
+        folder,
+        manifest.contract,
+        index,
+        passages,
+        None,
+        precision,
+        small,
+        shares_vectors=shared,
+        dense_map=dense_map,
+    )
 
 
 @dataclass(frozen=True)

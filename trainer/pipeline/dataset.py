@@ -35,7 +35,7 @@ from trainer.pipeline.workspace import Workspace
 from trainer.queries.extract import extract
 from trainer.queries.generate import generate
 from trainer.queries.settings import QueriesSettings
-from trainer.queries.synthetic import Documents, cloze_queries, keyword_queries
+from trainer.queries.synthetic import Documents, cloze_queries, keyword_queries, neighbour_queries
 
 EXTRACTS_PER_DOCUMENT = 4
 """Training queries that are extracted from a document."""
@@ -267,13 +267,9 @@ def _neighbour_test(index: Index, documents: Documents, rows: list[int], setting
         questions = make_neighbour_questions(index, rows, count, settings.seed)
     if len(questions) < MIN_NEIGHBOURS:
         return None
-    texts = {f"{documents.ids[question.source]}/neighbour": question.text for question in questions}
-    qrels = {
-        key: {documents.ids[row]: 1 for row in question.answers} for key, question in zip(texts, questions, strict=True)
-    }
-    vectors = encode_queries("encode neighbour questions", index.encoder, list(texts.values()))
-    left_out = {key: question.source for key, question in zip(texts, questions, strict=True)}
-    return TestSet(QuerySet(texts, qrels), vectors, index, documents.ids, left_out)
+    queries, left_out = neighbour_queries(questions, documents.ids)
+    vectors = encode_queries("encode neighbour questions", index.encoder, list(queries.texts.values()))
+    return TestSet(queries, vectors, index, documents.ids, left_out)
 
 
 def _rows(documents: Documents, sides: Split, side: str) -> list[int]:

@@ -17,6 +17,7 @@ from typing import Any
 
 from indexer.build.assemble import build_private_index
 from indexer.build.inverse_cloze import make_clozes
+from indexer.build.neighbour_questions import NeighbourQuestion
 from indexer.build.settings import BuildSettings
 from indexer.build.vectors import KnownVectors
 from indexer.index.index import Index
@@ -63,6 +64,19 @@ def keyword_queries(documents: Documents, rows: Sequence[int], limit: int, seed:
     }
     chosen = sorted(random.Random(seed).sample(sorted(pairs), min(limit, len(pairs))))  # noqa: S311
     return QuerySet({key: pairs[key][0] for key in chosen}, {key: {pairs[key][1]: 1} for key in chosen})
+
+
+def neighbour_queries(questions: Sequence[NeighbourQuestion], ids: Sequence[str]) -> tuple[QuerySet, dict[str, int]]:
+    """Return neighbour questions as queries, and for each the row of its source, which is not to be searched.
+
+    ``ids`` are those of the documents by row.
+    """
+    named = {f"{ids[question.source]}/neighbour": question for question in questions}
+    queries = QuerySet(
+        {key: question.text for key, question in named.items()},
+        {key: {ids[row]: 1 for row in question.answers} for key, question in named.items()},
+    )
+    return queries, {key: question.source for key, question in named.items()}
 
 
 @dataclass(frozen=True)

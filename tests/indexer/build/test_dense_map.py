@@ -17,6 +17,8 @@ from indexer.index.dense import unit
 from indexer.index.index import DENSE_MAP, Index
 from indexer.inference.encoder import Encoder
 from indexer.retrieval.retriever import Retriever
+from trainer.data.labels import QuerySet
+from trainer.evaluate.rankings import rank_queries
 
 MATRIX = np.random.default_rng(5).normal(0, 0.4, (32, 32)).astype(np.float32) + np.eye(32, dtype=np.float32)
 QUERY = "the king and the storm at sea"
@@ -88,3 +90,15 @@ def test_the_map_is_part_of_the_index(indexes: tuple[Index, Index]) -> None:
     assert DENSE_MAP in tuned.manifest.files
     assert DENSE_MAP not in base.manifest.files
     assert (base.manifest.config["dense_map"], tuned.manifest.config["dense_map"]) == (False, True)
+
+
+def test_evaluation_ranks_each_mode_as_it_is_served(indexes: tuple[Index, Index]) -> None:
+    """Dense search is evaluated with mapped queries, hybrid search without, from one call."""
+    _, tuned = indexes
+    retriever, ids = Retriever(tuned), [tuned.document(row).id for row in range(tuned.rows)]
+    vector = tuned.encoder.encode_query(QUERY)[None, :]
+    ranked = rank_queries("search", retriever, QuerySet({"q": QUERY}, {"q": {ids[0]: 1}}), ids, vector)
+    served = {1.0: retriever.search(QUERY, "dense"), 0.5: retriever.search(QUERY)}
+    for weight, ranking in served.items():
+        assert ranked.run(weight)["q"][:20] == [ids[row] for row in ranking.rows[:20]]
+    assert ranked.run(1.0) != ranked.run(0.5)

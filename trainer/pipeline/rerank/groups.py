@@ -6,15 +6,13 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from indexer.build.neighbour_questions import make_neighbour_questions, without
+from indexer.build.neighbour_questions import make_neighbour_questions
 from indexer.index.index import Index
-from indexer.progress import Bar
-from indexer.retrieval.ranking import Ranking
 from indexer.retrieval.retriever import Retriever
-from trainer.data.labels import QuerySet
 from trainer.evaluate.encode import encode_queries
 from trainer.evaluate.rankings import RankedQueries, rank_queries
 from trainer.pipeline.dataset import TestSet
+from trainer.queries.synthetic import neighbour_queries
 
 MAX_QUERIES = 600
 """Queries of a group that are re-ranked. Each costs as many pairs as there are results to re-rank."""
@@ -69,18 +67,11 @@ def rank_neighbour_questions(index: Index, ids: list[str], seed: int) -> dict[st
     """
     questions = make_neighbour_questions(index, range(len(index)), MAX_NEIGHBOUR_QUESTIONS, seed)
     retriever = Retriever(index)
-    vectors = encode_queries("encode questions", index.encoder, [question.text for question in questions])
-    rankings: list[Ranking] = []
-    with Bar(NEIGHBOURS, len(questions), "queries") as bar:
-        for question, vector in zip(questions, vectors, strict=True):
-            allowed = without(index, question.source)
-            rankings.append(retriever.search(question.text, vector=vector, allowed=allowed))
-            bar.advance(1)
     parts: dict[str, RankedQueries] = {}
     first = int(len(questions) * CHOOSE_SHARE)
-    for name, part in ((NEIGHBOURS + CHOOSE, slice(0, first)), (NEIGHBOURS, slice(first, None))):
-        texts = {ids[question.source]: question.text for question in questions[part]}
-        qrels = {ids[each.source]: {ids[row]: 1 for row in each.answers} for each in questions[part]}
-        if texts:
-            parts[name] = RankedQueries(QuerySet(texts, qrels), rankings[part], ids, retriever)
+    for name, part in ((NEIGHBOURS + CHOOSE, questions[:first]), (NEIGHBOURS, questions[first:])):
+        if part:
+            queries, left_out = neighbour_queries(part, ids)
+            vectors = encode_queries(f"{name}: encode", index.encoder, list(queries.texts.values()))
+            parts[name] = rank_queries(name, retriever, queries, ids, vectors, left_out=left_out)
     return parts
