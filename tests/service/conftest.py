@@ -284,8 +284,11 @@ def browser(chromium_path):
 
 
 @pytest.fixture
-def open_page(browser, request):
-    """Opens the page; whatever the browser complains about (CSP, errors, dialogs) fails the test."""
+def open_page(browser, request, start_service):
+    """Opens the page; whatever the browser complains about (CSP, errors, dialogs) fails the test.
+
+    It asks for `start_service` so that pages are closed first: one that still loads when its service is killed complains.
+    """
     contexts, complaints = [], []
 
     def on_console(message):
