@@ -164,7 +164,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=data_dir() / "bench", help="where everything is kept (DATA/bench)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="JSON lines to append all differences to")
     arguments = parser.parse_args()
-    totals = [judge(folder, seed, arguments.data, arguments.json) for folder in arguments.datasets for seed in arguments.seeds]
+    totals = [
+        judge(folder, seed, arguments.data, arguments.json) for folder in arguments.datasets for seed in arguments.seeds
+    ]
     print(f"{sum(wrong for _, wrong in totals)} of {sum(count for count, _ in totals)} verdicts are wrong")
 
 
