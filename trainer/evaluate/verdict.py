@@ -5,7 +5,9 @@ A difference counts where a paired randomisation test finds it at the 5 % level 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 
 from trainer.evaluate.report import Group, JudgedBy, Leg, Verdict
 from trainer.evaluate.significance import Difference
@@ -17,8 +19,14 @@ SAFETY_ALPHA = 0.01
 MIN_SAFETY_LOSS = 0.06
 """Smallest relative loss of nDCG@10 in the safety group that counts. Maps that help on people's queries lose up to 5 %
 there, harmful ones 7 % and more (docs/decisions/training.md)."""
+SAFETY_WEIGHT = 0.5
+"""Weight of the safety group in the mean that judges dense search; key words have 1. Key words share their vocabulary with
+the document, and alone they call maps a gain that harm people's queries (docs/experiments/verdicts.md)."""
+MIN_SAFETY_QUERIES = 30
+"""With fewer, the safety group says nothing about a mean."""
 MAX_HYBRID_LOSS = 0.005
 """Loss of nDCG@10 in hybrid search up to which it is certainly not worse: the interval's lower end is above it."""
+NORMAL_95 = NormalDist().inv_cdf(0.975)
 METRIC = "nDCG@10"
 
 
@@ -29,8 +37,8 @@ def decide(
 
     WIN needs a gain in hybrid search, or a gain in dense search with hybrid search certainly not worse; and no loss.
 
-    With labels both are judged on the deciding group. With synthetic queries dense search is judged by key words, and
-    must not become much worse on the safety group. Hybrid search is judged by neighbour questions, where there are
+    With labels both are judged on the deciding group. With synthetic queries dense search is judged by key words together
+    with the safety group, at half its weight, and must not become much worse on the safety group. Hybrid search is judged by neighbour questions, where there are
     enough, and by the safety group, not by key words: its lexical leg finds words of the text at once, so there is hardly
     anything to gain.
 
@@ -40,7 +48,7 @@ def decide(
         safety: with synthetic queries, the group of cloze queries: sentences that were taken out of their documents.
         neighbours: with synthetic queries, the group of neighbour questions.
     """
-    dense = ("dense search", deciding.differences["dense"][METRIC])
+    dense = _dense(judged_by, deciding, safety)
     hybrid = _hybrid(judged_by, deciding, neighbours)
     judged = [hybrid, dense] if hybrid else [dense]
     gains = [describe(name, difference) for name, difference in judged if is_better(difference)]
@@ -58,6 +66,32 @@ def decide(
     if hybrid and not is_better(hybrid[1]) and hybrid[1].low < -MAX_HYBRID_LOSS:
         return "TIE", [f"it is not certain that hybrid search is not worse; {describe(*hybrid)}", *gains]
     return "WIN", gains
+
+
+def _dense(judged_by: JudgedBy, deciding: Group, safety: Group | None) -> tuple[str, Difference]:
+    """Return the difference that judges dense search, with its name in a sentence."""
+    difference = deciding.differences["dense"][METRIC]
+    if judged_by == "labels" or safety is None or safety.differences["dense"][METRIC].queries < MIN_SAFETY_QUERIES:
+        return "dense search", difference
+    both = weighted_mean([(1.0, difference), (SAFETY_WEIGHT, safety.differences["dense"][METRIC])])
+    return "dense search for key words and, at half weight, for sentences that were taken out", both
+
+
+def weighted_mean(parts: Sequence[tuple[float, Difference]]) -> Difference:
+    """Return the weighted mean of differences over different queries, with its interval and p by the normal distribution."""
+    total = sum(weight for weight, _ in parts)
+    mean = sum(weight * each.mean for weight, each in parts) / total
+    error = math.sqrt(sum((weight * each.standard_error) ** 2 for weight, each in parts)) / total
+    clusters = [each.clusters for _, each in parts if each.clusters is not None]
+    return Difference(
+        mean=mean,
+        low=mean - NORMAL_95 * error,
+        high=mean + NORMAL_95 * error,
+        p=math.erfc(abs(mean) / error / math.sqrt(2)) if error else 1.0,
+        standard_error=error,
+        queries=sum(each.queries for _, each in parts),
+        clusters=sum(clusters) if len(clusters) == len(parts) else None,
+    )
 
 
 def _hybrid(judged_by: JudgedBy, deciding: Group, neighbours: Group | None) -> tuple[str, Difference] | None:
