@@ -14,9 +14,13 @@ from tests_support import make_tiny_model, publish
 from typer.testing import CliRunner
 
 from indexer.artifacts.store import Store
+from indexer.build.assemble import build_private_index
+from indexer.build.neighbour_questions import without
+from indexer.build.settings import BuildSettings
 from indexer.corpus.corpus import Corpus
 from indexer.errors import UserError
 from indexer.inference.encoder import Encoder
+from indexer.retrieval.retriever import Retriever
 from trainer.adapter.dense_module import with_map
 from trainer.cli import app
 from trainer.data.labels import load_labels
@@ -25,7 +29,8 @@ from trainer.pipeline.bases import measurement
 from trainer.pipeline.bases.candidate import publish_candidates, read_licence
 from trainer.pipeline.bases.choice import MIN_QUESTIONS, is_win, select_questions, total, voting
 from trainer.pipeline.bases.compare import compare_and_choose, compare_bases
-from trainer.pipeline.bases.measures import Measured
+from trainer.pipeline.bases.measures import Measured, rank
+from trainer.pipeline.bases.neighbours import neighbour_questions
 from trainer.pipeline.bases.questions import make_questions
 from trainer.pipeline.bases.result import BaseComparison
 from trainer.pipeline.bases.sample import draw_sample
@@ -238,6 +243,22 @@ def test_what_is_taken_out_is_gone(tales: Path) -> None:
     assert "halves" in kinds and "sentences" not in kinds
     first = kinds["halves"].clusters[0]
     assert len(contents[first]["text"].split()) < len(short[first].split())
+
+
+def test_a_document_is_left_out_before_the_search(tales: Path, data: Path, tmp_path: Path) -> None:
+    """A neighbour question is ranked as a search without its source: another candidate takes that place."""
+    sample = draw_sample(Corpus.check(str(tales)), "en", None, None, 0)
+    contents, _ = make_questions(sample, 0)
+    live = Store("model", data).resolve()
+    index = build_private_index(contents, BuildSettings(language="en"), Encoder.open(live), None, tmp_path)
+    questions = neighbour_questions([index], 0)
+    vectors = index.encoder.encode_queries(questions.texts)
+    ranked = rank("neighbours", index, questions, vectors)
+    assert questions.left_out and len(questions) > MIN_QUESTIONS
+    for row, source in enumerate(questions.left_out):
+        expected = Retriever(index).search(questions.texts[row], vector=vectors[row], allowed=without(index, source))
+        assert ranked.rankings[row].rows.tolist() == expected.rows.tolist()
+        assert ranked.rankings[row].weight_shift == expected.weight_shift
 
 
 def test_words_alone_do_not_vote() -> None:

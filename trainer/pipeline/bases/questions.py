@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from indexer.build.inverse_cloze import make_clozes
+from indexer.build.inverse_cloze import halves, make_clozes, make_halves
 from trainer.data.labels import QuerySet
 from trainer.pipeline.bases.sample import Sample
-from trainer.queries.synthetic import Documents, halves, keyword_queries
+from trainer.queries.synthetic import Documents, keyword_queries
 
 Kind = Literal["neighbours", "key words", "sentences", "halves", "agreement", "labels"]
 
@@ -26,10 +26,6 @@ TAKEN_SHARE = 0.25
 """Share of the documents from which words are taken."""
 MIN_SENTENCES = 50
 """With fewer sentences, half of a document's words ask for the other half."""
-MIN_HALF = 5
-"""Words that a half has at least."""
-MAX_WORDS = 12
-"""Words of a half that asks."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +35,17 @@ class Questions:
     Attributes:
         texts: of the questions.
         answers: row → relevance of each question.
-        left_out: row that is left out of the ranking of each question; None for no row.
+        left_out: row of the document that is not searched, for each question; None where all documents are searched.
     """
 
     texts: list[str]
     answers: list[dict[int, int]]
-    left_out: list[int | None]
+    left_out: list[int] | None = None
 
     @classmethod
     def of(cls, pairs: Sequence[tuple[str, int]]) -> Questions:
         """Return questions with one answer each."""
-        return cls([text for text, _ in pairs], [{row: 1} for _, row in pairs], [None] * len(pairs))
+        return cls([text for text, _ in pairs], [{row: 1} for _, row in pairs])
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -57,8 +53,7 @@ class Questions:
     @property
     def clusters(self) -> list[int]:
         """The document that each question was made from: questions about one document are not independent."""
-        pairs = zip(self.left_out, self.answers, strict=True)
-        return [next(iter(answers)) if source is None else source for source, answers in pairs]
+        return self.left_out or [next(iter(answers)) for answers in self.answers]
 
     def query_set(self) -> QuerySet:
         """Return them with their numbers as ids, and rows as ids of documents."""
@@ -91,7 +86,7 @@ def make_questions(sample: Sample, seed: int) -> tuple[list[dict[str, Any]], dic
     if sample.labelled is not None and len(sample.labelled):
         row_of = {document: row for row, document in enumerate(documents.ids)}
         answers = [{row_of[name]: grade for name, grade in own.items()} for own in sample.labelled.qrels.values()]
-        kinds["labels"] = Questions(list(sample.labelled.texts.values()), answers, [None] * len(answers))
+        kinds["labels"] = Questions(list(sample.labelled.texts.values()), answers)
     return contents, kinds
 
 
@@ -100,18 +95,13 @@ def _take_words(
 ) -> tuple[Kind, list[tuple[str, int]]]:
     """Take a sentence, or half of the words, out of some documents; return the kind, and questions with their rows."""
     count = min(count, MAX_QUESTIONS)
-    clozes = make_clozes([contents[row]["text"] for row in rows], count, seed)
-    if len(clozes) >= min(MIN_SENTENCES, count):
-        for cloze in clozes:
-            contents[rows[cloze.row]]["text"] = cloze.rest
+    texts = [contents[row]["text"] for row in rows]
+    clozes = make_clozes(texts, count, seed)
+    sentences = len(clozes) >= min(MIN_SENTENCES, count)
+    if not sentences:
+        clozes = make_halves(texts, count, seed)
+    for cloze in clozes:
+        contents[rows[cloze.row]]["text"] = cloze.rest
+    if sentences:
         return "sentences", [(halves(cloze.sentence, rng)[0], rows[cloze.row]) for cloze in clozes]
-    taken: list[tuple[str, int]] = []
-    for row in rng.sample(rows, len(rows)):
-        if len(taken) == count:
-            break
-        if len(contents[row]["text"].split()) < 2 * MIN_HALF:
-            continue
-        asked, rest = halves(contents[row]["text"], rng)
-        contents[row]["text"] = rest
-        taken.append((" ".join(asked.split()[:MAX_WORDS]), row))
-    return "halves", taken
+    return "halves", [(cloze.sentence, rows[cloze.row]) for cloze in clozes]
