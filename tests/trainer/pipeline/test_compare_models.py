@@ -31,7 +31,7 @@ from trainer.pipeline.bases.choice import MIN_QUESTIONS, is_win, select_question
 from trainer.pipeline.bases.compare import compare_and_choose, compare_bases
 from trainer.pipeline.bases.measures import Measured, rank
 from trainer.pipeline.bases.neighbours import neighbour_questions
-from trainer.pipeline.bases.questions import make_questions
+from trainer.pipeline.bases.questions import take_words
 from trainer.pipeline.bases.result import BaseComparison
 from trainer.pipeline.bases.sample import draw_sample
 from trainer.pipeline.settings import CompareSettings, RunSettings
@@ -136,7 +136,7 @@ def test_a_better_model_over_the_budget(
     result = compare_bases(str(tales), models, settings, data)
     assert [model.within_budget for model in result.models] == [True, False]
     assert result.choice == models[0]
-    assert any("over the budget" in reason for reason in result.reasons)
+    assert any("over the limit" in reason for reason in result.reasons)
 
 
 def test_labels_decide_where_there_are_enough(tmp_path: Path, blind_model: Path, data: Path) -> None:
@@ -223,23 +223,17 @@ def test_sample_holds_the_answers(tmp_path: Path) -> None:
     assert draw_sample(Corpus.check(str(path)), "en", 40, labels, 0).documents == sample.documents
 
 
-def test_long_texts_make_the_sample_smaller(tales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without --sample, the length of the texts bounds how much is encoded; with it, the number is as asked for."""
-    monkeypatch.setattr("trainer.pipeline.bases.sample.CHARACTERS", 2_000)
-    small = draw_sample(Corpus.check(str(tales)), "en", None, None, 0)
-    assert sum(map(len, small.documents.texts)) <= 2_000
-    assert len(draw_sample(Corpus.check(str(tales)), "en", 150, None, 0).documents.ids) == 150
-
-
 def test_what_is_taken_out_is_gone(tales: Path) -> None:
     """A document no longer holds the sentence that asks for it; short documents are divided into halves."""
     sample = draw_sample(Corpus.check(str(tales)), "en", None, None, 0)
-    contents, kinds = make_questions(sample, 0)
+    material = take_words(sample, 0)
+    contents, kinds = material.contents, material.questions(len(material.contents), 0)
     taken = [row for row, text in enumerate(sample.documents.texts) if contents[row]["text"] != text]
     assert sorted(kinds["sentences"].clusters) == taken
     short = [f"{WORDS[row % 60]} " * 3 + " ".join(WORDS[row % 40 : row % 40 + 12]) for row in range(100)]
     documents = type(sample.documents)([str(row) for row in range(100)], [None] * 100, short)
-    contents, kinds = make_questions(type(sample)(documents, "en", None), 0)
+    material = take_words(type(sample)(documents, "en", None), 0)
+    contents, kinds = material.contents, material.questions(100, 0)
     assert "halves" in kinds and "sentences" not in kinds
     first = kinds["halves"].clusters[0]
     assert len(contents[first]["text"].split()) < len(short[first].split())
@@ -248,7 +242,7 @@ def test_what_is_taken_out_is_gone(tales: Path) -> None:
 def test_a_document_is_left_out_before_the_search(tales: Path, data: Path, tmp_path: Path) -> None:
     """A neighbour question is ranked as a search without its source: another candidate takes that place."""
     sample = draw_sample(Corpus.check(str(tales)), "en", None, None, 0)
-    contents, _ = make_questions(sample, 0)
+    contents = take_words(sample, 0).contents
     live = Store("model", data).resolve()
     index = build_private_index(contents, BuildSettings(language="en"), Encoder.open(live), None, tmp_path)
     questions = neighbour_questions([index], 0)

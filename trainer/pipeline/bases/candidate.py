@@ -30,7 +30,7 @@ from trainer.pipeline.bases.result import Cost
 DRAFT = "draft.json"
 """Manifest of the index of the sample; it is written last, so that a folder without it is unfinished."""
 TIMED_QUERIES = 40
-TIMED_DOCUMENTS = 24
+TIMED_DOCUMENTS = 12
 FLOAT_BYTES = 4
 
 
