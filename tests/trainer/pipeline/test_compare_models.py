@@ -21,7 +21,6 @@ from indexer.corpus.corpus import Corpus
 from indexer.errors import UserError
 from indexer.inference.encoder import Encoder
 from indexer.retrieval.retriever import Retriever
-from trainer.adapter.dense_module import with_map
 from trainer.cli import app
 from trainer.data.labels import load_labels
 from trainer.evaluate.significance import Difference
@@ -38,16 +37,6 @@ from trainer.pipeline.settings import CompareSettings, RunSettings
 
 SETTINGS = CompareSettings(language="en", max_cost=100)
 COUNT = 200
-
-
-@pytest.fixture(scope="module")
-def blind_model(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
-    """The tiny model with all directions but two nearly flattened: it hardly tells documents apart."""
-    folder = tmp_path_factory.mktemp("blind")
-    flat = np.eye(32, dtype=np.float32) * 0.01
-    flat[range(2), range(2)] = 1
-    with_map(tiny_model, flat).save_pretrained(str(folder / "blind"), create_model_card=False)
-    return folder / "blind"
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,15 @@ class Round:
     models: list[int]
     ballots: Mapping[Kind, Ballot]
 
+    def only(self, models: list[int]) -> Round:
+        """Return what the sample shows about some of the models."""
+        places = [self.models.index(model) for model in models]
+        ballots = {
+            kind: Ballot(ballot.weight, [ballot.models[place] for place in places], ballot.clusters)
+            for kind, ballot in self.ballots.items()
+        }
+        return Round(self.documents, models, ballots)
+
     def differences(self, default: int, model: int, seed: int) -> dict[Kind, dict[Leg, Difference]]:
         """Return the differences of a model to the default on each kind of question that votes."""
         before, after = self.models.index(default), self.models.index(model)
@@ -86,7 +95,7 @@ def next_size(done: int, limit: int, seconds_left: float, seconds_a_document: fl
         seconds_left: of the budget.
         seconds_a_document: in which all models that are compared encode a document.
     """
-    affordable = done + int(DOCUMENT_SHARE * max(seconds_left, 0.0) / max(seconds_a_document, 1e-9))
+    affordable = done + int(min(DOCUMENT_SHARE * max(seconds_left, 0.0) / max(seconds_a_document, 1e-9), limit))
     if not done:
         return min(FIRST, limit, max(affordable, LEAST))
     size = min(GROWTH * done, limit, affordable)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,7 +67,8 @@ def measure_bases(
         workspace: where indexes and vectors are kept.
         data: the data directory.
         default: number of the model that is kept where no other is better.
-        halve: leave out models that are certainly worse; else all are measured on the whole sample, whatever the time.
+        halve: leave out models that are certainly worse, and keep the budget; else all are measured on every sample up to
+            the whole one.
     """
     labels = load_labels(settings.qrels, settings.queries) if settings.qrels else None
     with stage("make questions"):
@@ -79,21 +81,21 @@ def measure_bases(
     rounds: list[Round] = []
     planned = _Planned(workspace.folder / ROUNDS_FILE)
     active, done, spent = list(range(len(models))), 0, False
-    if halve:
-        measuring.encode(active, min(TRIAL, total))
+    measuring.encode(active, min(TRIAL, total))
     while True:
-        size = total
-        if halve:
-            left = settings.budget_seconds - sum(workspace.seconds.values())
-            per_document = sum(models[number].seconds_a_document for number in active)
-            size = planned.size(len(rounds)) or next_size(done, total, left, per_document)
+        left = settings.budget_seconds - sum(workspace.seconds.values()) if halve else math.inf
+        per_document = sum(models[number].seconds_a_document for number in active)
+        size = planned.size(len(rounds)) or next_size(done, total, left, per_document)
         if size == done:
             spent = done < total
             break
         planned.add(len(rounds), size)
         rounds.append(measuring.run(active, size))
         done = size
-        if done == total or (active := survivors(rounds[-1], default, settings.seed)) == [default]:
+        if done == total:
+            break
+        active = survivors(rounds[-1], default, settings.seed) if halve else active
+        if active == [default]:
             break
         out = [candidates[number].name for number in rounds[-1].models if number not in active]
         say(f"undecided after {done:,} documents" + (f"; left out as certainly worse: {', '.join(out)}" if out else ""))
