@@ -7,6 +7,7 @@ import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from indexer.build.vectors import JoinedVectors, KnownVectors
 from indexer.corpus.corpus import Corpus
 from indexer.errors import UserError
 from indexer.index.index import Index
-from indexer.inference.encoder import Vectors
+from indexer.inference.encoder import Encoder, Vectors
 from indexer.progress import format_duration, say, stage
 from trainer.data.clusters import cluster_queries
 from trainer.data.labels import load_labels
@@ -76,7 +77,8 @@ def measure_bases(
         material = take_words(sample, settings.seed)
     total = len(material.contents)
     say(f"sample: at most {total:,} of {corpus.documents:,} documents, {sample.language}")
-    models = [Measured(candidate, find_vectors(candidate, corpus.inputs, data)) for candidate in candidates]
+    with stage("open the models"):
+        models = [Measured.open(candidate, corpus, data) for candidate in candidates]
     measuring = _Measuring(material, models, workspace, settings.seed)
     rounds: list[Round] = []
     planned = _Planned(workspace.folder / ROUNDS_FILE)
@@ -117,11 +119,19 @@ class Measured:
     """
 
     candidate: Candidate
+    encoder: Encoder
     known: KnownVectors | None
     queries: dict[str, Vectors] = field(default_factory=dict)
     seconds_a_document: float = 0.0
     documents: int = 0
     _index: Index | None = None
+
+    @classmethod
+    def open(cls, candidate: Candidate, corpus: Corpus, data: Path) -> Self:
+        """Open a candidate's encoder, and warm it up: the first batch would seem slow."""
+        encoder = Encoder.open(candidate.folder)
+        encoder.encode_documents(["warm up"])
+        return cls(candidate, encoder, find_vectors(candidate, corpus.inputs, data))
 
     @property
     def index(self) -> Index:
@@ -173,7 +183,7 @@ class _Measuring:
             say(f"model {place} of {len(active)}: {model.candidate.name}")
             with self.workspace.stage(name):
                 index = open_index(
-                    model.candidate,
+                    model.encoder,
                     self.material.contents[:size],
                     self.material.sample.language,
                     model.vectors,
@@ -210,7 +220,7 @@ class _Measuring:
     def _encode(self, model: Measured, kinds: dict[Kind, Questions], size: int) -> dict[Kind, Vectors]:
         """Return the vectors of all questions by kind, or read those of a killed comparison."""
         texts = [text for questions in kinds.values() for text in questions.texts]
-        encoder, name = model.index.encoder, model.candidate.name
+        encoder, name = model.encoder, model.candidate.name
 
         def make() -> dict[str, Vectors]:
             new = [text for text in dict.fromkeys(texts) if text not in model.queries]
