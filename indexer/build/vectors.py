@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -120,6 +120,30 @@ class KnownVectors:
         known = self._keys[rows] == requested
         vectors = self._dense.vectors(rows[known])
         return known, vectors if self._linear_map is None else dense.unit(vectors @ self._linear_map.T)
+
+
+class JoinedVectors(KnownVectors):
+    """The vectors of several indexes of one model; of a passage that several have, the first one's.
+
+    Args:
+        sources: of the indexes, at least one.
+    """
+
+    def __init__(self, sources: Sequence[KnownVectors]) -> None:
+        self._sources = sources
+
+    def find(self, keys: list[bytes]) -> tuple[npt.NDArray[np.bool_], Vectors]:
+        """Return which of ``keys`` are known, shape (len(keys),), and the vectors of those that are."""
+        known = np.zeros(len(keys), dtype=np.bool_)
+        places: list[npt.NDArray[np.int64]] = []
+        vectors: list[Vectors] = []
+        for source in self._sources:
+            missing = np.flatnonzero(~known)
+            found, own = source.find([keys[place] for place in missing.tolist()])
+            places.append(missing[found])
+            vectors.append(own)
+            known[missing[found]] = True
+        return known, np.concatenate(vectors)[np.argsort(np.concatenate(places))]
 
 
 class VectorJournal:

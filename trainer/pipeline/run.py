@@ -118,7 +118,9 @@ def _best_base(source: str, settings: RunSettings, data: Path) -> str:
     from trainer.pipeline.bases.result import table
 
     names = [name.strip() for name in (settings.models or "").split(",") if name.strip()]
-    result = compare_bases(source, names, CompareSettings(**select(settings, CompareSettings)), data)
+    shared = select(settings, CompareSettings)
+    del shared["budget"]  # of the training
+    result = compare_bases(source, names, CompareSettings(**shared), data)
     for line in [*table(result), *result.reasons]:
         say(line)
     models = Store("model", data)

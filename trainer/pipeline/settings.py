@@ -146,14 +146,24 @@ class CompareSettings(CorpusSettings):
     sample: int | None = Field(
         default=None,
         ge=1,
-        description="Documents that are compared (default: 2,000, or fewer where texts are long: 600,000 characters)",
+        description="Documents that are compared at most (default: 2,000); fewer where fewer decide, or the budget ends",
+    )
+    budget: Annotated[str, BeforeValidator(validate_duration)] = Field(
+        default="10m",
+        description="Time for the comparison, such as 90s, 5m or 1h. Undecided models are compared on twice as many "
+        "documents as long as that fits",
     )
     max_cost: float = Field(
         default=8.0,
         ge=1,
-        description="Budget: only a model whose queries take at most so many times as long as the cheapest one's is chosen",
+        description="Only a model whose queries take at most so many times as long as the cheapest one's is chosen",
     )
     seed: int = Field(default=0, ge=0, description="Seed of every random choice")
     out: Path | None = Field(
         default=None, description="Directory for report.json and report.html (default: training/compare in $DOWSE_DATA)"
     )
+
+    @property
+    def budget_seconds(self) -> float:
+        """The budget in seconds."""
+        return parse_duration(self.budget)

@@ -17,7 +17,7 @@ from indexer.artifacts.manifest import InputEntry, Manifest
 from indexer.artifacts.store import Store
 from indexer.build.build import build
 from indexer.build.settings import BuildSettings
-from indexer.build.vectors import KnownVectors, find_known_vectors, passage_key
+from indexer.build.vectors import JoinedVectors, KnownVectors, find_known_vectors, passage_key
 from indexer.index.dense import DenseIndex, unit
 from indexer.index.index import Index
 from indexer.inference.encoder import Encoder
@@ -148,6 +148,21 @@ def test_other_vectors_of_known_passages(indexed: Path) -> None:
     assert found.tolist() == [True, False, True]
     assert np.allclose(vectors, others[[3, 0]], atol=1e-6)
     assert np.allclose(KnownVectors(folder).find(keys)[1], own[[3, 0]])
+
+
+def test_vectors_of_several_indexes(indexed: Path) -> None:
+    """Passages are looked up in one index after the other, and come in the order of the keys; the first index wins."""
+    folders = [Store("index", indexed).path(artifact) for artifact in Store("index", indexed).ids()]
+    (one, one_texts), (two, two_texts) = (read_vectors(indexed, folder.name) for folder in folders)
+    others = unit(np.random.default_rng(1).normal(size=one.shape).astype(np.float32))
+    sources = [KnownVectors(folder) for folder in folders]
+    joined = JoinedVectors([*sources, KnownVectors(folders[0], vectors=DenseIndex.of(others))])
+    found, vectors = joined.find(
+        [passage_key(text) for text in (two_texts[1], "not there", one_texts[3], two_texts[0])]
+    )
+    assert found.tolist() == [True, False, True, True]
+    assert np.allclose(vectors, np.stack([two[1], one[3], two[0]]), atol=1e-6)
+    assert joined.find([passage_key("not there")])[1].shape == (0, 32)
 
 
 # --- a map ----------------------------------------------------------------------------------------------------------

@@ -28,6 +28,8 @@ MIN_LABELLED = 50
 """With so many labelled queries, these decide alone."""
 Z = 1.96
 """Standard errors of a difference that is certain: 95 %."""
+Z_EARLY = 2.58
+"""Standard errors of a difference that is certain before the whole sample was read: 99 %, since it is looked at often."""
 LEGS: tuple[Leg, ...] = ("dense", "hybrid")
 
 
@@ -120,6 +122,16 @@ def is_win(total: Mapping[Leg, Difference], guard: Mapping[Leg, Difference] | No
     """
     losses = [each.high < 0 for each in (*total.values(), *(guard or {}).values())]
     return any(each.low > 0 for each in total.values()) and not any(losses)
+
+
+def is_worse(total: Mapping[Leg, Difference], guard: Mapping[Leg, Difference] | None = None) -> bool:
+    """Say whether a model is so certainly worse than the default on a part of the sample that it cannot win on all of it."""
+    return any(each.mean + Z_EARLY * each.standard_error < 0 for each in (*total.values(), *(guard or {}).values()))
+
+
+def is_early_win(total: Mapping[Leg, Difference], guard: Mapping[Leg, Difference] | None = None) -> bool:
+    """Say whether a model is so certainly better on a part of the sample that the rest is not needed."""
+    return is_win(total, guard) and any(each.mean - Z_EARLY * each.standard_error > 0 for each in total.values())
 
 
 def merit(total: Mapping[Leg, Difference]) -> float:
