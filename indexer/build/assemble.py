@@ -137,7 +137,9 @@ class Assembly:
         model = read_manifest(self.encoder.folder).config
         config["dense_map"] = maps_queries(model)
         config["query_precision"] = model.get("query_precision") or self.settings.precision
-        if self.settings.query_encoder == "auto":
+        if self.encoder.query_encoder == "bridge":
+            config["query_encoder"] = "bridge"
+        elif self.settings.query_encoder == "auto":
             config["query_encoder"] = "small" if model.get("small_query_encoder") else "full"
         return config
 
