@@ -164,5 +164,5 @@ def _config(
 def _metrics(exam: Exam, learned: AffineMap, parity: float) -> dict[str, float]:
     metrics = {"parity_fp32": parity, "bridge_cosine": learned.cosine}
     for leg, (before, after) in exam.means.items():
-        metrics |= {f"base_{leg}_ndcg10": before, f"{leg}_ndcg10": after}
+        metrics |= {f"old_queries_{leg}_ndcg10": before, f"new_queries_{leg}_ndcg10": after}
     return {name: round(value, 6) for name, value in metrics.items()}
