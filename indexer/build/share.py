@@ -45,7 +45,7 @@ def share_index(index: Index, model: str, data: Path) -> Manifest:
     config |= {"query_encoder": encoder.query_encoder, "query_precision": encoder.precision}
     parents = index.manifest.parents | {"model": model}
     key = fingerprint("index", parents, index.manifest.inputs, config | {"copy_of": index.manifest.fingerprint})
-    with indexes.building():
+    with indexes.building(beside=True):  # the new base's own index may be under way, for hours
         if existing := indexes.reuse(key, live=False):
             return existing
         started = time.monotonic()

@@ -13,7 +13,7 @@ from tests_support import make_tiny_model, publish_mapped
 from typer.testing import CliRunner
 
 from indexer.artifacts.store import Store
-from indexer.build.build import build
+from indexer.build.build import build, measure_self_retrieval
 from indexer.build.settings import BuildSettings
 from indexer.build.share import share_index
 from indexer.errors import UserError
@@ -220,6 +220,23 @@ def test_a_kill_loses_no_vectors(own: Done, new_model: Path, monkeypatch: pytest
             bridge(str(new_model), settings, own.data)
     monkeypatch.setattr(pairs, "_encode", encode)
     assert bridge(str(new_model), settings, own.data).fresh
+
+
+def test_while_an_index_is_built(own: Done, new_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new base's own index may be under way: the command does not wait for it, and `prune` waits for the command."""
+    indexes = Store("index", own.data)
+    settings = SETTINGS.model_copy(update={"seed": 2})
+
+    def measure(index: Index) -> float:
+        with pytest.raises(UserError, match="another process is publishing here"):
+            indexes.prune(9, set())
+        return measure_self_retrieval(index)
+
+    monkeypatch.setattr("indexer.build.share.measure_self_retrieval", measure)
+    with indexes.building():
+        made = bridge(str(new_model), settings, own.data)
+    assert indexes.verify(made.index.id).metrics["self_retrieval"] == 1
+    assert indexes.current_id() == own.old
 
 
 def test_a_budget_ends_the_encoding(own: Done, new_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
