@@ -138,6 +138,8 @@ CONFIG: dict[Kind, Descriptions] = {
         "query_precision": "the same for queries",
         "query_encoder": "encoder of the queries: `full`, the model's `small` one, or `bridge`, another model with a map; "
         "absent is `full`",
+        "vectors_of": "id of the model whose vectors the documents have, where the index's own model differs in its queries only; "
+        "absent where they are its own",
         "passages": "`split`, or `one` vector per document",
         "overlap_tokens": "tokens that neighbouring passages share, at most",
         "dense": "kind of the dense index",
@@ -248,7 +250,7 @@ METRICS: dict[Kind, Descriptions] = {
 WRITE: Descriptions = {
     "sequence": "number of the write, from 1",
     "time": "of the write, ISO 8601, UTC",
-    "recipe": "model, precision, passages and overlap that decided the vectors",
+    "recipe": "model whose vectors they are, precision, passages and overlap that decided the vectors",
     "deleted": "ids of the deleted documents",
     "documents": "the documents that were put: `id`, `title`, `text`, `metadata`, `passages` as pairs of character "
     "offsets, and `vectors` as base64 of little-endian float32. For an index with a learned-sparse leg also `sparse`: "

@@ -42,7 +42,7 @@ def share_index(index: Index, model: str, data: Path) -> Manifest:
     encoder = Encoder.open(models.path(model), index.manifest.config["precision"], index.encoder.cores)
     # A build of the corpus with the other model would not have found the index that this one was folded into.
     config = {name: value for name, value in index.manifest.config.items() if name != "folded_into"}
-    config |= {"query_encoder": encoder.query_encoder, "query_precision": encoder.precision}
+    config |= {"query_encoder": encoder.query_encoder, "query_precision": encoder.precision, "vectors_of": origins[0]}
     parents = index.manifest.parents | {"model": model}
     key = fingerprint("index", parents, index.manifest.inputs, config | {"copy_of": index.manifest.fingerprint})
     with indexes.building(beside=True):  # the new base's own index may be under way, for hours

@@ -88,8 +88,13 @@ def vectors_of(models: Store, model: str) -> str:
     Raises:
         UserError: ``model`` is not published, or its manifest was altered.
     """
-    config = models.manifest(model).config
-    return str(config.get("vectors_of") or (config["map_of"] if maps_queries(config) else model))
+    return origin_of(models.manifest(model).config) or model
+
+
+def origin_of(config: Mapping[str, Any]) -> str | None:
+    """Return what `vectors_of` does, from the configuration of the model's manifest; None for the model itself."""
+    origin: str | None = config.get("vectors_of") or (config["map_of"] if maps_queries(config) else None)
+    return origin
 
 
 def maps_queries(config: Mapping[str, Any]) -> bool:

@@ -19,6 +19,7 @@ from indexer.build.share import share_index
 from indexer.errors import UserError
 from indexer.index.index import DENSE_MAP, Index
 from indexer.inference.encoder import Encoder
+from indexer.live.prepare import Preparer
 from indexer.retrieval.retriever import Retriever
 from trainer.adapter.dense_module import with_map
 from trainer.cli import app
@@ -121,6 +122,12 @@ def test_the_index_keeps_its_vectors(done: Done) -> None:
     assert new.manifest.metrics["self_retrieval"] == 1
     lexical = [Retriever(index).search(QUERIES[0], "lexical").rows.tolist() for index in (old, new)]
     assert lexical[0] == lexical[1]
+
+
+def test_live_writes_keep_their_vectors(done: Done) -> None:
+    """Documents that were written over one of the two indexes are not encoded again over the other."""
+    old, new = open_both(done)
+    assert Preparer(old).recipe == Preparer(new).recipe
 
 
 def test_queries_come_from_the_new_model(done: Done) -> None:
