@@ -427,9 +427,16 @@ def test_prune_removes_the_marker_with_the_artifact(tmp_path: Path) -> None:
     live = publish(store, "ef" * 32)
     (store.root / ".quiet-20260101T000000Z-00000000").write_text("of a publishing that was killed\n")
     assert set(store.prune(keep=2, pinned=set())) == {removed, ".quiet-20260101T000000Z-00000000"}
-    assert {path.name for path in store.root.iterdir()} == {"CURRENT", ".lock", kept, live, f".quiet-{kept}"}
+    assert {path.name for path in store.root.iterdir()} == {
+        "CURRENT",
+        ".lock",
+        ".lock-beside",
+        kept,
+        live,
+        f".quiet-{kept}",
+    }
     assert store.prune(keep=0, pinned=set()) == [kept]
-    assert {path.name for path in store.root.iterdir()} == {"CURRENT", ".lock", live}
+    assert {path.name for path in store.root.iterdir()} == {"CURRENT", ".lock", ".lock-beside", live}
 
 
 # --- killed ---------------------------------------------------------------------------------------------------------
