@@ -470,7 +470,7 @@ def test_killed_while_publishing(step: str, live_data: Path, tmp_path: Path) -> 
     assert "g" in search_ids(store, again.manifest.id)
     store.prune(keep=3, pinned=set())
     assert store.ids() == [old, again.manifest.id]
-    assert {path.name for path in store.root.iterdir()} == {"CURRENT", ".lock", *store.ids()}
+    assert {path.name for path in store.root.iterdir()} == {"CURRENT", ".lock", ".lock-beside", *store.ids()}
 
 
 @pytest.mark.parametrize("step", ["renamed", "current-written"])
