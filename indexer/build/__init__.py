@@ -9,6 +9,7 @@ dense_weight.py         weight of the dense leg in hybrid search, found without 
 inverse_cloze.py        queries without labels: sentences taken out of documents
 neighbour_questions.py  questions without labels: a sentence asks for the neighbours of its document
 labels.py               --label-with: a classifier's answers as metadata
+share.py                a copy of an index for a model that differs in its queries only
 compact.py              fold live writes into a new index
 settings.py             flags of `indexer build`
 """

@@ -22,7 +22,16 @@ from indexer.build.dense_weight import EQUAL_WEIGHT
 from indexer.build.labels import Labeller
 from indexer.build.settings import BuildSettings
 from indexer.build.sparse import Find, SparseWriter
-from indexer.build.vectors import KEY_BYTES, MAP_FILE, KnownVectors, VectorJournal, fold, maps_queries, passage_key
+from indexer.build.vectors import (
+    KEY_BYTES,
+    MAP_FILE,
+    KnownVectors,
+    VectorJournal,
+    fold,
+    maps_queries,
+    origin_of,
+    passage_key,
+)
 from indexer.corpus.corpus import Corpus, Reject, write_rejects
 from indexer.index import dense, lexical
 from indexer.index.index import DENSE_MAP, DOCUMENTS, IDS, PASSAGES, ROWS_PER_BATCH, Index
@@ -136,8 +145,12 @@ class Assembly:
             config["fusion"]["sparse_weight"] = sparse_weight
         model = read_manifest(self.encoder.folder).config
         config["dense_map"] = maps_queries(model)
+        if origin := origin_of(model):
+            config["vectors_of"] = origin
         config["query_precision"] = model.get("query_precision") or self.settings.precision
-        if self.settings.query_encoder == "auto":
+        if self.encoder.query_encoder == "bridge":
+            config["query_encoder"] = "bridge"
+        elif self.settings.query_encoder == "auto":
             config["query_encoder"] = "small" if model.get("small_query_encoder") else "full"
         return config
 

@@ -22,7 +22,7 @@ from indexer.build.labels import Labeller
 from indexer.build.settings import BuildSettings
 from indexer.build.sparse import Find, find_known_sparse
 from indexer.build.sparse_weight import Question, choose_sparse_weight
-from indexer.build.vectors import KnownVectors, find_known_vectors
+from indexer.build.vectors import KnownVectors, find_known_vectors, vectors_of
 from indexer.corpus.corpus import Corpus
 from indexer.corpus.settings import DocumentSettings, select
 from indexer.errors import UserError
@@ -32,7 +32,7 @@ from indexer.index.index import DOCUMENTS, Index
 from indexer.index.languages import detect_language
 from indexer.index.sparse import FOLDER as SPARSE_FOLDER
 from indexer.index.sparse import StoredVectors
-from indexer.inference.encoder import Encoder
+from indexer.inference.encoder import BRIDGE, Encoder
 from indexer.inference.sparse_encoder import SparseEncoder, find_sparse_model
 from indexer.live.forget import retracted_since
 from indexer.progress import format_duration, quiet, say, stage
@@ -79,6 +79,11 @@ def build(
     """
     indexes, models = Store("index", data), Store("model", data)
     model = models.resolve(settings.model)
+    if settings.query_encoder == "full" and (model / BRIDGE).is_dir():
+        raise UserError(
+            f"--query-encoder full: the queries of {model.name} are encoded by another model than its documents; leave it "
+            f"out, or give --model {vectors_of(models, model.name)}, whose documents these are"
+        )
     corpus = corpus or Corpus.check(source, **select(settings, DocumentSettings), data=data)
     labeller = Labeller.find(settings.label_with, settings.label_column, data, cores) if settings.label_with else None
     sparse = (

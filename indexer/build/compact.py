@@ -137,7 +137,7 @@ def _settings_of(config: dict[str, Any]) -> BuildSettings:
     fields = {name: config[name] for name in BuildSettings.model_fields if name in config}
     if sparse := config.get("sparse"):
         fields["sparse_terms"] = sparse["terms"]
-    if fields.get("query_encoder") == "small":
+    if fields.get("query_encoder") in ("small", "bridge"):
         fields["query_encoder"] = "auto"
     fusion = config["fusion"]
     return BuildSettings(**fields | {"fusion": fusion["method"], "dense_weight": fusion["dense_weight"]})

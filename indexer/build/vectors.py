@@ -39,8 +39,9 @@ def find_known_vectors(
 ) -> KnownVectors | None:
     """Return the vectors of an index from which those of ``model`` follow without the encoder, or None.
 
-    That is an index of the same model. Where the model is a base model with a linear map, it can also be an index of the
-    base model: its vectors are mapped, unless the model maps queries only. An index of the same corpus is preferred, then the live one, then the newest.
+    That is an index whose model gives documents the same vectors: the same model, or one that differs in its queries only
+    (see `vectors_of`). Where the model is a base model with a linear map, it can also be an index with the base model's
+    vectors: these are mapped. An index of the same corpus is preferred, then the live one, then the newest.
 
     Args:
         indexes: where to look.
@@ -49,32 +50,51 @@ def find_known_vectors(
         inputs: the files of the corpus.
     """
     hashes = [entry.sha256 for entry in inputs]
-    config = read_manifest(model).config
-    base = config.get("map_of")
+    models = Store("model", indexes.root.parent)
+    own, base = vectors_of(models, model.name), read_manifest(model).config.get("map_of")
     live = indexes.current_id()
-    candidates: list[Manifest] = []
+    candidates: list[tuple[Manifest, str]] = []
     for artifact in indexes.ids():
         try:
             manifest = indexes.manifest(artifact)
+            origin = vectors_of(models, manifest.parents["model"])
         except UserError as error:
             say(f"nothing is reused from the index {artifact}: {error}")
             continue
-        if manifest.config["precision"] == precision and manifest.parents["model"] in {model.name, base}:
-            candidates.append(manifest)
+        if manifest.config["precision"] == precision and origin in {own, base}:
+            candidates.append((manifest, origin))
 
-    def preference(manifest: Manifest) -> tuple[bool, bool, str]:
+    def preference(candidate: tuple[Manifest, str]) -> tuple[bool, bool, str]:
+        manifest = candidate[0]
         return [entry.sha256 for entry in manifest.inputs] == hashes, manifest.id == live, manifest.id
 
-    for manifest in sorted(candidates, key=preference, reverse=True):
+    for manifest, origin in sorted(candidates, key=preference, reverse=True):
         try:
             indexes.verify(manifest.id)
         except UserError as error:
             say(f"nothing is reused from the index {manifest.id}: {error}")
             continue
-        same = manifest.parents["model"] == model.name or maps_queries(config)
-        linear_map = None if same else np.load(model / MAP_FILE, allow_pickle=False)
+        linear_map = None if origin == own else np.load(model / MAP_FILE, allow_pickle=False)
         return KnownVectors(indexes.path(manifest.id), linear_map)
     return None
+
+
+def vectors_of(models: Store, model: str) -> str:
+    """Return the id of the model whose vectors the documents have in an index of ``model``: itself, but for two kinds.
+
+    A model that maps the queries of dense search has those of its base. A model whose queries are another model's, mapped,
+    has those of the model that it stands in for. Either may no longer be published; its id still says which vectors fit.
+
+    Raises:
+        UserError: ``model`` is not published, or its manifest was altered.
+    """
+    return origin_of(models.manifest(model).config) or model
+
+
+def origin_of(config: Mapping[str, Any]) -> str | None:
+    """Return what `vectors_of` does, from the configuration of the model's manifest; None for the model itself."""
+    origin: str | None = config.get("vectors_of") or (config["map_of"] if maps_queries(config) else None)
+    return origin
 
 
 def maps_queries(config: Mapping[str, Any]) -> bool:

@@ -256,10 +256,24 @@ def test_prune_keeps_the_newest_the_live_and_the_pinned(tmp_path: Path) -> None:
     assert store.ids() == [ids[1], ids[2], ids[4], ids[5]]
     assert set(removed) == {ids[0], ids[3], ".building-eeeeeeee", f".removing-{ids[0]}x", ".CURRENT.123"}
     assert store.current_id() == ids[1]
-    assert {path.name for path in store.root.iterdir()} == {"CURRENT", ".lock", *store.ids()}
+    assert {path.name for path in store.root.iterdir()} == {"CURRENT", ".lock", ".lock-beside", *store.ids()}
     assert store.prune(keep=0, pinned=set()) == [ids[2], ids[4], ids[5]]
     assert store.ids() == [ids[1]]  # the live one stays even where none is kept
     assert store.prune(keep=0, pinned=set()) == []
+
+
+def test_an_artifact_beside_a_build(tmp_path: Path) -> None:
+    """While a build holds the lock, another artifact can be published that does not go live; two such ones cannot."""
+    store = Store("model", tmp_path)
+    live = publish(store, "1" * 64)
+    with store.building():
+        with store.building(beside=True):
+            with pytest.raises(UserError, match="another process is publishing here"), store.building(beside=True):
+                pass
+            with pytest.raises(UserError, match="another process is publishing here"):
+                store.prune(keep=9, pinned=set())
+        assert store.prune(keep=9, pinned=set()) == []
+    assert store.current_id() == live
 
 
 def test_prune_of_an_empty_store(tmp_path: Path) -> None:
@@ -413,9 +427,16 @@ def test_prune_removes_the_marker_with_the_artifact(tmp_path: Path) -> None:
     live = publish(store, "ef" * 32)
     (store.root / ".quiet-20260101T000000Z-00000000").write_text("of a publishing that was killed\n")
     assert set(store.prune(keep=2, pinned=set())) == {removed, ".quiet-20260101T000000Z-00000000"}
-    assert {path.name for path in store.root.iterdir()} == {"CURRENT", ".lock", kept, live, f".quiet-{kept}"}
+    assert {path.name for path in store.root.iterdir()} == {
+        "CURRENT",
+        ".lock",
+        ".lock-beside",
+        kept,
+        live,
+        f".quiet-{kept}",
+    }
     assert store.prune(keep=0, pinned=set()) == [kept]
-    assert {path.name for path in store.root.iterdir()} == {"CURRENT", ".lock", live}
+    assert {path.name for path in store.root.iterdir()} == {"CURRENT", ".lock", ".lock-beside", live}
 
 
 # --- killed ---------------------------------------------------------------------------------------------------------
@@ -449,7 +470,7 @@ def test_killed_while_publishing(step: str, live_data: Path, tmp_path: Path) -> 
     assert "g" in search_ids(store, again.manifest.id)
     store.prune(keep=3, pinned=set())
     assert store.ids() == [old, again.manifest.id]
-    assert {path.name for path in store.root.iterdir()} == {"CURRENT", ".lock", *store.ids()}
+    assert {path.name for path in store.root.iterdir()} == {"CURRENT", ".lock", ".lock-beside", *store.ids()}
 
 
 @pytest.mark.parametrize("step", ["renamed", "current-written"])

@@ -211,3 +211,31 @@ def test_vectors_of_the_map_itself(indexed: Path, corpora: list[Path]) -> None:
     again = make(indexed, corpora[0], overlap_tokens=31)
     assert again.counts["embedded"] == 0
     assert np.allclose(read_vectors(indexed, again.id)[0], read_vectors(indexed, first.id)[0], atol=1e-6)
+
+
+def test_vectors_of_a_model_that_maps_queries(indexed: Path, corpora: list[Path]) -> None:
+    """A base model's index takes its vectors from one of a model that maps queries only: these are the base's."""
+    store, models = Store("index", indexed), Store("model", indexed)
+    base = models.resolve().name
+    own, _ = read_vectors(indexed, store.ids()[0])
+    publish_mapped(indexed, make_matrix(6), queries_only=True)
+    tuned = make(indexed, corpora[0])
+    for artifact in store.ids():
+        if artifact != tuned.id:
+            shutil.rmtree(store.root / artifact)
+    again = make(indexed, corpora[0], model=base)
+    assert again.parents == {"model": base}
+    assert again.counts["embedded"] == 0
+    assert np.allclose(read_vectors(indexed, again.id)[0], own, atol=1e-6)
+
+
+def test_an_index_whose_model_is_gone(indexed: Path, corpora: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """An index of a model that was removed by hand is named and passed over; the build goes on."""
+    models, store = Store("model", indexed), Store("index", indexed)
+    gone = store.manifest(store.ids()[0]).parents["model"]
+    tuned = publish_mapped(indexed, make_matrix(7))
+    shutil.rmtree(models.path(gone))
+    manifest = make(indexed, corpora[0])
+    assert manifest.parents == {"model": tuned.id}
+    assert manifest.counts["embedded"] > 0
+    assert f"nothing is reused from the index {store.ids()[0]}: " in capsys.readouterr().err

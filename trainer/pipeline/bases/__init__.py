@@ -12,4 +12,5 @@ choice.py       votes of the kinds of questions
 decision.py     which model is chosen, and why
 result.py       result as data, and as a table
 page.py         result as a page
+bridge/         `trainer bridge`: a new base's queries on the live index's vectors
 """
