@@ -13,9 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-REMOVED = 0.2
-"""Share of the neurons that are removed before the regression is solved again."""
-
 
 @dataclass(frozen=True)
 class Call:
@@ -109,31 +106,37 @@ def _adds_inputs(first: nn.Linear, back: nn.Linear, layer: nn.Module, call: Call
     return torch.allclose(made, made[:1].expand_as(made), atol=1e-4)
 
 
-def choose_neurons(neurons: Tensor, targets: Tensor, count: int, penalty: float) -> tuple[Tensor, Tensor]:
+def choose_neurons(
+    neurons: Tensor, targets: Tensor, weights: Tensor, count: int, penalty: float
+) -> tuple[Tensor, Tensor]:
     """Return the ``count`` neurons that lead best to the targets together, and the ridge regression from them.
 
-    The others are removed by what the regression loses without one of them, a fifth at a time (Hassibi and Stork 1993,
-    Second order derivatives for network pruning).
+    They are chosen one after another by what each adds to those before it (orthogonal least squares, Chen, Billings and
+    Luo 1989).
 
     Args:
         neurons: values of the neurons, shape (rows, neurons).
         targets: what they lead to, shape (rows, width).
+        weights: of the rows' errors, shape (rows, 1).
         count: how many stay.
         penalty: of the regression, a share of the mean variance.
 
     Returns:
         Positions, shape (count,), and weights with the bias as last row, shape (count + 1, width).
     """
-    rows = torch.cat([neurons, torch.ones(len(neurons), 1)], dim=1)
-    gram, product = (rows.T @ rows).double(), (rows.T @ targets).double()
-    gram += penalty * gram.trace() / len(gram) * torch.eye(len(gram), dtype=gram.dtype)
-    kept = torch.arange(len(gram))
-    while (surplus := len(kept) - 1 - count) > 0:
-        inverse = torch.linalg.inv(gram[kept][:, kept])
-        cost = (inverse @ product[kept]).square().sum(1) / inverse.diagonal()
-        cheapest = cost[:-1].argsort()[: min(surplus, max(int(REMOVED * len(kept)), 1))]
-        stays = torch.ones(len(kept), dtype=torch.bool)
-        stays[cheapest] = False
-        kept = kept[stays]
+    rows = torch.cat([neurons, torch.ones(len(neurons), 1)], dim=1) * weights
+    gram, product = (rows.T @ rows).double(), (rows.T @ (targets * weights)).double()
+    gram.diagonal().add_(penalty * gram.diagonal().mean())
+    chosen = [len(gram) - 1]  # the constant
+    left, missing = gram.clone(), product.clone()  # what the chosen ones do not explain
+    while len(chosen) <= count:
+        scale = left[chosen[-1], chosen[-1]].sqrt()
+        column, row = left[chosen[-1]] / scale, missing[chosen[-1]] / scale
+        left.addr_(column, column, alpha=-1)
+        missing.addr_(column, row, alpha=-1)
+        gain = missing.square().sum(1) / left.diagonal()
+        gain[chosen] = -1
+        chosen.append(int(gain.argmax()))
+    kept = torch.tensor([*sorted(chosen[1:]), chosen[0]])
     solution: Tensor = torch.linalg.solve(gram[kept][:, kept], product[kept])
     return kept[:-1], solution.float()

@@ -18,7 +18,6 @@ from tests_support import make_tiny_model
 
 from indexer.artifacts.store import Store
 from indexer.errors import UserError
-from indexer.index.dense import unit
 from indexer.inference.encoder import QUERY_FILE, Encoder, Precision
 from indexer.inference.session import batches_by_length, load_tokenizer
 from trainer.models.base import publish_base

@@ -74,9 +74,13 @@ def test_the_neurons_that_stay() -> None:
     own = torch.randn(500, 4, generator=rng)
     neurons = torch.cat([own, own @ torch.randn(4, 3, generator=rng) * 0.1], dim=1)
     targets = neurons @ torch.randn(7, 5, generator=rng) + 3
-    kept, solution = choose_neurons(neurons, targets, 4, 1e-9)
+    kept, solution = choose_neurons(neurons, targets, torch.ones(500, 1), 4, 1e-9)
     assert kept.shape == (4,)
     assert torch.allclose(neurons[:, kept] @ solution[:-1] + solution[-1], targets, atol=1e-2)
+    targets[:5], weights = 1000, torch.ones(500, 1)
+    weights[:5] = 1e-6
+    kept, solution = choose_neurons(neurons, targets, weights, 4, 1e-9)
+    assert torch.allclose((neurons[:, kept] @ solution[:-1] + solution[-1])[5:], targets[5:], atol=1e-2)
 
 
 def test_attention_is_no_feed_forward_part(tmp_path: Path) -> None:
