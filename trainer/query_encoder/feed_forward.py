@@ -126,15 +126,16 @@ def choose_neurons(
     """
     rows = torch.cat([neurons, torch.ones(len(neurons), 1)], dim=1) * weights
     gram, product = (rows.T @ rows).double(), (rows.T @ (targets * weights)).double()
-    gram.diagonal().add_(penalty * gram.diagonal().mean())
+    ridge = penalty * float(gram.diagonal().mean())
+    gram.diagonal().add_(ridge)
     chosen = [len(gram) - 1]  # the constant
     left, missing = gram.clone(), product.clone()  # what the chosen ones do not explain
     while len(chosen) <= count:
-        scale = left[chosen[-1], chosen[-1]].sqrt()
+        scale = left[chosen[-1], chosen[-1]].clamp(min=ridge).sqrt()  # rounding takes it below what it can be
         column, row = left[chosen[-1]] / scale, missing[chosen[-1]] / scale
         left.addr_(column, column, alpha=-1)
         missing.addr_(column, row, alpha=-1)
-        gain = missing.square().sum(1) / left.diagonal()
+        gain = missing.square().sum(1) / left.diagonal().clamp(min=ridge)
         gain[chosen] = -1
         chosen.append(int(gain.argmax()))
     kept = torch.tensor([*sorted(chosen[1:]), chosen[0]])

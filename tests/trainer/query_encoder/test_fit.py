@@ -115,7 +115,7 @@ def test_training_brings_it_nearer(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert record.neurons == [16, 16]
     assert record.texts == 1_000
     assert record.steps == fit.EPOCHS * 800 // fit.BATCH_SIZE
-    assert 1 - record.cosine < 0.8 * (1 - record.start)
+    assert 1 - record.cosine < 0.9 * (1 - record.start)
     _, cut = fit_student(directory, texts, vectors_of(directory, texts), seconds=1e-3)
     assert cut.steps < record.steps
 
