@@ -93,10 +93,11 @@ def note_exact_search(index: Index) -> list[str]:
     config = index.manifest.config
     if config["dense"] == "flat":
         return []
-    return [
+    note = (
         f"Dense search is exact in all these figures. When it is served, the index of the base model ({config['dense']}) "
         f"finds {config['dense_index']['recall']:.1%} of the 10 nearest passages."
-    ]
+    )
+    return [note]
 
 
 class _Changes:
