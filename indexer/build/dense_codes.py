@@ -68,8 +68,10 @@ def make_queries(
     return RecallQueries(vectors, {"sentences": len(sentences), "logged": len(logged)})
 
 
-def write_codes(path: Path, kind: DenseKind, exact: DenseIndex, threads: int) -> Codes:
+def write_codes(path: Path, kind: DenseKind, exact: DenseIndex, threads: int, centres: Vectors | None = None) -> Codes:
     """Train the codes of ``kind`` on a sample of the vectors of ``exact``, write those of all to ``path``, and open them.
+
+    With ``centres`` of lists, shape (lists, dimension), those of an inverted file are not trained again.
 
     Raises:
         OSError: the disk is full, or cannot be written.
@@ -79,6 +81,8 @@ def write_codes(path: Path, kind: DenseKind, exact: DenseIndex, threads: int) ->
     sample = POINTS_PER_LIST * count_lists(passages) if kind.startswith("ivf") else SAMPLE
     rows = np.sort(np.random.default_rng(0).choice(passages, min(sample, passages), replace=False))
     vectors = exact.vectors(rows)
+    if centres is not None and isinstance(index, faiss.IndexIVF):
+        index.quantizer.add(centres)
     with stage(f"train the dense index ({kind}, {len(rows):,} vectors)"):
         faiss.omp_set_num_threads(threads)
         index.train(vectors)
@@ -115,9 +119,10 @@ def index_vectors(
         return {"dense": "flat", "dense_index": facts | {"bytes_per_passage": 4 * exact.dimension}}
     queries = make_queries(folder, encoder, logged, dense_map)
     nearest = find_nearest(exact, queries.vectors)
-    path = folder / codes.FILE
+    path, centres = folder / codes.FILE, None
     for kind in kinds:
-        leg = ApproximateDense(exact, write_codes(path, kind, exact, encoder.cores), 1, 0)
+        leg = ApproximateDense(exact, write_codes(path, kind, exact, encoder.cores, centres), 1, 0)
+        centres = leg.codes.centres()
         points = measure(leg, queries.vectors, nearest)
         point = choose(points, target, leg)
         found = describe(leg, point, points, queries.vectors)

@@ -32,8 +32,8 @@ LINKS = 32
 """Links of a passage in the graph of `hnsw`."""
 BUILD_CANDIDATES = 80
 """Candidates among which `hnsw` chooses the links of a passage."""
-FILTER_SLACK = 2
-"""Times as many allowed passages are compared under a filter as passages without one."""
+FILTER_SLACK = 3
+"""Times as many allowed passages are compared under a filter as passages without one, since it is to find nearly all."""
 FAR_SHARE = 0.5
 """A filter excludes what is near a query where the nearest lists hold less than this part of the allowed passages that they
 would hold if these were spread evenly."""
@@ -57,6 +57,9 @@ class Codes(Protocol):
     @property
     def lists(self) -> int:
         """Number of lists into which the passages are divided; 0 for none."""
+
+    def centres(self) -> Vectors | None:
+        """Return the centres of the lists, shape (lists, dimension); None where there are no lists."""
 
     def efforts(self) -> list[int]:
         """Return the efforts to choose from, ascending."""
@@ -82,6 +85,9 @@ class Scan:
 
     def __init__(self, index: faiss.Index) -> None:
         self.index = index
+
+    def centres(self) -> None:
+        """Return None: there are no lists."""
 
     def efforts(self) -> list[int]:
         """Return the one effort."""
@@ -118,6 +124,11 @@ class Lists:
         self._counts: WeakKeyDictionary[DocumentMask, npt.NDArray[np.int64]] = WeakKeyDictionary()
         self._one_bit = isinstance(index, faiss.IndexIVFRaBitQ)
 
+    def centres(self) -> Vectors:
+        """Return the centres of the lists, shape (lists, dimension)."""
+        centres: Vectors = self.index.quantizer.reconstruct_n(0, self.lists)
+        return centres
+
     def efforts(self) -> list[int]:
         """Return numbers of lists, each twice the one before."""
         return [1 << power for power in range(self.lists.bit_length()) if 1 << power < self.lists] + [self.lists]
@@ -148,11 +159,10 @@ class Lists:
         """
         order, counts = self._order(query), self._count_allowed(allowed)
         nearest = order[:effort]
-        usual = self._sizes[nearest].sum() * allowed.passage_count / self.index.ntotal
-        if counts[nearest].sum() < FAR_SHARE * usual:
+        without_filter = int(self._sizes[nearest].sum())
+        if counts[nearest].sum() < FAR_SHARE * without_filter * allowed.passage_count / self.index.ntotal:
             return None
-        compared = max(count, round(FILTER_SLACK * self.compared(effort)))
-        return max(effort, _lists_with(compared, counts[order]))
+        return max(effort, _lists_with(max(count, FILTER_SLACK * without_filter), counts[order]))
 
     def _parameters(self, lists: int, selector: faiss.IDSelector | None) -> faiss.SearchParameters:
         parameters = faiss.IVFRaBitQSearchParameters() if self._one_bit else faiss.SearchParametersIVF()
@@ -204,6 +214,9 @@ class Graph:
     def __init__(self, index: faiss.IndexHNSW) -> None:
         self.index = index
         self._storage = Scan(index.storage)
+
+    def centres(self) -> None:
+        """Return None: there are no lists."""
 
     def efforts(self) -> list[int]:
         """Return numbers of candidates that are kept while the graph is searched."""

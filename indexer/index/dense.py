@@ -74,7 +74,7 @@ class DenseIndex:
     def __init__(self, index: faiss.Index) -> None:
         self._faiss = index
         DenseIndex._batch_size = max(DenseIndex._batch_size, BATCH_QUERIES * int(index.d))
-        faiss.cvar.distance_compute_blas_threshold = DenseIndex._batch_size  # type: ignore[attr-defined]
+        faiss.cvar.distance_compute_blas_threshold = DenseIndex._batch_size
 
     _batch_size = 0
 
