@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from indexer.index.legs import DenseLeg, Field, LexicalLeg, Query, Scores
 from indexer.index.words import QueryTerms, Spelling
 from indexer.inference.encoder import Vectors
 from indexer.live.bm25 import InvertedIndex
+
+_base_parts: WeakKeyDictionary[DocumentMask, DocumentMask] = WeakKeyDictionary()
 
 
 class LiveDense:
@@ -193,8 +196,14 @@ class LiveLexical:
 
 
 def _base_part(allowed: DocumentMask, first_passage: Rows) -> DocumentMask:
-    """Return the mask of those ``allowed`` documents that belong to the index itself."""
-    return DocumentMask(allowed.mask[: len(first_passage) - 1], first_passage)
+    """Return the mask of those ``allowed`` documents that belong to the index itself, the same for the same filter.
+
+    What a leg has counted of a filter is kept with its mask.
+    """
+    part = _base_parts.get(allowed)
+    if part is None:
+        part = _base_parts[allowed] = DocumentMask(allowed.mask[: len(first_passage) - 1], first_passage)
+    return part
 
 
 def _best(scores: Scores, rows: Rows, count: int) -> tuple[Scores, Rows]:
