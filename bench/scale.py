@@ -7,6 +7,10 @@ one and two of its eight neighbours, plus what another real one differs from the
 has the covariance that real texts have. With --check, kinds are compared on 20,000 real vectors, on as many made of them,
 and on as many made of 730 of them, which is the ratio of a million to 27,000 real ones.
 
+python bench/scale.py --data DIR --index ID --queries queries.parquet
+
+With --queries, the effort that sentences of an index's documents choose is tried on people's queries (column `text`).
+
 Milliseconds are processor time of one thread, to depend less on other load of the machine.
 """
 
@@ -25,15 +29,17 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from indexer.artifacts.store import Store, data_dir
-from indexer.build.dense_codes import write_codes
+from indexer.build.dense_codes import make_queries, write_codes
 from indexer.build.recall import Point, choose, find_nearest, measure
 from indexer.index import dense
 from indexer.index.approximate import ApproximateDense
 from indexer.index.codes import Codes, open_codes
 from indexer.index.dense import DenseIndex, unit, write_dense
 from indexer.index.document_mask import DocumentMask
+from indexer.index.index import Index
 from indexer.inference.encoder import Vectors
 
 NEIGHBOURS, MEAN_OF, MIXED, NOISE = 8, 4, 3, 0.8
@@ -219,6 +225,24 @@ def check(real: Vectors, kinds: list[str], folder: Path) -> None:
             print_curve(points, choose(points, 0.98, leg))
 
 
+def people(data: Path, name: str, queries: Path, kinds: list[str], folder: Path) -> None:
+    """Print the recall that sentences of an index's documents choose an effort by, and that of people's queries."""
+    index = Index.open(Store("index", data).path(name), verify=False).searched_exactly()
+    texts = pq.read_table(queries, columns=["text"]).column("text").to_pylist()[:QUERIES]
+    asked = {
+        "sentences": make_queries(index.folder, index.encoder, []).vectors,
+        "people": unit(index.encoder.encode_queries(texts)),
+    }
+    exact = DenseIndex.open(index.folder / dense.FILE)
+    for kind in kinds:
+        leg = ApproximateDense(exact, build(kind, folder, exact)[0], 1, 0)
+        points = {origin: measure(leg, vectors, find_nearest(exact, vectors)) for origin, vectors in asked.items()}
+        chosen = choose(points["sentences"], 0.98, leg)
+        same = [point for point in points["people"] if (point.effort, point.extra) == (chosen.effort, chosen.extra)]
+        print(f"{kind}: people's queries {same[0].recall if same else 1:.3f}, sentences", end=" ")
+        print_curve(points["sentences"], chosen)
+
+
 def main() -> None:
     """Read the command line, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -229,6 +253,8 @@ def main() -> None:
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--memory", metavar="KIND,EFFORT,EXTRA", help="only search what lies in --folder")
     parser.add_argument("--folder", type=Path, help="where the vectors are kept for another run")
+    parser.add_argument("--index", help="id of the index to which --queries belong")
+    parser.add_argument("--queries", type=Path, help="Parquet file of people's queries")
     arguments = parser.parse_args()
     kinds = arguments.kinds.split(",")
     with tempfile.TemporaryDirectory() as temporary:
@@ -237,6 +263,9 @@ def main() -> None:
         if arguments.memory:
             kind, effort, extra = arguments.memory.split(",")
             memory(folder, kind, int(effort), int(extra))
+            return
+        if arguments.queries:
+            people(arguments.data, arguments.index, arguments.queries, kinds, folder)
             return
         if arguments.check:
             check(real_vectors(arguments.data), kinds, folder)

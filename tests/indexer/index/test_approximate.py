@@ -103,7 +103,27 @@ def test_a_filter_that_leaves_nothing_near(leg: ApproximateDense, queries: np.nd
     topics = np.arange(ROWS) % CENTRES
     near = topics[::100][: len(queries)]
     assert set(near.tolist()) == {0, 20}
+    leg = leg.with_effort(min(leg.effort, 4), 10)
     assert measure(leg, queries, mask((topics % 20 >= 10) & (topics % 20 < 14))) >= 0.99
+
+
+def test_a_filter_reads_more_lists(
+    folders: dict[str, Path], queries: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under a filter so many lists are read that more allowed passages are compared than passages without one."""
+    monkeypatch.setattr(approximate, "MAX_EXACT_PASSAGES", 0)
+    leg = open_leg(folders, "ivf-int8").with_effort(2, 2)
+    allowed = mask(np.random.default_rng(3).random(ROWS) < 0.5)
+    assert measure(leg, queries, allowed) > measure(leg, queries) + 0.05
+
+
+def test_more_lists_where_few_hold_too_little(
+    folders: dict[str, Path], queries: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the lists of the chosen effort hold too few passages, more are read; not all full vectors."""
+    leg = open_leg(folders, "ivf-int8").with_effort(1, 8)
+    monkeypatch.setattr(leg.exact, "search", None)
+    assert len(leg.search(queries[0], 500)[1]) == 500
 
 
 def test_few_allowed_passages_are_compared_exactly(folders: dict[str, Path], queries: np.ndarray) -> None:
