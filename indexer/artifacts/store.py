@@ -167,13 +167,23 @@ class Store:
 
     @contextmanager
     def building(self) -> Iterator[None]:
-        """Hold the store's lock: one build at a time. The lock dies with the process."""
+        """Hold the store's lock: one build at a time. The lock dies with the process, whose number is in the file.
+
+        Raises:
+            UserError: another process holds it.
+        """
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / ".lock").open("a+", encoding="utf-8") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise UserError(f"{self.root}: another process is publishing here; wait until it has ended") from None
+                lock.seek(0)
+                number = lock.read().strip()
+                holder = f"process {number}" if number else "another process"
+                raise UserError(f"{self.root}: {holder} is building here; wait until it has ended") from None
+            lock.truncate(0)
+            lock.write(f"{os.getpid()}\n")
+            lock.flush()
             self._finish_publishing()
             yield
 

@@ -1,0 +1,48 @@
+"""The file of an exact FAISS index, written in blocks: FAISS itself would hold all vectors in memory.
+
+The layout is that of `faiss.write_index` for `IndexFlatIP`: a header, the number of floats, and the vectors.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+from indexer.errors import UserError
+from indexer.inference.encoder import Vectors
+
+HEADER = struct.Struct("<4siqqq?iQ")
+"""Kind, dimension, vectors, two numbers that FAISS no longer uses, whether it is trained, metric, floats."""
+_UNUSED = 1 << 20
+
+
+def header(dimension: int, rows: int) -> bytes:
+    """Return the bytes before the vectors."""
+    fields = (b"IxFI", dimension, rows, _UNUSED, _UNUSED, True, faiss.METRIC_INNER_PRODUCT, rows * dimension)
+    return HEADER.pack(*fields)
+
+
+def writes_as_faiss(dimension: int) -> bool:
+    """Say whether the installed FAISS writes this layout."""
+    return faiss.serialize_index(faiss.IndexFlatIP(dimension)).tobytes() == header(dimension, 0)
+
+
+def write_flat(path: Path, dimension: int, rows: int, blocks: Iterable[Vectors]) -> None:
+    """Write an exact index over ``blocks`` of unit vectors, each of shape (some rows, dimension).
+
+    Raises:
+        UserError: there are more or fewer vectors than ``rows``.
+        OSError: the disk is full, or cannot be written.
+    """
+    with path.open("wb") as file:
+        file.write(header(dimension, rows))
+        written = 0
+        for block in blocks:
+            file.write(np.ascontiguousarray(block, dtype="<f4").data)
+            written += len(block)
+    if written != rows:
+        raise UserError(f"{path}: {written} vectors for {rows} passages; build the index again with --force")
