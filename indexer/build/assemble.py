@@ -29,7 +29,7 @@ from indexer.build.vectors import MAP_FILE, KnownVectors, fold, maps_queries
 from indexer.build.windows import Documents, Reader
 from indexer.corpus.corpus import Corpus, write_rejects
 from indexer.index import dense, lexical
-from indexer.index.flat_file import write_flat, writes_as_faiss
+from indexer.index.flat_file import write_flat
 from indexer.index.index import DENSE_MAP, Index
 from indexer.index.lexical import LexicalWriter
 from indexer.inference.encoder import Encoder, Vectors
@@ -73,26 +73,22 @@ class Assembly:
         return PassageMaker.of_config(self.encoder, self.settings.recipe())
 
     def write(self) -> dict[str, int]:
-        """Write all files but the manifest, and return the counts for it.
+        """Write all files but the manifest, and return the counts for it; call `finish` before they are published.
 
         What a killed build of the same inputs and settings has left in the folder is gone on with.
         """
-        settings, dimension = self.settings, self.encoder.contract.dimension
-        with LexicalWriter(self.folder / lexical.FOLDER, settings.language, resume=True) as words:
+        dimension = self.encoder.contract.dimension
+        with LexicalWriter(self.folder / lexical.FOLDER, self.settings.language, resume=True) as words:
             embedding = self._embed(words)
         shards = embedding.shards
         passages = write_passages(self.folder, shards)
-        if settings.dense == "flat" and writes_as_faiss(dimension):
-            write_flat(self.folder / dense.FILE, dimension, passages, map(dense.unit, all_vectors(shards)))
-        else:
-            dense.write_dense(self.folder / dense.FILE, settings.dense, dimension, all_vectors(shards))
+        write_flat(self.folder / dense.FILE, dimension, passages, all_vectors(shards))
         write_ids(self.folder)
         write_keys(self.folder)
         if (matrix := self._dense_map()) is not None:
             np.save(self.folder / DENSE_MAP, matrix, allow_pickle=False)
         if self.corpus.rejects:
             write_rejects(self.folder / REJECTS, self.corpus.rejects)
-        remove_shards(self.folder, len(shards))
         return {
             "rows": self.corpus.rows,
             "documents": self.corpus.documents,
@@ -147,6 +143,10 @@ class Assembly:
             notes=[f"ids: {self.corpus.id_from}", *self.corpus.notes],
             versions=library_versions("faiss-cpu", "tantivy", "pyarrow", "onnxruntime", "tokenizers"),
         )
+
+    def finish(self) -> None:
+        """Delete what only an interrupted build needs, before the folder is published."""
+        remove_shards(self.folder)
 
     def _embed(self, words: LexicalWriter) -> Embedding:
         """Write the documents, words, passages and vectors of all shards.
@@ -222,4 +222,6 @@ def build_private_index(
     pq.write_table(pa.Table.from_pylist(documents, PRIVATE_SCHEMA), source)
     corpus = Corpus.check(str(source), title_column="title")
     assembly = Assembly(corpus, settings, encoder, known, folder, sparse=sparse, known_sparse=known_sparse)
-    return assembly.open(assembly.write(), assembly.config(EQUAL_WEIGHT))
+    counts = assembly.write()
+    assembly.finish()
+    return assembly.open(counts, assembly.config(EQUAL_WEIGHT))

@@ -137,6 +137,7 @@ def publish(
     share = measure_self_retrieval(assembly.open(counts, config))
     seconds = time.monotonic() - started
     metrics = {"seconds": round(seconds, 1), "self_retrieval": share}
+    assembly.finish()
     draft = assembly.draft_manifest(key, counts, config).model_copy(update={"metrics": metrics})
     manifest = indexes.publish(assembly.folder, draft, live=live, guard=guard)
     say(

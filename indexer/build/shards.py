@@ -169,11 +169,9 @@ class Shard:
         return {name: file_sha256(path) for name, path in paths.items()}
 
 
-def remove_shards(folder: Path, count: int) -> None:
-    """Delete what only the build needs, and documents beyond ``count`` shards; the rest is in the index's own files."""
+def remove_shards(folder: Path) -> None:
+    """Delete what only the build needs; the index has files of its own for it."""
     shutil.rmtree(folder / FOLDER)
-    for path in sorted((folder / DOCUMENTS).iterdir())[count:]:
-        path.unlink()
 
 
 def _append(path: Path, content: bytes) -> None:

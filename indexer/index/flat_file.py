@@ -13,6 +13,7 @@ import faiss
 import numpy as np
 
 from indexer.errors import UserError
+from indexer.index.dense import unit
 from indexer.inference.encoder import Vectors
 
 HEADER = struct.Struct("<4siqqq?iQ")
@@ -32,17 +33,19 @@ def writes_as_faiss(dimension: int) -> bool:
 
 
 def write_flat(path: Path, dimension: int, rows: int, blocks: Iterable[Vectors]) -> None:
-    """Write an exact index over ``blocks`` of unit vectors, each of shape (some rows, dimension).
+    """Write an exact index over ``blocks`` of vectors, each of shape (some rows, dimension), scaled to unit length.
 
     Raises:
-        UserError: there are more or fewer vectors than ``rows``.
+        UserError: there are more or fewer vectors than ``rows``, or this FAISS has another layout.
         OSError: the disk is full, or cannot be written.
     """
+    if not writes_as_faiss(dimension):
+        raise UserError(f"faiss-cpu {faiss.__version__} has another file layout; install the version of the lock file")
     with path.open("wb") as file:
         file.write(header(dimension, rows))
         written = 0
         for block in blocks:
-            file.write(np.ascontiguousarray(block, dtype="<f4").data)
+            file.write(np.ascontiguousarray(unit(block), dtype="<f4").data)
             written += len(block)
     if written != rows:
         raise UserError(f"{path}: {written} vectors for {rows} passages; build the index again with --force")
