@@ -38,6 +38,6 @@ def check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed - written > free:
         raise UserError(
-            f"{folder}: the index needs some {needed - written:,} bytes, and {free:,} are free there; free the rest, "
+            f"{folder}: the index needs some {needed - written:,} bytes, and {free:,} are free there; make room, "
             "or set DOWSE_DATA to a folder on a larger disk"
         )

@@ -16,6 +16,7 @@ from indexer.errors import UserError
 from indexer.index import dense
 from indexer.index.arrow import ArrowTable, fixed_bytes
 from indexer.index.document_mask import Rows
+from indexer.index.flat_file import FlatFile
 from indexer.index.index import PASSAGES
 from indexer.inference.encoder import Precision, Vectors
 from indexer.progress import say
@@ -111,19 +112,19 @@ class KnownVectors:
         self.own = linear_map is None and vectors is None
         self._linear_map = linear_map
         self._keys, self._rows = _sorted_keys(folder)
-        self._dense = vectors or dense.DenseIndex.open(folder / dense.FILE)
+        self._vectors = vectors or FlatFile(folder / dense.FILE)
 
     def find(self, keys: list[bytes]) -> tuple[npt.NDArray[np.bool_], Vectors]:
         """Return which of ``keys`` are known, shape (len(keys),), and the vectors of those that are."""
         requested = np.array(keys, dtype=f"S{KEY_BYTES}")
         positions = np.searchsorted(self._keys, requested).clip(max=len(self._keys) - 1)
         known: npt.NDArray[np.bool_] = self._keys[positions] == requested
-        vectors = self._dense.vectors(self._rows[positions[known]].astype(np.int64))
+        vectors = self._vectors.vectors(self._rows[positions[known]].astype(np.int64))
         return known, vectors if self._linear_map is None else dense.unit(vectors @ self._linear_map.T)
 
     def at(self, rows: Rows) -> Vectors:
         """Return the index's own vectors of the passages ``rows``, shape (len(rows), dimension)."""
-        return self._dense.vectors(rows)
+        return self._vectors.vectors(rows)
 
 
 def _sorted_keys(folder: Path) -> tuple[Keys, npt.NDArray[np.int32]]:

@@ -3,6 +3,7 @@
 index.py          documents, passages and legs, memory-mapped
 restricted.py     view of some documents, for keys with filters
 dense.py          dense leg: FAISS
+flat_file.py      the file of an exact FAISS index, in blocks and by rows
 lexical.py        lexical leg: BM25 in tantivy
 sparse.py         learned-sparse leg: postings of terms
 legs.py           the legs as protocols

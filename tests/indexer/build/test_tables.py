@@ -17,7 +17,7 @@ from indexer.build.pipeline import Behind, ahead
 from indexer.build.tables import sorted_values
 from indexer.errors import UserError
 from indexer.index.dense import unit
-from indexer.index.flat_file import write_flat
+from indexer.index.flat_file import FlatFile, write_flat
 
 
 @pytest.mark.parametrize("together", [1, 7, 100, 10_000])
@@ -52,6 +52,21 @@ def test_the_file_is_that_of_faiss(tmp_path: Path, rows: int) -> None:
     index.add(unit(vectors))
     write_flat(tmp_path / "a", 7, rows, np.array_split(vectors, 3))
     assert (tmp_path / "a").read_bytes() == faiss.serialize_index(index).tobytes()
+
+
+def test_rows_of_a_file(tmp_path: Path) -> None:
+    """Vectors are read by their rows, in any order; another kind of index, or a part of one, is refused."""
+    vectors = unit(np.random.default_rng(0).normal(size=(50, 7)).astype(np.float32))
+    write_flat(tmp_path / "a", 7, 50, [vectors])
+    rows = np.array([49, 3, 3, 0])
+    assert np.allclose(FlatFile(tmp_path / "a").vectors(rows), vectors[rows], atol=1e-6)
+    assert FlatFile(tmp_path / "a").vectors(rows[:0]).shape == (0, 7)
+    content = (tmp_path / "a").read_bytes()
+    other = faiss.serialize_index(faiss.IndexHNSWFlat(7, 4)).tobytes()
+    for damaged in (content[:-4], content[:20], b"IxF2" + content[4:], other):
+        (tmp_path / "b").write_bytes(damaged)
+        with pytest.raises(UserError, match="not the file of an exact index"):
+            FlatFile(tmp_path / "b")
 
 
 def test_a_missing_vector_is_noticed(tmp_path: Path) -> None:
