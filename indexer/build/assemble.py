@@ -15,14 +15,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from indexer.artifacts.manifest import UNSET, Manifest, library_versions, read_manifest
+from indexer.artifacts.manifest import UNSET, Manifest, fingerprint, library_versions, read_manifest
 from indexer.build.dense_weight import EQUAL_WEIGHT
 from indexer.build.earlier import EarlierShards
 from indexer.build.embedding import Embedding, add_words, write_window
 from indexer.build.labels import Labeller
 from indexer.build.pipeline import Behind, ahead
 from indexer.build.settings import BuildSettings
-from indexer.build.shards import Shard, remove_shards
+from indexer.build.shards import Shard, remove_shards, resume_shards
 from indexer.build.sparse import Find, SparseWriter
 from indexer.build.tables import all_vectors, write_ids, write_keys, write_passages
 from indexer.build.vectors import MAP_FILE, KnownVectors, fold, maps_queries
@@ -78,7 +78,8 @@ class Assembly:
         What a killed build of the same inputs and settings has left in the folder is gone on with.
         """
         dimension = self.encoder.contract.dimension
-        with LexicalWriter(self.folder / lexical.FOLDER, self.settings.language, resume=True) as words:
+        resume = resume_shards(self.folder, self._digest())
+        with LexicalWriter(self.folder / lexical.FOLDER, self.settings.language, resume=resume) as words:
             embedding = self._embed(words)
         shards = embedding.shards
         passages = write_passages(self.folder, shards)
@@ -147,6 +148,11 @@ class Assembly:
     def finish(self) -> None:
         """Delete what only an interrupted build needs, before the folder is published."""
         remove_shards(self.folder)
+
+    def _digest(self) -> str:
+        """Return the digest of everything that decides what is written."""
+        recipe = self.settings.recipe() | {"labels": self.labeller.recipe() if self.labeller else None}
+        return fingerprint("index", {"model": self.encoder.folder.name}, self.corpus.inputs, recipe)
 
     def _embed(self, words: LexicalWriter) -> Embedding:
         """Write the documents, words, passages and vectors of all shards.

@@ -4,6 +4,7 @@
     shards/00000.passages    of each passage: document within the shard, first character, end, key (28 bytes)
     shards/00000.vectors     float32, in the order of the passages
     shards/00000.json        the marker, written last: counts, and SHA-256 of the three files
+    shards/build             digest of inputs and settings
 
 A shard ends where the digest of an id says so, not after a number of rows: where rows are inserted or deleted, all other
 shards stay the same to the byte, and the next index links their documents instead of holding them twice.
@@ -82,8 +83,6 @@ class Shard:
         self._passages, self._vectors = (self._folder / f"{name}.{part}" for part in ("passages", "vectors"))
         self._marker = self._folder / f"{name}.json"
         self._dimension = dimension
-        for path in (self._folder, self.documents.parent):
-            path.mkdir(exist_ok=True)
 
     def counts(self) -> Counts | None:
         """Return the counts of a shard that is complete and whose files are what they were; else None."""
@@ -167,6 +166,23 @@ class Shard:
     def _digests(self) -> dict[str, Any]:
         paths = {"documents": self.documents, "passages": self._passages, "vectors": self._vectors}
         return {name: file_sha256(path) for name, path in paths.items()}
+
+
+def resume_shards(folder: Path, build: str) -> bool:
+    """Say whether the folder holds what a killed build of the same inputs has left; delete what another one has left.
+
+    Args:
+        folder: in which the index is built.
+        build: digest of the inputs and settings.
+    """
+    marker = folder / FOLDER / "build"
+    if marker.is_file() and marker.read_text(encoding="utf-8") == build:
+        return True
+    for name in (FOLDER, DOCUMENTS):
+        shutil.rmtree(folder / name, ignore_errors=True)
+        (folder / name).mkdir()
+    marker.write_text(build, encoding="utf-8")
+    return False
 
 
 def remove_shards(folder: Path) -> None:

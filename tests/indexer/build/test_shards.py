@@ -183,6 +183,9 @@ def test_killed_at_random_moments(data: Path, corpus: Path, tmp_path: Path) -> N
     }
 
 
+staging = Store.staging
+
+
 class Interrupted(BaseException):
     """Stands for the end of the process."""
 
@@ -219,6 +222,20 @@ def test_a_damaged_shard_is_made_again(
     resumed = make(corpus, data)
     assert 0 < resumed.counts["reused"] < resumed.counts["passages"]
     assert_same(data, resumed, undisturbed, make(corpus, undisturbed))
+
+
+def test_what_another_build_left_is_not_taken(
+    data: Path, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shards and words that a build of other documents has left in the folder are deleted, not gone on with."""
+    other = write(tmp_path / "other.parquet", [row | {"text": f"Snow. {row['text']}"} for row in make_rows(200)])
+    monkeypatch.setattr(Store, "staging", lambda self, _: staging(self, "ab" * 32))
+    interrupt(corpus, data, monkeypatch, windows=20)
+    manifest = make(other, data)
+    assert manifest.counts["reused"] == 0
+    (documents, *_), _, hits = contents(data, manifest)
+    assert len(documents) == 200
+    assert len(hits[4]) == 20  # lexical, for «snow», which is in all of them
 
 
 def test_words_are_not_lost(data: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
