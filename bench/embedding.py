@@ -27,7 +27,7 @@ import onnxruntime
 from indexer.artifacts.store import Store, data_dir
 from indexer.build.assemble import Assembly
 from indexer.build.settings import BuildSettings
-from indexer.build.shards import WINDOW
+from indexer.build.shards.shard import WINDOW
 from indexer.corpus.corpus import Corpus
 from indexer.inference.encoder import MODEL_FILES, Encoder
 from indexer.inference.session import BATCH_TOKENS, Ids, batches_by_length, load_tokenizer, open_session, padded

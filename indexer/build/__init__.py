@@ -2,13 +2,7 @@
 
 build.py                corpus → published index; dense weight and self-check
 assemble.py             write documents, passages, vectors and words into a folder
-windows.py              reading side: documents into shards, cut into windows of passages
-embedding.py            vectors of each window: resumed, known, or encoded
-pipeline.py             threads that read ahead and write behind
-shards.py               shards on disk: where they end, their files and markers
-earlier.py              shards of an earlier index that are taken over
 vectors.py              vectors of an earlier index by the digest of a text, also mapped
-tables.py               passages, and ids and keys in their order, in bounded memory
 space.py                a disk that will not suffice
 sparse.py               learned-sparse leg: vectors on disk, postings in parts
 sparse_weight.py        weight of the learned-sparse leg, kept only where questions show a gain

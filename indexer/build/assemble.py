@@ -17,16 +17,16 @@ import pyarrow.parquet as pq
 
 from indexer.artifacts.manifest import UNSET, Manifest, fingerprint, library_versions, read_manifest
 from indexer.build.dense_weight import EQUAL_WEIGHT
-from indexer.build.earlier import EarlierShards
-from indexer.build.embedding import Embedding, add_words, write_window
 from indexer.build.labels import Labeller
-from indexer.build.pipeline import Behind, ahead
 from indexer.build.settings import BuildSettings
-from indexer.build.shards import Shard, remove_shards, resume_shards
+from indexer.build.shards.earlier import EarlierShards
+from indexer.build.shards.embedding import Embedding, add_words, write_window
+from indexer.build.shards.pipeline import Behind, ahead
+from indexer.build.shards.shard import Shard, remove_shards, resume_shards
+from indexer.build.shards.tables import all_vectors, write_ids, write_keys, write_passages
+from indexer.build.shards.windows import Documents, Reader
 from indexer.build.sparse import Find, SparseWriter
-from indexer.build.tables import all_vectors, write_ids, write_keys, write_passages
 from indexer.build.vectors import MAP_FILE, KnownVectors, fold, maps_queries
-from indexer.build.windows import Documents, Reader
 from indexer.corpus.corpus import Corpus, write_rejects
 from indexer.index import dense, lexical
 from indexer.index.flat_file import write_flat

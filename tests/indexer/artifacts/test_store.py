@@ -52,7 +52,7 @@ import os, signal, sys
 from pathlib import Path
 import indexer.build.assemble
 import indexer.build.build
-import indexer.build.shards
+import indexer.build.shards.shard
 from indexer.inference.encoder import Encoder
 from indexer.build.settings import BuildSettings
 
@@ -65,7 +65,7 @@ def encode_documents(self, texts):
     return encode(self, texts)
 
 Encoder.encode_documents = encode_documents
-indexer.build.shards.WINDOW = 2
+indexer.build.shards.shard.WINDOW = 2
 indexer.build.assemble.WINDOWS_BEHIND = 0
 indexer.build.build.build(sys.argv[1], BuildSettings(language="en"), Path(sys.argv[2]), cores=1)
 """
@@ -490,7 +490,7 @@ def test_killed_while_embedding(data: Path, corpus: Path, tmp_path: Path, monkey
     with vectors.open("ab") as file:
         file.write(b"half a row")  # the kill came in the middle of a write
 
-    monkeypatch.setattr("indexer.build.shards.WINDOW", 2)
+    monkeypatch.setattr("indexer.build.shards.shard.WINDOW", 2)
     resumed = build(str(corpus), SETTINGS, data, cores=1).manifest
     undisturbed = build(str(corpus), SETTINGS, undisturbed_data, cores=1).manifest
     assert undisturbed.counts["reused"] == 0

@@ -20,7 +20,7 @@ from indexer.artifacts.manifest import Manifest
 from indexer.artifacts.store import Store
 from indexer.build.build import build
 from indexer.build.settings import BuildSettings
-from indexer.build.shards import Shard
+from indexer.build.shards.shard import Shard
 from indexer.errors import UserError
 from indexer.index.index import ROWS_PER_BATCH, Index
 from indexer.retrieval.retriever import Retriever
@@ -225,7 +225,7 @@ def test_few_huge_documents_show_progress(
 ) -> None:
     """Within documents of many passages the passages that are done are shown: else nothing moves for minutes."""
     monkeypatch.setattr("indexer.progress.LOG_EVERY_SECONDS", -1.0)
-    monkeypatch.setattr("indexer.build.shards.WINDOW", 4)
+    monkeypatch.setattr("indexer.build.shards.shard.WINDOW", 4)
     text = " ".join(f"{text} {number}." for number in range(4) for _, _, text in STORIES)
     manifest = make(write(tmp_path / "a.jsonl", [{"id": key, "text": text} for key in "ab"]), data)
     lines = re.findall(r"^embed: .*passages/s.*MB/s.*", capsys.readouterr().err, re.MULTILINE)
@@ -448,7 +448,7 @@ def test_a_rollback_stays(data: Path, tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_copies_in_different_windows_are_ties(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Copies of a text have the same vector wherever they are in the corpus: their order is that of the ids."""
-    monkeypatch.setattr("indexer.build.shards.WINDOW", 3)
+    monkeypatch.setattr("indexer.build.shards.shard.WINDOW", 3)
     rng = random.Random(2)
     rows = [{"id": f"x{at:02}", "text": " ".join(rng.choices(WORDS, k=rng.randint(2, 25)))} for at in range(40)]
     for at, name in ((3, "z"), (11, "y"), (20, "b"), (31, "a"), (39, "c")):

@@ -23,7 +23,7 @@ from indexer.artifacts.manifest import Manifest
 from indexer.artifacts.store import Store
 from indexer.build.build import build
 from indexer.build.settings import BuildSettings
-from indexer.build.shards import number_shards
+from indexer.build.shards.shard import number_shards
 from indexer.errors import UserError
 from indexer.index.index import Index
 from indexer.index.words import Words
@@ -39,7 +39,7 @@ SIZES = {"LEAST_DOCUMENTS": 10, "MEAN_FURTHER": 10, "MOST_DOCUMENTS": 30, "WINDO
 SLOW_BUILD = """
 import sys, time
 from pathlib import Path
-import indexer.build.shards, indexer.index.lexical
+import indexer.build.shards.shard, indexer.index.lexical
 from indexer.build.build import build
 from indexer.build.settings import BuildSettings
 from indexer.inference.encoder import Encoder
@@ -55,7 +55,7 @@ def encode_documents(self, texts):
     return encode(self, texts)
 
 Encoder.encode_documents = encode_documents
-vars(indexer.build.shards).update(%r)
+vars(indexer.build.shards.shard).update(%r)
 indexer.index.lexical.LEAST_COMMITTED = 15
 build(sys.argv[1], BuildSettings(language="en", dense_weight=0.5), Path(sys.argv[2]), cores=1)
 """
@@ -65,7 +65,7 @@ build(sys.argv[1], BuildSettings(language="en", dense_weight=0.5), Path(sys.argv
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make shards and windows small, so that a few documents fill several."""
     for name, size in SIZES.items():
-        monkeypatch.setattr(f"indexer.build.shards.{name}", size)
+        monkeypatch.setattr(f"indexer.build.shards.shard.{name}", size)
     monkeypatch.setattr("indexer.index.lexical.LEAST_COMMITTED", 15)
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from indexer.build.pipeline import Behind, ahead
-from indexer.build.tables import sorted_values
+from indexer.build.shards.pipeline import Behind, ahead
+from indexer.build.shards.tables import sorted_values
 from indexer.errors import UserError
 from indexer.index.dense import unit
 from indexer.index.flat_file import FlatFile, write_flat

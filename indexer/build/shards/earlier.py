@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from indexer.artifacts.manifest import Manifest
-from indexer.build.shards import PASSAGE, Passages
+from indexer.build.shards.shard import PASSAGE, Passages
 from indexer.index.arrow import ArrowTable, fixed_bytes
 from indexer.index.document_mask import Rows
 from indexer.index.index import DOCUMENTS, PASSAGES

@@ -16,10 +16,9 @@ import numpy as np
 import pyarrow as pa
 
 from indexer.artifacts.manifest import InputEntry
-from indexer.build import shards
-from indexer.build.earlier import EarlierShards
 from indexer.build.labels import Labeller
-from indexer.build.shards import PASSAGE, Passages, Shard, number_shards
+from indexer.build.shards.earlier import EarlierShards
+from indexer.build.shards.shard import PASSAGE, Passages, Shard, number_shards
 from indexer.build.vectors import passage_key
 from indexer.corpus.corpus import Reject, rebatch
 from indexer.errors import UserError
@@ -154,8 +153,8 @@ class Reader:
         done = number = 0
         for number, (title, text, passages) in enumerate(self._documents(shard), 1):
             for passage, encoder_input in passages:
-                if len(rows) == shards.WINDOW:
-                    done += shards.WINDOW
+                if len(rows) == shard.window:
+                    done += shard.window
                     yield Window(shard, np.array(rows, PASSAGE), ended, inputs, resumed=done <= resumed)
                     inputs, rows, ended = [], [], Ended([], [])
                 inputs.append(encoder_input)
@@ -185,8 +184,8 @@ class Reader:
         ends = np.searchsorted(passages["document"], np.arange(documents), side="right")
         texts = _documents_of(shard)
         done = 0
-        for start in range(0, len(passages), shards.WINDOW):
-            stop = min(start + shards.WINDOW, len(passages))
+        for start in range(0, len(passages), shard.window):
+            stop = min(start + shard.window, len(passages))
             count = int(np.searchsorted(ends, stop, side="right")) - done
             done += count
             yield Window(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from indexer.build.shards import Shard
+from indexer.build.shards.shard import Shard
+from indexer.build.shards.windows import Window
 from indexer.build.vectors import KnownVectors
-from indexer.build.windows import Window
 from indexer.index.arrow import ArrowTable
 from indexer.index.lexical import LexicalWriter
 from indexer.inference.encoder import Encoder, Vectors

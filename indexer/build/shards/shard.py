@@ -74,6 +74,10 @@ class Shard:
         folder: in which the index is built.
         number: of the shard, from 0.
         dimension: length of a vector.
+
+    Attributes:
+        documents: file of the documents.
+        window: passages of each window but the last.
     """
 
     def __init__(self, folder: Path, number: int, dimension: int) -> None:
@@ -83,6 +87,7 @@ class Shard:
         self._passages, self._vectors = (self._folder / f"{name}.{part}" for part in ("passages", "vectors"))
         self._marker = self._folder / f"{name}.json"
         self._dimension = dimension
+        self.window = WINDOW
 
     def counts(self) -> Counts | None:
         """Return the counts of a shard that is complete and whose files are what they were; else None."""
@@ -120,12 +125,12 @@ class Shard:
         self._passages.unlink(missing_ok=True)
         if not self._vectors.is_file():
             return 0
-        rows = self._vectors.stat().st_size // (4 * self._dimension) // WINDOW * WINDOW
+        rows = self._vectors.stat().st_size // (4 * self._dimension) // self.window * self.window
         kept = 0
         for block in self._read_vectors(rows):
             empty = np.flatnonzero(~block.any(axis=1))
             if len(empty):  # the power failed after the file had grown, before its content was written
-                kept += int(empty[0]) // WINDOW * WINDOW
+                kept += int(empty[0]) // self.window * self.window
                 break
             kept += len(block)
         os.truncate(self._vectors, kept * 4 * self._dimension)

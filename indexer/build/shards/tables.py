@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from indexer.build.shards import Shard
+from indexer.build.shards.shard import Shard
 from indexer.build.vectors import KEY_BYTES, KEY_ROWS, KEYS
 from indexer.index.arrow import ArrowTable, fixed_bytes
 from indexer.index.document_mask import Rows
