@@ -127,7 +127,7 @@ def masks(folder: Path, documents: int, rng: np.random.Generator) -> None:
 def dense_leg(folder: Path, vectors: int, rng: np.random.Generator) -> None:
     """Print the time of each way of searching the allowed vectors."""
     data = rng.normal(size=(vectors, 384)).astype(np.float32)
-    write_dense(folder / dense.FILE, "flat", 384, [data])
+    write_dense(folder / dense.FILE, 384, [data])
     index, query = DenseIndex.open(folder / dense.FILE), data[5]
     print(f"\n{vectors:,} vectors, no filter: {median(lambda: index.search(query, DEPTH)):.2f} ms\n")
     print("| allowed | one by one, ms | FAISS with a bitmap, ms |\n|--:|--:|--:|")

@@ -39,7 +39,8 @@ FILES: dict[Kind, Descriptions] = {
         "absent where the encoder's own layers were trained",
     },
     "index": {
-        "vectors.faiss": "the passages' vectors",
+        "vectors.faiss": "the passages' full vectors",
+        "codes.faiss": "their codes, by which a search finds passages; of an index whose dense kind is not `flat`",
         "passages.arrow": "of each passage: its document, where it begins and ends in the text, and the hash of its text",
         "documents/": "ids, titles, texts and metadata, in shards; a shard of an earlier index is linked where it is the same",
         "ids.arrow": "the ids in their order, with the row of each",
@@ -136,6 +137,10 @@ CONFIG: dict[Kind, Descriptions] = {
         "passages": "`split`, or `one` vector per document",
         "overlap_tokens": "tokens that neighbouring passages share, at most",
         "dense": "kind of the dense index",
+        "dense_index": "kind that was `requested`, `target` of its recall, and `bytes_per_passage` that a search reads. Of a "
+        "kind other than `flat` also number of `lists`; effort of a search (`nprobe` or `efSearch`); `extra`, passages whose "
+        "full vectors are compared beyond those asked for; `recall` of the 10 nearest, measured on `queries`; and its "
+        "`curve` by effort. Absent in indexes of earlier versions, which are `flat`",
         "fusion": "`method` of hybrid search, and the `dense_weight` that was given, tuned or estimated; with a "
         "learned-sparse leg also its `sparse_weight`",
         "candidates": "documents of each leg that hybrid search fuses",

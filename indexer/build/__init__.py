@@ -4,6 +4,8 @@ build.py                corpus → published index; dense weight and self-check
 assemble.py             write documents, passages, vectors and words into a folder
 vectors.py              vectors of an earlier index by the digest of a text, also mapped
 space.py                a disk that will not suffice
+dense_codes.py          codes of an approximate dense index, trained and written
+recall.py               recall of such an index, measured; effort of a search
 sparse.py               learned-sparse leg: vectors on disk, postings in parts
 sparse_weight.py        weight of the learned-sparse leg, kept only where questions show a gain
 dense_weight.py         weight of the dense leg in hybrid search, found without labels

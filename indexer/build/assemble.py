@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from indexer.artifacts.manifest import UNSET, Manifest, fingerprint, library_versions, read_manifest
+from indexer.build.dense_codes import index_vectors
 from indexer.build.dense_weight import EQUAL_WEIGHT
 from indexer.build.labels import Labeller
 from indexer.build.settings import BuildSettings
@@ -56,6 +58,7 @@ class Assembly:
         labeller: adds labels to the metadata; None for no labels.
         sparse: of a learned-sparse model; None for an index without such a leg.
         known_sparse: finds sparse vectors that need not be computed again.
+        logged: queries of people, by which the recall of the dense index is measured too.
     """
 
     corpus: Documents
@@ -66,16 +69,18 @@ class Assembly:
     labeller: Labeller | None = None
     sparse: SparseEncoder | None = None
     known_sparse: Find | None = None
+    logged: Sequence[str] = ()
 
     @cached_property
     def passage_maker(self) -> PassageMaker:
         """Splits texts into passages that fit into the encoder."""
         return PassageMaker.of_config(self.encoder, self.settings.recipe())
 
-    def write(self) -> dict[str, int]:
-        """Write all files but the manifest, and return the counts for it; call `finish` before they are published.
+    def write(self) -> tuple[dict[str, int], dict[str, Any]]:
+        """Write all files but the manifest, and return for it the counts and what `config` lacks: the dense index.
 
-        What a killed build of the same inputs and settings has left in the folder is gone on with.
+        Call `finish` before they are published. What a killed build of the same inputs and settings has left in the
+        folder is gone on with.
         """
         dimension = self.encoder.contract.dimension
         resume = resume_shards(self.folder, self._digest())
@@ -88,9 +93,10 @@ class Assembly:
         write_keys(self.folder)
         if (matrix := self._dense_map()) is not None:
             np.save(self.folder / DENSE_MAP, matrix, allow_pickle=False)
+        dense_index = index_vectors(self.folder, self.settings, self.encoder, logged=self.logged, dense_map=matrix)
         if self.corpus.rejects:
             write_rejects(self.folder / REJECTS, self.corpus.rejects)
-        return {
+        counts = {
             "rows": self.corpus.rows,
             "documents": self.corpus.documents,
             "passages": passages,
@@ -98,6 +104,7 @@ class Assembly:
             "embedded": embedding.embedded,
             "reused": passages - embedding.embedded,
         }
+        return counts, dense_index
 
     def _dense_map(self) -> Vectors | None:
         """Return the matrix for the queries of dense mode, shape (dimension, dimension), where the model has one."""
@@ -110,8 +117,12 @@ class Assembly:
         return Index.load(self.folder, self.draft_manifest(UNSET, counts, config), self.encoder, self.sparse)
 
     def config(self, dense_weight: float, sparse_weight: float = 0.0) -> dict[str, Any]:
-        """Return the configuration of the index for its manifest, with these weights of its legs in hybrid search."""
+        """Return the configuration of the index for its manifest, with these weights of its legs in hybrid search.
+
+        What `write` returns of the dense index has to be added.
+        """
         config = self.settings.recipe() | {"ids": self.corpus.id_from}
+        del config["recall"]  # part of what `write` returns
         if self.labeller:
             config["labels"] = self.labeller.facts()
         del config["dense_weight"]
@@ -215,6 +226,8 @@ def build_private_index(
 ) -> Index:
     """Build an index that is only measured, never published; dense and lexical leg have equal weights.
 
+    Its dense leg is exact.
+
     Args:
         documents: with the keys title and text; a document's row is its position in the list.
         settings: those of the index that it represents; the language is not `auto`.
@@ -227,7 +240,8 @@ def build_private_index(
     source = folder / "documents.parquet"
     pq.write_table(pa.Table.from_pylist(documents, PRIVATE_SCHEMA), source)
     corpus = Corpus.check(str(source), title_column="title")
+    settings = settings.model_copy(update={"dense": "flat"})
     assembly = Assembly(corpus, settings, encoder, known, folder, sparse=sparse, known_sparse=known_sparse)
-    counts = assembly.write()
+    counts, dense_index = assembly.write()
     assembly.finish()
-    return assembly.open(counts, assembly.config(EQUAL_WEIGHT))
+    return assembly.open(counts, assembly.config(EQUAL_WEIGHT) | dense_index)

@@ -16,6 +16,7 @@ import numpy as np
 from indexer.artifacts.manifest import Manifest, fingerprint, read_manifest
 from indexer.artifacts.store import Store
 from indexer.build.assemble import Assembly, build_private_index
+from indexer.build.dense_codes import logged_queries
 from indexer.build.dense_weight import EQUAL_WEIGHT, MAX_QUERIES, MIN_QUERIES, POOL_DOCUMENTS, estimate_dense_weight
 from indexer.build.inverse_cloze import make_clozes, make_halves
 from indexer.build.labels import Labeller
@@ -104,6 +105,7 @@ def build(
             labeller,
             sparse,
             find_known_sparse(indexes, sparse.name, settings.sparse_terms) if sparse else None,
+            logged_queries(indexes.root.parent),
         )
         return BuildResult(publish(indexes, assembly, key, live=live), fresh=True)
 
@@ -124,7 +126,8 @@ def publish(
         assembly: the inputs of the index.
         key: the fingerprint.
         live: whether the index goes live.
-        config: of the manifest; by default the assembly's, with the dense weight as set, tuned or estimated.
+        config: of the manifest, but for the dense index; by default the assembly's, with the dense weight as set, tuned
+            or estimated.
         guard: see `Store.publish`.
 
     Raises:
@@ -132,8 +135,8 @@ def publish(
     """
     started = time.monotonic()
     check_space(assembly.folder, estimate_bytes(assembly.corpus, assembly.settings, assembly.encoder))
-    counts = assembly.write()
-    config = config or assembly.config(*_choose_weights(assembly, indexes.root))
+    counts, dense_index = assembly.write()
+    config = (config or assembly.config(*_choose_weights(assembly, indexes.root))) | dense_index
     share = measure_self_retrieval(assembly.open(counts, config))
     seconds = time.monotonic() - started
     metrics = {"seconds": round(seconds, 1), "self_retrieval": share}

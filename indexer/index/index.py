@@ -20,8 +20,8 @@ import pyarrow as pa
 from indexer.artifacts.manifest import Manifest, read_manifest, verify_files
 from indexer.artifacts.store import Store
 from indexer.errors import UserError
+from indexer.index.approximate import ApproximateDense, open_dense
 from indexer.index.arrow import ArrowTable, SortedStrings, is_scalar
-from indexer.index.dense import FILE, DenseIndex
 from indexer.index.document_mask import DocumentMask, Mask, Rows
 from indexer.index.legs import DenseLeg, LexicalLeg, SparseLeg
 from indexer.index.lexical import FOLDER, LexicalIndex
@@ -152,7 +152,7 @@ class Index:
             documents=documents,
             passages=passages,
             ids=ArrowTable.open(folder / IDS),
-            dense=DenseIndex.open(folder / FILE),
+            dense=open_dense(folder, manifest.config),
             lexical=LexicalIndex.open(folder / FOLDER, manifest.config["language"], manifest.config.get("words", 1)),
             document_of=document_of,
             first_passage=np.searchsorted(document_of, np.arange(len(documents) + 1)),
@@ -177,6 +177,15 @@ class Index:
         other = Index(self.folder, self.manifest, encoder, replace(self.contents, dense=vectors, dense_map=dense_map))
         other.check()
         return other
+
+    def searched_exactly(self) -> Index:
+        """Return this index with a dense leg that compares every vector, whatever kind it was built as.
+
+        Evaluations use it: they compare models, and not what the codes of two indexes happen to miss.
+        """
+        if not isinstance(self.dense, ApproximateDense):
+            return self
+        return Index(self.folder, self.manifest, self.encoder, replace(self.contents, dense=self.dense.exact))
 
     def __len__(self) -> int:
         """Return the number of documents that a search can return."""

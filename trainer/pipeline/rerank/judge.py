@@ -117,7 +117,7 @@ class RerankJudge:
         run_settings = RunSettings(
             **select(settings, CorpusSettings), qrels=settings.qrels, queries=settings.queries, seed=settings.seed
         )
-        index = Index.open(Store("index", self.data).path(self.index.id))
+        index = Index.open(Store("index", self.data).path(self.index.id)).searched_exactly()
         with (
             Workspace(training_dir(self.data), fingerprint("reranker", {}, [], {"judge": key})) as workspace,
             TemporaryDirectory(dir=workspace.folder, prefix=".pool-") as pool,
