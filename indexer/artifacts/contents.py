@@ -44,8 +44,10 @@ FILES: dict[Kind, Descriptions] = {
         "vectors.faiss": "the passages' full vectors",
         "codes.faiss": "their codes, by which a search finds passages; of an index whose dense kind is not `flat`",
         "passages.arrow": "of each passage: its document, where it begins and ends in the text, and the hash of its text",
-        "documents.arrow": "ids, titles, texts and metadata",
+        "documents/": "ids, titles, texts and metadata, in shards; a shard of an earlier index is linked where it is the same",
         "ids.arrow": "the ids in their order, with the row of each",
+        "keys.b16": "the hashes of the passages' texts in their order, by which a later build finds vectors",
+        "keys.i32": "the passage of each",
         "lexical/": "the BM25 index of tantivy",
         "sparse/": "the learned-sparse leg: postings of its terms, and the vectors that they are made from; of an index "
         "that has one",

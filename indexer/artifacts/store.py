@@ -167,16 +167,25 @@ class Store:
 
     @contextmanager
     def building(self, *, beside: bool = False) -> Iterator[None]:
-        """Hold the store's lock: one build at a time. The lock dies with the process.
+        """Hold the store's lock: one build at a time. The lock dies with the process, whose number is in the file.
 
         With ``beside`` it is a second lock, for artifacts that do not go live and are published while a long build runs.
+
+        Raises:
+            UserError: another process holds it.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / (".lock-beside" if beside else ".lock")).open("a+", encoding="utf-8") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise UserError(f"{self.root}: another process is publishing here; wait until it has ended") from None
+                lock.seek(0)
+                number = lock.read().strip()
+                holder = f"process {number}" if number else "another process"
+                raise UserError(f"{self.root}: {holder} is building here; wait until it has ended") from None
+            lock.truncate(0)
+            lock.write(f"{os.getpid()}\n")
+            lock.flush()
             if not beside:
                 self._finish_publishing()
             yield

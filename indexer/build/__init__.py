@@ -2,7 +2,8 @@
 
 build.py                corpus → published index; dense weight and self-check
 assemble.py             write documents, passages, vectors and words into a folder
-vectors.py              vectors of passages: journal on disk, resumed, reused, mapped
+vectors.py              vectors of an earlier index by the digest of a text, also mapped
+space.py                a disk that will not suffice
 dense_codes.py          codes of an approximate dense index, trained and written
 recall.py               recall of such an index, measured; effort of a search
 sparse.py               learned-sparse leg: vectors on disk, postings in parts

@@ -21,6 +21,7 @@ from indexer.build.dense_weight import EQUAL_WEIGHT, MAX_QUERIES, MIN_QUERIES, P
 from indexer.build.inverse_cloze import make_clozes, make_halves
 from indexer.build.labels import Labeller
 from indexer.build.settings import BuildSettings
+from indexer.build.space import check_space, estimate_bytes
 from indexer.build.sparse import Find, find_known_sparse
 from indexer.build.sparse_weight import Question, choose_sparse_weight
 from indexer.build.vectors import KnownVectors, find_known_vectors, vectors_of
@@ -28,8 +29,7 @@ from indexer.corpus.corpus import Corpus
 from indexer.corpus.settings import DocumentSettings, select
 from indexer.errors import UserError
 from indexer.index import dense
-from indexer.index.arrow import ArrowTable
-from indexer.index.index import DOCUMENTS, Index
+from indexer.index.index import Index, open_documents
 from indexer.index.languages import detect_language
 from indexer.index.sparse import FOLDER as SPARSE_FOLDER
 from indexer.index.sparse import StoredVectors
@@ -134,13 +134,18 @@ def publish(
         config: of the manifest, but for the dense index; by default the assembly's, with the dense weight as set, tuned
             or estimated.
         guard: see `Store.publish`.
+
+    Raises:
+        UserError: the disk will not suffice, or the index is not sound.
     """
     started = time.monotonic()
+    check_space(assembly.folder, estimate_bytes(assembly.corpus, assembly.settings, assembly.encoder))
     counts, dense_index = assembly.write()
     config = (config or assembly.config(*_choose_weights(assembly, indexes.root))) | dense_index
     share = measure_self_retrieval(assembly.open(counts, config))
     seconds = time.monotonic() - started
     metrics = {"seconds": round(seconds, 1), "self_retrieval": share}
+    assembly.finish()
     draft = assembly.draft_manifest(key, counts, config).model_copy(update={"metrics": metrics})
     manifest = indexes.publish(assembly.folder, draft, live=live, guard=guard)
     say(
@@ -187,7 +192,7 @@ def _estimate_weights(
     assembly: Assembly, scratch: Path, dense_weight: float | None, sparse_weight: float | None
 ) -> tuple[float, float]:
     """Estimate the weights that are None on a small index in which some documents lack a sentence, or half their words."""
-    documents = list(islice(ArrowTable.open(assembly.folder / DOCUMENTS).rows(["title", "text"]), POOL_DOCUMENTS))
+    documents = list(islice(open_documents(assembly.folder).rows(["title", "text"]), POOL_DOCUMENTS))
     texts = [document["text"] for document in documents]
     clozes = make_clozes(texts, MAX_QUERIES, seed=0)
     if len(clozes) < MIN_QUERIES:

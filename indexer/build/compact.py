@@ -160,6 +160,7 @@ class LiveDocuments:
     documents: int
     id_from: str
     notes: list[str]
+    text_bytes: int
     rejects: list[Reject] = field(default_factory=list)
 
     @classmethod
@@ -178,6 +179,7 @@ class LiveDocuments:
             documents=len(index),
             id_from=index.manifest.config["ids"],
             notes=[note for note in index.manifest.notes if not note.startswith("ids: ")],
+            text_bytes=size + sum(batch.nbytes for batch in index.contents.documents.batches),
         )
 
     @property

@@ -1,13 +1,11 @@
-"""Vectors of a build: appended to a journal on disk, resumed after a kill, reused from earlier indexes."""
+"""Vectors that a build need not compute: those of an earlier index, found by the digests of its passages' texts."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,17 +14,18 @@ from indexer.artifacts.manifest import InputEntry, Manifest, read_manifest
 from indexer.artifacts.store import Store
 from indexer.errors import UserError
 from indexer.index import dense
-from indexer.index.arrow import ArrowTable
+from indexer.index.arrow import ArrowTable, fixed_bytes
+from indexer.index.document_mask import Rows
+from indexer.index.flat_file import FlatFile
 from indexer.index.index import PASSAGES
-from indexer.inference.encoder import Encoder, Precision, Vectors
+from indexer.inference.encoder import Precision, Vectors
 from indexer.progress import say
 
 KEY_BYTES = 16
-JOURNAL = "vectors.f32"
-BLOCK_ROWS = 65_536
+KEYS, KEY_ROWS = "keys.b16", "keys.i32"
 MAP_FILE = "map.npy"
 """Linear map that turns the unit vectors of one model into those of another: float32, shape (new, old)."""
-Keys = npt.NDArray[np.void]
+Keys = npt.NDArray[np.bytes_]
 
 
 def passage_key(text: str) -> bytes:
@@ -120,26 +119,32 @@ class KnownVectors:
         folder: of the index, or of one that is being built.
         linear_map: turns the index's vectors into the requested ones, shape (new, old dimension); None for no change.
         vectors: other vectors of the same passages, in place of the index's.
+
+    Attributes:
+        folder: of the index.
+        own: whether the vectors are those in the index, unchanged.
     """
 
     def __init__(
         self, folder: Path, linear_map: Vectors | None = None, vectors: dense.DenseIndex | None = None
     ) -> None:
+        self.folder = folder
+        self.own = linear_map is None and vectors is None
         self._linear_map = linear_map
-        passages = ArrowTable.open(folder / PASSAGES)
-        keys = b"".join(b"".join(batch.column("key").to_pylist()) for batch in passages.batches)
-        self._keys: Keys = np.frombuffer(keys, dtype=f"S{KEY_BYTES}")
-        self._order = np.argsort(self._keys, kind="stable")
-        self._dense = vectors or dense.DenseIndex.open(folder / dense.FILE)
+        self._keys, self._rows = _sorted_keys(folder)
+        self._vectors = vectors or FlatFile(folder / dense.FILE)
 
     def find(self, keys: list[bytes]) -> tuple[npt.NDArray[np.bool_], Vectors]:
         """Return which of ``keys`` are known, shape (len(keys),), and the vectors of those that are."""
         requested = np.array(keys, dtype=f"S{KEY_BYTES}")
-        positions = np.searchsorted(self._keys, requested, sorter=self._order).clip(max=len(self._keys) - 1)
-        rows = self._order[positions]
-        known = self._keys[rows] == requested
-        vectors = self._dense.vectors(rows[known])
+        positions = np.searchsorted(self._keys, requested).clip(max=len(self._keys) - 1)
+        known: npt.NDArray[np.bool_] = self._keys[positions] == requested
+        vectors = self._vectors.vectors(self._rows[positions[known]].astype(np.int64))
         return known, vectors if self._linear_map is None else dense.unit(vectors @ self._linear_map.T)
+
+    def at(self, rows: Rows) -> Vectors:
+        """Return the index's own vectors of the passages ``rows``, shape (len(rows), dimension)."""
+        return self._vectors.vectors(rows)
 
 
 class JoinedVectors(KnownVectors):
@@ -150,6 +155,7 @@ class JoinedVectors(KnownVectors):
     """
 
     def __init__(self, sources: Sequence[KnownVectors]) -> None:
+        self.folder, self.own = sources[0].folder, False
         self._sources = sources
 
     def find(self, keys: list[bytes]) -> tuple[npt.NDArray[np.bool_], Vectors]:
@@ -166,71 +172,15 @@ class JoinedVectors(KnownVectors):
         return known, np.concatenate(vectors)[np.argsort(np.concatenate(places))]
 
 
-class VectorJournal:
-    """Append-only file of the passages' vectors, which also embeds the passages.
+def _sorted_keys(folder: Path) -> tuple[Keys, npt.NDArray[np.int32]]:
+    """Return the keys of an index's passages in their order, memory-mapped, and the passage of each.
 
-    Rows that a killed build of the same fingerprint has written are not embedded again: equal inputs and settings give
-    equal passages in equal order.
-
-    Attributes:
-        embedded: number of passages that were encoded.
-        reused: number of vectors from an earlier index or from an interrupted build.
+    In an index of before December 2026 the keys have no file, and are sorted here.
     """
-
-    def __init__(self, folder: Path, encoder: Encoder, known: KnownVectors | None) -> None:
-        self._path = folder / JOURNAL
-        self._encoder = encoder
-        self._known = known
-        self._dimension = encoder.contract.dimension
-        self._row_bytes = 4 * self._dimension
-        self.embedded = self.reused = self._rows = 0
-
-    def __enter__(self) -> Self:
-        self._file = self._path.open("a+b")
-        self._resumed = self._file.seek(0, os.SEEK_END) // self._row_bytes
-        self._file.truncate(self._resumed * self._row_bytes)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._file.close()
-
-    def append(self, texts: list[str], keys: list[bytes]) -> None:
-        """Add the vectors of the next passages; they are on disk when this returns."""
-        resumed = min(max(self._resumed - self._rows, 0), len(texts))
-        self._rows += len(texts)
-        self.reused += resumed
-        texts, keys = texts[resumed:], keys[resumed:]
-        if not texts:
-            return
-        vectors = np.empty((len(texts), self._dimension), dtype=np.float32)
-        unknown = np.ones(len(texts), dtype=bool)
-        if self._known:
-            known, known_vectors = self._known.find(keys)
-            vectors[known] = known_vectors
-            unknown = ~known
-        vectors[unknown] = self._encoder.encode_documents(
-            [text for text, is_new in zip(texts, unknown, strict=True) if is_new]
-        )
-        self.embedded += int(unknown.sum())
-        self.reused += int((~unknown).sum())
-        self._file.write(vectors.tobytes())
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
-    def blocks(self) -> Iterator[Vectors]:
-        """Yield all vectors in order, in blocks of bounded size."""
-        vectors = np.memmap(self._path, dtype=np.float32, mode="r", shape=(self._rows, self._dimension))
-        for start in range(0, self._rows, BLOCK_ROWS):
-            block = vectors[start : start + BLOCK_ROWS]
-            if not block.any(axis=1).all():  # the power failed after the file had grown, before its content was written
-                raise UserError(f"{self._path}: holds empty rows; delete {self._path.parent} and build again")
-            yield block
-
-    def remove(self) -> None:
-        """Delete the file, once its content is in the index."""
-        self._path.unlink()
+    if (folder / KEYS).is_file():
+        keys = np.memmap(folder / KEYS, dtype=f"S{KEY_BYTES}", mode="r")
+        return keys, np.memmap(folder / KEY_ROWS, dtype="<i4", mode="r")
+    batches = [fixed_bytes(batch.column("key")) for batch in ArrowTable.open(folder / PASSAGES).batches]
+    unsorted = np.concatenate(batches).view(f"S{KEY_BYTES}")
+    order = np.argsort(unsorted, kind="stable")
+    return unsorted[order], order.astype(np.int32)

@@ -31,12 +31,13 @@ from indexer.inference.encoder import Encoder, Vectors
 from indexer.inference.passages import Passage, PassageMaker
 from indexer.inference.sparse_encoder import SparseEncoder
 
-DOCUMENTS = "documents.arrow"
+DOCUMENTS = "documents"
+"""Folder of the documents' shards; an index of before December 2026 has one file, `documents.arrow`."""
 PASSAGES = "passages.arrow"
 IDS = "ids.arrow"
 DENSE_MAP = "dense_map.npy"
 ROWS_PER_BATCH = 1024
-"""Documents in a record batch of `documents.arrow`."""
+"""Documents in a record batch."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ class Index:
             UserError: files do not belong together.
         """
         passages = ArrowTable.open(folder / PASSAGES)
-        documents = ArrowTable.open(folder / DOCUMENTS)
+        documents = open_documents(folder)
         document_of = passages.numbers("document")
         contents = Contents(
             documents=documents,
@@ -320,6 +321,12 @@ class Index:
 
     def _metadata_fields(self) -> list[pa.Field]:
         return list(self.schema.field("metadata").type) if "metadata" in self.schema.names else []
+
+
+def open_documents(folder: Path) -> ArrowTable:
+    """Map the documents of the index in ``folder`` into memory."""
+    shards = folder / DOCUMENTS
+    return ArrowTable.open(shards if shards.is_dir() else shards.with_suffix(".arrow"))
 
 
 def _open_sparse(data: Path, manifest: Manifest, cores: int | None, *, verify: bool) -> SparseEncoder | None:

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
+from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -38,6 +39,8 @@ MAX_HITS_FETCHED = 2_500
 docs/decisions/retrieval.md)."""
 WRITER_BYTES = 128_000_000
 """Memory of the index writer."""
+LEAST_COMMITTED = 16_384
+"""Documents that are committed together, at least: each commit makes a segment, and many are merged again."""
 MAX_VOCABULARY = 300_000
 """Words among which corrections of a misspelt word are searched."""
 MAX_TEXT = 2**31
@@ -57,31 +60,68 @@ def _register(index: tantivy.Index, analysis: Analysis) -> None:
         index.register_tokenizer(TOKENIZERS[name], tokenizer)
 
 
+def _reopen(folder: Path) -> tantivy.Index | None:
+    """Return the index of a killed build, as it was last committed; None where there is none that can be opened."""
+    try:
+        return tantivy.Index.open(str(folder)) if tantivy.Index.exists(str(folder)) else None
+    except (OSError, ValueError):
+        return None
+
+
 class LexicalWriter:
     """Writes a BM25 index of texts, one per document, in the order of the documents.
 
-    With a single writer thread, equal input gives an equal index.
+    With a single writer thread, equal input gives an equal ranking. As a context manager it is closed at the end.
+
+    Args:
+        folder: of the index.
+        language: of the texts.
+        version: of the analysis of words.
+        resume: whether documents that are committed in the folder stay; then those texts, when added, are skipped.
     """
 
-    def __init__(self, folder: Path, language: str, version: int = WORDS) -> None:
+    def __init__(self, folder: Path, language: str, version: int = WORDS, *, resume: bool = False) -> None:
         self._analysis = find_analysis(language, version)
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        index = tantivy.Index(_schema(), str(folder))
+        index = _reopen(folder) if resume else None
+        if index is None:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            index = tantivy.Index(_schema(), str(folder))
         _register(index, self._analysis)
         self._folder = folder
+        self._there = int(index.searcher().num_docs)
         self._writer = index.writer(WRITER_BYTES, 1)
         self._rows = 0
+        self._uncommitted = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
 
     def add(self, texts: Iterable[str]) -> None:
         """Add the texts of the next documents."""
         for text in texts:
+            if self._rows < self._there:
+                self._rows += 1
+                continue
             document = tantivy.Document()
             for name, prepared in self._analysis.prepare(text).items():
                 document.add_text(name, prepared)
             document.add_unsigned("document", self._rows)
             self._writer.add_document(document)
             self._rows += 1
+            self._uncommitted += 1
+
+    def commit(self) -> None:
+        """Make sure that a kill does not lose the documents so far, but for fewer than `LEAST_COMMITTED`."""
+        if self._uncommitted >= LEAST_COMMITTED:
+            self._writer.commit()
+            self._uncommitted = 0
 
     def close(self) -> None:
         """Commit what is still in memory, and merge; the folder is complete after this."""
