@@ -123,6 +123,10 @@ def test_both_kinds_judge_dense_search(key_words: Change, clozes: Change, querie
         )
 
     assert decide("synthetic queries", judged(key_words), judged(clozes))[0] == verdict
+    # Where there are too few cloze queries, neighbour questions stand in for them.
+    few = judged(clozes).model_copy(deep=True)
+    few.differences["dense"]["nDCG@10"] = difference(NONE).model_copy(update={"queries": 29})
+    assert decide("synthetic queries", judged(key_words), few, judged(clozes))[0] == verdict
 
 
 def test_the_weighted_mean() -> None:
@@ -151,7 +155,7 @@ def test_the_weighted_mean() -> None:
     ],
 )
 def test_neighbour_questions_judge_hybrid_search(key_words: Change, hybrid: Change, verdict: str) -> None:
-    """Without labels they say whether hybrid search gains; dense search they do not judge."""
+    """Without labels they say whether hybrid search gains; dense search they do not judge beside cloze queries."""
     neighbours = group(DOWN, hybrid)
     assert decide("synthetic queries", group(key_words, NONE), group(NONE, NONE), neighbours)[0] == verdict
 
