@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from indexer.build.assemble import build_private_index
-from indexer.build.inverse_cloze import make_clozes, make_halves
+from indexer.build.inverse_cloze import halves, make_clozes, make_halves
 from indexer.build.neighbour_questions import make_neighbour_questions
 from indexer.build.settings import BuildSettings
 from indexer.build.vectors import KnownVectors
@@ -20,7 +20,7 @@ from indexer.progress import quiet, stage
 from trainer.data.clusters import cluster_queries
 from trainer.data.labels import LabelFiles, QuerySet
 from trainer.pipeline.bases.questions import Kind
-from trainer.queries.synthetic import Documents, halves, keyword_queries, neighbour_queries
+from trainer.queries.synthetic import Documents, keyword_queries, neighbour_queries
 
 MAX_QUESTIONS = 400
 """Questions of a kind."""
