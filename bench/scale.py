@@ -35,8 +35,8 @@ from indexer.artifacts.store import Store, data_dir
 from indexer.build.dense_codes import make_queries, write_codes
 from indexer.build.recall import Point, choose, find_nearest, measure
 from indexer.index import dense
-from indexer.index.approximate import ApproximateDense
-from indexer.index.codes import Codes, open_codes
+from indexer.index.approximate.codes import Codes, open_codes
+from indexer.index.approximate.leg import ApproximateDense
 from indexer.index.dense import DenseIndex, unit, write_dense
 from indexer.index.document_mask import DocumentMask
 from indexer.index.index import Index

@@ -14,13 +14,14 @@ import numpy as np
 from indexer.build.neighbour_questions import pick_sentence
 from indexer.build.recall import choose, describe, find_nearest, measure
 from indexer.build.settings import BuildSettings
-from indexer.index import codes, dense
-from indexer.index.approximate import ApproximateDense
+from indexer.index import dense
+from indexer.index.approximate import codes
+from indexer.index.approximate.codes import Codes, make_codes, open_codes
+from indexer.index.approximate.kinds import DenseKind, candidate_kinds, count_lists
+from indexer.index.approximate.leg import ApproximateDense
 from indexer.index.arrow import ArrowTable
-from indexer.index.codes import Codes, make_codes, open_codes
 from indexer.index.dense import DenseIndex, unit, write_faiss
 from indexer.index.index import DOCUMENTS
-from indexer.index.kinds import DenseKind, candidate_kinds, count_lists
 from indexer.inference.encoder import Encoder, Vectors
 from indexer.live.feedback import FeedbackLog
 from indexer.progress import Bar, say, stage

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from indexer.index.approximate import ApproximateDense
+from indexer.index.approximate.leg import ApproximateDense
 from indexer.index.dense import DenseIndex, unit
 from indexer.inference.encoder import Vectors
 from indexer.progress import Bar
@@ -39,7 +39,7 @@ class Point:
     """One setting of a search, and what it gives.
 
     Attributes:
-        effort: see `indexer.index.codes.Codes`.
+        effort: see `indexer.index.approximate.codes.Codes`.
         extra: see `ApproximateDense`.
         recall: share of the `NEAREST` passages that are found, over all queries.
         deeper: the same of the `DEEPER` nearest.

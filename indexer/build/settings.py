@@ -8,7 +8,7 @@ from pydantic import Field
 
 from indexer.artifacts.manifest import WEIGHTING, WORDS
 from indexer.corpus.settings import CorpusSettings
-from indexer.index.kinds import RequestedKind
+from indexer.index.approximate.kinds import RequestedKind
 
 
 class BuildSettings(CorpusSettings):

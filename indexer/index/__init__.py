@@ -4,9 +4,7 @@ index.py          documents, passages and legs, memory-mapped
 restricted.py     view of some documents, for keys with filters
 dense.py          dense leg that compares full vectors: FAISS
 flat_file.py      the file of an exact FAISS index, in blocks and by rows
-approximate.py    dense leg that finds passages by codes, and scores them by their full vectors
-codes.py          the codes: scanned, in lists, or in a graph
-kinds.py          kinds of dense indexes, and which one an index gets
+approximate/      dense leg that finds passages by codes
 lexical.py        lexical leg: BM25 in tantivy
 sparse.py         learned-sparse leg: postings of terms
 legs.py           the legs as protocols

@@ -20,7 +20,7 @@ import pyarrow as pa
 from indexer.artifacts.manifest import Manifest, read_manifest, verify_files
 from indexer.artifacts.store import Store
 from indexer.errors import UserError
-from indexer.index.approximate import ApproximateDense, open_dense
+from indexer.index.approximate.leg import ApproximateDense, open_dense
 from indexer.index.arrow import ArrowTable, SortedStrings, is_scalar
 from indexer.index.document_mask import DocumentMask, Mask, Rows
 from indexer.index.legs import DenseLeg, LexicalLeg, SparseLeg

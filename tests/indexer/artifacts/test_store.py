@@ -275,9 +275,9 @@ def test_an_artifact_beside_a_build(tmp_path: Path) -> None:
     live = publish(store, "1" * 64)
     with store.building():
         with store.building(beside=True):
-            with pytest.raises(UserError, match="process [0-9]+ is building here"), store.building(beside=True):
+            with pytest.raises(UserError, match=r"process \d+ is building here"), store.building(beside=True):
                 pass
-            with pytest.raises(UserError, match="process [0-9]+ is building here"):
+            with pytest.raises(UserError, match=r"process \d+ is building here"):
                 store.prune(keep=9, pinned=set())
         assert store.prune(keep=9, pinned=set()) == []
     assert store.current_id() == live

@@ -20,9 +20,10 @@ from indexer.build import recall
 from indexer.build.build import build
 from indexer.build.compact import compact
 from indexer.build.settings import BuildSettings
-from indexer.index import approximate, kinds
-from indexer.index.approximate import ApproximateDense
-from indexer.index.codes import FILE
+from indexer.index.approximate import kinds
+from indexer.index.approximate import leg as approximate
+from indexer.index.approximate.codes import FILE
+from indexer.index.approximate.leg import ApproximateDense
 from indexer.index.dense import DenseIndex
 from indexer.index.index import Index
 from indexer.live.feedback import FeedbackLog

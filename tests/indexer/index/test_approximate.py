@@ -10,12 +10,21 @@ import numpy as np
 import pytest
 
 from indexer.errors import UserError
-from indexer.index import approximate, codes, dense
-from indexer.index.approximate import ApproximateDense, open_dense
-from indexer.index.codes import Lists, make_codes
+from indexer.index import dense
+from indexer.index.approximate import codes
+from indexer.index.approximate import leg as approximate
+from indexer.index.approximate.codes import Lists, make_codes
+from indexer.index.approximate.kinds import (
+    AUTO_KINDS,
+    KINDS,
+    MAX_FLAT_PASSAGES,
+    DenseKind,
+    candidate_kinds,
+    count_lists,
+)
+from indexer.index.approximate.leg import ApproximateDense, open_dense
 from indexer.index.dense import DenseIndex, write_dense, write_faiss
 from indexer.index.document_mask import DocumentMask
-from indexer.index.kinds import AUTO_KINDS, KINDS, MAX_FLAT_PASSAGES, DenseKind, candidate_kinds, count_lists
 
 ROWS, DIMENSION, COUNT, CENTRES = 4_000, 64, 10, 40
 CODED: tuple[DenseKind, ...] = tuple(kind for kind in KINDS if kind != "flat")

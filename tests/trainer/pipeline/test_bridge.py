@@ -235,7 +235,7 @@ def test_while_an_index_is_built(own: Done, new_model: Path, monkeypatch: pytest
     settings = SETTINGS.model_copy(update={"seed": 2})
 
     def measure(index: Index) -> float:
-        with pytest.raises(UserError, match="process [0-9]+ is building here"):
+        with pytest.raises(UserError, match=r"process \d+ is building here"):
             indexes.prune(9, set())
         return measure_self_retrieval(index)
 

@@ -13,11 +13,12 @@ from typing import Any, Self
 import numpy as np
 
 from indexer.errors import UserError
-from indexer.index import codes, dense
-from indexer.index.codes import Codes, open_codes
+from indexer.index import dense
+from indexer.index.approximate import codes
+from indexer.index.approximate.codes import Codes, open_codes
+from indexer.index.approximate.kinds import KINDS
 from indexer.index.dense import DenseIndex, best_first, unit
 from indexer.index.document_mask import DocumentMask, Rows
-from indexer.index.kinds import KINDS
 from indexer.index.legs import DenseLeg
 from indexer.inference.encoder import Vectors
 

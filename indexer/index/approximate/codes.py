@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.errors import UserError
+from indexer.index.approximate.kinds import DenseKind, count_lists
 from indexer.index.document_mask import DocumentMask, Rows
-from indexer.index.kinds import DenseKind, count_lists
 from indexer.inference.encoder import Vectors
 
 FILE = "codes.faiss"
