@@ -37,8 +37,9 @@ from indexer.build.recall import Point, choose, find_nearest, measure
 from indexer.index import dense
 from indexer.index.approximate.codes import Codes, open_codes
 from indexer.index.approximate.leg import ApproximateDense
-from indexer.index.dense import DenseIndex, unit, write_dense
+from indexer.index.dense import DenseIndex, unit
 from indexer.index.document_mask import DocumentMask
+from indexer.index.flat_file import write_flat
 from indexer.index.index import Index
 from indexer.inference.encoder import Vectors
 
@@ -213,7 +214,7 @@ def check(real: Vectors, kinds: list[str], folder: Path) -> None:
         source = TextLike.of(real[:seeds])
         samples[f"made of {seeds:,}"] = source.make(half), source.make(QUERIES)
     for name, (vectors, queries) in samples.items():
-        write_dense(folder / dense.FILE, vectors.shape[1], [vectors])
+        write_flat(folder / dense.FILE, vectors.shape[1], len(vectors), [vectors])
         exact = DenseIndex.open(folder / dense.FILE)
         nearest = find_nearest(exact, queries)
         at = ", ".join(f"{rank}: {nearest[:, rank - 1].mean():.3f}" for rank in (1, 2, 5, 10, 100))
@@ -273,7 +274,7 @@ def main() -> None:
         if not (folder / dense.FILE).is_file():
             source = TextLike.of(real_vectors(arguments.data))
             np.save(folder / "queries.npy", source.make(QUERIES))
-            write_dense(folder / dense.FILE, source.real.shape[1], source.blocks(arguments.vectors))
+            write_flat(folder / dense.FILE, source.real.shape[1], arguments.vectors, source.blocks(arguments.vectors))
         exact, queries = DenseIndex.open(folder / dense.FILE), np.load(folder / "queries.npy")
         print(f"{len(exact):,} vectors of {exact.dimension} dimensions")
         print(f"flat: a query, ms: 10 passages {milliseconds(exact, queries[:20], 10)}")

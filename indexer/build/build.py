@@ -18,7 +18,7 @@ from indexer.artifacts.store import Store
 from indexer.build.assemble import Assembly, build_private_index
 from indexer.build.dense_codes import logged_queries
 from indexer.build.dense_weight import EQUAL_WEIGHT, MAX_QUERIES, MIN_QUERIES, POOL_DOCUMENTS, estimate_dense_weight
-from indexer.build.inverse_cloze import make_clozes, make_halves
+from indexer.build.inverse_cloze import take_words
 from indexer.build.labels import Labeller
 from indexer.build.settings import BuildSettings
 from indexer.build.space import check_space, estimate_bytes
@@ -194,9 +194,7 @@ def _estimate_weights(
     """Estimate the weights that are None on a small index in which some documents lack a sentence, or half their words."""
     documents = list(islice(open_documents(assembly.folder).rows(["title", "text"]), POOL_DOCUMENTS))
     texts = [document["text"] for document in documents]
-    clozes = make_clozes(texts, MAX_QUERIES, seed=0)
-    if len(clozes) < MIN_QUERIES:
-        clozes = make_halves(texts, MAX_QUERIES, seed=0)
+    clozes, _ = take_words(texts, MAX_QUERIES, MIN_QUERIES, seed=0)
     if len(clozes) < MIN_QUERIES:
         return EQUAL_WEIGHT if dense_weight is None else dense_weight, sparse_weight or 0.0
     for cloze in clozes:

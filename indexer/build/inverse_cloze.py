@@ -82,6 +82,16 @@ def make_halves(texts: Sequence[str], count: int, seed: int) -> list[Cloze]:
     return sorted(chosen, key=lambda cloze: cloze.row)
 
 
+def take_words(texts: Sequence[str], count: int, least: int, seed: int) -> tuple[list[Cloze], bool]:
+    """Take a sentence out of each of ``count`` texts, or where fewer than ``least`` have one to spare, half of the words.
+
+    Returns:
+        What `make_clozes` or `make_halves` returns, and whether these are sentences.
+    """
+    clozes = make_clozes(texts, count, seed)
+    return (clozes, True) if len(clozes) >= least else (make_halves(texts, count, seed), False)
+
+
 def halves(text: str, rng: random.Random, most: int | None = None) -> tuple[str, str]:
     """Divide the words of a text at random into two halves, each in the order of the text; the first has ``most`` words.
 

@@ -34,8 +34,8 @@ class Corpus:
     """A corpus that passed its check.
 
     ``rows`` counts all rows that were read, ``documents`` those that were accepted; ``rejects`` are the others in corpus
-    order. ``text_bytes`` is the size of ids, titles and texts. ``id_from`` says where the ids come from. ``schema`` has the fields id, title, text (strings) and, where there
-    are other columns, metadata (a struct of them with their types).
+    order. ``text_bytes`` is the size of ids, titles and texts. ``id_from`` says where the ids come from. ``schema`` has
+    the fields id, title, text (strings) and, where there are other columns, metadata (a struct of them with their types).
     """
 
     inputs: list[InputEntry]

@@ -6,7 +6,6 @@ take scores and vectors from here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
@@ -34,23 +33,6 @@ def unit(vectors: Vectors) -> Vectors:
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     scaled: Vectors = vectors / np.maximum(length, np.float32(1e-12))
     return scaled
-
-
-def write_dense(path: Path, dimension: int, blocks: Iterable[Vectors]) -> None:
-    """Write an exact FAISS index over ``blocks`` of vectors, each of shape (rows, dimension), in their order.
-
-    Args:
-        path: the file to write.
-        dimension: length of a vector.
-        blocks: the vectors, in pieces.
-
-    Raises:
-        OSError: the disk is full, or cannot be written.
-    """
-    index = faiss.IndexFlatIP(dimension)
-    for block in blocks:
-        index.add(unit(np.ascontiguousarray(block, dtype=np.float32)))
-    write_faiss(path, index)
 
 
 def write_faiss(path: Path, index: faiss.Index) -> None:

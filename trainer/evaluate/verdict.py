@@ -5,12 +5,10 @@ A difference counts where a paired randomisation test finds it at the 5 % level 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from statistics import NormalDist
+from collections.abc import Mapping
 
 from trainer.evaluate.report import Group, JudgedBy, Leg, Verdict
-from trainer.evaluate.significance import Difference
+from trainer.evaluate.significance import Difference, weighted_mean
 
 ALPHA = 0.05
 """Significance level of a difference."""
@@ -26,7 +24,6 @@ MIN_SECOND_QUERIES = 30
 """With fewer a kind says nothing about a mean. Documents of one sentence have hardly any cloze queries."""
 MAX_HYBRID_LOSS = 0.005
 """Loss of nDCG@10 in hybrid search up to which it is certainly not worse: the interval's lower end is above it."""
-NORMAL_95 = NormalDist().inv_cdf(0.975)
 METRIC = "nDCG@10"
 
 
@@ -79,23 +76,6 @@ def _dense(
             both = weighted_mean([(1.0, difference), (SECOND_WEIGHT, second)])
             return f"dense search for key words and, at half weight, for {name}", both
     return "dense search", difference
-
-
-def weighted_mean(parts: Sequence[tuple[float, Difference]]) -> Difference:
-    """Return the weighted mean of differences over different queries, with its interval and p by the normal distribution."""
-    total = sum(weight for weight, _ in parts)
-    mean = sum(weight * each.mean for weight, each in parts) / total
-    error = math.sqrt(sum((weight * each.standard_error) ** 2 for weight, each in parts)) / total
-    clusters = [each.clusters for _, each in parts if each.clusters is not None]
-    return Difference(
-        mean=mean,
-        low=mean - NORMAL_95 * error,
-        high=mean + NORMAL_95 * error,
-        p=math.erfc(abs(mean) / error / math.sqrt(2)) if error else 1.0,
-        standard_error=error,
-        queries=sum(each.queries for _, each in parts),
-        clusters=sum(clusters) if len(clusters) == len(parts) else None,
-    )
 
 
 def _hybrid(judged_by: JudgedBy, deciding: Group, neighbours: Group | None) -> tuple[str, Difference] | None:

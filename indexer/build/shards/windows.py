@@ -162,9 +162,7 @@ class Reader:
             ended.titles.append(title)
             ended.texts.append(text)
         done += len(rows)
-        yield Window(
-            shard, np.array(rows, PASSAGE), ended, inputs, resumed=done <= resumed, documents=number
-        )  # fmt: skip
+        yield Window(shard, np.array(rows, PASSAGE), ended, inputs, resumed=done <= resumed, documents=number)
 
     def _documents(self, shard: Shard) -> Iterator[tuple[str | None, str, DocumentPassages]]:
         for titles, texts in _parts(shard):

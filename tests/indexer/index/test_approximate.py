@@ -23,8 +23,9 @@ from indexer.index.approximate.kinds import (
     count_lists,
 )
 from indexer.index.approximate.leg import ApproximateDense, open_dense
-from indexer.index.dense import DenseIndex, write_dense, write_faiss
+from indexer.index.dense import DenseIndex, write_faiss
 from indexer.index.document_mask import DocumentMask
+from indexer.index.flat_file import write_flat
 
 ROWS, DIMENSION, COUNT, CENTRES = 4_000, 64, 10, 40
 CODED: tuple[DenseKind, ...] = tuple(kind for kind in KINDS if kind != "flat")
@@ -54,7 +55,7 @@ def folders(vectors: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> di
     folders = {}
     for kind in CODED:
         folders[kind] = tmp_path_factory.mktemp(kind)
-        write_dense(folders[kind] / dense.FILE, DIMENSION, [vectors])
+        write_flat(folders[kind] / dense.FILE, DIMENSION, len(vectors), [vectors])
         index = make_codes(kind, DIMENSION, ROWS)
         full = DenseIndex.of(vectors).vectors(np.arange(ROWS))
         index.train(full)
@@ -212,7 +213,7 @@ def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
 
 def test_files_that_do_not_belong_together(folders: dict[str, Path], tmp_path: Path, vectors: np.ndarray) -> None:
     """Codes of other passages, or no codes at all, are refused."""
-    write_dense(tmp_path / dense.FILE, DIMENSION, [vectors[:-1]])
+    write_flat(tmp_path / dense.FILE, DIMENSION, len(vectors) - 1, [vectors[:-1]])
     (tmp_path / codes.FILE).write_bytes((folders["flat-int8"] / codes.FILE).read_bytes())
     with pytest.raises(UserError, match="does not belong to vectors"):
         open_dense(tmp_path, {"dense": "flat-int8", "dense_index": {"extra": 8}})

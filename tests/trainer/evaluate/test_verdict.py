@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from trainer.evaluate.report import Group, Summary
-from trainer.evaluate.significance import Difference
-from trainer.evaluate.verdict import decide, decide_reranking, describe, is_better, is_worse, weighted_mean
+from trainer.evaluate.significance import Difference, weighted_mean
+from trainer.evaluate.verdict import decide, decide_reranking, describe, is_better, is_worse
 
 Change = tuple[float, float]
 """Mean and p."""

@@ -78,7 +78,7 @@ def measure_bases(
     total = len(material.contents)
     say(f"sample: at most {total:,} of {corpus.documents:,} documents, {sample.language}")
     with stage("open the models"):
-        models = [Measured.open(candidate, corpus, data) for candidate in candidates]
+        models = [Contender.open(candidate, corpus, data) for candidate in candidates]
     measuring = _Measuring(material, models, workspace, settings.seed)
     rounds: list[Round] = []
     planned = _Planned(workspace.folder / ROUNDS_FILE)
@@ -109,7 +109,7 @@ def measure_bases(
 
 
 @dataclass
-class Measured:
+class Contender:
     """A candidate with its index of the latest sample it took part in.
 
     Attributes:
@@ -160,7 +160,7 @@ class Measured:
 @dataclass(frozen=True)
 class _Measuring:
     material: Material
-    models: Sequence[Measured]
+    models: Sequence[Contender]
     workspace: Workspace
     seed: int
 
@@ -191,7 +191,7 @@ class _Measuring:
                 )
             model.take(index, self.workspace.seconds[name])
 
-    def _ballots(self, models: Sequence[Measured], size: int) -> dict[Kind, Ballot]:
+    def _ballots(self, models: Sequence[Contender], size: int) -> dict[Kind, Ballot]:
         """Return the values of some models on each kind of question, and on agreement where there are enough models."""
         indexes = [model.index for model in models]
         with stage("find neighbours on which all models agree"):
@@ -217,7 +217,7 @@ class _Measuring:
                 ballots["agreement"] = select_questions("agreement", values, lexical(ranked[0]), clusters)
         return ballots
 
-    def _encode(self, model: Measured, kinds: dict[Kind, Questions], size: int) -> dict[Kind, Vectors]:
+    def _encode(self, model: Contender, kinds: dict[Kind, Questions], size: int) -> dict[Kind, Vectors]:
         """Return the vectors of all questions by kind, or read those of a killed comparison."""
         texts = [text for questions in kinds.values() for text in questions.texts]
         encoder, name = model.encoder, model.candidate.name

@@ -41,15 +41,18 @@ def rank(name: str, index: Index, questions: Questions, vectors: Vectors) -> Ran
     return RankedQueries(questions.query_set(), rankings, [str(row) for row in range(len(index))], retriever)
 
 
-def measure(ranked: RankedQueries) -> Measured:
-    """Return nDCG@10 of each question."""
-    dense, hybrid = (np.array(list(ranked.metrics(weight)[METRIC].values())) for weight in LEGS.values())
-    return Measured(dense, hybrid)
+def measure(ranked: RankedQueries, weight: float = LEGS["hybrid"]) -> Measured:
+    """Return nDCG@10 of each question, in hybrid search with this weight of the dense leg."""
+    return Measured(_values(ranked, LEGS["dense"]), _values(ranked, weight))
 
 
 def lexical(ranked: RankedQueries) -> Values:
     """Return nDCG@10 of the lexical leg alone on each question."""
-    return np.array(list(ranked.metrics(0)[METRIC].values()))
+    return _values(ranked, 0)
+
+
+def _values(ranked: RankedQueries, weight: float) -> Values:
+    return np.array(list(ranked.metrics(weight)[METRIC].values()))
 
 
 def agreement(

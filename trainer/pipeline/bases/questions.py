@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from indexer.build.inverse_cloze import halves, make_clozes, make_halves
+from indexer.build import inverse_cloze
 from trainer.data.labels import QuerySet
 from trainer.pipeline.bases.sample import Sample
 from trainer.queries.synthetic import Documents, keyword_queries
@@ -120,12 +120,9 @@ def take_words(sample: Sample, seed: int) -> Material:
     rows = [row for row, document in enumerate(documents.ids) if document not in answering]
     texts = [documents.texts[row] for row in rows]
     count = min(max(int(len(contents) * TAKEN_SHARE), 1), MAX_QUESTIONS)
-    clozes = make_clozes(texts, count, seed)
-    sentences = len(clozes) >= min(MIN_SENTENCES, count)
-    if not sentences:
-        clozes = make_halves(texts, count, seed)
+    clozes, sentences = inverse_cloze.take_words(texts, count, min(MIN_SENTENCES, count), seed)
     for cloze in clozes:
         contents[rows[cloze.row]]["text"] = cloze.rest
-    asked = [halves(cloze.sentence, rng)[0] if sentences else cloze.sentence for cloze in clozes]
+    asked = [inverse_cloze.halves(cloze.sentence, rng)[0] if sentences else cloze.sentence for cloze in clozes]
     taken = [(text, rows[cloze.row]) for text, cloze in zip(asked, clozes, strict=True)]
     return Material(sample, contents, "sentences" if sentences else "halves", taken)

@@ -18,10 +18,9 @@ from trainer.evaluate.encode import encode_queries
 from trainer.evaluate.rankings import RankedQueries, rank_queries
 from trainer.evaluate.report import Leg
 from trainer.evaluate.significance import Difference
-from trainer.evaluate.verdict import METRIC
 from trainer.pipeline.bases.bridge.questions import Asked
 from trainer.pipeline.bases.choice import GUARD, LEGS, Ballot, difference, is_win, select_questions, total, voting
-from trainer.pipeline.bases.measures import Measured
+from trainer.pipeline.bases.measures import lexical, measure
 from trainer.pipeline.bases.page import KINDS
 from trainer.pipeline.bases.questions import Kind
 from trainer.pipeline.workspace import Workspace
@@ -64,13 +63,9 @@ def examine(kinds: Mapping[Kind, Asked], index: Index, new: Encoder, workspace: 
             _rank(f"{kind}, {name}", asked, encoder, workspace)
             for name, encoder in (("old", index.encoder), ("new", new))
         )
-        models = [
-            Measured(*(np.array(list(each.metrics(one)[METRIC].values())) for one in (1.0, weight)))
-            for each in (old, newer)
-        ]
-        lexical = np.array(list(old.metrics(0)[METRIC].values()))
+        models = [measure(each, weight) for each in (old, newer)]
         everything = Ballot(1.0, models, asked.clusters)
-        ballots[kind] = select_questions(kind, models, lexical, asked.clusters)
+        ballots[kind] = select_questions(kind, models, lexical(old), asked.clusters)
         figures = "; ".join(
             f"{leg} {getattr(models[0], leg).mean():.3f} → {getattr(models[1], leg).mean():.3f}, "
             f"{_signed(difference(everything, 0, 1, leg, seed))}, {_same(old, newer, one):.1f} of the first {FIRST} are the same"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from indexer.build.assemble import build_private_index
-from indexer.build.inverse_cloze import halves, make_clozes, make_halves
+from indexer.build.inverse_cloze import halves, take_words
 from indexer.build.neighbour_questions import make_neighbour_questions
 from indexer.build.settings import BuildSettings
 from indexer.build.vectors import KnownVectors
@@ -92,10 +92,7 @@ def _take_words(
     documents = [index.document(row) for row in pool]
     contents = [{"title": document.title, "text": document.text} for document in documents]
     texts = [document.text for document in documents[: len(rows)]]
-    kind: Kind = "sentences"
-    clozes = make_clozes(texts, MAX_TAKEN, seed)
-    if len(clozes) < min(MIN_TAKEN, len(rows)):
-        kind, clozes = "halves", make_halves(texts, MAX_TAKEN, seed)
+    clozes, sentences = take_words(texts, MAX_TAKEN, min(MIN_TAKEN, len(rows)), seed)
     for cloze in clozes:
         contents[cloze.row]["text"] = cloze.rest
     config = index.manifest.config
@@ -108,9 +105,9 @@ def _take_words(
     with stage("take words out of documents"), quiet():
         private = build_private_index(contents, settings, index.encoder, KnownVectors(index.folder), folder)
     names = [str(row) for row in range(len(private))]
-    asked = [halves(cloze.sentence, rng)[0] if kind == "sentences" else cloze.sentence for cloze in clozes]
+    asked = [halves(cloze.sentence, rng)[0] if sentences else cloze.sentence for cloze in clozes]
     queries = QuerySet(
         {names[cloze.row]: text for cloze, text in zip(clozes, asked, strict=True)},
         {names[cloze.row]: {names[cloze.row]: 1} for cloze in clozes},
     )
-    return kind, Asked(queries, private, names, {}, list(queries.texts))
+    return "sentences" if sentences else "halves", Asked(queries, private, names, {}, list(queries.texts))
