@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from decimal import Decimal
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ from indexer.filters.values import kind_of
 from indexer.index.arrow import to_python
 from indexer.index.document_mask import DocumentMask, Rows
 from indexer.index.index import Index
+from indexer.index.served import ServedIndex
 
 MAX_VALUES = 100
 MAX_RANGES = 50
@@ -95,8 +96,10 @@ class Facet(BaseModel):
     max: FacetValue = Field(default=None, description="greatest value of a number, date or time")
 
 
-def count_facet(request: FacetRequest, index: Index, documents: DocumentMask) -> Facet:
+def count_facet(request: FacetRequest, index: ServedIndex, documents: Any) -> Facet:
     """Count the values of a field over all ``documents`` that pass a filter, not over one page of them.
+
+    ``documents`` are a `Selection` of the index's store, as `compile_filter` returns it.
 
     Raises:
         UnknownField: the index has no such field.
@@ -105,7 +108,7 @@ def count_facet(request: FacetRequest, index: Index, documents: DocumentMask) ->
     key = documents.serial, request.model_dump_json()
     if (cached := _cache.get(key)) is not None:
         return Facet.model_validate_json(cached)
-    facet = _count(request, index, documents)
+    facet = _count(request, Index.of(index), documents)
     _cache.put(key, facet.model_dump_json(exclude_unset=True).encode())
     return facet
 

@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
-from indexer.index.index import Index
+from indexer.index.served import ServedIndex
 from indexer.live.feedback import FeedbackLog
 from indexer.live.metadata import column_types, fit_metadata
 from indexer.live.prepare import NewDocument, Preparer
@@ -142,7 +142,7 @@ def feedback(request: Request, live: Live, body: schemas.Feedback) -> schemas.Fe
 
 
 def _prepare(
-    index: Index, preparer: Preparer, documents: list[schemas.NewDocument], prepared: list[LiveDocument]
+    index: ServedIndex, preparer: Preparer, documents: list[schemas.NewDocument], prepared: list[LiveDocument]
 ) -> Iterator[bytes | None]:
     """Check documents, then add them to ``prepared`` with their vectors, `TOKENS_PER_TURN` at a time.
 
@@ -154,7 +154,7 @@ def _prepare(
     yield b"prepared"
 
 
-def _check(index: Index, documents: list[schemas.NewDocument]) -> list[NewDocument]:
+def _check(index: ServedIndex, documents: list[schemas.NewDocument]) -> list[NewDocument]:
     """Return the documents with their metadata converted to the types of the index's columns.
 
     Raises:
@@ -183,7 +183,7 @@ def _check(index: Index, documents: list[schemas.NewDocument]) -> list[NewDocume
 
 
 def _response(
-    request: Request, index: Index, started: float, *, put: int = 0, replaced: int = 0, deleted: int = 0
+    request: Request, index: ServedIndex, started: float, *, put: int = 0, replaced: int = 0, deleted: int = 0
 ) -> schemas.WriteResponse:
     return schemas.WriteResponse(
         put=put,

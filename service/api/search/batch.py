@@ -9,8 +9,9 @@ import numpy as np
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from indexer.index.served import Neighbours
 from indexer.inference.encoder import Vectors
-from indexer.retrieval.retriever import Neighbours, Retriever
+from indexer.retrieval.retriever import Retriever
 from service.api.dependencies import QUEUED, Live
 from service.api.problem_responses import RESPONSES
 from service.api.schemas import RequestId
