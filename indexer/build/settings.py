@@ -8,9 +8,10 @@ from pydantic import Field
 
 from indexer.artifacts.manifest import WEIGHTING, WORDS
 from indexer.corpus.settings import CorpusSettings
+from indexer.milvus.settings import StoreSettings
 
 
-class BuildSettings(CorpusSettings):
+class BuildSettings(CorpusSettings, StoreSettings):
     """What is indexed, and how."""
 
     model: str | None = Field(default=None, description="Id of the model artifact (default: models/CURRENT)")
@@ -66,6 +67,7 @@ class BuildSettings(CorpusSettings):
     def recipe(self) -> dict[str, Any]:
         """Return the settings that decide the content of an index besides its corpus, its model and its labels."""
         aside = {"force", "model", "label_with", "label_column", "sparse_model", "sparse_terms", "sparse_weight"}
+        aside |= StoreSettings.model_fields.keys()
         recipe = self.model_dump(exclude=aside) | {"words": WORDS, "weighting": WEIGHTING}
         if self.sparse_model is None:
             return recipe

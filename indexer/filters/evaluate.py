@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from abc import abstractmethod
 from typing import Protocol, overload
 from weakref import WeakKeyDictionary
 
@@ -43,6 +44,18 @@ class Columns(Protocol):
         """Return a column, in the order of the rows."""
 
 
+class FilteringIndex(ServedIndex):
+    """An index whose store evaluates filters by itself."""
+
+    @abstractmethod
+    def find(self, condition: Filter) -> Selection:
+        """Return the documents that pass a filter."""
+
+    @abstractmethod
+    def restricted(self, condition: Filter) -> ServedIndex:
+        """Return a view in which only the documents that pass a filter exist."""
+
+
 @overload
 def compile_filter(condition: Filter, index: Index) -> DocumentMask: ...
 
@@ -58,6 +71,8 @@ def compile_filter(condition: Filter, index: ServedIndex) -> Selection:
         UnknownField: the index has no such field.
         WrongType: a field cannot be compared with the value that the filter gives.
     """
+    if isinstance(index, FilteringIndex):
+        return index.find(condition)
     # Only views of keys are many for one index; another snapshot of live documents is an index of its own.
     view, root = (index.visible.serial, index.root) if isinstance(index, RestrictedIndex) else (0, index)
     key = view, condition.model_dump_json(by_alias=True, exclude_defaults=True)
@@ -77,6 +92,8 @@ def restrict(condition: Filter, index: ServedIndex) -> ServedIndex:
         UnknownField: the index has no such field.
         WrongType: a field cannot be compared with the value that the filter gives.
     """
+    if isinstance(index, FilteringIndex):
+        return index.restricted(condition)
     files = Index.of(index)
     return RestrictedIndex(files, find_documents(condition, files))
 

@@ -115,11 +115,7 @@ class Index(ServedIndex):
         """
         manifest = verify_files(folder) if verify else read_manifest(folder)
         models = Store("model", folder.parent.parent)
-        model = models.path(manifest.parents["model"])
-        contract = (models.verify(model.name) if verify else read_manifest(model)).contract
-        precision = manifest.config.get("query_precision") or manifest.config["precision"]
-        query_encoder = manifest.config.get("query_encoder", "full")
-        encoder = Encoder(model, contract, precision, cores, query_cache_bytes, query_encoder=query_encoder)
+        encoder = open_encoder(models, manifest, verify=verify, cores=cores, query_cache_bytes=query_cache_bytes)
         return cls.load(folder, manifest, encoder, _open_sparse(models.root.parent, manifest, cores, verify=verify))
 
     @classmethod
@@ -334,6 +330,21 @@ class Index(ServedIndex):
         for name, numbers in counts.items():
             if len(set(numbers)) > 1:
                 raise UserError(f"index {self.manifest.id}: {name} differ ({numbers}); build it again with --force")
+
+
+def open_encoder(
+    models: Store, manifest: Manifest, *, verify: bool = True, cores: int | None = None, query_cache_bytes: int = 0
+) -> Encoder:
+    """Open the encoder that an index pins; the arguments are those of `Index.open`.
+
+    Raises:
+        UserError: the model is absent, or was altered.
+    """
+    model = models.path(manifest.parents["model"])
+    contract = (models.verify(model.name) if verify else read_manifest(model)).contract
+    precision = manifest.config.get("query_precision") or manifest.config["precision"]
+    query_encoder = manifest.config.get("query_encoder", "full")
+    return Encoder(model, contract, precision, cores, query_cache_bytes, query_encoder=query_encoder)
 
 
 def _open_sparse(data: Path, manifest: Manifest, cores: int | None, *, verify: bool) -> SparseEncoder | None:

@@ -20,7 +20,7 @@ from service.api.documents import schemas
 from service.api.problem_responses import RESPONSES, documented
 from service.api.schemas import DocumentId
 from service.problems import Problem, ProblemField
-from service.serving.live_documents import LiveDocuments, write_problem
+from service.serving.live_documents import LiveDocuments, NoWrites, write_problem
 from service.serving.queue import RequestQueue, queued, queued_commit
 
 TOKENS_PER_TURN = 4096
@@ -33,19 +33,23 @@ async def may_write(request: Request) -> None:
         raise Problem(NO_WRITES.status, NO_WRITES.kind, NO_WRITES.detail)
 
 
-async def live_documents(request: Request) -> LiveDocuments:
+async def live_documents(request: Request) -> LiveDocuments | NoWrites:
     """Return the live documents of the service."""
-    documents: LiveDocuments = request.app.state.searcher.documents
+    documents: LiveDocuments | NoWrites = request.app.state.searcher.documents
     return documents
 
 
 router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500, 503)})
 NO_WRITES = Problem(403, "not-writable", "This service takes no writes; start it with --writable or DOWSE_WRITABLE=1")
 write_router = APIRouter(
-    responses={403: documented(NO_WRITES), **{status: RESPONSES[status] for status in (422, 500, 503, 507)}, **QUEUED},
+    responses={
+        403: documented(NO_WRITES),
+        **{status: RESPONSES[status] for status in (422, 500, 501, 503, 507)},
+        **QUEUED,
+    },
     dependencies=[Depends(may_write)],
 )
-Documents = Annotated[LiveDocuments, Depends(live_documents)]
+Documents = Annotated[LiveDocuments | NoWrites, Depends(live_documents)]
 
 
 @router.get(

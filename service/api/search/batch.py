@@ -21,7 +21,7 @@ from service.serving.queue import queued
 
 MAX_SEARCHES = 32
 
-router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500, 503)})
+router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500, 501, 503)})
 
 
 class BatchRequest(BaseModel):
