@@ -220,13 +220,15 @@ def activate(
 
 
 @app.command()
+@options(StoreSettings)
 def prune(
+    settings: StoreSettings,
     keep: Annotated[int, typer.Option(min=0, help="Number of the newest artifacts of each kind that stay")] = 3,
 ) -> None:
     """Remove old artifacts and the leftovers of killed builds.
 
     Some artifacts stay whatever their age: the live one of each kind, the model that the live model was tuned from, and
-    every model that a remaining index pins.
+    every model that a remaining index pins. With --store milvus the collections of removed indexes are dropped, too.
     """
     from indexer.artifacts.store import Store
 
@@ -242,4 +244,9 @@ def prune(
         if store.root.is_dir():
             with store.building():
                 removed += store.prune(keep, {pins[store.kind] for pins in parents if store.kind in pins})
+    if settings.store == "milvus":
+        require_client()
+        from indexer.milvus.publish import drop_others
+
+        removed += drop_others(indexes.ids(), settings)
     typer.echo("\n".join(f"removed {name}" for name in removed) or "nothing to remove")

@@ -6,7 +6,8 @@ those that describe the index. Collections without them are left by a killed cop
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,25 @@ def publish_index(artifact: str, settings: StoreSettings, data: Path | None = No
         engine.close()
     say(f"live in Milvus: {names.documents}")
     return names.documents
+
+
+def drop_others(kept: Collection[str], settings: StoreSettings) -> list[str]:
+    """Drop the collections of all indexes but those of the artifacts ``kept`` and the live one; return their names.
+
+    Only collections whose names begin with the alias are looked at.
+    """
+    engine = Engine(str(settings.uri), settings.token, WRITE_SECONDS)
+    try:
+        stay = {name for artifact in kept for name in Names.of(settings.alias, artifact).all}
+        if live := engine.alias_target(settings.alias):
+            stay |= set(Names(live).all)
+        ours = re.compile(rf"{settings.alias}_\d{{8}}T\d{{6}}Z_[0-9a-f]{{8}}(_passages|_lookup)?")
+        dropped = sorted(name for name in engine.call("list_collections") if ours.fullmatch(name) and name not in stay)
+        for name in dropped:
+            engine.call("drop_collection", name)
+    finally:
+        engine.close()
+    return dropped
 
 
 def is_complete(engine: Engine, names: Names) -> bool:

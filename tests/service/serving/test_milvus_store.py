@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -137,12 +139,26 @@ def test_faults_of_the_server(own):
             assert "Retry-After" in answer.headers
             return str(answer.json()["detail"])
 
-        server.kill()
-        assert "does not answer" in refusal()
-        assert client.get("/readyz").status_code == 503
-        assert client.get("/livez").status_code == 200
-        server.start()
-        wait_for(lambda: not refusal())
+        ended = threading.Event()
+
+        def ask_on() -> int:
+            refused = 0
+            while not ended.is_set():
+                refused += bool(refusal())  # fails at any other answer
+            return refused
+
+        with ThreadPoolExecutor(2) as load:
+            asking = [load.submit(ask_on) for _ in range(2)]
+            try:
+                server.kill()
+                wait_for(lambda: "does not answer" in refusal())
+                assert client.get("/readyz").status_code == 503
+                assert client.get("/livez").status_code == 200
+                server.start()
+                wait_for(lambda: not refusal())
+            finally:
+                ended.set()
+            assert all(each.result(PATIENCE) for each in asking)
 
         server.send(signal.SIGSTOP)
         assert "does not answer" in refusal()
