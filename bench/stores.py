@@ -61,7 +61,7 @@ def main() -> None:
         in_order = statistics.fmean(one[0] == other[0] for one, other in pairs)
         as_sets = statistics.fmean(set(one[0]) == set(other[0]) for one, other in pairs)
         medians = [statistics.median(each[side][1] for each in pairs) for side in (0, 1)]
-        print(  # noqa: T201
+        print(
             f"{mode:8} {len(queries)} queries: the same top {TOP} in order {in_order:.1%}, as sets {as_sets:.1%}; "
             f"median {medians[0]:.1f} ms in files, {medians[1]:.1f} ms in Milvus"
         )

@@ -21,7 +21,9 @@ from indexer.milvus.expression import Expression
 CALL_SECONDS = 5.0
 """Longest time that a search may take; a request has ten seconds by default."""
 WRITE_SECONDS = 300.0
-"""Longest time that a call of the indexer may take: loading a collection, flushing it."""
+"""Longest time that a call of the indexer may take."""
+LOAD_SECONDS = 6 * 3600.0
+"""Longest time until the rows of a collection are stored, and in memory."""
 NOT_FOUND = {100, 1600}
 """Milvus's codes for a collection, and for an alias, that does not exist."""
 REFUSED = {6, 1100}
@@ -77,7 +79,8 @@ class Engine:
             raise self._explained(error) from error
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; further calls raise `StoreError`."""
+        self.fault = self.fault or f"the connection to Milvus at {self.uri} was closed"
         with self._lock:
             if self._client is not None:
                 self._client.close()

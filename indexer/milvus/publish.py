@@ -23,12 +23,12 @@ from indexer.index.words import is_of_letters
 from indexer.live.bm25 import Statistics
 from indexer.milvus.about import About, read_about
 from indexer.milvus.collections import MAX_PASSAGES, Names, indexes, passage_number, schemas
-from indexer.milvus.engine import NUMBER, WRITE_SECONDS, Engine
+from indexer.milvus.engine import LOAD_SECONDS, NUMBER, WRITE_SECONDS, Engine
 from indexer.milvus.fields import MAX_FIELDS, StoredField, choose_fields, fits, stored_values
 from indexer.milvus.payload import pieces, write_payload
 from indexer.milvus.settings import StoreSettings
 from indexer.milvus.terms import document_vector, numbered_terms
-from indexer.progress import Bar, say
+from indexer.progress import Bar, say, stage
 from indexer.retrieval.query_weight import SAMPLE_PASSAGES
 
 BATCH_BYTES = 8_000_000
@@ -139,9 +139,10 @@ class Copy:
         self._write_documents(numbers)
         counts = {"documents": len(self._index), "passages": len(self._index.dense), "lookup": self._lookup_rows}
         about = About.of(self._index, self._fields, self._left_out, counts, self._sample())
-        for name in self._names.all:
-            self._engine.call("flush", name)
-            self._engine.call("load_collection", name)
+        with stage("load the collections"):
+            for name in self._names.all:
+                self._engine.call("flush", name, timeout=LOAD_SECONDS)
+                self._engine.call("load_collection", name, timeout=LOAD_SECONDS)
         if missing := about.missing(self._engine, self._names):
             raise UserError(f"Milvus at {self._engine.uri}: {missing} after the copy; start it again")
         self._insert(self._names.lookup, self._texts("about", "about", about.text()))
