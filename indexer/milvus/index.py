@@ -37,6 +37,8 @@ from indexer.milvus.selection import MilvusSelection
 
 PAYLOAD_CHARACTERS = 16_000_000
 """Characters of cached documents."""
+VECTORS = 2_048
+"""Vectors that are read at once."""
 FEW_PASSAGES = 256
 """Passages that are asked for at least where those of given documents are scored."""
 
@@ -76,11 +78,14 @@ class Stored:
 
     def passages(self, passages: Rows) -> tuple[Rows, Vectors]:
         """Return passages and their vectors, shape (passages, dimension)."""
-        where = Expression(f"{NUMBER} in {{rows}}", {"rows": passages.tolist()})
-        rows = self.engine.query(self.names.passages, where, [NUMBER, "vector"], limit=len(passages))
-        vectors = {int(row[NUMBER]): row["vector"] for row in rows}
+        vectors: dict[int, Vectors] = {}
+        for start in range(0, len(passages), VECTORS):
+            part = passages[start : start + VECTORS].tolist()
+            where = Expression(f"{NUMBER} in {{rows}}", {"rows": part})
+            rows = self.engine.query(self.names.passages, where, [NUMBER, "vector"], limit=len(part))
+            vectors |= {int(row[NUMBER]): np.array(row["vector"], dtype=np.float32) for row in rows}
         self.complete(passages.tolist(), vectors, "passages")
-        return passages, np.array([vectors[number] for number in passages.tolist()], dtype=np.float32)
+        return passages, np.stack([vectors[number] for number in passages.tolist()])
 
     def complete(self, wanted: list[int], found: Mapping[int, Any], what: str) -> None:
         """Refuse to go on where rows of the index are gone.
@@ -199,7 +204,15 @@ class MilvusIndex(FilteringIndex, CountingIndex):
 
     def nearest_of_many(self, vectors: Vectors, depth: int) -> list[Neighbours]:
         """Return what `nearest_documents` returns for each of several vectors, shape (vectors, dimension)."""
-        return [self._nearest(vector, depth, None) for vector in vectors]
+        if not len(vectors) or not depth:
+            return [self._nearest(vector, depth, None) for vector in vectors]
+        limit = self._limit(depth)
+        results = []
+        for vector, hits in zip(vectors, self._passages(vectors, limit, Expression("")), strict=True):
+            found = best_of_each(hits)
+            whole = len(found) >= depth or len(hits) < limit
+            results.append(neighbours(found, depth) if whole else self._nearest(vector, depth, None))
+        return results
 
     def best_passages(self, vector: Vectors, rows: Rows) -> tuple[Vectors, Rows]:
         """Return cosine and number of the best passage of each document of ``rows``, both of shape (len(rows),)."""
@@ -209,12 +222,11 @@ class MilvusIndex(FilteringIndex, CountingIndex):
         while missing := [row for row in wanted if row not in best]:
             limit = min(max(FEW_PASSAGES, 4 * per_document * len(missing)), MAX_HITS)
             where = Expression("document in {rows}", {"rows": missing})
-            hits = self._passages(vector, limit, where)
-            found = dict.fromkeys(document_of(np.array([number for number, _ in hits], dtype=np.int64)).tolist())
+            hits = self._passages(vector[None, :], limit, where)[0]
+            found = best_of_each(hits)
             if len(hits) < limit or not found:
                 self._stored.complete(missing, found, "documents")
-            for number, cosine in hits:  # best first
-                best.setdefault(number_of_document(number), (cosine, number))
+            best |= found
         return (
             np.array([best[row][0] for row in wanted], dtype=np.float32),
             np.array([best[row][1] for row in wanted], dtype=np.int64),
@@ -263,31 +275,29 @@ class MilvusIndex(FilteringIndex, CountingIndex):
 
         Where one search cannot return so many, the next one leaves out the documents that were found.
         """
-        counts = self.manifest.counts
-        limit = min(SPARE + 1 + depth * counts["passages"] * 5 // (counts["documents"] * 4), MAX_HITS)
+        limit = self._limit(depth)
         found: dict[int, tuple[float, int]] = {}
         remaining = where or Expression("")
         while depth:
-            hits = self._passages(vector, limit, remaining)
-            for number, cosine in hits:
-                found.setdefault(number_of_document(number), (cosine, number))
+            hits = self._passages(vector[None, :], limit, remaining)[0]
+            found |= {document: best for document, best in best_of_each(hits).items() if document not in found}
             if len(found) >= depth or len(hits) < limit:
                 break
             if limit < MAX_HITS:
                 limit = min(2 * limit, MAX_HITS)
             else:
                 remaining = (where or Expression("")) & Expression("document not in {found}", {"found": list(found)})
-        documents = list(found)[:depth]
-        return (
-            np.array(documents, dtype=np.int64),
-            np.array([found[document][0] for document in documents], dtype=np.float32),
-            np.array([found[document][1] for document in documents], dtype=np.int64),
-        )
+        return neighbours(found, depth)
 
-    def _passages(self, vector: Vectors, limit: int, where: Expression) -> list[tuple[int, float]]:
-        """Return number and cosine of the passages nearest to a vector, best first; of equal ones the lower number."""
-        hits = self.engine.search(self._stored.names.passages, "vector", [unit(vector).tolist()], limit, where)[0]
-        return sorted(hits, key=lambda hit: (-hit[1], hit[0]))
+    def _limit(self, depth: int) -> int:
+        """Return how many passages usually belong to ``depth`` documents: the average and a quarter more."""
+        counts = self.manifest.counts
+        return min(SPARE + 1 + depth * counts["passages"] * 5 // (max(counts["documents"], 1) * 4), MAX_HITS)
+
+    def _passages(self, vectors: Vectors, limit: int, where: Expression) -> list[list[tuple[int, float]]]:
+        """Return number and cosine of the passages nearest to each vector, best first; of equal ones the lower number."""
+        found = self.engine.search(self.names.passages, "vector", unit(vectors).tolist(), limit, where)
+        return [sorted(hits, key=lambda hit: (-hit[1], hit[0])) for hits in found]
 
     def _payloads(self, numbers: list[int]) -> dict[int, Payload]:
         """Return the documents of these numbers."""
@@ -329,6 +339,20 @@ class MilvusIndex(FilteringIndex, CountingIndex):
         }
 
 
-def number_of_document(passage: int) -> int:
-    """Return the number of the document of a passage."""
-    return int(document_of(np.int64(passage)))  # type: ignore[arg-type]
+def best_of_each(hits: list[tuple[int, float]]) -> dict[int, tuple[float, int]]:
+    """Return for each document its best passage's cosine and number, in the order of ``hits``, which are best first."""
+    best: dict[int, tuple[float, int]] = {}
+    documents = document_of(np.array([number for number, _ in hits], dtype=np.int64))
+    for document, (number, cosine) in zip(documents.tolist(), hits, strict=True):
+        best.setdefault(document, (cosine, number))
+    return best
+
+
+def neighbours(found: Mapping[int, tuple[float, int]], depth: int) -> Neighbours:
+    """Return the first ``depth`` documents, best first, with cosine and number of their best passages."""
+    documents = list(found)[:depth]
+    return (
+        np.array(documents, dtype=np.int64),
+        np.array([found[document][0] for document in documents], dtype=np.float32),
+        np.array([found[document][1] for document in documents], dtype=np.int64),
+    )

@@ -95,6 +95,8 @@ def is_complete(engine: Engine, names: Names) -> bool:
     """Say whether all rows of an index are in its collections, by their exact numbers."""
     if not all(engine.call("has_collection", name) for name in names.all):
         return False
+    for name in names.all:  # after a restart they may not be in memory
+        engine.call("load_collection", name, timeout=LOAD_SECONDS)
     about = read_about(engine, names)
     return about is not None and not about.missing(engine, names)
 

@@ -18,7 +18,7 @@ from indexer.artifacts.store import Store
 from indexer.build.build import build
 from indexer.build.settings import BuildSettings
 from indexer.milvus.engine import Engine
-from indexer.milvus.publish import publish_index
+from indexer.milvus.publish import Copy, publish_index
 from indexer.milvus.settings import StoreSettings
 from service.app import create_app
 from service.check import run_checks
@@ -181,9 +181,9 @@ def test_faults_of_the_server(own):
         assert search(client) == expected
 
 
-def test_another_index_goes_live_and_back(own):
-    """A published index replaces the one before at once, and `activate` brings that back without a copy."""
-    _, data, store = own
+def test_another_index_goes_live_and_back(own, monkeypatch):
+    """A published index replaces the one before, which comes back without a copy, also after a restart of Milvus."""
+    server, data, store = own
     first = Store("index", data).resolve().name
     with TestClient(create_app(service_settings(data, store)), base_url="http://localhost") as client:
         assert client.get("/info").json()["index"]["id"] == first
@@ -191,5 +191,8 @@ def test_another_index_goes_live_and_back(own):
         publish_index(second, store, data)
         wait_for(lambda: client.get("/info").json()["index"]["id"] == second)
         assert client.get("/info").json()["index"]["documents"] == 20
+        server.kill()
+        server.start()
+        monkeypatch.setattr(Copy, "write", lambda _: pytest.fail("it is there"))
         publish_index(first, store, data)
         wait_for(lambda: client.get("/info").json()["index"]["id"] == first)
