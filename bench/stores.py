@@ -30,6 +30,8 @@ from indexer.retrieval.retriever import Retriever
 
 MODES = ("dense", "lexical", "hybrid")
 TOP = 10
+PATIENCE = 60.0
+"""Seconds of a call: a small server on a busy machine is slow when it is asked for the first time."""
 
 
 def rank(retriever: Retriever, query: str, mode: str) -> tuple[list[str], float]:
@@ -53,7 +55,7 @@ def main() -> None:
     store = StoreSettings(store="milvus", uri=arguments.uri, alias=arguments.alias)
     live = Store("index", arguments.data).resolve()
     publish_index(live.name, store, arguments.data)
-    files, milvus = Retriever(Index.open(live)), Retriever(open_index(store, arguments.data))
+    files, milvus = Retriever(Index.open(live)), Retriever(open_index(store, arguments.data, seconds=PATIENCE))
     rows = pq.read_table(arguments.queries).to_pylist()
     queries = [row["text"] for row in rows if row["split"] == arguments.split]
     for mode in MODES:

@@ -34,6 +34,13 @@ MAX_HITS = 16_384
 """Most hits that Milvus returns for one search."""
 PAGE = 10_000
 """Rows that are read at once."""
+GRPC_OPTIONS = {
+    # Each connection is one of its own: else a new one would wait, up to two minutes, as one that has failed does.
+    "grpc.use_local_subchannel_pool": 1,
+    "grpc.max_reconnect_backoff_ms": 1_000,
+    # Milvus Lite ends connections that are asked for signs of life while nothing is called.
+    "grpc.keepalive_permit_without_calls": 0,
+}
 LITE = "milvus_lite"
 """How the version of the local form begins."""
 EVERYTHING = Expression("")
@@ -137,7 +144,13 @@ class Engine:
     def _connected(self) -> MilvusClient:
         with self._lock:
             if self._client is None:
-                client = MilvusClient(uri=self.uri, token=self._token or "", timeout=self._seconds, dedicated=True)
+                client = MilvusClient(
+                    uri=self.uri,
+                    token=self._token or "",
+                    timeout=self._seconds,
+                    dedicated=True,
+                    grpc_options=GRPC_OPTIONS,
+                )
                 # The local form does not know expressions with bound values.
                 self._literal = client.get_server_version(timeout=self._seconds).startswith(LITE)
                 self._client = client

@@ -9,7 +9,7 @@ from indexer.errors import StoreError, UserError
 from indexer.index.index import open_encoder
 from indexer.milvus.about import About, read_about
 from indexer.milvus.collections import Names
-from indexer.milvus.engine import Engine
+from indexer.milvus.engine import CALL_SECONDS, Engine
 from indexer.milvus.index import MilvusIndex, Stored
 from indexer.milvus.settings import StoreSettings
 
@@ -21,6 +21,7 @@ def open_index(
     cores: int | None = None,
     query_cache_bytes: int = 0,
     before: MilvusIndex | None = None,
+    seconds: float = CALL_SECONDS,
 ) -> MilvusIndex:
     """Open the index that the alias names.
 
@@ -30,12 +31,13 @@ def open_index(
         cores: how many queries the encoder encodes in parallel; by default one on each core.
         query_cache_bytes: memory for the vectors of recent queries; by default none are cached.
         before: an index that was open; its encoder is taken over where it is of the same model.
+        seconds: longest time of a call.
 
     Raises:
         StoreError: Milvus is away or too slow, or rows of the index are gone.
         UserError: nothing was published there, or the model is absent or was altered.
     """
-    engine = Engine(str(settings.uri), settings.token)
+    engine = Engine(str(settings.uri), settings.token, seconds)
     try:
         names, about = _read_live(engine, settings)
         manifest = about.manifest
