@@ -5,7 +5,7 @@
 A data set is a directory with `corpus.parquet`, `queries.parquet` and `qrels.parquet`. A sample of its documents is compared,
 first those that answer people's queries. For each set it prints what every kind of question says of every model, nDCG@10 of
 people's queries on the same sample, the model that was chosen, and the regret: how much its hybrid search is below that of
-the best model.
+the best model. All models are measured on every sample, without a budget; what halving would have done is then replayed.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ from indexer.artifacts.store import data_dir
 from indexer.corpus.corpus import Corpus
 from indexer.errors import UserError
 from trainer.pipeline.bases.candidate import publish_candidates
-from trainer.pipeline.bases.choice import LEGS
+from trainer.pipeline.bases.choice import LEGS, Ballot
 from trainer.pipeline.bases.decision import decide_bases
+from trainer.pipeline.bases.halving import Round, survivors
 from trainer.pipeline.bases.measurement import Measurements, measure_bases
+from trainer.pipeline.bases.questions import Kind
 from trainer.pipeline.settings import CompareSettings
 from trainer.pipeline.workspace import Workspace
 
@@ -52,20 +54,24 @@ def judge(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     started = time.monotonic()
     key = f"{arguments.seed:02x}{sum(folder.name.encode()) * len(folder.name) & 0xFFFFFF:06x}"
     with Workspace(arguments.data / "compare" / folder.name, key) as workspace:
-        measured = measure_bases(corpus, candidates, settings, workspace, arguments.data)
-    people = measured.ballots.pop("labels")
+        measured = measure_bases(corpus, candidates, settings, workspace, arguments.data, halve=False)
+    last = measured.rounds[-1]
+    people = last.ballots["labels"]
+    rounds = replay(measured.rounds, settings.seed)
     result = decide_bases(
         source,
         corpus,
         candidates,
-        Measurements(measured.sample, measured.ballots, measured.costs),
+        Measurements(measured.sample, rounds, measured.costs),
         default=0,
         settings=settings,
     )
+    named = {"people" if kind == "labels" else kind: ballot for kind, ballot in last.ballots.items()}
     hybrid = {model.id: float(ballot.hybrid.mean()) for model, ballot in zip(result.models, people.models, strict=True)}
     return {
         "dataset": folder.name,
-        "sample": result.sample,
+        "sample": last.documents,
+        "rounds": result.rounds,
         "queries": len(people.clusters),
         "seconds": round(time.monotonic() - started),
         "choice": result.chosen.name,
@@ -84,15 +90,30 @@ def judge(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         },
         "values": {
             kind: [{leg: getattr(model, leg).round(5).tolist() for leg in LEGS} for model in ballot.models]
-            for kind, ballot in {**measured.ballots, "people": people}.items()
+            for kind, ballot in named.items()
         },
-        "clusters": {kind: list(ballot.clusters) for kind, ballot in {**measured.ballots, "people": people}.items()},
+        "clusters": {kind: list(ballot.clusters) for kind, ballot in named.items()},
     }
+
+
+def replay(rounds: list[Round], seed: int) -> list[Round]:
+    """Return the rounds as they would have been without labels, with models left out where these were certainly worse."""
+    kept: list[Round] = []
+    active = rounds[0].models
+    for each in rounds:
+        unlabelled: dict[Kind, Ballot] = {kind: ballot for kind, ballot in each.ballots.items() if kind != "labels"}
+        kept.append(Round(each.documents, each.models, unlabelled).only(active))
+        active = survivors(kept[-1], 0, seed)
+        if active == [0]:
+            break
+    return kept
 
 
 def show(result: dict[str, Any]) -> None:
     """Print one data set: a line for each model, and the choice."""
-    print(f"\n{result['dataset']}: {result['sample']} documents, {result['queries']} queries, {result['seconds']} s")
+    print(
+        f"\n{result['dataset']}: {result['rounds']} of {result['sample']} documents, {result['queries']} queries, {result['seconds']} s"
+    )
     for name, model in result["models"].items():
         cells = [f"{name.rpartition('/')[2][:24]:24}"]
         for label, legs in (("people", model["people"]), *model["kinds"].items()):

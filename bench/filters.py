@@ -30,8 +30,9 @@ from indexer.filters.facets import _count as count_facet
 from indexer.filters.filter import Filter
 from indexer.index import dense, lexical
 from indexer.index.arrow import ArrowTable
-from indexer.index.dense import DenseIndex, write_dense
+from indexer.index.dense import DenseIndex
 from indexer.index.document_mask import DocumentMask
+from indexer.index.flat_file import write_flat
 from indexer.index.index import ROWS_PER_BATCH
 from indexer.index.lexical import LexicalIndex, LexicalWriter
 
@@ -127,7 +128,7 @@ def masks(folder: Path, documents: int, rng: np.random.Generator) -> None:
 def dense_leg(folder: Path, vectors: int, rng: np.random.Generator) -> None:
     """Print the time of each way of searching the allowed vectors."""
     data = rng.normal(size=(vectors, 384)).astype(np.float32)
-    write_dense(folder / dense.FILE, "flat", 384, [data])
+    write_flat(folder / dense.FILE, 384, vectors, [data])
     index, query = DenseIndex.open(folder / dense.FILE), data[5]
     print(f"\n{vectors:,} vectors, no filter: {median(lambda: index.search(query, DEPTH)):.2f} ms\n")
     print("| allowed | one by one, ms | FAISS with a bitmap, ms |\n|--:|--:|--:|")

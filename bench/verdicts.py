@@ -1,16 +1,17 @@
 """Validity of verdicts without labels: good and harmful maps, judged by synthetic and by real queries.
 
-    python bench/verdicts.py scifact squad_v11_dev airbnb_menorca --seeds 0,1,2
+    python bench/verdicts.py scifact squad_v11_dev airbnb_menorca --seeds 0,1,2 [--json FILE]
 
 For every map it prints the verdict of a run without labels, whose vectors hybrid search would have, and the real
 difference on the test queries, as it would be served. A line ends in
 `WRONG` where the verdict is WIN and the real queries show a significant loss. It also does where they show a significant
-gain and the verdict is not WIN.
+gain and the verdict is not WIN. With --json a line of the file holds all differences of one map, on each kind of question.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 import zlib
@@ -104,8 +105,8 @@ def compared(base: RankedQueries, tuned: RankedQueries, weight: float) -> Group:
     return group(systems, list(base.queries.texts), 0)
 
 
-def judge(folder: Path, seed: int, data: Path) -> tuple[int, int]:
-    """Print a line for each map; return the number of maps, and of wrong verdicts."""
+def judge(folder: Path, seed: int, data: Path, record: Path | None) -> tuple[int, int]:
+    """Print a line for each map, and append it to the file ``record``; return the number of maps, and of wrong verdicts."""
     plain = Dataset.read(folder, "test").title_is_query()
     source, title = str(folder / "corpus.parquet"), "none" if plain else None
     settings = RunSettings(title_column=title, seed=seed)
@@ -147,6 +148,11 @@ def judge(folder: Path, seed: int, data: Path) -> tuple[int, int]:
                 f"{folder.name:16} seed {seed}  {name:28} {verdict:4} hybrid: {hybrid:5}  real: {cells}{'  WRONG' if mistaken else ''}",
                 flush=True,
             )
+            if record:
+                about = {"set": folder.name, "seed": seed, "map": name, "verdict": verdict, "hybrid": hybrid}
+                figures = {key: each.model_dump() for key, each in groups.items()}
+                with record.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(about | {"deciding": material.deciding, "groups": figures}) + "\n")
     return count, wrong
 
 
@@ -156,8 +162,11 @@ def main() -> None:
     parser.add_argument("datasets", nargs="+", type=Path, metavar="DATASET_DIR", help="directory of a data set")
     parser.add_argument("--seeds", type=lambda text: [int(each) for each in text.split(",")], default=[0], help="0,1,2")
     parser.add_argument("--data", type=Path, default=data_dir() / "bench", help="where everything is kept (DATA/bench)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="JSON lines to append all differences to")
     arguments = parser.parse_args()
-    totals = [judge(folder, seed, arguments.data) for folder in arguments.datasets for seed in arguments.seeds]
+    totals = [
+        judge(folder, seed, arguments.data, arguments.json) for folder in arguments.datasets for seed in arguments.seeds
+    ]
     print(f"{sum(wrong for _, wrong in totals)} of {sum(count for count, _ in totals)} verdicts are wrong")
 
 

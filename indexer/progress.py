@@ -69,7 +69,8 @@ class Bar:
         self.name = name
         self.total = total
         self.unit = unit
-        self.done = 0
+        self.done = self._skipped = 0
+        self._more: dict[str, float] = {}
         self._started = self._logged = time.monotonic()
         self._live: Progress | None = None
         console = Console(stderr=True)
@@ -102,9 +103,16 @@ class Bar:
             elapsed = time.monotonic() - self._started
             say(f"{self.name}: {self.done:,} {self.unit} in {format_duration(elapsed)} ({self._rate()})")
 
-    def advance(self, units: int) -> None:
-        """Record that ``units`` more units are done."""
+    def skip(self, units: int, **more: float) -> None:
+        """Record that ``units`` were done before, by a run that was interrupted: they do not count for the rate."""
+        self._skipped += units
+        self.advance(units, **dict.fromkeys(more, 0.0))
+
+    def advance(self, units: int, **more: float) -> None:
+        """Record that ``units`` more units are done; ``more`` names what else is counted, such as passages or MB."""
         self.done += units
+        for unit, count in more.items():
+            self._more[unit] = self._more.get(unit, 0.0) + count
         if self._live:
             self._live.update(self._task, advance=units, rate=self._rate())
         elif time.monotonic() - self._logged > LOG_EVERY_SECONDS:
@@ -126,13 +134,17 @@ class Bar:
 
     def _rate(self) -> str:
         elapsed = max(time.monotonic() - self._started, 1e-6)
-        rate = self.done / elapsed
-        return f"{rate:,.0f} {self.unit}/s" if rate >= 10 else f"{rate:.2g} {self.unit}/s"
+        counts = {self.unit: float(self.done - self._skipped)} | self._more
+        return ", ".join(
+            f"{count / elapsed:,.0f} {unit}/s" if count / elapsed >= 10 else f"{count / elapsed:.2g} {unit}/s"
+            for unit, count in counts.items()
+        )
 
     def _line(self) -> str:
-        if not self.total or not self.done:
+        done = self.done - self._skipped
+        if not self.total or not done:
             return f"{self.name}: {self.done:,} {self.unit}, {self._rate()}"
-        remaining = (time.monotonic() - self._started) / self.done * (self.total - self.done)
+        remaining = (time.monotonic() - self._started) / done * (self.total - self.done)
         share = self.done / self.total
         return (
             f"{self.name}: {self.done:,} of {self.total:,} {self.unit} ({share:.0%}), "

@@ -75,6 +75,7 @@ def test_what_was_written_is_sound_and_goes_on(earlier: Path) -> None:
     built = compact(earlier)
     assert built.fresh
     assert built.manifest.counts["documents"] == 6
+    assert built.manifest.counts["embedded"] == 0  # its vectors are found
     with TestClient(create_app(ServiceSettings(data=earlier))) as client:
         assert client.get("/documents/s").json()["title"] == "Storm"
         assert client.get("/documents/b").status_code == 404

@@ -106,5 +106,5 @@ def give_query_encoder(folder: Path, source: Path) -> None:
     """Give the published model in ``folder`` a small query encoder: the graph of ``source``, of the same vocabulary."""
     export_onnx(load_encoder(source), folder / QUERY_FILE)
     manifest = read_manifest(folder)
-    config = manifest.config | {"small_query_encoder": {"layers": [0]}}
+    config = manifest.config | {"small_query_encoder": {"neurons": [16]}}
     write_manifest(folder, manifest.model_copy(update={"config": config, "files": describe_files(folder)}))

@@ -14,7 +14,13 @@ from trainer.data.settings import PrepareSettings, SplitSettings
 from trainer.finetune.settings import FinetuneSettings, TsdaeSettings
 from trainer.mining.settings import FilterSettings, NegativesSettings
 from trainer.models.settings import BaseSettings, EmbedSettings, FillMaskSettings, PublishMlmSettings, SparseSettings
-from trainer.pipeline.settings import CompareSettings, EvaluateSettings, JudgedRerankerSettings, RunSettings
+from trainer.pipeline.settings import (
+    BridgeSettings,
+    CompareSettings,
+    EvaluateSettings,
+    JudgedRerankerSettings,
+    RunSettings,
+)
 from trainer.pretrain.settings import PretrainSettings
 from trainer.queries.settings import QueriesSettings
 
@@ -359,6 +365,33 @@ def compare(
     result, lines = compare_and_choose(source, models, settings)
     for line in [result.model_dump_json(indent=2)] if as_json else lines:
         typer.echo(line)
+
+
+@app.command()
+@options(BridgeSettings)
+def bridge(
+    model: Annotated[
+        str, typer.Argument(help="The new model: a name on the Hub, a directory, or a published model's id")
+    ],
+    *,
+    settings: BridgeSettings,
+) -> None:
+    """Try a new model's queries on the vectors of the live index. Prints what questions say, and an index that is not live.
+
+    A map from the new model's query vectors to the index's vectors is learned on texts that both encode. Old and new
+    queries are compared by the code that serves. A model and an index are published whose queries are the new ones; no
+    document is encoded. `python -m indexer activate` makes that index live, while the new model's own is being built.
+    """
+    from indexer.progress import say
+    from trainer.pipeline.bases.bridge.bridge import bridge as make
+
+    made = make(model, settings)
+    if not made.fresh:
+        say("up to date")
+    for line in made.lines:
+        typer.echo(line)
+    say(f"to search by these queries: python -m indexer activate {made.index.id}")
+    typer.echo(made.index.id)
 
 
 @app.command("publish-mlm")

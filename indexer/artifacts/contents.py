@@ -31,6 +31,8 @@ FILES: dict[Kind, Descriptions] = {
         "onnx/model.onnx.data": "its weights",
         "onnx/query.onnx": "the small query encoder as a graph; of a model that has one",
         "onnx/query.onnx.data": "its weights",
+        "query/": "another model that encodes the queries, of a model of `trainer bridge`: its graph, which ends in the map, "
+        "its tokenizer, its model card, and `contract.json`, what it says of its inputs",
         "onnx/model_int8.onnx": "the encoder with 8-bit weights; absent where its vectors differ too much",
         "README.md": "model card: the base's own, or that of a tuned model",
         "report/report.html": "report of a tuned model, as a page",
@@ -39,10 +41,13 @@ FILES: dict[Kind, Descriptions] = {
         "absent where the encoder's own layers were trained",
     },
     "index": {
-        "vectors.faiss": "the passages' vectors",
+        "vectors.faiss": "the passages' full vectors",
+        "codes.faiss": "their codes, by which a search finds passages; of an index whose dense kind is not `flat`",
         "passages.arrow": "of each passage: its document, where it begins and ends in the text, and the hash of its text",
-        "documents.arrow": "ids, titles, texts and metadata",
+        "documents/": "ids, titles, texts and metadata, in shards; a shard of an earlier index is linked where it is the same",
         "ids.arrow": "the ids in their order, with the row of each",
+        "keys.b16": "the hashes of the passages' texts in their order, by which a later build finds vectors",
+        "keys.i32": "the passage of each",
         "lexical/": "the BM25 index of tantivy",
         "sparse/": "the learned-sparse leg: postings of its terms, and the vectors that they are made from; of an index "
         "that has one",
@@ -116,6 +121,10 @@ CONFIG: dict[Kind, Descriptions] = {
         "tuned_from": "id of the model that it was tuned from",
         "map_of": "id of the model whose vectors `map.npy` takes",
         "hybrid": "whose vectors hybrid search has: `tuned`, or `base` where the map is for the queries of dense search only",
+        "vectors_of": "id of the model whose documents these are, of a model of `trainer bridge`; absent for others",
+        "queries_of": "id of the model that encodes the queries before the map, of such a model",
+        "bridge": "how its map was learned: number of `pairs`, `penalty` of the regression, and the `judgement` of its queries: "
+        "`better`, `worse` or `undecided`",
         "verdict": "WIN, TIE or LOSS",
         "compared_with": "id of the model that it was compared with",
         "judged_by": "`labels` or `synthetic queries`",
@@ -130,10 +139,17 @@ CONFIG: dict[Kind, Descriptions] = {
         "ids": "where the ids came from",
         "precision": "weights of the encoder that made the vectors: `fp32` or `int8`",
         "query_precision": "the same for queries",
-        "query_encoder": "encoder of the queries: `full`, or the model's `small` one; absent is `full`",
+        "query_encoder": "encoder of the queries: `full`, the model's `small` one, or `bridge`, another model with a map; "
+        "absent is `full`",
+        "vectors_of": "id of the model whose vectors the documents have, where the index's own model differs in its queries only; "
+        "absent where they are its own",
         "passages": "`split`, or `one` vector per document",
         "overlap_tokens": "tokens that neighbouring passages share, at most",
         "dense": "kind of the dense index",
+        "dense_index": "kind that was `requested`, `target` of its recall, and `bytes_per_passage` that a search reads. Of a "
+        "kind other than `flat` also number of `lists`; effort of a search (`nprobe` or `efSearch`); `extra`, passages whose "
+        "full vectors are compared beyond those asked for; `recall` of the 10 nearest, measured on `queries`; and its "
+        "`curve` by effort. Absent in indexes of earlier versions, which are `flat`",
         "fusion": "`method` of hybrid search, and the `dense_weight` that was given, tuned or estimated; with a "
         "learned-sparse leg also its `sparse_weight`",
         "candidates": "documents of each leg that hybrid search fuses",
@@ -202,6 +218,12 @@ METRICS: dict[Kind, Descriptions] = {
         "base_hybrid_ndcg10": "the same of hybrid search",
         "dense_ndcg10": "nDCG@10 of dense search with the tuned model, on the same queries",
         "hybrid_ndcg10": "the same of hybrid search",
+        "bridge_cosine": "mean cosine between new and old vectors of short texts that the map was not learned from; this and "
+        "the next four are those of a model of `trainer bridge`",
+        "old_queries_dense_ndcg10": "nDCG@10 of dense search with the old model's queries, on the questions that judge",
+        "old_queries_hybrid_ndcg10": "the same of hybrid search",
+        "new_queries_dense_ndcg10": "nDCG@10 of dense search with the new model's queries, on the same questions",
+        "new_queries_hybrid_ndcg10": "the same of hybrid search",
     },
     "index": {
         "seconds": "time that the build took",
@@ -235,7 +257,7 @@ METRICS: dict[Kind, Descriptions] = {
 WRITE: Descriptions = {
     "sequence": "number of the write, from 1",
     "time": "of the write, ISO 8601, UTC",
-    "recipe": "model, precision, passages and overlap that decided the vectors",
+    "recipe": "model whose vectors they are, precision, passages and overlap that decided the vectors",
     "deleted": "ids of the deleted documents",
     "documents": "the documents that were put: `id`, `title`, `text`, `metadata`, `passages` as pairs of character "
     "offsets, and `vectors` as base64 of little-endian float32. For an index with a learned-sparse leg also `sparse`: "

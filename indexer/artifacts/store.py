@@ -166,15 +166,28 @@ class Store:
         return verify_files(self.path(artifact))
 
     @contextmanager
-    def building(self) -> Iterator[None]:
-        """Hold the store's lock: one build at a time. The lock dies with the process."""
+    def building(self, *, beside: bool = False) -> Iterator[None]:
+        """Hold the store's lock: one build at a time. The lock dies with the process, whose number is in the file.
+
+        With ``beside`` it is a second lock, for artifacts that do not go live and are published while a long build runs.
+
+        Raises:
+            UserError: another process holds it.
+        """
         self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / ".lock").open("a+", encoding="utf-8") as lock:
+        with (self.root / (".lock-beside" if beside else ".lock")).open("a+", encoding="utf-8") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise UserError(f"{self.root}: another process is publishing here; wait until it has ended") from None
-            self._finish_publishing()
+                lock.seek(0)
+                number = lock.read().strip()
+                holder = f"process {number}" if number else "another process"
+                raise UserError(f"{self.root}: {holder} is building here; wait until it has ended") from None
+            lock.truncate(0)
+            lock.write(f"{os.getpid()}\n")
+            lock.flush()
+            if not beside:
+                self._finish_publishing()
             yield
 
     def _finish_publishing(self) -> None:
@@ -256,8 +269,12 @@ class Store:
     def prune(self, keep: int, pinned: set[str]) -> list[str]:
         """Remove all but the newest ``keep`` artifacts, and leftovers of killed builds; return the removed names.
 
-        The live artifact and those in ``pinned`` stay whatever their age.
+        The live artifact and those in ``pinned`` stay whatever their age. Call inside `building`.
         """
+        with self.building(beside=True):  # what is written beside a build is no leftover
+            return self._prune(keep, pinned)
+
+    def _prune(self, keep: int, pinned: set[str]) -> list[str]:
         kept = {self.current_id(), *pinned, *(self.ids()[-keep:] if keep else [])}
         removed = [artifact for artifact in self.ids() if artifact not in kept]
         if self.root.is_dir():

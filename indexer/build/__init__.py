@@ -2,13 +2,17 @@
 
 build.py                corpus → published index; dense weight and self-check
 assemble.py             write documents, passages, vectors and words into a folder
-vectors.py              vectors of passages: journal on disk, resumed, reused, mapped
+vectors.py              vectors of an earlier index by the digest of a text, also mapped
+space.py                a disk that will not suffice
+dense_codes.py          codes of an approximate dense index, trained and written
+recall.py               recall of such an index, measured; effort of a search
 sparse.py               learned-sparse leg: vectors on disk, postings in parts
 sparse_weight.py        weight of the learned-sparse leg, kept only where questions show a gain
 dense_weight.py         weight of the dense leg in hybrid search, found without labels
 inverse_cloze.py        queries without labels: sentences taken out of documents
 neighbour_questions.py  questions without labels: a sentence asks for the neighbours of its document
 labels.py               --label-with: a classifier's answers as metadata
+share.py                a copy of an index for a model that differs in its queries only
 compact.py              fold live writes into a new index
 settings.py             flags of `indexer build`
 """

@@ -16,23 +16,24 @@ import numpy as np
 from indexer.artifacts.manifest import Manifest, fingerprint, read_manifest
 from indexer.artifacts.store import Store
 from indexer.build.assemble import Assembly, build_private_index
+from indexer.build.dense_codes import logged_queries
 from indexer.build.dense_weight import EQUAL_WEIGHT, MAX_QUERIES, MIN_QUERIES, POOL_DOCUMENTS, estimate_dense_weight
-from indexer.build.inverse_cloze import make_clozes, make_halves
+from indexer.build.inverse_cloze import take_words
 from indexer.build.labels import Labeller
 from indexer.build.settings import BuildSettings
+from indexer.build.space import check_space, estimate_bytes
 from indexer.build.sparse import Find, find_known_sparse
 from indexer.build.sparse_weight import Question, choose_sparse_weight
-from indexer.build.vectors import KnownVectors, find_known_vectors
+from indexer.build.vectors import KnownVectors, find_known_vectors, vectors_of
 from indexer.corpus.corpus import Corpus
 from indexer.corpus.settings import DocumentSettings, select
 from indexer.errors import UserError
 from indexer.index import dense
-from indexer.index.arrow import ArrowTable
-from indexer.index.index import DOCUMENTS, Index
+from indexer.index.index import Index, open_documents
 from indexer.index.languages import detect_language
 from indexer.index.sparse import FOLDER as SPARSE_FOLDER
 from indexer.index.sparse import StoredVectors
-from indexer.inference.encoder import Encoder
+from indexer.inference.encoder import BRIDGE, Encoder
 from indexer.inference.sparse_encoder import SparseEncoder, find_sparse_model
 from indexer.live.forget import retracted_since
 from indexer.progress import format_duration, quiet, say, stage
@@ -79,6 +80,11 @@ def build(
     """
     indexes, models = Store("index", data), Store("model", data)
     model = models.resolve(settings.model)
+    if settings.query_encoder == "full" and (model / BRIDGE).is_dir():
+        raise UserError(
+            f"--query-encoder full: the queries of {model.name} are encoded by another model than its documents; leave it "
+            f"out, or give --model {vectors_of(models, model.name)}, whose documents these are"
+        )
     corpus = corpus or Corpus.check(source, **select(settings, DocumentSettings), data=data)
     labeller = Labeller.find(settings.label_with, settings.label_column, data, cores) if settings.label_with else None
     sparse = (
@@ -104,6 +110,7 @@ def build(
             labeller,
             sparse,
             find_known_sparse(indexes, sparse.name, settings.sparse_terms) if sparse else None,
+            logged_queries(indexes.root.parent),
         )
         return BuildResult(publish(indexes, assembly, key, live=live), fresh=True)
 
@@ -124,15 +131,21 @@ def publish(
         assembly: the inputs of the index.
         key: the fingerprint.
         live: whether the index goes live.
-        config: of the manifest; by default the assembly's, with the dense weight as set, tuned or estimated.
+        config: of the manifest, but for the dense index; by default the assembly's, with the dense weight as set, tuned
+            or estimated.
         guard: see `Store.publish`.
+
+    Raises:
+        UserError: the disk will not suffice, or the index is not sound.
     """
     started = time.monotonic()
-    counts = assembly.write()
-    config = config or assembly.config(*_choose_weights(assembly, indexes.root))
+    check_space(assembly.folder, estimate_bytes(assembly.corpus, assembly.settings, assembly.encoder))
+    counts, dense_index = assembly.write()
+    config = (config or assembly.config(*_choose_weights(assembly, indexes.root))) | dense_index
     share = measure_self_retrieval(assembly.open(counts, config))
     seconds = time.monotonic() - started
     metrics = {"seconds": round(seconds, 1), "self_retrieval": share}
+    assembly.finish()
     draft = assembly.draft_manifest(key, counts, config).model_copy(update={"metrics": metrics})
     manifest = indexes.publish(assembly.folder, draft, live=live, guard=guard)
     say(
@@ -179,11 +192,9 @@ def _estimate_weights(
     assembly: Assembly, scratch: Path, dense_weight: float | None, sparse_weight: float | None
 ) -> tuple[float, float]:
     """Estimate the weights that are None on a small index in which some documents lack a sentence, or half their words."""
-    documents = list(islice(ArrowTable.open(assembly.folder / DOCUMENTS).rows(["title", "text"]), POOL_DOCUMENTS))
+    documents = list(islice(open_documents(assembly.folder).rows(["title", "text"]), POOL_DOCUMENTS))
     texts = [document["text"] for document in documents]
-    clozes = make_clozes(texts, MAX_QUERIES, seed=0)
-    if len(clozes) < MIN_QUERIES:
-        clozes = make_halves(texts, MAX_QUERIES, seed=0)
+    clozes, _ = take_words(texts, MAX_QUERIES, MIN_QUERIES, seed=0)
     if len(clozes) < MIN_QUERIES:
         return EQUAL_WEIGHT if dense_weight is None else dense_weight, sparse_weight or 0.0
     for cloze in clozes:

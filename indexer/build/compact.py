@@ -22,6 +22,7 @@ from indexer.artifacts.manifest import WORDS, InputEntry, Manifest, fingerprint
 from indexer.artifacts.store import Store, data_dir
 from indexer.build.assemble import Assembly
 from indexer.build.build import BuildResult, publish
+from indexer.build.dense_codes import logged_queries
 from indexer.build.settings import BuildSettings
 from indexer.build.vectors import KnownVectors, passage_key
 from indexer.corpus.corpus import Reject, rebatch
@@ -108,6 +109,7 @@ def _publish(
         indexes.staging(key),
         sparse=None if base.sparse is None else base.sparse.encoder,
         known_sparse=None if base.sparse is None else KnownAndLiveTerms(base.folder, documents.index).find,
+        logged=logged_queries(indexes.root.parent),
     )
     return publish(indexes, assembly, key, config=config | folding | {"words": WORDS}, guard=lambda: _unreplaced(log))
 
@@ -137,8 +139,13 @@ def _settings_of(config: dict[str, Any]) -> BuildSettings:
     fields = {name: config[name] for name in BuildSettings.model_fields if name in config}
     if sparse := config.get("sparse"):
         fields["sparse_terms"] = sparse["terms"]
-    if fields.get("query_encoder") == "small":
+    if fields.get("query_encoder") in ("small", "bridge"):
         fields["query_encoder"] = "auto"
+    # An index without this was built when there was one kind only, which nobody had asked for.
+    dense_index = config.get("dense_index", {"requested": "auto"})
+    fields["dense"] = dense_index["requested"]
+    if "target" in dense_index:
+        fields["recall"] = dense_index["target"]
     fusion = config["fusion"]
     return BuildSettings(**fields | {"fusion": fusion["method"], "dense_weight": fusion["dense_weight"]})
 
@@ -153,6 +160,7 @@ class LiveDocuments:
     documents: int
     id_from: str
     notes: list[str]
+    text_bytes: int
     rejects: list[Reject] = field(default_factory=list)
 
     @classmethod
@@ -171,6 +179,7 @@ class LiveDocuments:
             documents=len(index),
             id_from=index.manifest.config["ids"],
             notes=[note for note in index.manifest.notes if not note.startswith("ids: ")],
+            text_bytes=size + sum(batch.nbytes for batch in index.contents.documents.batches),
         )
 
     @property

@@ -20,7 +20,8 @@ QUERY_WORDS = range(5, 41)
 QUERY_CHARACTERS = range(12, 121)
 """Number of characters instead, in scripts without spaces between words."""
 
-
+MIN_WORDS = 4
+"""With fewer words, a text is taken for one without spaces between them."""
 MIN_HALVED_WORDS = 8
 """Words of a text of which one half is a query."""
 MAX_HALF_WORDS = 10
@@ -81,15 +82,36 @@ def make_halves(texts: Sequence[str], count: int, seed: int) -> list[Cloze]:
     return sorted(chosen, key=lambda cloze: cloze.row)
 
 
-def _halve(row: int, text: str, rng: random.Random) -> Cloze | None:
+def take_words(texts: Sequence[str], count: int, least: int, seed: int) -> tuple[list[Cloze], bool]:
+    """Take a sentence out of each of ``count`` texts, or where fewer than ``least`` have one to spare, half of the words.
+
+    Returns:
+        What `make_clozes` or `make_halves` returns, and whether these are sentences.
+    """
+    clozes = make_clozes(texts, count, seed)
+    return (clozes, True) if len(clozes) >= least else (make_halves(texts, count, seed), False)
+
+
+def halves(text: str, rng: random.Random, most: int | None = None) -> tuple[str, str]:
+    """Divide the words of a text at random into two halves, each in the order of the text; the first has ``most`` words.
+
+    A text without spaces is cut in the middle.
+    """
     words = text.split()
-    if len(words) >= MIN_HALVED_WORDS:
-        taken = set(rng.sample(range(len(words)), min(len(words) // 2, MAX_HALF_WORDS)))
-        query, rest = (
-            " ".join(word for place, word in enumerate(words) if (place in taken) is half) for half in (True, False)
-        )
-        return Cloze(row, query, rest)
+    if len(words) < MIN_WORDS:
+        middle = len(text) // 2
+        return text[:middle], text[middle:]
+    first = set(rng.sample(range(len(words)), min(len(words) // 2, most or len(words))))
+    return (
+        " ".join(word for place, word in enumerate(words) if place in first),
+        " ".join(word for place, word in enumerate(words) if place not in first),
+    )
+
+
+def _halve(row: int, text: str, rng: random.Random) -> Cloze | None:
     text = text.strip()
+    if len(text.split()) >= MIN_HALVED_WORDS:
+        return Cloze(row, *halves(text, rng, MAX_HALF_WORDS))
     if text.isascii() or len(text) < MIN_HALVED_CHARACTERS:
         return None
     middle = min(len(text) // 2, QUERY_CHARACTERS.stop - 1)

@@ -65,7 +65,7 @@ def make_neighbour_questions(
         text = index.document(source).text
         words = text.split()
         drawn = " ".join(rng.sample(words, min(len(words), SOURCE_WORDS)))
-        sentence = _sentence(text, rng)
+        sentence = pick_sentence(text, rng)
         _, by_words = index.lexical.search(drawn, NEAREST + 1, index.visible)
         answers = agreed(nearest(source), by_words.tolist(), source)
         if sentence and answers:
@@ -113,7 +113,7 @@ def _by_mean_vector(index: Index) -> Nearest:
     return nearest
 
 
-def _sentence(text: str, rng: random.Random) -> str:
+def pick_sentence(text: str, rng: random.Random) -> str:
     """Return a sentence of a query's length or, without one, the first words; on one line."""
     sentences = [text[slice(*span)] for span in split_sentences(text)]
     fitting = [sentence for sentence in sentences if len(sentence.split()) in QUERY_WORDS]

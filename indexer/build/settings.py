@@ -8,6 +8,7 @@ from pydantic import Field
 
 from indexer.artifacts.manifest import WEIGHTING, WORDS
 from indexer.corpus.settings import CorpusSettings
+from indexer.index.approximate.kinds import RequestedKind
 from indexer.milvus.settings import StoreSettings
 
 
@@ -28,7 +29,19 @@ class BuildSettings(CorpusSettings, StoreSettings):
         description="Split long texts into passages, or make one vector of the beginning of each document",
     )
     overlap_tokens: int = Field(default=32, ge=0, description="Tokens that neighbouring passages share, at most")
-    dense: Literal["flat"] = Field(default="flat", description="Kind of the dense index: flat searches exactly")
+    dense: RequestedKind = Field(
+        default="auto",
+        description="Kind of the dense index. flat compares all vectors; flat-fp16 and flat-int8 compare smaller codes of "
+        "all; ivf-int8 and ivf-1bit those of the nearest lists; hnsw follows a graph. auto is flat up to 100,000 passages, "
+        "and above that ivf-1bit, or ivf-int8 where that one misses too much",
+    )
+    recall: float = Field(
+        default=0.98,
+        gt=0,
+        le=1,
+        description="Share of the 10 nearest passages that a search of an approximate dense index shall find; the build "
+        "measures it, and sets the effort of a search by it",
+    )
     fusion: Literal["convex", "rrf"] = Field(
         default="convex", description="How hybrid search combines the legs: by score or by rank"
     )

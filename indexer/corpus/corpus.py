@@ -34,8 +34,8 @@ class Corpus:
     """A corpus that passed its check.
 
     ``rows`` counts all rows that were read, ``documents`` those that were accepted; ``rejects`` are the others in corpus
-    order. ``id_from`` says where the ids come from. ``schema`` has the fields id, title, text (strings) and, where there
-    are other columns, metadata (a struct of them with their types).
+    order. ``text_bytes`` is the size of ids, titles and texts. ``id_from`` says where the ids come from. ``schema`` has
+    the fields id, title, text (strings) and, where there are other columns, metadata (a struct of them with their types).
     """
 
     inputs: list[InputEntry]
@@ -44,6 +44,7 @@ class Corpus:
     rejects: list[Reject]
     id_from: str
     notes: list[str]
+    text_bytes: int
     schema: pa.Schema
     _source: Source = field(repr=False)
     _roles: Roles = field(repr=False)
@@ -83,7 +84,7 @@ class Corpus:
         stamps = {file: _read_stamp(file) for file in source.files}
         roles, notes = choose_roles(source.columns, id_column, text_column, title_column)
         source.types(roles)  # a conflict between Parquet files is reported before any row is read
-        rows, rejects = _check_rows(source, roles, limit)
+        rows, text_bytes, rejects = _check_rows(source, roles, limit)
         if not rows:
             raise UserError(f"{spec}: holds no rows; give a corpus with at least one document")
         encoding = ENCODING_REMEDY if any(reject.reason == "invalid UTF-8" for reject in rejects) else ""
@@ -102,6 +103,7 @@ class Corpus:
             rejects=rejects,
             id_from=f"column {roles.id!r}" if roles.id else "row number",
             notes=notes,
+            text_bytes=text_bytes,
             schema=schema,
             _source=source,
             _roles=roles,
@@ -168,17 +170,18 @@ def _read_stamp(file: SourceFile) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _check_rows(source: Source, roles: Roles, limit: int | None) -> tuple[int, list[Reject]]:
-    """Read all rows; return their number, and the rejects in corpus order."""
+def _check_rows(source: Source, roles: Roles, limit: int | None) -> tuple[int, int, list[Reject]]:
+    """Read all rows; return their number, the size of ids, titles and texts, and the rejects in corpus order."""
     position = {file.name: number for number, file in enumerate(source.files)}
     total = min(source.total, limit) if source.total is not None and limit else source.total or limit
-    rows = 0
+    rows = text_bytes = 0
     rejects: list[Reject] = []
     digests = IdDigests()
     with Bar("check", total, "rows") as bar:
         for chunk in source.chunks(roles, limit):
             rows += len(chunk.numbers) + len(chunk.rejects)
             bar.advance(len(chunk.numbers) + len(chunk.rejects))
+            text_bytes += chunk.batch.nbytes
             rejects += chunk.rejects
             no_id, no_text = _is_blank(chunk.batch.column("id")), _is_blank(chunk.batch.column("text"))
             for row in np.flatnonzero(no_id | no_text):
@@ -190,7 +193,7 @@ def _check_rows(source: Source, roles: Roles, limit: int | None) -> tuple[int, l
                 ids = chunk.batch.column("id").filter(pa.array(good))
                 digests.add(position[chunk.file.name], chunk.numbers[good], ids)
     rejects += _duplicate_rejects(source, roles, limit, digests)
-    return rows, sorted(rejects, key=lambda reject: (position[reject.file], reject.row))
+    return rows, text_bytes, sorted(rejects, key=lambda reject: (position[reject.file], reject.row))
 
 
 def _is_blank(texts: pa.StringArray) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

@@ -14,7 +14,7 @@ import tantivy
 from indexer.artifacts.manifest import WORDS
 from indexer.errors import UserError
 from indexer.index.languages import UNSPACED, analyzer, exact_analyzer
-from indexer.index.words import Analyzer, Spelling, Words
+from indexer.index.words import Analyzer, QueryTerms, Spelling, Words
 
 LETTERS = re.compile(r"[^\W\d_]+")
 WORD = re.compile(r"\w+")
@@ -37,6 +37,9 @@ class Analysis(Protocol):
     def prepare(self, text: str) -> dict[str, str]:
         """Return what tantivy is given of a text for each field."""
 
+    def query_terms(self, query: str) -> QueryTerms:
+        """Return the distinct terms of a query."""
+
     def spellings(self, text: str) -> list[Spelling]:
         """Return the words of letters in a text as the vocabulary spells them."""
 
@@ -58,10 +61,6 @@ class TantivyAnalyzer:
         terms: list[str] = self.text_analyzer.analyze(text)
         return terms
 
-    def query_terms(self, text: str) -> list[str]:
-        """Return the distinct terms of a query."""
-        return list(dict.fromkeys(self.analyze(text)))
-
 
 class TantivyAnalysis:
     """Version 1: tantivy's own analyzers."""
@@ -80,6 +79,11 @@ class TantivyAnalysis:
     def prepare(self, text: str) -> dict[str, str]:
         """Return the text for each field."""
         return dict.fromkeys(self.fields, text)
+
+    def query_terms(self, query: str) -> QueryTerms:
+        """Return the distinct terms of a query."""
+        fields = {name: list(dict.fromkeys(each.analyze(query))) for name, each in self.fields.items()}
+        return QueryTerms(fields["body"], fields)
 
     def spellings(self, text: str) -> list[Spelling]:
         """Return the words of letters in a text in lower case."""

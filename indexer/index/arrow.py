@@ -43,9 +43,11 @@ class ArrowTable:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Map an Arrow IPC file into memory."""
-        reader = pa.ipc.open_file(pa.memory_map(str(path)))
-        return cls(reader.schema, [reader.get_batch(number) for number in range(reader.num_record_batches)])
+        """Map an Arrow IPC file into memory; of a folder, its files in the order of their names."""
+        paths = sorted(path.iterdir()) if path.is_dir() else [path]
+        readers = [pa.ipc.open_file(pa.memory_map(str(each))) for each in paths]
+        batches = [reader.get_batch(number) for reader in readers for number in range(reader.num_record_batches)]
+        return cls(readers[0].schema, batches)
 
     def with_batch(self, batch: pa.RecordBatch) -> Self:
         """Return a table with the rows of ``batch`` appended; no row is copied."""
@@ -91,6 +93,13 @@ class ArrowTable:
         """Return a whole column of integers, shape (rows,)."""
         parts = [batch.column(column).to_numpy() for batch in self.batches]
         return np.concatenate(parts).astype(np.int64) if parts else np.empty(0, dtype=np.int64)
+
+
+def fixed_bytes(column: pa.FixedSizeBinaryArray) -> npt.NDArray[np.void]:
+    """Return a column of byte strings of one length as an array, without copying it."""
+    width = column.type.byte_width
+    values = np.frombuffer(column.buffers()[1], dtype=f"V{width}")
+    return values[column.offset : column.offset + len(column)]
 
 
 def cell_reader(column: pa.Array) -> CellReader:

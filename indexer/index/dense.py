@@ -1,10 +1,13 @@
-"""The dense leg: an exact FAISS index over passage vectors, compared by inner product of unit vectors."""
+"""Exact dense leg: a FAISS index over the full passage vectors, compared by inner product of unit vectors.
+
+The vectors are memory-mapped. Other kinds of dense indexes find passages by codes (`indexer.index.approximate`), and
+take scores and vectors from here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import faiss
 import numpy as np
@@ -12,13 +15,14 @@ import numpy as np
 from indexer.index.document_mask import DocumentMask, Rows
 from indexer.inference.encoder import Vectors
 
-DenseKind = Literal["flat"]
-
 FILE = "vectors.faiss"
+"""The full vectors, in every kind of dense index."""
 SPARE = 8
 """Passages fetched beyond those asked for. Of equal scores FAISS returns any; the first rows are to be returned."""
 BRUTE_FORCE_SHARE = 0.2
 """Up to this share of all passages, those that a filter allows are compared one by one (docs/decisions/filters.md)."""
+BATCH_QUERIES = 4
+"""From this many queries on FAISS multiplies matrices instead of comparing vector by vector; see `DenseIndex`."""
 
 
 def unit(vectors: Vectors) -> Vectors:
@@ -31,31 +35,30 @@ def unit(vectors: Vectors) -> Vectors:
     return scaled
 
 
-def write_dense(path: Path, kind: DenseKind, dimension: int, blocks: Iterable[Vectors]) -> None:
-    """Write a FAISS index over ``blocks`` of vectors, each of shape (rows, dimension), in their order.
-
-    Args:
-        path: the file to write.
-        kind: ``flat`` searches exactly; it is recorded in the index's configuration.
-        dimension: length of a vector.
-        blocks: the vectors, in pieces.
+def write_faiss(path: Path, index: faiss.Index) -> None:
+    """Write a FAISS index through Python's file: FAISS by itself only prints a message when a full disk refuses a block.
 
     Raises:
         OSError: the disk is full, or cannot be written.
     """
-    index = {"flat": faiss.IndexFlatIP}[kind](dimension)
-    for block in blocks:
-        index.add(unit(np.ascontiguousarray(block, dtype=np.float32)))
-    # Through Python's file: FAISS by itself only prints a message when a full disk refuses the last block.
     with path.open("wb") as file:
         faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))  # type: ignore[attr-defined]
 
 
 class DenseIndex:
-    """Passage vectors that can be searched; safe to use from several threads."""
+    """Passage vectors that can be searched; safe to use from several threads.
+
+    From a number of queries times dimensions on, which all indexes of a process share, FAISS multiplies matrices. By
+    default that is 334 queries of 384 dimensions; with 4 it takes 3/5 of the time already, with 64 a tenth. One query
+    stays below whatever its dimension is, since the number here never falls: its scores keep their last bit.
+    """
 
     def __init__(self, index: faiss.Index) -> None:
         self._faiss = index
+        DenseIndex._batch_size = max(DenseIndex._batch_size, BATCH_QUERIES * int(index.d))
+        faiss.cvar.distance_compute_blas_threshold = DenseIndex._batch_size
+
+    _batch_size = 0
 
     @classmethod
     def of(cls, vectors: Vectors) -> Self:
@@ -95,7 +98,7 @@ class DenseIndex:
         """
         if allowed is None:
             scores, rows = self._index.search(unit(vector)[None, :], min(count + SPARE, len(self)))
-            return _first(count, scores[0], rows[0])
+            return best_first(count, scores[0], rows[0])
         count = min(count, allowed.passage_count)
         if not count:
             return np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64)
@@ -105,7 +108,7 @@ class DenseIndex:
         parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
         depth = min(count + SPARE, allowed.passage_count)
         scores, rows = self._index.search(unit(vector)[None, :], depth, params=parameters)
-        return _first(count, scores[0], rows[0])
+        return best_first(count, scores[0], rows[0])
 
     def search_many(self, vectors: Vectors, count: int) -> tuple[Vectors, Rows]:
         """Return what `search` returns for each of several vectors, shape (vectors, count), several times faster.
@@ -114,7 +117,9 @@ class DenseIndex:
         again as `search` does: a score does not depend on the other vectors.
         """
         _, rows = self._index.search(unit(vectors), min(count + SPARE, len(self)))
-        best = [_first(count, self.scores(vector, found), found) for vector, found in zip(vectors, rows, strict=True)]
+        best = [
+            best_first(count, self.scores(vector, found), found) for vector, found in zip(vectors, rows, strict=True)
+        ]
         return np.stack([scores for scores, _ in best]), np.stack([found for _, found in best])
 
     def scores(self, vector: Vectors, rows: Rows) -> Vectors:
@@ -138,7 +143,7 @@ class DenseIndex:
     def _brute_force(self, vector: Vectors, count: int, rows: Rows) -> tuple[Vectors, Rows]:
         scores = self.scores(vector, rows)
         best = np.argpartition(-scores, min(count + SPARE, len(rows)) - 1)[: count + SPARE]
-        return _first(count, scores[best], rows[best])
+        return best_first(count, scores[best], rows[best])
 
     def vectors(self, rows: Rows) -> Vectors:
         """Return the vectors of passages, shape (len(rows), dimension)."""
@@ -146,7 +151,7 @@ class DenseIndex:
         return vectors
 
 
-def _first(count: int, scores: Vectors, rows: Rows) -> tuple[Vectors, Rows]:
+def best_first(count: int, scores: Vectors, rows: Rows) -> tuple[Vectors, Rows]:
     """Return the ``count`` best passages, best first; of equal scores the lower row."""
     if (scores[1:] < scores[:-1]).all():  # as FAISS returns them, but for equal scores
         return scores[:count], rows[:count]

@@ -19,8 +19,8 @@ import pyarrow as pa
 from indexer.artifacts.manifest import Manifest, read_manifest, verify_files
 from indexer.artifacts.store import Store
 from indexer.errors import UserError
+from indexer.index.approximate.leg import ApproximateDense, open_dense
 from indexer.index.arrow import ArrowTable, SortedStrings
-from indexer.index.dense import FILE, DenseIndex
 from indexer.index.document_mask import DocumentMask, Mask, Rows
 from indexer.index.legs import DenseLeg, LexicalLeg, SparseLeg
 from indexer.index.lexical import FOLDER, LexicalIndex
@@ -32,12 +32,13 @@ from indexer.inference.encoder import Encoder, Vectors
 from indexer.inference.passages import Passage, PassageMaker
 from indexer.inference.sparse_encoder import SparseEncoder
 
-DOCUMENTS = "documents.arrow"
+DOCUMENTS = "documents"
+"""Folder of the documents' shards; an index of before December 2026 has one file, `documents.arrow`."""
 PASSAGES = "passages.arrow"
 IDS = "ids.arrow"
 DENSE_MAP = "dense_map.npy"
 ROWS_PER_BATCH = 1024
-"""Documents in a record batch of `documents.arrow`."""
+"""Documents in a record batch."""
 
 
 @dataclass(frozen=True)
@@ -132,13 +133,13 @@ class Index(ServedIndex):
             UserError: files do not belong together.
         """
         passages = ArrowTable.open(folder / PASSAGES)
-        documents = ArrowTable.open(folder / DOCUMENTS)
+        documents = open_documents(folder)
         document_of = passages.numbers("document")
         contents = Contents(
             documents=documents,
             passages=passages,
             ids=ArrowTable.open(folder / IDS),
-            dense=DenseIndex.open(folder / FILE),
+            dense=open_dense(folder, manifest.config),
             lexical=LexicalIndex.open(folder / FOLDER, manifest.config["language"], manifest.config.get("words", 1)),
             document_of=document_of,
             first_passage=np.searchsorted(document_of, np.arange(len(documents) + 1)),
@@ -174,6 +175,15 @@ class Index(ServedIndex):
         other = Index(self.folder, self.manifest, encoder, replace(self.contents, dense=vectors, dense_map=dense_map))
         other.check()
         return other
+
+    def searched_exactly(self) -> Index:
+        """Return this index with a dense leg that compares every vector, whatever kind it was built as.
+
+        Evaluations use it: they compare models, and not what the codes of two indexes happen to miss.
+        """
+        if not isinstance(self.dense, ApproximateDense):
+            return self
+        return Index(self.folder, self.manifest, self.encoder, replace(self.contents, dense=self.dense.exact))
 
     def __len__(self) -> int:
         """Return the number of documents that a search can return."""
@@ -288,7 +298,8 @@ class Index(ServedIndex):
 
     def passages_of_documents(self, rows: Rows) -> list[Rows]:
         """Return for each document of ``rows`` its passages, in their order."""
-        return [np.arange(self.first_passage[row], self.first_passage[row + 1]) for row in rows.tolist()]
+        bounds = zip(self.first_passage[rows].tolist(), self.first_passage[rows + 1].tolist(), strict=True)
+        return [np.arange(first, end) for first, end in bounds]
 
     def offsets(self, passages: Rows) -> list[tuple[int, int]]:
         """Return the character offsets of each passage in the text of its document, the end excluded."""
@@ -345,6 +356,12 @@ def open_encoder(
     precision = manifest.config.get("query_precision") or manifest.config["precision"]
     query_encoder = manifest.config.get("query_encoder", "full")
     return Encoder(model, contract, precision, cores, query_cache_bytes, query_encoder=query_encoder)
+
+
+def open_documents(folder: Path) -> ArrowTable:
+    """Map the documents of the index in ``folder`` into memory."""
+    shards = folder / DOCUMENTS
+    return ArrowTable.open(shards if shards.is_dir() else shards.with_suffix(".arrow"))
 
 
 def _open_sparse(data: Path, manifest: Manifest, cores: int | None, *, verify: bool) -> SparseEncoder | None:

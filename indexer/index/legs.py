@@ -14,11 +14,13 @@ import numpy.typing as npt
 from typing_extensions import TypeVar
 
 from indexer.index.document_mask import DocumentMask, Rows
-from indexer.index.words import Analyzer, Spelling
+from indexer.index.words import Analyzer, QueryTerms, Spelling
 from indexer.inference.encoder import Vectors
 from indexer.inference.sparse_encoder import SparseEncoder
 
 Scores = npt.NDArray[np.float32]
+Query = str | QueryTerms
+"""A query as it was typed, or its terms, where it is searched more than once."""
 Allowed_contra = TypeVar("Allowed_contra", contravariant=True, default=DocumentMask)
 """A set of documents, as a store of served indexes has it."""
 Field = tuple[str, float, Analyzer]
@@ -57,13 +59,16 @@ class LexicalLeg(Protocol[Allowed_contra]):
     def terms(self, text: str) -> list[str]:
         """Return the distinct terms of ``text`` as the index knows them: lower-cased, stemmed, no stop words."""
 
-    def search(self, query: str, count: int, allowed: Allowed_contra | None = None) -> tuple[Scores, Rows]:
+    def analyze(self, query: Query) -> QueryTerms:
+        """Return the terms of a query; those that are terms already are returned as they are."""
+
+    def search(self, query: Query, count: int, allowed: Allowed_contra | None = None) -> tuple[Scores, Rows]:
         """Return BM25 score and row of the ``count`` best of the ``allowed`` documents that hold a term of the query."""
 
-    def search_all(self, query: str) -> tuple[Scores, Rows] | None:
+    def search_all(self, query: Query) -> tuple[Scores, Rows] | None:
         """Return BM25 score and row of every document that holds a term of the query; None where there may be too many."""
 
-    def scores(self, query: str, documents: Rows) -> Scores:
+    def scores(self, query: Query, documents: Rows) -> Scores:
         """Return the BM25 score of each of ``documents``, shape (len(documents),); 0 where no term occurs."""
 
     def fields(self) -> list[Field]:

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
+from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -21,8 +22,8 @@ import tantivy
 from indexer.artifacts.manifest import WORDS
 from indexer.index.analysis import Analysis, TantivyAnalysis, find_analysis
 from indexer.index.document_mask import DocumentMask, Rows
-from indexer.index.legs import Field, Scores
-from indexer.index.words import Spelling, is_of_letters
+from indexer.index.legs import Field, Query, Scores
+from indexer.index.words import QueryTerms, Spelling, is_of_letters
 
 FOLDER = "lexical"
 TOKENIZERS = {"body": "dowse", "exact": "dowse-exact"}
@@ -38,6 +39,8 @@ MAX_HITS_FETCHED = 2_500
 docs/decisions/retrieval.md)."""
 WRITER_BYTES = 128_000_000
 """Memory of the index writer."""
+LEAST_COMMITTED = 16_384
+"""Documents that are committed together, at least: each commit makes a segment, and many are merged again."""
 MAX_VOCABULARY = 300_000
 """Words among which corrections of a misspelt word are searched."""
 MAX_TEXT = 2**31
@@ -57,31 +60,68 @@ def _register(index: tantivy.Index, analysis: Analysis) -> None:
         index.register_tokenizer(TOKENIZERS[name], tokenizer)
 
 
+def _reopen(folder: Path) -> tantivy.Index | None:
+    """Return the index of a killed build, as it was last committed; None where there is none that can be opened."""
+    try:
+        return tantivy.Index.open(str(folder)) if tantivy.Index.exists(str(folder)) else None
+    except (OSError, ValueError):
+        return None
+
+
 class LexicalWriter:
     """Writes a BM25 index of texts, one per document, in the order of the documents.
 
-    With a single writer thread, equal input gives an equal index.
+    With a single writer thread, equal input gives an equal ranking. As a context manager it is closed at the end.
+
+    Args:
+        folder: of the index.
+        language: of the texts.
+        version: of the analysis of words.
+        resume: whether documents that are committed in the folder stay; then those texts, when added, are skipped.
     """
 
-    def __init__(self, folder: Path, language: str, version: int = WORDS) -> None:
+    def __init__(self, folder: Path, language: str, version: int = WORDS, *, resume: bool = False) -> None:
         self._analysis = find_analysis(language, version)
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        index = tantivy.Index(_schema(), str(folder))
+        index = _reopen(folder) if resume else None
+        if index is None:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            index = tantivy.Index(_schema(), str(folder))
         _register(index, self._analysis)
         self._folder = folder
+        self._there = int(index.searcher().num_docs)
         self._writer = index.writer(WRITER_BYTES, 1)
         self._rows = 0
+        self._uncommitted = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
 
     def add(self, texts: Iterable[str]) -> None:
         """Add the texts of the next documents."""
         for text in texts:
+            if self._rows < self._there:
+                self._rows += 1
+                continue
             document = tantivy.Document()
             for name, prepared in self._analysis.prepare(text).items():
                 document.add_text(name, prepared)
             document.add_unsigned("document", self._rows)
             self._writer.add_document(document)
             self._rows += 1
+            self._uncommitted += 1
+
+    def commit(self) -> None:
+        """Make sure that a kill does not lose the documents so far, but for fewer than `LEAST_COMMITTED`."""
+        if self._uncommitted >= LEAST_COMMITTED:
+            self._writer.commit()
+            self._uncommitted = 0
 
     def close(self) -> None:
         """Commit what is still in memory, and merge; the folder is complete after this."""
@@ -120,6 +160,10 @@ class LexicalIndex:
         """Return the distinct terms of ``text`` as the index knows them: lower-cased, stemmed, no stop words."""
         return list(dict.fromkeys(self._analysis.fields["body"].analyze(text)))
 
+    def analyze(self, query: Query) -> QueryTerms:
+        """Return the terms of a query; those that are terms already are returned as they are."""
+        return self._analysis.query_terms(query) if isinstance(query, str) else query
+
     def fields(self) -> list[Field]:
         """Return name, weight of a term, and analyzer of each field."""
         weights = {"body": 1.0, "exact": EXACT_WEIGHT}
@@ -148,12 +192,13 @@ class LexicalIndex:
             parts += part.get("details", [])
         return float(part["value"])
 
-    def search(self, query: str, count: int, allowed: DocumentMask | None = None) -> tuple[Scores, Rows]:
+    def search(self, query: Query, count: int, allowed: DocumentMask | None = None) -> tuple[Scores, Rows]:
         """Return BM25 score and row of the ``count`` best documents; fewer where fewer hold a term of the query.
 
         With ``allowed``, only these documents are returned. Usually more hits are fetched, until enough of them are
         allowed. Where that would take longer, the allowed documents become a part of the query.
         """
+        query = self.analyze(query)
         any_term = self._any_term(query)
         if allowed is None:
             return self._search(any_term, count)
@@ -170,17 +215,18 @@ class LexicalIndex:
             depth *= DEPTH_FACTOR
         return self._search(self._any_term_in(query, allowed.rows), count)
 
-    def search_all(self, query: str) -> tuple[Scores, Rows] | None:
+    def search_all(self, query: Query) -> tuple[Scores, Rows] | None:
         """Return BM25 score and row of every document that holds a term of the query, best first.
 
         None where there may be more than `MAX_HITS_FETCHED`: then it is faster to `search` for the best and to compute
         the `scores` of others.
         """
+        query = self.analyze(query)
         return self._search(self._any_term(query), len(self)) if self._hits_at_most(query, MAX_HITS_FETCHED) else None
 
-    def scores(self, query: str, documents: Rows) -> Scores:
+    def scores(self, query: Query, documents: Rows) -> Scores:
         """Return the BM25 score of each of ``documents``, shape (len(documents),); 0 where no term occurs."""
-        values, rows = self._search(self._any_term_in(query, documents), len(documents))
+        values, rows = self._search(self._any_term_in(self.analyze(query), documents), len(documents))
         scores = np.zeros(len(documents), dtype=np.float32)
         order = np.argsort(documents)
         scores[order[np.searchsorted(documents, rows, sorter=order)]] = values
@@ -227,11 +273,12 @@ class LexicalIndex:
         Returns:
             For each text the words as code points (start, end), the end excluded, in order and not overlapping.
         """
-        terms = set(self._analysis.fields["body"].query_terms(query))
+        analysed = self.analyze(query)
+        terms = set(analysed.fields["body"])
         if not isinstance(self._analysis, TantivyAnalysis):
             return [merge_spans(self._analysis.places(terms, text)) for text in texts]
         new = {term for term in terms if not self.document_frequency("body", term)}  # of live documents
-        snippets = tantivy.SnippetGenerator.create(self._searcher, self._any_term(query), self._schema, "body")
+        snippets = tantivy.SnippetGenerator.create(self._searcher, self._any_term(analysed), self._schema, "body")
         snippets.set_max_num_chars(MAX_TEXT)  # the whole text, not an excerpt
         return [
             merge_spans([*self._spans(snippets, text), *(self._analysis.places(new, text) if new else ())])
@@ -244,20 +291,19 @@ class LexicalIndex:
         spans = [(span.start, span.end) for span in snippets.snippet_from_doc(document).highlighted()]
         return to_code_points(text, merge_spans(spans))
 
-    def _hits_at_most(self, query: str, count: int) -> bool:
+    def _hits_at_most(self, query: QueryTerms, count: int) -> bool:
         if len(self) <= count:
             return True
-        terms = [(name, term) for name, _, analyzer in self.fields() for term in analyzer.query_terms(query)]
-        return sum(self.document_frequency(*term) for term in terms) <= count
+        return sum(self.document_frequency(name, term) for name, own in query.fields.items() for term in own) <= count
 
-    def _any_term(self, query: str) -> tantivy.Query:
+    def _any_term(self, query: QueryTerms) -> tantivy.Query:
         terms = []
-        for name, weight, analyzer in self.fields():
-            found = [self._term(name, term) for term in analyzer.query_terms(query)]
+        for name, weight, _ in self.fields():
+            found = [self._term(name, term) for term in query.fields[name]]
             terms += found if weight == 1 else [tantivy.Query.boost_query(term, weight) for term in found]
         return tantivy.Query.boolean_query([(tantivy.Occur.Should, term) for term in terms])
 
-    def _any_term_in(self, query: str, documents: Rows) -> tantivy.Query:
+    def _any_term_in(self, query: QueryTerms, documents: Rows) -> tantivy.Query:
         any_document = tantivy.Query.term_set_query(self._schema, "document", documents.tolist())
         return tantivy.Query.boolean_query(
             [

@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from itertools import chain
 from operator import attrgetter
@@ -21,9 +21,9 @@ from typing import NamedTuple, Protocol
 
 import tantivy
 
-from indexer.index.characters import APOSTROPHES, HAN, WORD, fold, written_words
 from indexer.index.languages import UNSPACED, language_filters
-from indexer.index.pieces import Divider, Kind, Piece
+from indexer.index.tokens.characters import APOSTROPHES, HAN, WORD, fold, written_words
+from indexer.index.tokens.pieces import Divider, Kind, Piece
 
 CACHED_WORD = 64
 """Characters; the analysis of longer words is not cached."""
@@ -47,8 +47,17 @@ class Analyzer(Protocol):
     def analyze(self, text: str) -> list[str]:
         """Return the terms of a text, in order."""
 
-    def query_terms(self, text: str) -> list[str]:
-        """Return the distinct terms of a query."""
+
+class QueryTerms(NamedTuple):
+    """Distinct terms of a query, analysed once for all that is asked about it.
+
+    Attributes:
+        stems: as the field of stems has them of a text; the length of a query is their number.
+        fields: name of a field → terms that are looked for in it.
+    """
+
+    stems: list[str]
+    fields: Mapping[str, list[str]]
 
 
 class Spelling(NamedTuple):
@@ -94,6 +103,14 @@ class Words:
             "body": " ".join(chain.from_iterable(map(_STEMS, terms))),
             "exact": " ".join(chain.from_iterable(map(_SPELLINGS, terms))),
         }
+
+    def query_terms(self, query: str) -> QueryTerms:
+        """Return the distinct terms of a query; without single letters of longer runs, which nearly every text has."""
+        words = [*self.terms(query)]
+        stems, asked, spellings = (
+            list(dict.fromkeys(chain.from_iterable(map(part, words)))) for part in (_STEMS, _ASKED, _SPELLINGS)
+        )
+        return QueryTerms(stems, {"body": asked, "exact": spellings})
 
     def comparable(self, word: str) -> str:
         """Return the word without accents, for a misspelt word may lack them too."""
@@ -158,10 +175,6 @@ class _Stems:
         """Return the terms of a text, in order."""
         return [*chain.from_iterable(map(_STEMS, self._words.terms(text)))]
 
-    def query_terms(self, text: str) -> list[str]:
-        """Return the distinct terms of a query, without single letters of longer runs: nearly every text has them."""
-        return list(dict.fromkeys(chain.from_iterable(map(_ASKED, self._words.terms(text)))))
-
 
 class _Spellings:
     """The field of words as they are written, stop words left out."""
@@ -172,10 +185,6 @@ class _Spellings:
     def analyze(self, text: str) -> list[str]:
         """Return the terms of a text, in order."""
         return [*chain.from_iterable(map(_SPELLINGS, self._words.terms(text)))]
-
-    def query_terms(self, text: str) -> list[str]:
-        """Return the distinct terms of a query."""
-        return list(dict.fromkeys(self.analyze(text)))
 
 
 def is_of_letters(form: str) -> bool:

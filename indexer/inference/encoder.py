@@ -1,6 +1,7 @@
 """Encoder: the one place where text becomes a vector, by ONNX Runtime and `tokenizers`, without torch.
 
-A model may have a second, small graph for queries, which was fitted to the vectors of the full one. Documents always get
+A model may have a second, small graph for queries, which was fitted to the vectors of the full one. Or its queries are
+encoded by another model, with a tokenizer and a prompt of its own, and mapped to these vectors. Documents always get
 their vectors from the full graph.
 
 There are two ONNX Runtime sessions over a model file. The *narrow* session uses one thread per call: as many calls as
@@ -27,6 +28,7 @@ from typing import Literal, Self
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
+from tokenizers import Tokenizer
 
 from indexer.artifacts.manifest import EncoderContract, read_manifest
 from indexer.cache import ENTRY_BYTES, OwnedCache
@@ -34,12 +36,16 @@ from indexer.errors import UserError
 from indexer.inference.session import BATCH_TOKENS, load_tokenizer, open_session, padded, run_batches
 
 Precision = Literal["fp32", "int8"]
-QueryEncoder = Literal["full", "small"]
+QueryEncoder = Literal["full", "small", "bridge"]
 Vectors = npt.NDArray[np.float32]
 
 MODEL_FILES: dict[Precision, str] = {"fp32": "onnx/model.onnx", "int8": "onnx/model_int8.onnx"}
 QUERY_FILE = "onnx/query.onnx"
 """Graph of the small query encoder, of a model that has one."""
+BRIDGE = "query"
+"""Folder of the other model that encodes the queries, of a model that has one."""
+BRIDGE_GRAPH, BRIDGE_CONTRACT = "model.onnx", "contract.json"
+"""Files in it, beside its tokenizer: the graph that ends in the map, and what the other model says of its inputs."""
 CONTENTION_WINDOW = 0.25
 """Seconds after two concurrent queries for which every query gets one thread: under load others need the cores."""
 PROBE = "which of the small museums of the old town are open on holidays, and what do they show of clocks and watches?"
@@ -64,7 +70,7 @@ class Encoder:
         precision: weights of 32-bit floats, or 8-bit integers (faster, slightly less exact).
         cores: how many calls run in parallel.
         query_encoder: whether queries are encoded by the model's small graph, which has 32-bit weights, or by the full
-            one as documents are.
+            one as documents are. A model whose queries are encoded by another one always has `bridge`.
 
     ``query_cache_bytes`` is the memory for the vectors of recent queries; by default none are cached.
     """
@@ -92,14 +98,24 @@ class Encoder:
             raise UserError(
                 f"{path}: the model has no {precision} weights; publish it with `python -m trainer base{flag}`"
             )
-        self.query_encoder: QueryEncoder = query_encoder
+        # Its own graph knows neither the prompt nor the words of the other model.
+        self.query_encoder: QueryEncoder = "bridge" if (model / BRIDGE).is_dir() else query_encoder
         # Integer weights are no faster on two threads: a second session would only cost memory.
         wide = self.cores > 1 and precision == "fp32"
         if query_encoder == "small" and not (model / QUERY_FILE).is_file():
             raise UserError(f"{model / QUERY_FILE}: missing; build the index again with --query-encoder full")
-        small = query_encoder == "small"
-        self._documents = self._open(path, wide=wide and not small)
-        self._queries = self._open(model / QUERY_FILE, wide=self.cores > 1) if small else self._documents
+        own = self.query_encoder == "full"
+        self._documents = self._open(path, wide=wide and own)
+        self._query_tokenizer = self._tokenizer
+        if self.query_encoder == "bridge":
+            other = read_bridge(model)
+            self._query_tokenizer = load_tokenizer(model / BRIDGE)
+            self._query_tokenizer.enable_truncation(other.max_tokens)
+            self._queries = _Graph(
+                model / BRIDGE / BRIDGE_GRAPH, other.pad_token_id, min(self.cores, 4), _probes(self._query_tokenizer)
+            )
+        else:
+            self._queries = self._documents if own else self._open(model / QUERY_FILE, wide=self.cores > 1)
         self._query_vectors: OwnedCache[str, Vectors] = OwnedCache(query_cache_bytes, _entry_bytes)
         self._running = 0
         self._last_contention = -CONTENTION_WINDOW
@@ -137,7 +153,7 @@ class Encoder:
         """Encode one query, its prompt included, or take its vector from the cache; return shape (dimension,)."""
         if (cached := self._query_vectors.get(query)) is not None:
             return cached
-        ids = [self._tokenizer.encode(self.contract.query_prompt + query).ids]
+        ids = [self._query_tokenizer.encode(self.contract.query_prompt + query).ids]
         with self._lock:
             now = time.monotonic()
             if self._running:
@@ -167,7 +183,7 @@ class Encoder:
         if new:
             with self._lock:
                 self._last_contention = time.monotonic()
-            encodings = self._tokenizer.encode_batch([self.contract.query_prompt + queries[row] for row in new])
+            encodings = self._query_tokenizer.encode_batch([self.contract.query_prompt + queries[row] for row in new])
             vectors[new] = self._queries.run([encoding.ids for encoding in encodings])
             for row in new:
                 self._query_vectors.put(queries[row], _frozen_copy(vectors[row]))
@@ -180,27 +196,34 @@ class Encoder:
         ``exactly``, a text's vector does not depend on the others to the bit; with 8-bit weights it never does.
         """
         exactly |= self.precision == "int8"
-        return self._encode(self._documents, texts, self.contract.document_prompt, exactly=exactly)
+        prompted = [self.contract.document_prompt + text for text in texts]
+        return self._encode(self._documents, self._tokenizer, prompted, exactly=exactly)
 
     def encode_queries(self, queries: Sequence[str]) -> Vectors:
         """Encode many queries, the query prompt included; return shape (len(queries), dimension).
 
         Each vector is to the bit that of `encode_query`.
         """
-        return self._encode(self._queries, queries, self.contract.query_prompt, exactly=True)
+        prompted = [self.contract.query_prompt + query for query in queries]
+        return self._encode(self._queries, self._query_tokenizer, prompted, exactly=True)
 
-    def count_tokens(self, texts: Sequence[str], prompt: str = "") -> list[TokenCount]:
-        """Return how many tokens the model reads of each text after ``prompt``; nothing is encoded."""
-        encodings = self._tokenizer.encode_batch([prompt + text for text in texts])
+    def count_tokens(self, texts: Sequence[str], *, queries: bool) -> list[TokenCount]:
+        """Return how many tokens the model reads of each text, its prompt included; nothing is encoded.
+
+        The texts are ``queries``, or else texts of the corpus.
+        """
+        tokenizer = self._query_tokenizer if queries else self._tokenizer
+        prompt = self.contract.query_prompt if queries else self.contract.document_prompt
+        encodings = tokenizer.encode_batch([prompt + text for text in texts])
         return [TokenCount(len(encoding.ids), bool(encoding.overflowing)) for encoding in encodings]
 
     def _open(self, path: Path, *, wide: bool) -> _Graph:
-        """Open a graph, with a session over several cores where ``wide``, and probe it."""
-        probes = [encoding.ids for encoding in self._tokenizer.encode_batch(PROBES)]
-        return _Graph(path, self.contract.pad_token_id, min(self.cores, 4) if wide else 1, probes)
+        """Open a graph of the model's own tokens, with a session over several cores where ``wide``, and probe it."""
+        threads = min(self.cores, 4) if wide else 1
+        return _Graph(path, self.contract.pad_token_id, threads, _probes(self._tokenizer))
 
-    def _encode(self, graph: _Graph, texts: Sequence[str], prompt: str, *, exactly: bool) -> Vectors:
-        tokens = [encoding.ids for encoding in self._tokenizer.encode_batch([prompt + text for text in texts])]
+    def _encode(self, graph: _Graph, tokenizer: Tokenizer, texts: Sequence[str], *, exactly: bool) -> Vectors:
+        tokens = [encoding.ids for encoding in tokenizer.encode_batch(texts)]
         vectors = np.empty((len(texts), self.contract.dimension), dtype=np.float32)
 
         def encode(batch: list[int]) -> None:
@@ -208,6 +231,23 @@ class Encoder:
 
         run_batches(tokens, encode, self.cores, budget=1 if exactly and not graph.batches_exactly else BATCH_TOKENS)
         return vectors
+
+
+def read_bridge(model: Path) -> EncoderContract:
+    """Return what the other model that encodes the queries of ``model`` says of its inputs.
+
+    Raises:
+        UserError: the file is missing or not readable.
+    """
+    path = model / BRIDGE / BRIDGE_CONTRACT
+    try:
+        return EncoderContract.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, ValueError) as error:
+        raise UserError(f"{path}: not readable; publish the model with `python -m trainer bridge` again") from error
+
+
+def _probes(tokenizer: Tokenizer) -> list[list[int]]:
+    return [encoding.ids for encoding in tokenizer.encode_batch(PROBES)]
 
 
 class _Graph:

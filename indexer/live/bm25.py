@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from indexer.index.document_mask import Rows
 from indexer.index.legs import LexicalLeg, Scores
-from indexer.index.words import Analyzer
+from indexer.index.words import Analyzer, QueryTerms
 
 K1, B = 1.2, 0.75
 EXACT_LENGTHS = 24
@@ -94,13 +94,13 @@ class InvertedIndex:
         postings = self.postings.get((name, term))
         return np.empty(0, dtype=np.int64) if postings is None else postings[:, 0].astype(np.int64)
 
-    def scores(self, query: str, documents: int) -> Scores:
+    def scores(self, query: QueryTerms, documents: int) -> Scores:
         """Return the score of each document, shape (documents,); 0 where no term of the query occurs."""
         scores = np.zeros(documents, dtype=np.float32)
         for text_field in self.statistics.fields:
             lengths = np.array(self.lengths.get(text_field.name, ()), dtype=np.float64)
             norms = K1 * (1 - B + B * lengths / text_field.average_length)
-            for term in text_field.analyzer.query_terms(query):
+            for term in query.fields[text_field.name]:
                 postings = self.postings.get((text_field.name, term))
                 if postings is None:
                     continue

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from indexer.index.dense import unit
 from indexer.index.document_mask import DocumentMask, Rows
-from indexer.index.legs import DenseLeg, Field, LexicalLeg, Scores
-from indexer.index.words import Spelling
+from indexer.index.legs import DenseLeg, Field, LexicalLeg, Query, Scores
+from indexer.index.words import QueryTerms, Spelling
 from indexer.inference.encoder import Vectors
 from indexer.live.bm25 import InvertedIndex
+
+_base_parts: WeakKeyDictionary[DocumentMask, DocumentMask] = WeakKeyDictionary()
 
 
 class LiveDense:
@@ -124,6 +127,10 @@ class LiveLexical:
         """Return the distinct terms of ``text`` as the index knows them."""
         return self._base.terms(text)
 
+    def analyze(self, query: Query) -> QueryTerms:
+        """Return the terms of a query; those that are terms already are returned as they are."""
+        return self._base.analyze(query)
+
     def fields(self) -> list[Field]:
         """Return name, weight of a term, and analyzer of each field."""
         return self._base.fields()
@@ -146,8 +153,9 @@ class LiveLexical:
         """Say whether ``word`` occurs in a document of the index, or has no terms to look for, like a stop word."""
         return self._base.knows(word)
 
-    def search(self, query: str, count: int, allowed: DocumentMask | None = None) -> tuple[Scores, Rows]:
+    def search(self, query: Query, count: int, allowed: DocumentMask | None = None) -> tuple[Scores, Rows]:
         """Return BM25 score and row of the ``count`` best of the ``allowed`` documents that hold a term of the query."""
+        query = self.analyze(query)
         if allowed is self._visible and self._hidden <= count:
             scores, rows = self._base.search(query, count + self._hidden)
             if allowed is not None:
@@ -160,8 +168,9 @@ class LiveLexical:
         live = np.flatnonzero(matches)
         return _best(np.concatenate([scores, live_scores[live]]), np.concatenate([rows, live + len(self._base)]), count)
 
-    def search_all(self, query: str) -> tuple[Scores, Rows] | None:
+    def search_all(self, query: Query) -> tuple[Scores, Rows] | None:
         """Return BM25 score and row of every document that holds a term of the query, hidden ones included."""
+        query = self.analyze(query)
         if (base := self._base.search_all(query)) is None:
             return None
         live_scores = self._words.scores(query, self._live_count)
@@ -169,8 +178,9 @@ class LiveLexical:
         scores, rows = np.concatenate([base[0], live_scores[live]]), np.concatenate([base[1], live + len(self._base)])
         return _best(scores, rows, len(rows))
 
-    def scores(self, query: str, documents: Rows) -> Scores:
+    def scores(self, query: Query, documents: Rows) -> Scores:
         """Return the BM25 score of each of ``documents``, shape (len(documents),); 0 where no term occurs."""
+        query = self.analyze(query)
         live = documents >= len(self._base)
         if not live.any():
             return self._base.scores(query, documents)
@@ -186,8 +196,14 @@ class LiveLexical:
 
 
 def _base_part(allowed: DocumentMask, first_passage: Rows) -> DocumentMask:
-    """Return the mask of those ``allowed`` documents that belong to the index itself."""
-    return DocumentMask(allowed.mask[: len(first_passage) - 1], first_passage)
+    """Return the mask of those ``allowed`` documents that belong to the index itself, the same for the same filter.
+
+    What a leg has counted of a filter is kept with its mask.
+    """
+    part = _base_parts.get(allowed)
+    if part is None:
+        part = _base_parts[allowed] = DocumentMask(allowed.mask[: len(first_passage) - 1], first_passage)
+    return part
 
 
 def _best(scores: Scores, rows: Rows, count: int) -> tuple[Scores, Rows]:

@@ -43,7 +43,7 @@ class Overlay:
         terms: their postings of learned weights; empty where the index has no such leg.
         hidden: for each row of the index whether it was replaced or deleted, shape (documents,).
         versions: the live documents in the order of their rows, including versions that were replaced since.
-        batch: the same documents as rows of `documents.arrow`.
+        batch: the same documents as rows of the index have them.
         vectors: of their passages, of unit length, shape (passages, dimension).
         positions: where their ids would be among the sorted ids of the index.
         rows: id → row among the live documents, for those that are visible.

@@ -49,7 +49,7 @@ class Preparer:
         self._query_encoder = index.encoder
         self._precision = config["precision"]
         self._passage_maker = index.contents.passage_maker
-        model = index.manifest.parents["model"]
+        model = config.get("vectors_of", index.manifest.parents["model"])
         self.recipe = f"{model} {self._precision} {config['passages']} {int(config['overlap_tokens'])}"
         self._sparse, self._terms = None if index.sparse is None else index.sparse.encoder, 0
         if self._sparse:

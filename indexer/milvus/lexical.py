@@ -13,9 +13,9 @@ import numpy as np
 from indexer.cache import Cache
 from indexer.index.analysis import Analysis
 from indexer.index.document_mask import Rows
-from indexer.index.legs import Field, Scores
+from indexer.index.legs import Field, Query, Scores
 from indexer.index.lexical import EXACT_WEIGHT, MAX_VOCABULARY, merge_spans
-from indexer.index.words import Spelling
+from indexer.index.words import QueryTerms, Spelling
 from indexer.milvus.collections import Names
 from indexer.milvus.engine import MAX_HITS, NUMBER, Engine
 from indexer.milvus.expression import Expression
@@ -50,22 +50,26 @@ class MilvusLexical:
         """Return the distinct terms of ``text`` as the index knows them: lower-cased, stemmed, no stop words."""
         return list(dict.fromkeys(self._analysis.fields["body"].analyze(text)))
 
+    def analyze(self, query: Query) -> QueryTerms:
+        """Return the terms of a query; those that are terms already are returned as they are."""
+        return self._analysis.query_terms(query) if isinstance(query, str) else query
+
     def fields(self) -> list[Field]:
         """Return name, weight of a term, and analyzer of each field."""
         weights = {"body": 1.0, "exact": EXACT_WEIGHT}
         return [(name, weights[name], analyzer) for name, analyzer in self._analysis.fields.items()]
 
-    def search(self, query: str, count: int, allowed: MilvusSelection | None = None) -> tuple[Scores, Rows]:
+    def search(self, query: Query, count: int, allowed: MilvusSelection | None = None) -> tuple[Scores, Rows]:
         """Return BM25 score and row of the ``count`` best of the ``allowed`` documents that hold a term of the query."""
         vector = self._query_vector(query)
         where = Expression("") if allowed is None else allowed.where
         return self._search(vector, min(count + SPARE, MAX_HITS), where, count)
 
-    def search_all(self, query: str) -> tuple[Scores, Rows] | None:  # noqa: ARG002 - of the protocol
+    def search_all(self, query: Query) -> tuple[Scores, Rows] | None:  # noqa: ARG002 - of the protocol
         """Return None: the best are searched, and others are scored where it takes them."""
         return None
 
-    def scores(self, query: str, documents: Rows) -> Scores:
+    def scores(self, query: Query, documents: Rows) -> Scores:
         """Return the BM25 score of each of ``documents``, shape (len(documents),); 0 where no term occurs."""
         scores = np.zeros(len(documents), dtype=np.float32)
         vector = self._query_vector(query)
@@ -121,12 +125,13 @@ class MilvusLexical:
 
     def spans(self, query: str, texts: Iterable[str]) -> list[list[tuple[int, int]]]:
         """Return where the terms of ``query`` occur in each of ``texts``, as code points (start, end), the end excluded."""
-        terms = set(self._analysis.fields["body"].query_terms(query))
+        terms = set(self.analyze(query).fields["body"])
         return [merge_spans(self._analysis.places(terms, text)) for text in texts]
 
-    def _query_vector(self, query: str) -> Vector:
+    def _query_vector(self, query: Query) -> Vector:
         """Return inverse document frequency times the weight of the field for each term of a query, by its number."""
-        wanted = {(name, term): weight for name, weight, each in self.fields() for term in each.query_terms(query)}
+        terms = self.analyze(query).fields
+        wanted = {(name, term): weight for name, weight, _ in self.fields() for term in terms[name]}
         return {
             number: wanted[term] * float(np.log1p((self._documents - frequency + 0.5) / (frequency + 0.5)))
             for term, (number, frequency) in self._lookup(list(wanted)).items()

@@ -6,7 +6,6 @@ The same query therefore always gives the same pages.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from indexer.index.dense import unit
 from indexer.index.document_mask import Rows
 from indexer.index.served import Document, Neighbours, ServedIndex
 from indexer.index.sparse import best_documents
+from indexer.index.words import QueryTerms
 from indexer.inference.encoder import Vectors
 from indexer.retrieval.fusion import Fusion, add_sparse, fuse
 from indexer.retrieval.query_weight import MIN_CANDIDATES, SAMPLE_PASSAGES, shifted, weight_shift
@@ -83,31 +83,37 @@ class Retriever:
         depth = self._depth(candidates, allowed)
         if not depth:
             return ranking
-        if mode == "lexical":
-            matches, ranking.timings["lexical"] = self._lexical_leg(query, depth, allowed)
-            scores = matches.scores[:depth]
-            return self._ordered(ranking, matches.rows[:depth], scores, lexical=scores)
         if mode == "dense":
             rows, cosines, passages = self._dense_leg(ranking, vector, neighbours, depth, allowed, mapped=True)
             return self._ordered(ranking, rows, cosines, dense=cosines, passages=passages)
+        with ranking.timed("lexical"):
+            terms = self.index.lexical.analyze(query)
+        if mode == "lexical":
+            matches = self._lexical_leg(ranking, terms, depth, allowed)
+            scores = matches.scores[:depth]
+            return self._ordered(ranking, matches.rows[:depth], scores, lexical=scores)
         if len(self.index) >= MIN_PARALLEL_DOCUMENTS:
-            pending = self._threads.submit(self._lexical_leg, query, depth, allowed)
+            pending = self._threads.submit(self._lexical_leg, ranking, terms, depth, allowed)
             neighbours = self._dense_leg(ranking, vector, neighbours, depth, allowed)
-            matches, ranking.timings["lexical"] = pending.result()
+            matches = pending.result()
         else:
             neighbours = self._dense_leg(ranking, vector, neighbours, depth, allowed)
-            matches, ranking.timings["lexical"] = self._lexical_leg(query, depth, allowed)
-        rows, cosines, passages, bm25 = self._complete_scores(ranking, neighbours, matches, depth)
+            matches = self._lexical_leg(ranking, terms, depth, allowed)
+        rows, cosines, passages, bm25 = self._complete_scores(ranking, terms, neighbours, matches, depth)
         fusion, learned = fusion or self.fusion, None
         with ranking.timed("fuse"):  # before others join the candidates, whose scores decide about the weight
             if fusion.by_query and fusion.method == "convex":
-                ranking.weight_shift = self._weight_shift(ranking, cosines, bm25)
+                ranking.weight_shift = self._weight_shift(ranking, terms, cosines, bm25)
             ranking.weight = shifted(fusion.dense_weight, ranking.weight_shift)
         if fusion.sparse_weight and self.index.sparse is not None:
             with ranking.timed("sparse"):
                 everything = self.index.sparse.all_scores(query)
                 rows, cosines, passages, bm25 = self._add_candidates(
-                    ranking, best_documents(everything, depth, allowed)[1], matches, (rows, cosines, passages, bm25)
+                    ranking,
+                    terms,
+                    best_documents(everything, depth, allowed)[1],
+                    matches,
+                    (rows, cosines, passages, bm25),
                 )
                 learned = everything[rows].astype(np.float64)
         with ranking.timed("fuse"):
@@ -189,12 +195,13 @@ class Retriever:
         """Rows of passages from all over the documents that can be searched, the same for every query."""
         return self.index.sample(SAMPLE_PASSAGES)
 
-    def _weight_shift(self, ranking: Ranking, cosines: Vectors, bm25: npt.NDArray[np.float64]) -> float:
+    def _weight_shift(
+        self, ranking: Ranking, terms: QueryTerms, cosines: Vectors, bm25: npt.NDArray[np.float64]
+    ) -> float:
         """Return what the query and the scores of its candidates add to the weight of the dense leg."""
         if ranking.vector is None or len(cosines) < MIN_CANDIDATES:
             return 0.0
-        terms = len(set(self.index.lexical.terms(ranking.query)))
-        return weight_shift(terms, cosines, self.index.passage_scores(ranking.vector, self._sample), bm25)
+        return weight_shift(len(terms.stems), cosines, self.index.passage_scores(ranking.vector, self._sample), bm25)
 
     def _depth(self, candidates: int | None, allowed: Any | None) -> int:
         """Return how many documents of a leg can be candidates."""
@@ -221,20 +228,18 @@ class Retriever:
         with ranking.timed("dense"):
             return neighbours or self.index.nearest_documents(ranking.vector, depth, allowed)
 
-    def _lexical_leg(self, query: str, depth: int, allowed: Any | None) -> tuple[Matches, float]:
-        """Return the documents that hold a term of the query, all or the ``depth`` best; and the milliseconds it took."""
-        started = time.perf_counter()
-        if (hits := self.index.lexical.search_all(query)) is None:
-            matches = Matches(*self.index.lexical.search(query, depth, allowed), complete=False)
-        elif allowed is None:
-            matches = Matches(*hits, complete=True)
-        else:
+    def _lexical_leg(self, ranking: Ranking, terms: QueryTerms, depth: int, allowed: Any | None) -> Matches:
+        """Return the documents that hold a term of the query, all or the ``depth`` best."""
+        with ranking.timed("lexical"):
+            if (hits := self.index.lexical.search_all(terms)) is None:
+                return Matches(*self.index.lexical.search(terms, depth, allowed), complete=False)
+            if allowed is None:
+                return Matches(*hits, complete=True)
             kept = allowed.mask[hits[1]]
-            matches = Matches(hits[0][kept], hits[1][kept], complete=True)
-        return matches, (time.perf_counter() - started) * 1e3
+            return Matches(hits[0][kept], hits[1][kept], complete=True)
 
     def _complete_scores(
-        self, ranking: Ranking, neighbours: Neighbours, matches: Matches, depth: int
+        self, ranking: Ranking, terms: QueryTerms, neighbours: Neighbours, matches: Matches, depth: int
     ) -> tuple[Rows, Vectors, Rows, npt.NDArray[np.float64]]:
         """Let each leg score the candidates of the other.
 
@@ -247,7 +252,7 @@ class Retriever:
             bm25 = np.zeros(len(rows))
             bm25[in_both] = matches.scores[positions[in_both]]
             if not matches.complete and not in_both.all():
-                bm25[~in_both] = self.index.lexical.scores(ranking.query, rows[~in_both])
+                bm25[~in_both] = self.index.lexical.scores(terms, rows[~in_both])
         with ranking.timed("dense"):
             only_lexical = np.ones(len(matches.rows), dtype=bool)
             only_lexical[positions[in_both]] = False
@@ -262,7 +267,9 @@ class Retriever:
                 np.concatenate([bm25, matches.scores[added]]),
             )
 
-    def _add_candidates(self, ranking: Ranking, found: Rows, matches: Matches, candidates: Candidates) -> Candidates:
+    def _add_candidates(
+        self, ranking: Ranking, terms: QueryTerms, found: Rows, matches: Matches, candidates: Candidates
+    ) -> Candidates:
         """Return candidates with those of ``found`` that are not among them, scored by the dense and the lexical leg."""
         rows, cosines, passages, bm25 = candidates
         new = found[~np.isin(found, rows)]
@@ -270,7 +277,7 @@ class Retriever:
         new_bm25 = np.zeros(len(new))
         new_bm25[matched] = matches.scores[positions[matched]]
         if not matches.complete and not matched.all():
-            new_bm25[~matched] = self.index.lexical.scores(ranking.query, new[~matched])
+            new_bm25[~matched] = self.index.lexical.scores(terms, new[~matched])
         new_cosines, new_passages = self._best_passages(ranking.vector, new)
         return (
             np.concatenate([rows, new]),
@@ -314,18 +321,15 @@ class Retriever:
             return ranking.passages[positions]
         if ranking.vector is not None:
             return self._best_passages(ranking.vector, rows)[1]
-        passages = self.index.passages_of_documents(rows)
+        passages, terms = self.index.passages_of_documents(rows), set(self.index.lexical.terms(ranking.query))
         chosen = [
-            of_document[0]
-            if len(of_document) == 1
-            else of_document[self._passage_with_most_terms(ranking.query, document, of_document)]
+            of_document[0] if len(of_document) == 1 else of_document[self._most_terms(terms, document, of_document)]
             for document, of_document in zip(documents, passages, strict=True)
         ]
         return np.array(chosen, dtype=np.int64)
 
-    def _passage_with_most_terms(self, query: str, document: Document, passages: Rows) -> int:
-        """Return which of a document's passages has most terms of the query, counted from the first one."""
-        terms = set(self.index.lexical.terms(query))
+    def _most_terms(self, terms: set[str], document: Document, passages: Rows) -> int:
+        """Return which of a document's passages has most of the terms, counted from the first one."""
         slices = [slice(*bounds) for bounds in self.index.offsets(passages)]
         counts = [len(terms.intersection(self.index.lexical.terms(document.text[part]))) for part in slices]
         return int(np.argmax(counts))

@@ -284,7 +284,7 @@ def browser(chromium_path):
 
 
 @pytest.fixture
-def open_page(browser, request, start_service):
+def open_page(browser, request, start_service):  # noqa: ARG001 - for its order
     """Opens the page; whatever the browser complains about (CSP, errors, dialogs) fails the test.
 
     It asks for `start_service` so that pages are closed first: one that still loads when its service is killed complains.

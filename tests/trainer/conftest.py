@@ -28,3 +28,15 @@ def skewed_data(tmp_path_factory: pytest.TempPathFactory, skewed_model: Path) ->
     data = tmp_path_factory.mktemp("skewed-data")
     publish(skewed_model, data)
     return data
+
+
+@pytest.fixture(scope="session")
+def blind_model(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    """The tiny model with all directions but two nearly flattened: it hardly tells documents apart."""
+    from trainer.adapter.dense_module import with_map
+
+    folder = tmp_path_factory.mktemp("blind")
+    flat = np.eye(32, dtype=np.float32) * 0.01
+    flat[range(2), range(2)] = 1
+    with_map(tiny_model, flat).save_pretrained(str(folder / "blind"), create_model_card=False)
+    return folder / "blind"

@@ -20,6 +20,8 @@ from scipy import stats
 Numbers = npt.NDArray[np.float64]
 Values = Sequence[float] | Numbers
 
+Z = 1.96
+"""Standard errors of a difference that is certain: 95 %."""
 RESAMPLES = 10_000
 """Resamples of a bootstrap or a randomisation test."""
 MAX_CELLS = 1 << 20
@@ -117,6 +119,28 @@ def paired(
         standard_error=_standard_error(sums, sizes),
         queries=count,
         clusters=len(sums),
+    )
+
+
+def weighted_mean(parts: Sequence[tuple[float, Difference]]) -> Difference:
+    """Return the weighted mean of differences over independent questions, with interval and p by the normal distribution.
+
+    Args:
+        parts: weight and difference of each kind of question.
+    """
+    weights = np.array([weight for weight, _ in parts])
+    mean = float(weights @ [each.mean for _, each in parts] / weights.sum())
+    errors = np.array([each.standard_error for _, each in parts])
+    error = float(np.sqrt(weights**2 @ errors**2) / weights.sum())
+    clusters = [each.clusters for _, each in parts if each.clusters is not None]
+    return Difference(
+        mean=mean,
+        low=mean - Z * error,
+        high=mean + Z * error,
+        p=float(2 * stats.norm.sf(abs(mean) / error)) if error else 1.0,
+        standard_error=error,
+        queries=sum(each.queries for _, each in parts),
+        clusters=sum(clusters) if len(clusters) == len(parts) else None,
     )
 
 

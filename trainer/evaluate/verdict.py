@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from trainer.evaluate.report import Group, JudgedBy, Leg, Verdict
-from trainer.evaluate.significance import Difference
+from trainer.evaluate.significance import Difference, weighted_mean
 
 ALPHA = 0.05
 """Significance level of a difference."""
@@ -17,6 +17,11 @@ SAFETY_ALPHA = 0.01
 MIN_SAFETY_LOSS = 0.06
 """Smallest relative loss of nDCG@10 in the safety group that counts. Maps that help on people's queries lose up to 5 %
 there, harmful ones 7 % and more (docs/decisions/training.md)."""
+SECOND_WEIGHT = 0.5
+"""Weight of a second kind of questions in the mean that judges dense search; key words have 1. Key words share their
+vocabulary with the document, and alone they call maps a gain that harm people's queries (docs/experiments/verdicts.md)."""
+MIN_SECOND_QUERIES = 30
+"""With fewer a kind says nothing about a mean. Documents of one sentence have hardly any cloze queries."""
 MAX_HYBRID_LOSS = 0.005
 """Loss of nDCG@10 in hybrid search up to which it is certainly not worse: the interval's lower end is above it."""
 METRIC = "nDCG@10"
@@ -29,10 +34,10 @@ def decide(
 
     WIN needs a gain in hybrid search, or a gain in dense search with hybrid search certainly not worse; and no loss.
 
-    With labels both are judged on the deciding group. With synthetic queries dense search is judged by key words, and
-    must not become much worse on the safety group. Hybrid search is judged by neighbour questions, where there are
-    enough, and by the safety group, not by key words: its lexical leg finds words of the text at once, so there is hardly
-    anything to gain.
+    With labels both are judged on the deciding group. With synthetic queries dense search is judged by key words and, at
+    half weight, by the safety group, or by neighbour questions where that is too small; and it must not become much worse
+    on the safety group. Hybrid search is judged by neighbour questions, where there are enough, and by the safety group,
+    not by key words: its lexical leg finds words of the text at once, so there is hardly anything to gain.
 
     Args:
         judged_by: labels or synthetic queries.
@@ -40,7 +45,7 @@ def decide(
         safety: with synthetic queries, the group of cloze queries: sentences that were taken out of their documents.
         neighbours: with synthetic queries, the group of neighbour questions.
     """
-    dense = ("dense search", deciding.differences["dense"][METRIC])
+    dense = _dense(judged_by, deciding, safety, neighbours)
     hybrid = _hybrid(judged_by, deciding, neighbours)
     judged = [hybrid, dense] if hybrid else [dense]
     gains = [describe(name, difference) for name, difference in judged if is_better(difference)]
@@ -58,6 +63,19 @@ def decide(
     if hybrid and not is_better(hybrid[1]) and hybrid[1].low < -MAX_HYBRID_LOSS:
         return "TIE", [f"it is not certain that hybrid search is not worse; {describe(*hybrid)}", *gains]
     return "WIN", gains
+
+
+def _dense(
+    judged_by: JudgedBy, deciding: Group, safety: Group | None, neighbours: Group | None
+) -> tuple[str, Difference]:
+    """Return the difference that judges dense search, with its name in a sentence."""
+    difference = deciding.differences["dense"][METRIC]
+    seconds = {"sentences that were taken out": safety, "neighbours of a sentence's document": neighbours}
+    for name, group in seconds.items() if judged_by != "labels" else ():
+        if group and (second := group.differences["dense"][METRIC]).queries >= MIN_SECOND_QUERIES:
+            both = weighted_mean([(1.0, difference), (SECOND_WEIGHT, second)])
+            return f"dense search for key words and, at half weight, for {name}", both
+    return "dense search", difference
 
 
 def _hybrid(judged_by: JudgedBy, deciding: Group, neighbours: Group | None) -> tuple[str, Difference] | None:

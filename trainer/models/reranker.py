@@ -108,22 +108,39 @@ def open_cross_encoder(model: str, folder: Path, max_tokens: int) -> Reranker:
 
 
 def _go_live(models: Store, manifest: Manifest) -> None:
-    """Make a cross-encoder live unless one that won is live and it has not won; print the verdict and what it means."""
+    """Make a cross-encoder live unless one that won is live and it is not better; print the verdict and what it means."""
     verdict = manifest.config.get("verdict")
     if verdict:
         say(f"verdict: {verdict}")
         for reason in manifest.notes:
             say(f"  {reason}")
     live = models.current_id()
-    if live and live != manifest.id and verdict != "WIN" and models.manifest(live).config.get("verdict") == "WIN":
-        activate = f"{models.command('activate')} {manifest.id}"
-        say(f"live stays {live}, which was measured to be better than no re-ranking; `{activate}` replaces it")
+    if live and live != manifest.id and (kept_since := _reason_to_keep(models.manifest(live), manifest)):
+        say(f"live stays {live}: {kept_since}; `{models.command('activate')} {manifest.id}` replaces it")
         return
     models.reuse(manifest.fingerprint)
     if verdict == "WIN":
         say(f"searches that do not say are re-ranked by {models.current_id()}, unless --rerank-on-request is set")
     else:
         say("searches are re-ranked where they ask for it")
+
+
+def wins_with(manifest: Manifest, model: str | None) -> bool:
+    """Say whether a cross-encoder re-ranks by default the searches of an index with this model."""
+    return manifest.config.get("verdict") == "WIN" and manifest.config.get("judged_with") == model
+
+
+def _reason_to_keep(live: Manifest, new: Manifest) -> str | None:
+    """Return why the live cross-encoder stays; None where the new one replaces it."""
+    if live.config.get("verdict") != "WIN":
+        return None
+    if new.config.get("verdict") != "WIN":
+        return "it was measured to be better than no re-ranking"
+    if not wins_with(live, new.config.get("judged_with")):
+        return None  # it was measured with another model, and re-ranks nothing by default
+    if new.config.get("compared_with") != live.id:
+        return "the new one was not compared with it; `--force` compares them"
+    return None if new.config["verdict_against_live"] == "WIN" else "the new one is not better for certain"
 
 
 def _write(directory: Path, folder: Path, max_tokens: int) -> tuple[dict[str, int], dict[str, float], dict[str, int]]:

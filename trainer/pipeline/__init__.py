@@ -14,6 +14,6 @@ comparison.py      base against tuned on test queries
 summary.py         report of a run
 compare_models.py  `trainer evaluate`
 rerank/            `trainer reranker --judge`
-bases/             `trainer compare`: which model is the best base
+bases/             `trainer compare`: which model is the best base; `trainer bridge`
 settings.py        flags
 """

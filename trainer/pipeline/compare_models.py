@@ -51,7 +51,7 @@ def evaluate(source: str, settings: EvaluateSettings, data: Path | None = None) 
     opponent = models.path(against).name
     checked, labels = check_inputs(source, settings, settings.qrels, settings.queries, data)
     built = build(source, BuildSettings(model=opponent, **corpus), data, live=False, corpus=checked).manifest
-    index = Index.open(Store("index", data).path(built.id))
+    index = Index.open(Store("index", data).path(built.id)).searched_exactly()
     run_settings = RunSettings(**corpus, qrels=settings.qrels, queries=settings.queries, seed=settings.seed)
     recipe = run_settings.model_dump(mode="json", exclude={"qrels", "queries"}) | {"learn": False}
     key = fingerprint(

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
 from indexer.artifacts.manifest import EncoderContract
 from indexer.artifacts.store import Store
-from indexer.build.vectors import MAP_FILE, fold, maps_queries
+from indexer.build.vectors import MAP_FILE, fold, maps_queries, vectors_of
 from indexer.index.dense import DenseIndex
 from indexer.index.index import Index
 from indexer.inference.encoder import QUERY_FILE, Encoder, Precision, QueryEncoder, Vectors
@@ -33,6 +33,8 @@ MAX_INT8_LOSS = 0.005
 """Share of nDCG@10 on dev that 8-bit weights may cost."""
 MAX_SMALL_LOSS = {"hybrid": 0.005, "dense": 0.02}
 """nDCG@10 that the small query encoder may cost, of each leg."""
+ENCODERS: tuple[QueryEncoder, QueryEncoder] = ("full", "small")
+"""Encoders of queries between which a run chooses."""
 
 
 @dataclass
@@ -116,12 +118,12 @@ def published_candidate(models: Store, artifact: str, index: Index) -> Candidate
     precision = manifest.config.get("query_precision", "fp32")
     small: QueryEncoder = "small" if manifest.config.get("small_query_encoder") else "full"
     dense_map = fold(np.load(folder / MAP_FILE, allow_pickle=False)) if maps_queries(manifest.config) else None
-    own = index.manifest.parents["model"]
+    own = vectors_of(models, index.manifest.parents["model"])
     of_index = manifest.config.get("map_of") == own
     if of_index and dense_map is None:
         matrix = np.load(folder / MAP_FILE, allow_pickle=False)
         return Candidate(folder, manifest.contract, index, apply(matrix, all_passages(index)), matrix, precision, small)
-    shared = of_index or artifact == own
+    shared = vectors_of(models, artifact) == own
     passages = all_passages(index) if shared else encode_passages("encode passages", Encoder.open(folder), index)
     return Candidate(
         folder,
@@ -329,7 +331,7 @@ def _query_encoder(
     if cloze := run_data.tests.get(CLOZE):
         full, small = (
             candidate.rank(f"cloze, {name}", cloze.index, cloze.queries, cloze.ids, "fp32", query_encoder=name)
-            for name in get_args(QueryEncoder)
+            for name in ENCODERS
         )
         kinds["cloze"] = full, small
     figures, too_costly = [], False

@@ -82,7 +82,7 @@ def _fit(candidate: Candidate, texts: list[str], folder: Path, seconds: float, s
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     if len(texts) < MIN_TEXTS or not can_imitate(candidate.folder):
-        say("no small query encoder: the model has too few layers, or the corpus too few texts")
+        say("no small query encoder: the model has no feed-forward part of a known form, or the corpus too few texts")
         return {}
     vectors = unit(encode_queries("encode short texts", candidate.encoder(), texts))
     prompted = [candidate.contract.query_prompt + text for text in texts]

@@ -22,7 +22,7 @@ from trainer.models.settings import BaseSettings
 from trainer.pipeline.inputs import check_inputs, check_language_model
 from trainer.pipeline.settings import CompareSettings, RunSettings
 
-RECIPE = 10
+RECIPE = 11
 """Version of the recipe: raised when runs give other results, so that an earlier run with equal inputs is not up to date."""
 
 
@@ -118,7 +118,9 @@ def _best_base(source: str, settings: RunSettings, data: Path) -> str:
     from trainer.pipeline.bases.result import table
 
     names = [name.strip() for name in (settings.models or "").split(",") if name.strip()]
-    result = compare_bases(source, names, CompareSettings(**select(settings, CompareSettings)), data)
+    shared = select(settings, CompareSettings)
+    del shared["budget"]  # of the training
+    result = compare_bases(source, names, CompareSettings(**shared), data)
     for line in [*table(result), *result.reasons]:
         say(line)
     models = Store("model", data)

@@ -1,11 +1,11 @@
-"""Settings of `trainer run`, `trainer evaluate` and `trainer compare`."""
+"""Settings of `trainer run`, `trainer evaluate`, `trainer compare` and `trainer bridge`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from indexer.corpus.settings import CorpusSettings
 from trainer.models.settings import RerankerSettings
@@ -146,14 +146,55 @@ class CompareSettings(CorpusSettings):
     sample: int | None = Field(
         default=None,
         ge=1,
-        description="Documents that are compared (default: 2,000, or fewer where texts are long: 600,000 characters)",
+        description="Documents that are compared at most (default: 2,000); fewer where fewer decide, or the budget ends",
+    )
+    budget: Annotated[str, BeforeValidator(validate_duration)] = Field(
+        default="10m",
+        description="Time for the comparison, such as 90s, 5m or 1h. Undecided models are compared on twice as many "
+        "documents as long as that fits",
     )
     max_cost: float = Field(
         default=8.0,
         ge=1,
-        description="Budget: only a model whose queries take at most so many times as long as the cheapest one's is chosen",
+        description="Only a model whose queries take at most so many times as long as the cheapest one's is chosen",
     )
     seed: int = Field(default=0, ge=0, description="Seed of every random choice")
     out: Path | None = Field(
         default=None, description="Directory for report.json and report.html (default: training/compare in $DOWSE_DATA)"
     )
+
+    @property
+    def budget_seconds(self) -> float:
+        """The budget in seconds."""
+        return parse_duration(self.budget)
+
+
+class BridgeSettings(BaseModel):
+    """Index, pairs and labels of a map from a new model's queries to the vectors of an index."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    index: str | None = Field(
+        default=None, description="Id of the index that the new queries search (default: indexes/CURRENT)"
+    )
+    sample: int = Field(
+        default=2000,
+        ge=100,
+        description="Texts of the corpus that both models encode to learn the map, half of them passages, half short ones",
+    )
+    budget: Annotated[str, BeforeValidator(validate_duration)] = Field(
+        default="10m", description="Time for encoding these texts, such as 90s or 5m; the questions come on top"
+    )
+    qrels: Path | None = Field(
+        default=None,
+        description="Labels: a file with query_id, doc_id and relevance (default: questions that are made from the texts)",
+    )
+    queries: Path | None = Field(
+        default=None, description="Queries of the labels (default: queries.parquet, .csv or .jsonl beside --qrels)"
+    )
+    seed: int = Field(default=0, ge=0, description="Seed of every random choice")
+
+    @property
+    def budget_seconds(self) -> float:
+        """The budget in seconds."""
+        return parse_duration(self.budget)

@@ -73,7 +73,7 @@ def train_and_publish(
         Workspace(training_dir(data), inputs.fingerprint) as workspace,
         TemporaryDirectory(dir=workspace.folder, prefix=".pool-") as pool,
     ):
-        index = Index.open(Store("index", data).path(base_index.id))
+        index = Index.open(Store("index", data).path(base_index.id)).searched_exactly()
         facts = Facts.measure(index, settings)
         for line in format_plan(facts, make_plan(facts, settings)):
             say(line)

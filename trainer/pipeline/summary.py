@@ -84,8 +84,20 @@ def build_report(
         losses=[change.of(query) for query in losses],
         curves=Curves(loss=record.losses, dev=record.points, dev_measure="mean of dense and hybrid nDCG@10"),
         separation={"base": separation(*before.cosines(rows)), "tuned": separation(*after.cosines(rows))},
-        notes=[*comparison.run_data.notes, *comparison.notes],
+        notes=[*comparison.run_data.notes, *comparison.notes, *note_exact_search(index)],
     )
+
+
+def note_exact_search(index: Index) -> list[str]:
+    """Return a note that evaluations search exactly, where the index itself is served with an approximate dense leg."""
+    config = index.manifest.config
+    if config["dense"] == "flat":
+        return []
+    note = (
+        f"Dense search is exact in all these figures. When it is served, the index of the base model ({config['dense']}) "
+        f"finds {config['dense_index']['recall']:.1%} of the 10 nearest passages."
+    )
+    return [note]
 
 
 class _Changes:

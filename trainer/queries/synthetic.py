@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from indexer.build.assemble import build_private_index
-from indexer.build.inverse_cloze import make_clozes
+from indexer.build.inverse_cloze import halves, make_clozes
 from indexer.build.neighbour_questions import NeighbourQuestion
 from indexer.build.settings import BuildSettings
 from indexer.build.vectors import KnownVectors
@@ -130,18 +130,3 @@ def cloze_queries(
         pool_index = build_private_index(contents, settings, index.encoder, known, folder)
     ids = [pool_index.document(row).id for row in range(len(pool_index))]
     return ClozePool(QuerySet(texts, {key: {key.partition("/")[0]: 1} for key in texts}), pool_index, ids)
-
-
-def halves(sentence: str, rng: random.Random) -> tuple[str, str]:
-    """Divide the words of a sentence at random into two halves, each in the order of the sentence.
-
-    A sentence without spaces is cut in the middle.
-    """
-    words = sentence.split()
-    if len(words) < 4:
-        return sentence[: len(sentence) // 2], sentence[len(sentence) // 2 :]
-    first = set(rng.sample(range(len(words)), len(words) // 2))
-    return (
-        " ".join(word for position, word in enumerate(words) if position in first),
-        " ".join(word for position, word in enumerate(words) if position not in first),
-    )

@@ -1,6 +1,6 @@
 """Fit of a small query encoder to the vectors of the full one, by regression on short texts, within a budget of time.
 
-First all maps are solved in closed form (`trainer.query_encoder.student`), then AdamW trains layers and maps together. The
+First neurons are removed and all maps solved in closed form (`trainer.query_encoder.student`), then AdamW trains all layers. The
 loss is the squared distance to the full encoder's unit vector, which is twice one minus the cosine (Hinton et al. 2015,
 https://arxiv.org/abs/1503.02531, with vectors in place of classes).
 """
@@ -19,12 +19,13 @@ from torch import nn
 
 from indexer.errors import UserError
 from indexer.inference.encoder import Vectors
-from indexer.progress import Bar, stage
-from trainer.query_encoder.student import fit_maps, make_student
+from indexer.progress import Bar
+from trainer.models.load import load_encoder
+from trainer.query_encoder.student import find_parts, make_student
 from trainer.training.clock import Clock
 
 SAMPLE = 2_000
-"""Texts of the closed-form regressions."""
+"""Texts of the regressions that choose neurons."""
 HELD_OUT = 400
 """Texts that are left out, for the cosine in the report."""
 BATCH_SIZE = 32
@@ -40,7 +41,7 @@ class FitRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    layers: list[int] = Field(description="layers of the full encoder that the small one has, from 0")
+    neurons: list[int] = Field(description="neurons that each layer's feed-forward part has; 0 where none were removed")
     texts: int = Field(description="short texts that it learned from")
     steps: int = Field(description="steps of the optimizer")
     seconds: float = Field(description="time that they took")
@@ -49,12 +50,11 @@ class FitRecord(BaseModel):
 
 
 def can_imitate(directory: Path) -> bool:
-    """Say whether the encoder in ``directory`` has layers that a student can do without."""
+    """Say whether the encoder in ``directory`` has neurons that a student can do without."""
     try:
-        make_student(directory)
+        return any(find_parts(load_encoder(directory)))
     except UserError:
         return False
-    return True
 
 
 def fit_student(
@@ -63,25 +63,23 @@ def fit_student(
     """Return a small encoder of queries that imitates the one in ``directory``, and the record of its fit.
 
     Args:
-        directory: of the full encoder, in sentence-transformers' format, with at least two layers.
+        directory: of the full encoder, in sentence-transformers' format.
         texts: short texts with the prompt of queries, at least two.
         vectors: the full encoder's unit vectors of the texts, shape (texts, dimension).
         seconds: time that the training may take; the closed-form part comes on top.
         seed: of the order of the texts.
 
     Raises:
-        UserError: the layers of the architecture are not known.
+        UserError: the architecture's layers have no feed-forward part of a known form.
     """
-    student, layers = make_student(directory)
     held_out = min(HELD_OUT, len(texts) // 2)
-    with stage(f"fit {len(layers)} layers to the query vectors"):
-        sample = slice(held_out, held_out + SAMPLE)
-        fit_maps(student, directory, texts[sample], vectors[sample])
+    sample = slice(held_out, held_out + SAMPLE)
+    student, neurons = make_student(directory, texts[sample])
     start = mean_cosine(student, texts[:held_out], vectors[:held_out])
     steps, took = _train(student, texts[held_out:], vectors[held_out:], seconds, seed)
     cosine = mean_cosine(student, texts[:held_out], vectors[:held_out])
     return student, FitRecord(
-        layers=layers,
+        neurons=neurons,
         texts=len(texts),
         steps=steps,
         seconds=round(took, 1),

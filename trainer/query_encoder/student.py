@@ -1,168 +1,150 @@
-"""The student: some layers of an encoder, and linear maps in place of the others, found by ridge regression.
+"""The student: the full encoder with a part of its feed-forward neurons, chosen and fitted by least squares.
 
-A layer expects what the layers before it made. So each layer that follows a gap gets a *bridge*: the linear map from what
-the student has there to what the full encoder has there, for each token. After the pooling a last map leads to the full
-encoder's vectors. All maps are regressions on a sample of texts, and need no gradient. Without the bridges the student
-begins far worse (docs/experiments/encoder.md).
+The layers are pruned from the first to the last. What leads back from the neurons that stay is a regression to what the
+full encoder has there. It is made on what the pruned layers before give, and so mends their error too. Where a norm
+follows, tokens weigh as the norm weighs them: a few have states that are fifteen times as large as those of the others.
+None of this needs a gradient.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling
+from sentence_transformers.sentence_transformer.modules import Normalize
 from torch import Tensor, nn
 
 from indexer.errors import UserError
-from indexer.inference.encoder import Vectors
+from indexer.progress import Bar
 from trainer.models.load import load_encoder
+from trainer.query_encoder.feed_forward import Call, FeedForward, choose_neurons, find_feed_forward
 from trainer.training.base_model import find_blocks, find_transformer
 
-LAYERS = 3
-"""Layers of the student, but at most half of the encoder's."""
-BRIDGE_PENALTY, HEAD_PENALTY = 1e-4, 1e-2
-"""Weights of the penalty of the regressions on tokens, and on texts, which are fewer; shares of the mean variance."""
+SHARE = 4
+"""One neuron of so many stays. Of BERT's layers that leaves half of the multiplications."""
+PENALTY = 1e-6
+"""Weight of the penalty of the regressions, a share of the mean variance."""
 BATCH = 64
 
 
-class Bridge(nn.Module):
-    """A layer of a transformer with a linear map before it, which stands for the layers that were left out."""
-
-    def __init__(self, layer: nn.Module, width: int) -> None:
-        super().__init__()
-        self.layer = layer
-        self.linear = nn.Linear(width, width)
-
-    def __getattr__(self, name: str) -> Any:
-        """Return an attribute of the layer: some architectures ask a layer for its kind of attention."""
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(super().__getattr__("layer"), name)
-
-    def forward(self, states: Tensor, *arguments: Any, **options: Any) -> Any:
-        """Run the layer on the mapped states."""
-        return self.layer(self.linear(states), *arguments, **options)
-
-
-def kept_layers(depth: int) -> list[int]:
-    """Return the positions of the layers that a student of an encoder of this ``depth`` has; none where it has too few.
-
-    These are the first ones and the last. A single gap needs a single bridge, and costs no more than two smaller gaps.
-    """
-    count = min(LAYERS, depth // 2)
-    return [*range(count - 1), depth - 1] if count > 1 else [0] * count
-
-
-def make_student(directory: Path) -> tuple[SentenceTransformer, list[int]]:
-    """Return the encoder in ``directory`` with only some layers and with maps that are not fitted yet, and those layers.
-
-    Raises:
-        UserError: the encoder has a single layer, or layers of an unknown architecture.
-    """
-    teacher = load_encoder(directory).float()
-    transformer = find_transformer(teacher)
-    blocks = find_blocks(transformer)
-    if not (layers := kept_layers(len(blocks))):
-        raise UserError(f"{directory}: the model has one layer, and fewer are none; leave out --query-encoder")
-    width = int(transformer.config.hidden_size)
-    student: list[nn.Module] = []
-    for position, layer in enumerate(layers):
-        follows = layer == (layers[position - 1] + 1 if position else 0)
-        student.append(blocks[layer] if follows else Bridge(blocks[layer], width))
-    del blocks[:]
-    blocks.extend(student)
-    transformer.config.num_hidden_layers = len(layers)
-    if kinds := getattr(transformer.config, "layer_types", None):
-        transformer.config.layer_types = [kinds[layer] for layer in layers]
-    parts = list(teacher)
-    position, pooling = next((position, part) for position, part in enumerate(parts) if isinstance(part, Pooling))
-    pooled = int(pooling.get_embedding_dimension())
-    dimension = int(teacher.get_embedding_dimension() or 0)
-    head = Dense(pooled, dimension, bias=True, activation_function=nn.Identity())
-    model = SentenceTransformer(modules=[*parts[: position + 1], head, Normalize()], device="cpu")
-    transformer.get_input_embeddings().requires_grad_(requires_grad=False)  # most of the weights, and of AdamW's time
-    return model.eval(), layers
+@torch.no_grad()
+def find_parts(model: SentenceTransformer) -> list[FeedForward | None]:
+    """Return the feed-forward part of each layer; None for a layer where it has no known form."""
+    layers, width = _layers(model)
+    _, [calls] = _record(model, layers, [["two short", "texts to try"]])
+    return [
+        find_feed_forward(layer, width, replace(call, states=calls[0].states))
+        for layer, call in zip(layers, calls, strict=True)
+    ]
 
 
 @torch.no_grad()
-def fit_maps(student: SentenceTransformer, directory: Path, texts: Sequence[str], vectors: Vectors) -> None:
-    """Fit all maps of ``student`` by regression, each on what the maps before it make.
+def make_student(directory: Path, texts: Sequence[str]) -> tuple[SentenceTransformer, list[int]]:
+    """Return the encoder in ``directory`` with fewer neurons, and how many each layer has; 0 where none were removed.
 
     Args:
-        student: of `make_student`.
-        directory: of the full encoder.
-        texts: the sample, with the prompt of queries.
-        vectors: of the full encoder for these texts, shape (texts, dimension).
+        directory: of the full encoder, in sentence-transformers' format.
+        texts: a sample of short texts, with the prompt of queries.
+
+    Raises:
+        UserError: no layer has a feed-forward part of a known form.
     """
+    model = load_encoder(directory).float()
+    parts = find_parts(model)
+    if not any(parts):
+        raise UserError(f"{directory}: no layer has a feed-forward part of a known form; leave out --query-encoder")
     order = np.argsort([len(text) for text in texts])  # little padding
-    texts, vectors = [texts[row] for row in order], vectors[order]
-    teacher = load_encoder(directory).float()
-    blocks = find_blocks(find_transformer(student))
-    bridges = {position: block for position, block in enumerate(blocks) if isinstance(block, Bridge)}
-    originals = find_blocks(find_transformer(teacher))
-    layers = kept_layers(len(originals))
-    wanted = _inputs(teacher, [originals[layers[position]] for position in bridges], texts)
-    for bridge, target in zip(bridges.values(), wanted, strict=True):
-        (states,) = _inputs(student, [bridge], texts)
-        _set(bridge.linear, _regression(states, target, BRIDGE_PENALTY))
-    head = next(part for part in student if isinstance(part, Dense))
-    (pooled,) = _inputs(student, [head], texts)
-    _set(head.linear, _regression(pooled, torch.from_numpy(vectors), HEAD_PENALTY))
+    batches = [[texts[row] for row in order[start : start + BATCH]] for start in range(0, len(order), BATCH)]
+    layers, _ = _layers(model)
+    masks, calls = _record(model, layers, batches)
+    wanted = states = [call[0].states for call in calls]
+    with Bar("query encoder: remove neurons", len(layers), "layers") as bar:
+        for row, (layer, part) in enumerate(zip(layers, parts, strict=True)):
+            own = [call[row] for call in calls]
+            wanted, full = _run(layer, part, own, wanted, masks)
+            if part:
+                _, pruned = _run(layer, part, own, states, masks)
+                targets = full["outputs"]
+                weights = torch.ones(len(targets), 1)
+                if part.adds_inputs:
+                    sums = targets + full["inputs"]
+                    targets = sums - pruned["inputs"]
+                    weights = 1 / sums.std(1, keepdim=True)  # as the norm of the sum weighs each token
+                count = part.back.in_features // SHARE
+                part.keep(*choose_neurons(pruned["neurons"], targets, weights, count, PENALTY))
+            states, _ = _run(layer, None, own, states, masks)
+            bar.advance(1)
+    if not isinstance(model[-1], Normalize):
+        model.append(Normalize())
+    # Most of the weights, and of AdamW's time; words that no text has keep their meaning.
+    find_transformer(model).get_input_embeddings().requires_grad_(requires_grad=False)
+    return model, [part.back.in_features if part else 0 for part in parts]
+
+
+def _layers(model: SentenceTransformer) -> tuple[list[nn.Module], int]:
+    """Return the layers of the transformer, and the width of their states."""
+    transformer = find_transformer(model)
+    return list(find_blocks(transformer)), int(transformer.config.hidden_size)
+
+
+def _record(
+    model: SentenceTransformer, layers: Sequence[nn.Module], batches: Sequence[list[str]]
+) -> tuple[list[Tensor], list[list[Call]]]:
+    """Return for each batch the mask of its tokens, and the call of each layer; only the first keeps its states."""
+    masks: list[Tensor] = []
+    calls: list[list[Call]] = []
+
+    def record(_: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+        call = Call.of(arguments, options)
+        calls[-1].append(replace(call, states=call.states.new_empty(0)) if calls[-1] else call)
+
+    with _hooked([layer.register_forward_pre_hook(record, with_kwargs=True) for layer in layers]):
+        for batch in batches:
+            features = model.preprocess(batch)
+            masks.append(features["attention_mask"].bool())
+            calls.append([])
+            model(features)
+    return masks, calls
+
+
+def _run(
+    layer: nn.Module, part: FeedForward | None, calls: Sequence[Call], states: Sequence[Tensor], masks: Sequence[Tensor]
+) -> tuple[list[Tensor], dict[str, Tensor]]:
+    """Run a layer on the states of all batches.
+
+    Returns:
+        Its states, and of its ``part`` the inputs, neurons and outputs of all tokens, each of shape (tokens, size).
+    """
+    seen: dict[str, list[Tensor]] = {"inputs": [], "neurons": [], "outputs": []}
+    made = []
+    for call, some, mask in zip(calls, states, masks, strict=True):
+        hooks: list[Any] = []
+        if part:
+
+            def before(_: nn.Module, given: tuple[Tensor], mask: Tensor = mask) -> None:
+                seen["inputs"].append(given[0][mask])
+
+            def after(_: nn.Module, given: tuple[Tensor], output: Tensor, mask: Tensor = mask) -> None:
+                seen["neurons"].append(given[0][mask])
+                seen["outputs"].append(output[mask])
+
+            hooks = [part.into[0].register_forward_pre_hook(before), part.back.register_forward_hook(after)]
+        with _hooked(hooks):
+            made.append(call.run(layer, some))
+    return made, {name: torch.cat(values) for name, values in seen.items() if values}
 
 
 @contextmanager
-def _recording(modules: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
-    """Record the input of each module in the forward passes within the context; the list has the last pass's."""
-    inputs: list[Tensor] = [torch.empty(0)] * len(modules)
-
-    def record(position: int) -> Any:
-        def hook(_: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
-            value = arguments[0] if arguments else options["hidden_states"]
-            inputs[position] = value if isinstance(value, Tensor) else value["sentence_embedding"]
-
-        return hook
-
-    handles = [
-        module.register_forward_pre_hook(record(position), with_kwargs=True) for position, module in enumerate(modules)
-    ]
+def _hooked(hooks: Sequence[Any]) -> Iterator[None]:
+    """Remove hooks at the end."""
     try:
-        yield inputs
+        yield
     finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _inputs(model: SentenceTransformer, modules: Sequence[nn.Module], texts: Sequence[str]) -> list[Tensor]:
-    """Return what each module gets for all ``texts``: a row for each token, or for each text behind the pooling."""
-    parts: list[list[Tensor]] = [[] for _ in modules]
-    if not modules:
-        return []
-    with _recording(modules) as inputs:
-        for start in range(0, len(texts), BATCH):  # in their order: the regressions compare rows of two models
-            features = model.preprocess(list(texts[start : start + BATCH]))
-            mask = features["attention_mask"].bool()
-            model(features)
-            for part, value in zip(parts, inputs, strict=True):
-                part.append(value[mask] if value.ndim == mask.ndim + 1 else value)
-    return [torch.cat(part) for part in parts]
-
-
-def _regression(inputs: Tensor, targets: Tensor, weight: float) -> Tensor:
-    """Return the ridge regression from ``inputs`` to ``targets``, shape (inputs + 1, targets); the last row is the bias."""
-    rows = torch.cat([inputs, torch.ones(len(inputs), 1)], dim=1).double()
-    gram = rows.T @ rows
-    penalty = weight * gram.trace() / len(gram) * torch.eye(len(gram), dtype=gram.dtype)
-    solution: Tensor = torch.linalg.solve(gram + penalty, rows.T @ targets.double())
-    return solution.float()
-
-
-def _set(linear: nn.Linear, solution: Tensor) -> None:
-    linear.weight.copy_(solution[:-1].T)
-    linear.bias.copy_(solution[-1])
+        for hook in hooks:
+            hook.remove()

@@ -70,9 +70,8 @@ def _steps(live: Serving, body: schemas.EmbeddingsRequest, width: int) -> Iterat
     """
     encoder = live.retriever.index.encoder
     is_query = body.input_type == "query"
-    prompt = encoder.contract.query_prompt if is_query else encoder.contract.document_prompt
     encode = encoder.encode_queries if is_query else encoder.encode_documents
-    counts = encoder.count_tokens(body.texts, prompt)
+    counts = encoder.count_tokens(body.texts, queries=is_query)
     vectors = np.empty((len(counts), encoder.contract.dimension), dtype=np.float32)
     first, *others = batches_by_length([range(count.tokens) for count in counts], BATCH_TOKENS)
     vectors[first] = encode([body.texts[position] for position in first])

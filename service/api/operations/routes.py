@@ -21,7 +21,7 @@ NO_REPORT = documented(Problem(404, "not-found", "The live model 20261120T101420
 
 router = APIRouter(tags=["operate"], responses={status: RESPONSES[status] for status in (422, 500, 503)})
 
-WHOLE_CORPUS = frozenset({"query", "limit", "folded", "folded_into", "set_aside"})
+WHOLE_CORPUS = frozenset({"query", "limit", "folded", "folded_into", "set_aside", "dense_index"})
 """Settings of an index that say something of all documents and writes, which a key with a filter is not told."""
 REPORT_HEADERS = {
     # The page has one inline style sheet, whose hash its own policy names. It has no script, and none may run.

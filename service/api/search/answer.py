@@ -17,7 +17,7 @@ from indexer.retrieval.spelling import suggestion
 from service.api.dependencies import index_info
 from service.api.search import filtering, schemas
 from service.api.search.arrange import SCORE_DIGITS, arrange, check_columns
-from service.api.search.rerank import Reranking, rerank_options
+from service.api.search.rerank import Reranking, TimeLeft, rerank_options
 from service.api.search.schemas import Highlights, Paged
 from service.observability.metrics import observe_stages
 from service.serving.batching import PendingQuery
@@ -35,6 +35,7 @@ def answer_search(
     vector: Vectors | None = None,
     neighbours: Neighbours | None = None,
     pending: PendingQuery | None = None,
+    left: TimeLeft | None = None,
 ) -> schemas.SearchResponse:
     """Run one search and return its response.
 
@@ -46,6 +47,7 @@ def answer_search(
         vector: of the query, if it is encoded already.
         neighbours: nearest passages of ``vector``, if they are known already.
         pending: the query as the request queue had it, perhaps encoded in a batch.
+        left: time for re-ranking that this search shares with others; None for its own budget alone.
     """
     started = time.perf_counter()
     if pending and pending.vector is not None:
@@ -62,7 +64,7 @@ def answer_search(
         search.rerank, search.mode, live, state.reranker.opened, on_request=state.settings.rerank_on_request
     )
     reranking = (
-        Reranking(state.reranker, state.rerank_memory, live, ranking, options, offset=search.offset)
+        Reranking(state.reranker, state.rerank_memory, live, ranking, options, offset=search.offset, left=left)
         if options
         else None
     )

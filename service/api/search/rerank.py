@@ -3,11 +3,13 @@
 A search may ask for it. One that says nothing is re-ranked where the live cross-encoder has won its comparison.
 
 Without enough time or a model the order stays, and the response says why: a search never fails because of re-ranking.
+The searches of a batch share a time limit, too: each alone may keep its budget, and all together outlast the deadline.
 The pages of one search must not differ in this, or they would repeat documents: see `rerank_memory.py`.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,8 +76,24 @@ def rerank_options(
     return reranker.default_for(live)
 
 
+@dataclass
+class TimeLeft:
+    """Seconds that several re-rankings may still take together."""
+
+    seconds: float = math.inf
+
+
 class Reranking:
     """The re-ranking of one search; called once, with the eligible positions of its ranking.
+
+    Args:
+        follower: of the live cross-encoder.
+        memory: outcomes of earlier re-rankings.
+        live: the live index.
+        ranking: of the search.
+        options: how many results are scored, and the time for that.
+        offset: of the page.
+        left: time that this re-ranking shares with others; it is reduced by what this one takes.
 
     Attributes:
         scores: position → score of the cross-encoder; empty if it was not applied.
@@ -91,8 +109,10 @@ class Reranking:
         options: RerankRequest,
         *,
         offset: int,
+        left: TimeLeft | None = None,
     ) -> None:
         self._follower, self._memory, self._offset = follower, memory, offset
+        self._left = left or TimeLeft()
         self._live, self._ranking, self._options = live, ranking, options
         self.scores: dict[int, float] = {}
         self.outcome = Rerank(applied=False, scored=0, took_ms=0.0, reason=follower.reason)
@@ -141,9 +161,27 @@ class Reranking:
         """Return the outcome for ``texts``, how many of them were scored, and the seconds that it took."""
         if reranker is None:
             return Outcome(None, self._follower.reason, ""), 0, 0.0
-        scoring = reranker.model.score(self._ranking.query, texts, self._options.budget_ms / 1e3)
+        left = max(self._left.seconds, 0.0)
+        budget = min(self._options.budget_ms / 1e3, left)
+        if not budget:
+            return (
+                Outcome(
+                    None,
+                    "earlier searches of the batch took all time for re-ranking; ask for fewer",
+                    reranker.model.name,
+                ),
+                0,
+                0.0,
+            )
+        scoring = reranker.model.score(self._ranking.query, texts, budget)
+        self._left.seconds -= scoring.seconds
         reason = None
-        if scoring.scores is None:
+        if scoring.scores is None and budget < self._options.budget_ms / 1e3:
+            reason = (
+                f"{len(texts)} results would take some {scoring.expected * 1e3:.0f} ms, and earlier searches of the batch "
+                f"left {budget * 1e3:.0f} ms; ask for fewer searches or a smaller top_n"
+            )
+        elif scoring.scores is None:
             reason = (
                 f"{len(texts)} results would take some {scoring.expected * 1e3:.0f} ms of a budget of "
                 f"{self._options.budget_ms} ms; ask for a smaller top_n or a larger budget_ms"

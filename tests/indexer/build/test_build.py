@@ -16,12 +16,11 @@ import pytest
 from stories import STORIES, WORDS, write_corpus
 from tests_support import make_tiny_model
 
-import indexer.build.assemble
-import indexer.build.build
 from indexer.artifacts.manifest import Manifest
 from indexer.artifacts.store import Store
 from indexer.build.build import build
 from indexer.build.settings import BuildSettings
+from indexer.build.shards.shard import Shard
 from indexer.errors import UserError
 from indexer.index.index import ROWS_PER_BATCH, Index
 from indexer.retrieval.retriever import Retriever
@@ -82,7 +81,7 @@ def test_an_index_holds_its_documents(data: Path, corpus: Path) -> None:
     assert manifest.notes[0] == "ids: column 'id'"
     assert manifest.inputs[0].name.endswith("corpus.parquet")
     assert {name.partition("/")[0] for name in manifest.files} == {
-        "documents.arrow", "ids.arrow", "lexical", "passages.arrow", "vectors.faiss"
+        "documents", "ids.arrow", "keys.b16", "keys.i32", "lexical", "passages.arrow", "vectors.faiss"
     }  # fmt: skip
     assert not list(Store("index", data).root.glob(".building-*"))
 
@@ -226,12 +225,13 @@ def test_few_huge_documents_show_progress(
 ) -> None:
     """Within documents of many passages the passages that are done are shown: else nothing moves for minutes."""
     monkeypatch.setattr("indexer.progress.LOG_EVERY_SECONDS", -1.0)
-    monkeypatch.setattr("indexer.build.assemble.PASSAGES_PER_STEP", 4)
+    monkeypatch.setattr("indexer.build.shards.shard.WINDOW", 4)
     text = " ".join(f"{text} {number}." for number in range(4) for _, _, text in STORIES)
     manifest = make(write(tmp_path / "a.jsonl", [{"id": key, "text": text} for key in "ab"]), data)
-    shown = [int(count) for count in re.findall(r"^embed \((\d+) passages\)", capsys.readouterr().err, re.MULTILINE)]
-    assert manifest.counts["passages"] > 8
-    assert list(dict.fromkeys(shown)) == [*range(4, manifest.counts["passages"], 4), manifest.counts["passages"]]
+    lines = re.findall(r"^embed: .*passages/s.*MB/s.*", capsys.readouterr().err, re.MULTILINE)
+    assert len(lines) == -(-manifest.counts["passages"] // 4) + 1 > 3
+    assert re.search(r"^embed: 0 documents, .* [\d,.]+ passages/s", lines[0])
+    assert re.search(r"^embed: 1 of 2 documents \(50%\), .* left$", lines[-3])
 
 
 def test_language_is_detected(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -339,12 +339,8 @@ def test_an_altered_model_is_refused(data: Path, corpus: Path) -> None:
 
 def test_wrong_vectors_are_noticed(data: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Vectors that belong to other passages are noticed before they are published."""
-    blocks = indexer.build.assemble.VectorJournal.blocks
-    monkeypatch.setattr(
-        indexer.build.assemble.VectorJournal,
-        "blocks",
-        lambda self: (np.roll(block, 1, axis=0) for block in blocks(self)),
-    )
+    vectors = Shard.vectors
+    monkeypatch.setattr(Shard, "vectors", lambda self: (np.roll(block, 1, axis=0) for block in vectors(self)))
     assert_refused(corpus, data, "does not hold the vectors of its passages")
 
 
@@ -450,9 +446,9 @@ def test_a_rollback_stays(data: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert f"python -m indexer activate {second.id}" in message
 
 
-def test_copies_in_different_parts_are_ties(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copies_in_different_windows_are_ties(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Copies of a text have the same vector wherever they are in the corpus: their order is that of the ids."""
-    monkeypatch.setattr(indexer.build.assemble, "DOCUMENTS_PER_PART", 3)
+    monkeypatch.setattr("indexer.build.shards.shard.WINDOW", 3)
     rng = random.Random(2)
     rows = [{"id": f"x{at:02}", "text": " ".join(rng.choices(WORDS, k=rng.randint(2, 25)))} for at in range(40)]
     for at, name in ((3, "z"), (11, "y"), (20, "b"), (31, "a"), (39, "c")):

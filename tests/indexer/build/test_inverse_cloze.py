@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from indexer.build.inverse_cloze import Cloze, make_clozes, make_halves, split_sentences
+from indexer.build.inverse_cloze import Cloze, halves, make_clozes, make_halves, split_sentences
 
 STORY = "The cat sits in the garden. It eats fish at night! Does the old dog sleep in the house? The end came."
 
@@ -131,3 +131,28 @@ def test_halves_without_spaces() -> None:
     (half,) = make_halves([text], 1, seed=0)
     assert half.sentence + half.rest == text
     assert abs(len(half.sentence) - len(half.rest)) <= 1
+
+
+# --- halves ---------------------------------------------------------------------------------------------------------
+
+
+def test_halves_of_a_sentence() -> None:
+    """Each word is in exactly one half, in the order of the sentence; the halves are equally long and random."""
+    words = [f"w{number:02}" for number in range(9)]
+    drawn = set()
+    for seed in range(20):
+        one, other = (half.split() for half in halves(" ".join(words), random.Random(seed)))
+        assert sorted([*one, *other]) == words
+        assert one == sorted(one)
+        assert other == sorted(other)
+        assert {len(one), len(other)} == {4, 5}
+        drawn.add(tuple(one))
+    assert len(drawn) > 15
+
+
+@pytest.mark.parametrize("sentence", ["猫は庭に座っている。", "one two three", "ab"])
+def test_halves_without_words(sentence: str) -> None:
+    """A sentence with few spaces is cut in the middle."""
+    one, other = halves(sentence, random.Random(0))
+    assert one + other == sentence
+    assert abs(len(one) - len(other)) <= 1

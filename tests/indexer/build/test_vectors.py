@@ -17,7 +17,7 @@ from indexer.artifacts.manifest import InputEntry, Manifest
 from indexer.artifacts.store import Store
 from indexer.build.build import build
 from indexer.build.settings import BuildSettings
-from indexer.build.vectors import KnownVectors, find_known_vectors, passage_key
+from indexer.build.vectors import JoinedVectors, KnownVectors, find_known_vectors, passage_key
 from indexer.index.dense import DenseIndex, unit
 from indexer.index.index import Index
 from indexer.inference.encoder import Encoder
@@ -150,6 +150,21 @@ def test_other_vectors_of_known_passages(indexed: Path) -> None:
     assert np.allclose(KnownVectors(folder).find(keys)[1], own[[3, 0]])
 
 
+def test_vectors_of_several_indexes(indexed: Path) -> None:
+    """Passages are looked up in one index after the other, and come in the order of the keys; the first index wins."""
+    folders = [Store("index", indexed).path(artifact) for artifact in Store("index", indexed).ids()]
+    (one, one_texts), (two, two_texts) = (read_vectors(indexed, folder.name) for folder in folders)
+    others = unit(np.random.default_rng(1).normal(size=one.shape).astype(np.float32))
+    sources = [KnownVectors(folder) for folder in folders]
+    joined = JoinedVectors([*sources, KnownVectors(folders[0], vectors=DenseIndex.of(others))])
+    found, vectors = joined.find(
+        [passage_key(text) for text in (two_texts[1], "not there", one_texts[3], two_texts[0])]
+    )
+    assert found.tolist() == [True, False, True, True]
+    assert np.allclose(vectors, np.stack([two[1], one[3], two[0]]), atol=1e-6)
+    assert joined.find([passage_key("not there")])[1].shape == (0, 32)
+
+
 # --- a map ----------------------------------------------------------------------------------------------------------
 
 
@@ -196,3 +211,31 @@ def test_vectors_of_the_map_itself(indexed: Path, corpora: list[Path]) -> None:
     again = make(indexed, corpora[0], overlap_tokens=31)
     assert again.counts["embedded"] == 0
     assert np.allclose(read_vectors(indexed, again.id)[0], read_vectors(indexed, first.id)[0], atol=1e-6)
+
+
+def test_vectors_of_a_model_that_maps_queries(indexed: Path, corpora: list[Path]) -> None:
+    """A base model's index takes its vectors from one of a model that maps queries only: these are the base's."""
+    store, models = Store("index", indexed), Store("model", indexed)
+    base = models.resolve().name
+    own, _ = read_vectors(indexed, store.ids()[0])
+    publish_mapped(indexed, make_matrix(6), queries_only=True)
+    tuned = make(indexed, corpora[0])
+    for artifact in store.ids():
+        if artifact != tuned.id:
+            shutil.rmtree(store.root / artifact)
+    again = make(indexed, corpora[0], model=base)
+    assert again.parents == {"model": base}
+    assert again.counts["embedded"] == 0
+    assert np.allclose(read_vectors(indexed, again.id)[0], own, atol=1e-6)
+
+
+def test_an_index_whose_model_is_gone(indexed: Path, corpora: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """An index of a model that was removed by hand is named and passed over; the build goes on."""
+    models, store = Store("model", indexed), Store("index", indexed)
+    gone = store.manifest(store.ids()[0]).parents["model"]
+    tuned = publish_mapped(indexed, make_matrix(7))
+    shutil.rmtree(models.path(gone))
+    manifest = make(indexed, corpora[0])
+    assert manifest.parents == {"model": tuned.id}
+    assert manifest.counts["embedded"] > 0
+    assert f"nothing is reused from the index {store.ids()[0]}: " in capsys.readouterr().err

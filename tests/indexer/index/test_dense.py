@@ -10,7 +10,8 @@ import faiss
 import numpy as np
 import pytest
 
-from indexer.index.dense import DenseIndex, unit, write_dense
+from indexer.index.dense import DenseIndex, unit
+from indexer.index.flat_file import write_flat
 
 ROWS, DIMENSION = 500, 24
 
@@ -34,7 +35,7 @@ def index(vectors: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Dens
         yield vectors[1:300]
         yield vectors[300:]
 
-    write_dense(path, "flat", DIMENSION, yield_blocks())
+    write_flat(path, DIMENSION, ROWS, yield_blocks())
     return DenseIndex.open(path)
 
 
@@ -117,13 +118,6 @@ def test_a_query_without_direction(index: DenseIndex) -> None:
     assert len(rows) == 5
 
 
-def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
-    """An index of an unknown kind is not written."""
-    with pytest.raises((KeyError, AssertionError)):
-        write_dense(tmp_path / "vectors.faiss", "hnsw", 2, [])
-    assert not (tmp_path / "vectors.faiss").exists()
-
-
 def test_from_eight_threads(index: DenseIndex, queries: np.ndarray) -> None:
     """Several threads at once get the results of a single one."""
     alone = [index.search(query, 20)[1].tolist() for query in queries] * 20
@@ -147,4 +141,4 @@ def test_a_full_disk_is_noticed(vectors: np.ndarray) -> None:
     """Even the last block, which stays in a buffer until the file is closed, is not lost silently."""
     for rows in (1, ROWS):
         with pytest.raises(OSError, match="No space left on device"):
-            write_dense(Path("/dev/full"), "flat", DIMENSION, [vectors[:rows]])
+            write_flat(Path("/dev/full"), DIMENSION, rows, [vectors[:rows]])

@@ -15,9 +15,8 @@ from indexer.artifacts.store import Store
 from indexer.build.build import build
 from indexer.build.settings import BuildSettings
 from indexer.errors import UserError
-from indexer.index.arrow import ArrowTable
 from indexer.index.dense import DenseIndex, unit
-from indexer.index.index import DOCUMENTS, Index
+from indexer.index.index import Index, open_documents
 from indexer.inference.encoder import Encoder
 from indexer.retrieval.retriever import Retriever
 
@@ -63,7 +62,7 @@ def test_vectors_that_do_not_fit_are_refused(index: Index, rows: int, dimension:
 
 def test_all_rows_of_a_column(index: Index) -> None:
     """A table yields its rows in their order, with the named columns alone."""
-    rows = list(ArrowTable.open(index.folder / DOCUMENTS).rows(["title", "text"]))
+    rows = list(open_documents(index.folder).rows(["title", "text"]))
     assert rows == [{"title": title, "text": text} for _, title, text in STORIES]
 
 

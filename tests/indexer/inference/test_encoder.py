@@ -18,13 +18,12 @@ from tests_support import make_tiny_model
 
 from indexer.artifacts.store import Store
 from indexer.errors import UserError
-from indexer.index.dense import unit
 from indexer.inference.encoder import QUERY_FILE, Encoder, Precision
 from indexer.inference.session import batches_by_length, load_tokenizer
 from trainer.models.base import publish_base
 from trainer.models.onnx import export_onnx
 from trainer.models.settings import BaseSettings
-from trainer.query_encoder.student import fit_maps, make_student
+from trainer.query_encoder.student import make_student
 
 PROMPTS = {"query": "the king and queen ", "document": "snow and rain in winter "}
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -278,11 +277,10 @@ def test_a_vector_does_not_depend_on_its_company(minilm_data: Path, precision: P
 
 @pytest.fixture(scope="module")
 def with_small(tmp_path_factory: pytest.TempPathFactory, minilm_data: Path) -> Path:
-    """The real default model with a small query encoder: its own three layers, with their maps."""
+    """The real default model with a small query encoder: its own layers with fewer neurons."""
     model = Path(shutil.copytree(Store("model", minilm_data).resolve(), tmp_path_factory.mktemp("small") / "model"))
     texts = [make_sentence(2 + number % 7, number) for number in range(300)]
-    student, _ = make_student(model)
-    fit_maps(student, model, texts, unit(Encoder.open(model).encode_queries(texts)))
+    student, _ = make_student(model, texts)
     export_onnx(student, model / QUERY_FILE)
     return model
 

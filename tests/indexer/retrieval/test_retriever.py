@@ -21,6 +21,7 @@ from indexer.build.settings import BuildSettings
 from indexer.index import lexical
 from indexer.index.dense import unit
 from indexer.index.index import Index
+from indexer.index.words import Words
 from indexer.inference.encoder import Encoder
 from indexer.retrieval.fusion import Fusion, fuse
 from indexer.retrieval.ranking import Hit
@@ -298,6 +299,18 @@ def test_stages_are_timed(stories: Retriever) -> None:
     stories.page(ranking, 0, 3)
     assert ranking.timings.keys() == {"encode", "dense", "lexical", "fuse", "fetch"}
     assert all(0 < milliseconds < 10_000 for milliseconds in ranking.timings.values())
+
+
+@pytest.mark.parametrize("fetched", [0, lexical.MAX_HITS_FETCHED])
+def test_a_query_is_analysed_once(large: Retriever, monkeypatch: pytest.MonkeyPatch, fetched: int) -> None:
+    """Both searches of the lexical leg, the scores of others' candidates and the query's weight share its terms."""
+    monkeypatch.setattr(lexical, "MAX_HITS_FETCHED", fetched)
+    analysed: list[str] = []
+    terms = Words.terms
+    monkeypatch.setattr(Words, "terms", lambda self, text: analysed.append(text) or terms(self, text))
+    ranking = large.search(QUERIES[0])
+    assert len(ranking.rows) > CANDIDATES
+    assert analysed == [QUERIES[0]]
 
 
 def test_lexical_search_needs_no_encoder(stories: Retriever, monkeypatch: pytest.MonkeyPatch) -> None:

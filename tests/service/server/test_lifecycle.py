@@ -175,7 +175,7 @@ def test_one_answer_comes_from_one_index(data, publish, eventually, monkeypatch)
 
 @pytest.mark.parametrize(
     "name",
-    ["indexes/*/vectors.faiss", "indexes/*/documents.arrow", "indexes/*/manifest.json", "models/*/onnx/model.onnx"],
+    ["indexes/*/vectors.faiss", "indexes/*/documents/*.arrow", "indexes/*/manifest.json", "models/*/onnx/model.onnx"],
 )
 def test_a_damaged_file_is_noticed_at_the_start(data, publish, name, caplog):
     """One flipped bit in index or model: the service lives, is not ready, says what to run, and logs the file."""

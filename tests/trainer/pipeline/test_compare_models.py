@@ -14,10 +14,13 @@ from tests_support import make_tiny_model, publish
 from typer.testing import CliRunner
 
 from indexer.artifacts.store import Store
+from indexer.build.assemble import build_private_index
+from indexer.build.neighbour_questions import without
+from indexer.build.settings import BuildSettings
 from indexer.corpus.corpus import Corpus
 from indexer.errors import UserError
 from indexer.inference.encoder import Encoder
-from trainer.adapter.dense_module import with_map
+from indexer.retrieval.retriever import Retriever
 from trainer.cli import app
 from trainer.data.labels import load_labels
 from trainer.evaluate.significance import Difference
@@ -25,24 +28,15 @@ from trainer.pipeline.bases import measurement
 from trainer.pipeline.bases.candidate import publish_candidates, read_licence
 from trainer.pipeline.bases.choice import MIN_QUESTIONS, is_win, select_questions, total, voting
 from trainer.pipeline.bases.compare import compare_and_choose, compare_bases
-from trainer.pipeline.bases.measures import Measured
-from trainer.pipeline.bases.questions import make_questions
+from trainer.pipeline.bases.measures import Measured, rank
+from trainer.pipeline.bases.neighbours import neighbour_questions
+from trainer.pipeline.bases.questions import take_words
 from trainer.pipeline.bases.result import BaseComparison
 from trainer.pipeline.bases.sample import draw_sample
 from trainer.pipeline.settings import CompareSettings, RunSettings
 
 SETTINGS = CompareSettings(language="en", max_cost=100)
 COUNT = 200
-
-
-@pytest.fixture(scope="module")
-def blind_model(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
-    """The tiny model with all directions but two nearly flattened: it hardly tells documents apart."""
-    folder = tmp_path_factory.mktemp("blind")
-    flat = np.eye(32, dtype=np.float32) * 0.01
-    flat[range(2), range(2)] = 1
-    with_map(tiny_model, flat).save_pretrained(str(folder / "blind"), create_model_card=False)
-    return folder / "blind"
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +125,7 @@ def test_a_better_model_over_the_budget(
     result = compare_bases(str(tales), models, settings, data)
     assert [model.within_budget for model in result.models] == [True, False]
     assert result.choice == models[0]
-    assert any("over the budget" in reason for reason in result.reasons)
+    assert any("over the limit" in reason for reason in result.reasons)
 
 
 def test_labels_decide_where_there_are_enough(tmp_path: Path, blind_model: Path, data: Path) -> None:
@@ -218,26 +212,36 @@ def test_sample_holds_the_answers(tmp_path: Path) -> None:
     assert draw_sample(Corpus.check(str(path)), "en", 40, labels, 0).documents == sample.documents
 
 
-def test_long_texts_make_the_sample_smaller(tales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without --sample, the length of the texts bounds how much is encoded; with it, the number is as asked for."""
-    monkeypatch.setattr("trainer.pipeline.bases.sample.CHARACTERS", 2_000)
-    small = draw_sample(Corpus.check(str(tales)), "en", None, None, 0)
-    assert sum(map(len, small.documents.texts)) <= 2_000
-    assert len(draw_sample(Corpus.check(str(tales)), "en", 150, None, 0).documents.ids) == 150
-
-
 def test_what_is_taken_out_is_gone(tales: Path) -> None:
     """A document no longer holds the sentence that asks for it; short documents are divided into halves."""
     sample = draw_sample(Corpus.check(str(tales)), "en", None, None, 0)
-    contents, kinds = make_questions(sample, 0)
+    material = take_words(sample, 0)
+    contents, kinds = material.contents, material.questions(len(material.contents), 0)
     taken = [row for row, text in enumerate(sample.documents.texts) if contents[row]["text"] != text]
     assert sorted(kinds["sentences"].clusters) == taken
     short = [f"{WORDS[row % 60]} " * 3 + " ".join(WORDS[row % 40 : row % 40 + 12]) for row in range(100)]
     documents = type(sample.documents)([str(row) for row in range(100)], [None] * 100, short)
-    contents, kinds = make_questions(type(sample)(documents, "en", None), 0)
+    material = take_words(type(sample)(documents, "en", None), 0)
+    contents, kinds = material.contents, material.questions(100, 0)
     assert "halves" in kinds and "sentences" not in kinds
     first = kinds["halves"].clusters[0]
     assert len(contents[first]["text"].split()) < len(short[first].split())
+
+
+def test_a_document_is_left_out_before_the_search(tales: Path, data: Path, tmp_path: Path) -> None:
+    """A neighbour question is ranked as a search without its source: another candidate takes that place."""
+    sample = draw_sample(Corpus.check(str(tales)), "en", None, None, 0)
+    contents = take_words(sample, 0).contents
+    live = Store("model", data).resolve()
+    index = build_private_index(contents, BuildSettings(language="en"), Encoder.open(live), None, tmp_path)
+    questions = neighbour_questions([index], 0)
+    vectors = index.encoder.encode_queries(questions.texts)
+    ranked = rank("neighbours", index, questions, vectors)
+    assert questions.left_out and len(questions) > MIN_QUESTIONS
+    for row, source in enumerate(questions.left_out):
+        expected = Retriever(index).search(questions.texts[row], vector=vectors[row], allowed=without(index, source))
+        assert ranked.rankings[row].rows.tolist() == expected.rows.tolist()
+        assert ranked.rankings[row].weight_shift == expected.weight_shift
 
 
 def test_words_alone_do_not_vote() -> None:

@@ -123,7 +123,8 @@ def test_what_the_artifact_holds(finished: FinishedRun) -> None:
     assert config["judged_by"] == "synthetic queries"
     assert config["query_precision"] in {"fp32", "int8"}
     assert [entry.name for entry in manifest.inputs] == [str(finished.corpus)]
-    assert manifest.notes[0].startswith("dense search is better")
+    assert manifest.notes[0].startswith("dense search for key words and, at half weight, for sentences")
+    assert " is better: nDCG@10 +" in manifest.notes[0]
     indexes = Store("index", finished.data)
     assert indexes.current_id() is None
     assert indexes.manifest(indexes.ids()[0]).parents == {"model": finished.base}

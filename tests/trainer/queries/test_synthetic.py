@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import shutil
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from indexer.build.settings import BuildSettings
 from indexer.index.dense import unit
 from indexer.index.index import Index
 from indexer.inference.passages import encoder_input
-from trainer.queries.synthetic import ClozePool, Documents, cloze_queries, halves, keyword_queries
+from trainer.queries.synthetic import ClozePool, Documents, cloze_queries, keyword_queries
 
 COUNT = 80
 HELD = list(range(3, COUNT, 4))
@@ -94,31 +93,6 @@ def test_the_number_of_keyword_queries_is_limited(documents: Documents) -> None:
 def test_no_documents_no_key_words(documents: Documents) -> None:
     """Without held-out documents there are no queries."""
     assert not len(keyword_queries(documents, [], 10, 0))
-
-
-# --- halves ---------------------------------------------------------------------------------------------------------
-
-
-def test_halves_of_a_sentence() -> None:
-    """Each word is in exactly one half, in the order of the sentence; the halves are equally long and random."""
-    words = [f"w{number:02}" for number in range(9)]
-    drawn = set()
-    for seed in range(20):
-        one, other = (half.split() for half in halves(" ".join(words), random.Random(seed)))
-        assert sorted([*one, *other]) == words
-        assert one == sorted(one)
-        assert other == sorted(other)
-        assert {len(one), len(other)} == {4, 5}
-        drawn.add(tuple(one))
-    assert len(drawn) > 15
-
-
-@pytest.mark.parametrize("sentence", ["猫は庭に座っている。", "one two three", "ab"])
-def test_halves_without_words(sentence: str) -> None:
-    """A sentence with few spaces is cut in the middle."""
-    one, other = halves(sentence, random.Random(0))
-    assert one + other == sentence
-    assert abs(len(one) - len(other)) <= 1
 
 
 # --- sentences taken out --------------------------------------------------------------------------------------------

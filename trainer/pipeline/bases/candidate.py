@@ -30,7 +30,7 @@ from trainer.pipeline.bases.result import Cost
 DRAFT = "draft.json"
 """Manifest of the index of the sample; it is written last, so that a folder without it is unfinished."""
 TIMED_QUERIES = 40
-TIMED_DOCUMENTS = 24
+TIMED_DOCUMENTS = 12
 FLOAT_BYTES = 4
 
 
@@ -109,18 +109,17 @@ def find_vectors(candidate: Candidate, inputs: list[InputEntry], data: Path) -> 
 
 
 def open_index(
-    candidate: Candidate, contents: list[dict[str, Any]], language: str, known: KnownVectors | None, folder: Path
+    encoder: Encoder, contents: list[dict[str, Any]], language: str, known: KnownVectors | None, folder: Path
 ) -> Index:
     """Return the candidate's index of the sample; a killed build of it resumes, a finished one is opened.
 
     Args:
-        candidate: whose encoder is used.
+        encoder: of the candidate.
         contents: the documents.
         language: of the lexical leg.
         known: vectors that need not be computed again.
         folder: where the index is kept.
     """
-    encoder = Encoder.open(candidate.folder)
     draft = folder / DRAFT
     if draft.is_file():
         return Index.load(folder, Manifest.model_validate_json(draft.read_bytes()), encoder)

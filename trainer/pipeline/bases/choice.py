@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.evaluate.report import Leg, Summary
-from trainer.evaluate.significance import Difference, interval, paired
+from trainer.evaluate.significance import Difference, Z, interval, paired, weighted_mean
 from trainer.pipeline.bases.measures import Measured, Values
 from trainer.pipeline.bases.questions import Kind
 
@@ -26,8 +26,8 @@ MIN_QUESTIONS = 40
 """With fewer questions a kind does not vote."""
 MIN_LABELLED = 50
 """With so many labelled queries, these decide alone."""
-Z = 1.96
-"""Standard errors of a difference that is certain: 95 %."""
+Z_EARLY = 2.58
+"""Standard errors of a difference that is certain before the whole sample was read: 99 %, since it is looked at often."""
 LEGS: tuple[Leg, ...] = ("dense", "hybrid")
 
 
@@ -95,20 +95,8 @@ def pooled(ballots: Mapping[Kind, Ballot], leg: Leg, model: int) -> Summary:
 
 def total(differences: Mapping[Kind, Mapping[Leg, Difference]], weights: Mapping[Kind, float], leg: Leg) -> Difference:
     """Return the weighted mean of the differences of all kinds, with the standard error of that mean."""
-    from scipy.stats import norm
-
-    weight = np.array([weights[kind] for kind in differences])
-    own = [legs[leg] for legs in differences.values()]
-    mean = float(weight @ [each.mean for each in own] / weight.sum())
-    error = float(np.sqrt((weight**2) @ np.array([each.standard_error for each in own]) ** 2) / weight.sum())
-    return Difference(
-        mean=mean,
-        low=mean - Z * error,
-        high=mean + Z * error,
-        p=float(2 * norm.sf(abs(mean) / error)) if error else 1.0,
-        standard_error=error,
-        queries=sum(each.queries for each in own),
-    )
+    both = weighted_mean([(weights[kind], legs[leg]) for kind, legs in differences.items()])
+    return both.model_copy(update={"clusters": None})  # the kinds ask for the same documents
 
 
 def is_win(total: Mapping[Leg, Difference], guard: Mapping[Leg, Difference] | None = None) -> bool:
@@ -120,6 +108,16 @@ def is_win(total: Mapping[Leg, Difference], guard: Mapping[Leg, Difference] | No
     """
     losses = [each.high < 0 for each in (*total.values(), *(guard or {}).values())]
     return any(each.low > 0 for each in total.values()) and not any(losses)
+
+
+def is_worse(total: Mapping[Leg, Difference], guard: Mapping[Leg, Difference] | None = None) -> bool:
+    """Say whether a model is so certainly worse than the default on a part of the sample that it cannot win on all of it."""
+    return any(each.mean + Z_EARLY * each.standard_error < 0 for each in (*total.values(), *(guard or {}).values()))
+
+
+def is_early_win(total: Mapping[Leg, Difference], guard: Mapping[Leg, Difference] | None = None) -> bool:
+    """Say whether a model is so certainly better on a part of the sample that the rest is not needed."""
+    return is_win(total, guard) and any(each.mean - Z_EARLY * each.standard_error > 0 for each in total.values())
 
 
 def merit(total: Mapping[Leg, Difference]) -> float:

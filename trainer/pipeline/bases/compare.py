@@ -23,7 +23,7 @@ from trainer.pipeline.inputs import check_folder, check_inputs
 from trainer.pipeline.settings import CompareSettings
 from trainer.pipeline.workspace import Workspace
 
-RECIPE = 1
+RECIPE = 2
 """Version of the comparison: raised when it gives other results."""
 RESULT_FILE = "result.json"
 
@@ -50,7 +50,9 @@ def compare_bases(
     corpus, files = check_inputs(source, settings, settings.qrels, settings.queries, data)
     candidates = publish_candidates(models, data)
     default = default_of(candidates, Store("model", data))
-    recipe = settings.model_dump(mode="json", exclude={"qrels", "queries", "out", "max_cost"}) | {"recipe": RECIPE}
+    recipe = settings.model_dump(mode="json", exclude={"qrels", "queries", "out", "max_cost", "budget"}) | {
+        "recipe": RECIPE
+    }
     key = fingerprint(
         "index",
         {candidate.id: candidate.manifest.fingerprint for candidate in candidates},
@@ -61,11 +63,12 @@ def compare_bases(
         finished = workspace.folder / RESULT_FILE
         if finished.is_file():
             result = BaseComparison.model_validate_json(finished.read_bytes())
-            # Another default or budget only changes the decision, for which no text is encoded again.
-            if (result.default, result.max_cost) == (candidates[default].id, settings.max_cost):
+            # Another default or other limits only change the decision; no text is encoded twice for it.
+            asked = (candidates[default].id, settings.max_cost, settings.budget)
+            if (result.default, result.max_cost, result.budget) == asked:
                 say("up to date")
                 return result
-        measured = measure_bases(corpus, candidates, settings, workspace, data)
+        measured = measure_bases(corpus, candidates, settings, workspace, data, default=default)
         result = decide_bases(source, corpus, candidates, measured, default=default, settings=settings)
         with atomic_write(finished) as part:
             part.write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -9,7 +9,8 @@ from pathlib import Path
 from indexer.corpus.corpus import Corpus
 from indexer.errors import UserError
 from trainer.pipeline.bases.candidate import Candidate
-from trainer.pipeline.bases.choice import GUARD, LEGS, difference, is_win, merit, pooled, summary, total, voting
+from trainer.pipeline.bases.choice import GUARD, LEGS, is_win, merit, pooled, summary, voting
+from trainer.pipeline.bases.halving import by_model
 from trainer.pipeline.bases.measurement import Measurements
 from trainer.pipeline.bases.result import BaseComparison, BaseFigures
 from trainer.pipeline.settings import CompareSettings
@@ -25,7 +26,8 @@ def decide_bases(
     settings: CompareSettings,
 ) -> BaseComparison:
     """Return the result: figures of each model, differences to the default, and the choice."""
-    ballots = voting(measured.ballots)
+    last, own_rounds = measured.rounds[-1], by_model(measured.rounds, len(candidates))
+    ballots = voting(last.ballots)
     if not ballots:
         raise UserError(
             "the corpus: too few questions to compare models on; give more documents, a larger --sample, or labels with --qrels"
@@ -34,11 +36,9 @@ def decide_bases(
     cheapest = min(cost.ms_query for cost in measured.costs)
     models: list[BaseFigures] = []
     for number, (candidate, cost) in enumerate(zip(candidates, measured.costs, strict=True)):
-        differences = {
-            kind: {leg: difference(ballot, default, number, leg, settings.seed) for leg in LEGS}
-            for kind, ballot in ballots.items()
-            if number != default
-        }
+        own = own_rounds[number]
+        place = own.models.index(number)
+        differences = own.differences(default, number, settings.seed) if number != default else {}
         models.append(
             BaseFigures(
                 id=candidate.id,
@@ -46,28 +46,34 @@ def decide_bases(
                 licence=candidate.licence,
                 cost=cost,
                 within_budget=cost.ms_query <= settings.max_cost * cheapest,
-                scores={leg: pooled(ballots, leg, number) for leg in LEGS},
+                sample=own.documents,
+                scores={leg: pooled(voting(own.ballots), leg, place) for leg in LEGS},
                 figures={
                     kind: {
-                        leg: summary(getattr(ballot.models[number], leg), ballot.clusters, settings.seed)
-                        for leg in LEGS
+                        leg: summary(getattr(ballot.models[place], leg), ballot.clusters, settings.seed) for leg in LEGS
                     }
-                    for kind, ballot in measured.ballots.items()
+                    for kind, ballot in own.ballots.items()
                     if ballot.clusters
                 },
                 differences=differences,
-                total={leg: total(differences, weights, leg) for leg in LEGS} if differences else {},
+                total=own.totals(differences),
             )
         )
     choice, decided, reasons = _choose(models, default)
+    if measured.spent and not decided:
+        reasons.append(
+            f"the budget of {settings.budget} sufficed for {last.documents:,} documents; --budget gives more"
+        )
     return BaseComparison(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         corpus=Path(source).name if "://" not in source else "a database",
         documents=corpus.documents,
-        sample=len(measured.sample.documents.ids),
+        sample=last.documents,
+        rounds=[each.documents for each in measured.rounds],
+        budget=settings.budget,
         language=measured.sample.language,
         judged_by="labels" if "labels" in ballots else "synthetic queries",
-        questions={kind: len(ballot.clusters) for kind, ballot in measured.ballots.items()},
+        questions={kind: len(ballot.clusters) for kind, ballot in last.ballots.items()},
         weights=weights,
         max_cost=settings.max_cost,
         default=models[default].id,
@@ -88,7 +94,7 @@ def _choose(models: Sequence[BaseFigures], default: int) -> tuple[int, bool, lis
     ]
     affordable = [number for number in winners if models[number].within_budget]
     reasons = [
-        f"{models[number].name} is better than {kept}, and over the budget"
+        f"{models[number].name} is better than {kept}, and over the limit of --max-cost"
         for number in winners
         if number not in affordable
     ]

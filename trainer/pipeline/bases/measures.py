@@ -35,25 +35,24 @@ class Measured:
 
 
 def rank(name: str, index: Index, questions: Questions, vectors: Vectors) -> RankedQueries:
-    """Return the rankings of the questions; a document that a question leaves out is in none of its rankings."""
+    """Return the rankings of the questions, each searched in an index without the document that it leaves out."""
     retriever = Retriever(index)
-    rankings = rank_all(name, retriever, questions.texts, vectors)
-    kept = [
-        ranking if row is None else ranking.take(np.flatnonzero(ranking.rows != row))
-        for ranking, row in zip(rankings, questions.left_out, strict=True)
-    ]
-    return RankedQueries(questions.query_set(), kept, [str(row) for row in range(len(index))], retriever)
+    rankings = rank_all(name, retriever, questions.texts, vectors, questions.left_out)
+    return RankedQueries(questions.query_set(), rankings, [str(row) for row in range(len(index))], retriever)
 
 
-def measure(ranked: RankedQueries) -> Measured:
-    """Return nDCG@10 of each question."""
-    dense, hybrid = (np.array(list(ranked.metrics(weight)[METRIC].values())) for weight in LEGS.values())
-    return Measured(dense, hybrid)
+def measure(ranked: RankedQueries, weight: float = LEGS["hybrid"]) -> Measured:
+    """Return nDCG@10 of each question, in hybrid search with this weight of the dense leg."""
+    return Measured(_values(ranked, LEGS["dense"]), _values(ranked, weight))
 
 
 def lexical(ranked: RankedQueries) -> Values:
     """Return nDCG@10 of the lexical leg alone on each question."""
-    return np.array(list(ranked.metrics(0)[METRIC].values()))
+    return _values(ranked, 0)
+
+
+def _values(ranked: RankedQueries, weight: float) -> Values:
+    return np.array(list(ranked.metrics(weight)[METRIC].values()))
 
 
 def agreement(
@@ -81,7 +80,7 @@ def agreement(
             words = np.zeros(len(indexes[0]))
             words[rows] = scores
             words = standardised(words)
-            left_out = questions.left_out[number]
+            left_out = questions.left_out[number] if questions.left_out else None
             for model in range(count):
                 others = [cosines[other] for other in range(count) if other != model]
                 reference = np.mean(others, axis=0) + words

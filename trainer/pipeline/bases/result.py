@@ -34,7 +34,8 @@ class BaseFigures(_Part):
     name: str = Field(description="name on the Hub, of its directory, or its id")
     licence: str = Field(description="licence as its card names it, or «unknown»")
     cost: Cost = Field(description="what it costs")
-    within_budget: bool = Field(description="whether its milliseconds a query are within the budget")
+    within_budget: bool = Field(description="whether its milliseconds a query are within the limit (`--max-cost`)")
+    sample: int = Field(description="documents on which it was compared; fewer where it was certainly worse before")
     scores: dict[Leg, Summary] = Field(description="leg → mean of the kinds by their weights, with its interval")
     figures: dict[str, dict[Leg, Summary]] = Field(description="kind of question → leg → mean and interval")
     differences: dict[str, dict[Leg, Difference]] = Field(
@@ -51,12 +52,14 @@ class BaseComparison(_Part):
     created: str = Field(description="time, UTC")
     corpus: str = Field(description="the source")
     documents: int = Field(description="documents in the corpus")
-    sample: int = Field(description="documents that were compared")
+    sample: int = Field(description="documents of the last and largest sample that was compared")
+    rounds: list[int] = Field(description="documents of each sample, the smallest first")
+    budget: str = Field(description="time for the comparison")
     language: str = Field(description="language of stemming and stop words")
     judged_by: str = Field(description="labels or synthetic queries")
     questions: dict[str, int] = Field(description="kind of question → how many were judged")
     weights: dict[str, float] = Field(description="kind of question → its weight in the vote")
-    max_cost: float = Field(description="budget: milliseconds a query, as a multiple of the cheapest model's")
+    max_cost: float = Field(description="limit: milliseconds a query, as a multiple of the cheapest model's")
     default: str = Field(description="id of the model that is kept where nothing is better for certain")
     choice: str = Field(description="id of the model that is best")
     decided: bool = Field(description="whether the questions tell; if not, the choice is the default")
@@ -105,5 +108,6 @@ def _interval(scores: Mapping[Leg, Summary], leg: Leg) -> str:
 def _remark(result: BaseComparison, model: BaseFigures) -> str:
     remarks = ["best" if result.decided else "kept"] if model.id == result.choice else []
     remarks += ["default"] if model.id == result.default and model.id != result.choice else []
-    remarks += [] if model.within_budget else ["over the budget"]
+    remarks += [] if model.within_budget else ["over the limit"]
+    remarks += [f"left out after {model.sample:,} documents"] if model.sample < result.sample else []
     return ", ".join(remarks)

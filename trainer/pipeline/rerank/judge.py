@@ -1,6 +1,7 @@
 """`trainer reranker MODEL --judge CORPUS`: is hybrid search better with its first results re-ranked?
 
-The questions are those of a run: with labels the test queries, else synthetic queries of kinds that fail differently. The
+Where a cross-encoder re-ranks searches of this model by default already, the new one is compared with it, too: only what
+is better than both replaces it. The questions are those of a run: with labels the test queries, else synthetic queries of kinds that fail differently. The
 first results are scored by the published graph, as the service does it. How many are re-ranked follows from the budget of a
 search and the speed on this machine. The weight of the cross-encoder is chosen on other queries than the verdict rests on.
 """
@@ -8,8 +9,8 @@ search and the speed on this machine. The weight of the cross-encoder is chosen 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,14 +26,9 @@ from indexer.errors import UserError
 from indexer.index.index import Index
 from indexer.inference.reranker import Reranker
 from indexer.progress import say
-from indexer.retrieval.ranking import Ranking
-from indexer.retrieval.reranking import mix
 from trainer.data.clusters import cluster_queries
-from trainer.data.labels import QuerySet
-from trainer.evaluate.cross_scores import Scores, first_texts, score_first
-from trainer.evaluate.groups import group
-from trainer.evaluate.metrics import per_query
-from trainer.evaluate.rankings import DEPTH, RankedQueries
+from trainer.evaluate.cross_scores import first_texts
+from trainer.evaluate.rankings import RankedQueries
 from trainer.evaluate.report import Group
 from trainer.evaluate.verdict import METRIC, decide_reranking
 from trainer.files import training_dir
@@ -41,7 +37,9 @@ from trainer.models.reranker import Judgement, publish_reranker
 from trainer.models.settings import BaseSettings
 from trainer.pipeline.dataset import RunData, TestSet, prepare_data
 from trainer.pipeline.inputs import check_inputs
+from trainer.pipeline.rerank.against_live import compare_with_live
 from trainer.pipeline.rerank.groups import CHOOSE, divide, rank_neighbour_questions, rank_sample
+from trainer.pipeline.rerank.scored import Reranked, compare_orders, score_group
 from trainer.pipeline.settings import JudgedRerankerSettings, RunSettings
 from trainer.pipeline.workspace import Workspace
 
@@ -53,38 +51,6 @@ BUDGET_SHARE = 0.6
 """Share of the budget that the median query may take: others are longer, and a service does other work beside it."""
 MIN_RESULTS = 3
 """Fewest results that are worth re-ranking."""
-
-
-@dataclass(frozen=True)
-class Reranked:
-    """A group of queries with the cross-encoder's scores of their first results, shape (queries, depth)."""
-
-    ranked: RankedQueries
-    scores: Scores
-
-    def metrics(self, weight: float) -> Mapping[str, Mapping[str, float]]:
-        """Return measure → query → value with the first results in the order of the mixed scores; 0 is the first order."""
-        run = {
-            query: [self.ranked.ids[row] for row in reorder(ranking, scores, weight)]
-            for query, ranking, scores in zip(self.ranked.queries.texts, self.ranked.rankings, self.scores, strict=True)
-        }
-        return per_query(self.ranked.queries.qrels, run)
-
-    def only(self, queries: QuerySet) -> Reranked:
-        """Return the same for some of the queries."""
-        kept = np.array([query in queries.texts for query in self.ranked.queries.texts])
-        return Reranked(replace(self.ranked.only(queries), queries=queries), self.scores[kept])
-
-
-def reorder(ranking: Ranking, scores: Scores, weight: float) -> list[int]:
-    """Return the rows of a ranking with its first results in the order of the mixed scores."""
-    count = min(len(scores), len(ranking.rows))
-    order = np.arange(len(ranking.rows))[:DEPTH]
-    if weight and count:
-        mixed = mix(scores[:count], ranking.scores[:count], weight)
-        order[:count] = np.argsort(-mixed, kind="stable")
-    rows: list[int] = ranking.rows[order].tolist()
-    return rows
 
 
 @dataclass(frozen=True)
@@ -117,7 +83,7 @@ class RerankJudge:
         run_settings = RunSettings(
             **select(settings, CorpusSettings), qrels=settings.qrels, queries=settings.queries, seed=settings.seed
         )
-        index = Index.open(Store("index", self.data).path(self.index.id))
+        index = Index.open(Store("index", self.data).path(self.index.id)).searched_exactly()
         with (
             Workspace(training_dir(self.data), fingerprint("reranker", {}, [], {"judge": key})) as workspace,
             TemporaryDirectory(dir=workspace.folder, prefix=".pool-") as pool,
@@ -149,23 +115,38 @@ class RerankJudge:
             f"re-rank {depth} results: {seconds * 1e3:.1f} ms a pair on one core, {self.settings.budget_ms} ms a search"
         )
         reranker = open_reranker()
-        scored: dict[str, Reranked] = {}
-        for number, (name, each) in enumerate(ranked.items()):
-            journal = workspace.folder / f"cross-{number}-{depth}.f32"
-            scores = score_first(
-                f"{name}: re-rank", reranker, each.retriever, each.rankings, depth=depth, journal=journal
+        scored = {
+            name: score_group(
+                f"{name}: re-rank", reranker, each, depth, workspace.folder / f"cross-{number}-{depth}.f32"
             )
-            scored[name] = Reranked(each, scores)
+            for number, (name, each) in enumerate(ranked.items())
+        }
         chosen_on = [scored[name] for name in scored if name == "dev" or name.endswith(CHOOSE)]
         weight = max(WEIGHTS, key=lambda weight: (sum(_mean(each, weight) for each in chosen_on), -weight))
         copies = run_data.copies
         groups = {
-            name: _group(each, weight, seed, cluster_queries(each.ranked.queries.qrels, copies))
+            name: compare_orders(
+                each.metrics(0), each, weight, seed, cluster_queries(each.ranked.queries.qrels, copies)
+            )
             for name, each in scored.items()
             if each not in chosen_on
         }
         verdict, reasons = decide_reranking(run_data.judged_by, groups, run_data.deciding)
         milliseconds = round(seconds * depth * 1e3, 1)
+        against = (
+            compare_with_live(
+                {name: scored[name] for name in groups},
+                weight,
+                data=self.data,
+                index=self.index,
+                run_data=run_data,
+                workspace=workspace,
+                seed=self.settings.seed,
+            )
+            if verdict == "WIN"
+            else {}
+        )
+        reasons += against.pop("reasons", [])
         reasons.append(f"{depth} results take about {milliseconds:.0f} ms a search on one core of this machine")
         return Judgement(
             config={
@@ -176,6 +157,7 @@ class RerankJudge:
                 "top_n": depth,
                 "budget_ms": self.settings.budget_ms,
                 "weight": weight,
+                **against,
             },
             metrics=_metrics(groups[run_data.deciding]) | {"milliseconds": milliseconds},
             reasons=reasons,
@@ -195,12 +177,6 @@ def _seconds_a_pair(reranker: Reranker, ranked: RankedQueries) -> np.ndarray:
 
 def _mean(reranked: Reranked, weight: float) -> float:
     return float(np.mean(list(reranked.metrics(weight)[METRIC].values())))
-
-
-def _group(reranked: Reranked, weight: float, seed: int, clusters: Mapping[str, str]) -> Group:
-    """Return the figures of hybrid search without and with re-ranking."""
-    systems = {"base hybrid": reranked.metrics(0), "tuned hybrid": reranked.metrics(weight)}
-    return group(systems, list(reranked.ranked.queries.texts), seed, clusters)
 
 
 def _metrics(deciding: Group) -> dict[str, float]:

@@ -18,10 +18,11 @@ from indexer.artifacts.store import Store
 from indexer.cache import owner
 from indexer.errors import UserError
 from indexer.inference.passages import encoder_input
-from indexer.inference.reranker import Reranker
+from indexer.inference.reranker import Reranker, RerankResult
 from service.api.search import rerank_memory
 from service.api.search.rerank_memory import Outcome, RerankMemory, key_of
 from service.app import create_app
+from service.serving.queue import RequestQueue
 from service.settings import ServiceSettings
 from trainer.models.reranker import Judgement, publish_reranker
 from trainer.models.settings import RerankerSettings
@@ -114,6 +115,48 @@ def test_without_time_the_order_stays_and_the_response_says_so(reranking, monkey
     said = answer["rerank"]
     assert said["applied"] is False and said["scored"] == 6
     assert "budget of 1500 ms" in said["reason"] and "top_n" in said["reason"]
+
+
+def test_re_rankings_of_a_batch_share_a_time_limit(data, monkeypatch):
+    """However many searches a batch has, they are re-ranked for half of the deadline; the rest say why they were not."""
+    given: list[float] = []
+    score = Reranker.score
+
+    def slow(self, query, passages, budget=np.inf):
+        given.extend([budget] if np.isfinite(budget) else [])  # not the warm-up
+        result = score(self, query, passages, budget)
+        return (
+            RerankResult(result.scores, result.scored, 1.5, 1.5) if budget >= 1.5 else RerankResult(None, 4, 0.5, 1.5)
+        )
+
+    monkeypatch.setattr(Reranker, "score", slow)
+    searches = [{"query": f"{QUERY} {number}", "rerank": {"budget_ms": 2000}} for number in range(5)]
+    with TestClient(create_app(ServiceSettings(data=data, deadline_seconds=7.0))) as client:
+        outcomes = [
+            each["rerank"] for each in client.post("/search/batch", json={"searches": searches}).json()["responses"]
+        ]
+    assert given == pytest.approx([2.0, 2.0, 0.5])
+    assert [outcome["applied"] for outcome in outcomes] == [True, True, False, False, False]
+    assert "left 500 ms" in outcomes[2]["reason"]
+    assert "took all time" in outcomes[3]["reason"] and outcomes[3]["scored"] == 0
+
+
+def test_other_requests_run_between_the_re_rankings_of_a_batch(data, monkeypatch):
+    """Each re-ranked search of a batch has a turn of its own in the queue; a batch without re-ranking has one turn."""
+    turns: list[int] = []
+    run = RequestQueue.run
+
+    async def counted(self, work, *more):
+        turns.append(1)
+        return await run(self, work, *more)
+
+    monkeypatch.setattr(RequestQueue, "run", counted)
+    for rerank, expected in (({"budget_ms": 60_000}, 3), (False, 1)):
+        turns.clear()
+        searches = [{"query": f"{QUERY} {number}", "rerank": rerank} for number in range(3)]
+        with TestClient(create_app(ServiceSettings(data=data))) as client:
+            assert client.post("/search/batch", json={"searches": searches}).status_code == 200
+        assert len(turns) == expected
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ from trainer.cli import app
 from trainer.models.reranker import publish_reranker
 from trainer.pipeline.rerank import judge
 from trainer.pipeline.rerank.groups import NEIGHBOURS
-from trainer.pipeline.rerank.judge import publish_judged, reorder
+from trainer.pipeline.rerank.judge import publish_judged
+from trainer.pipeline.rerank.scored import reorder
 from trainer.pipeline.settings import JudgedRerankerSettings
 
 
@@ -87,6 +88,26 @@ def test_what_is_worse_replaces_no_winner(
     publish_reranker(str(cross_encoder), JudgedRerankerSettings(), data)
     assert store.current_id() == won.id
     assert len(store.ids()) == 4
+
+
+def test_a_winner_is_compared_with_the_live_one(
+    monkeypatch: pytest.MonkeyPatch, data: Path, labelled: Path, cross_encoder: Path
+) -> None:
+    """A cross-encoder that is better than no re-ranking replaces one that re-ranks by default only if it is better still."""
+    store = Store("reranker", data)
+    scores_by(monkeypatch, 1)
+    first = publish_judged(str(cross_encoder), settings(labelled, top_n=5), data).manifest
+    assert first.config["verdict"] == "WIN" and "compared_with" not in first.config
+    same = publish_judged(str(cross_encoder), settings(labelled, top_n=5, seed=1), data).manifest
+    assert same.config["verdict"] == "WIN"
+    assert (same.config["compared_with"], same.config["verdict_against_live"]) == (first.id, "TIE")
+    assert any(f"against {first.id}" in reason for reason in same.notes)
+    assert store.current_id() == first.id, "equally good is not better"
+    deeper = publish_judged(str(cross_encoder), settings(labelled, top_n=40), data).manifest
+    assert deeper.config["verdict_against_live"] == "WIN"
+    assert store.current_id() == deeper.id
+    publish_judged(str(cross_encoder), settings(labelled, top_n=5, seed=1), data)
+    assert store.current_id() == deeper.id, "it was never compared with this one"
 
 
 def test_without_labels_kinds_of_questions_judge(

@@ -1,0 +1,290 @@
+"""Benchmark of dense indexes at scale: build, size, memory, time of a query and recall of each kind.
+
+python bench/scale.py [--data DIR] [--vectors 200000] [--kinds ivf-1bit,ivf-int8] [--recall 0.98] [--check]
+
+Vectors are made from those of all indexes in --data, which have to be of one model. A made vector is a mixture of a real
+one and two of its eight neighbours, plus what another real one differs from the mean of its own neighbours: so the noise
+has the covariance that real texts have. With --check, kinds are compared on 20,000 real vectors, on as many made of them,
+and on as many made of 730 of them, which is the ratio of a million to 27,000 real ones.
+
+python bench/scale.py --data DIR --index ID --queries queries.parquet
+
+With --queries, the effort that sentences of an index's documents choose is tried on people's queries (column `text`).
+
+Milliseconds are processor time of one thread, to depend less on other load of the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from indexer.artifacts.store import Store, data_dir
+from indexer.build.dense_codes import make_queries, write_codes
+from indexer.build.recall import Point, choose, find_nearest, measure
+from indexer.index import dense
+from indexer.index.approximate.codes import Codes, open_codes
+from indexer.index.approximate.leg import ApproximateDense
+from indexer.index.dense import DenseIndex, unit
+from indexer.index.document_mask import DocumentMask
+from indexer.index.flat_file import write_flat
+from indexer.index.index import Index
+from indexer.inference.encoder import Vectors
+
+NEIGHBOURS, MEAN_OF, MIXED, NOISE = 8, 4, 3, 0.8
+"""With this share of the noise made vectors have about the cosines of real ones to their nearest; see `check`."""
+BLOCK = 50_000
+QUERIES = 400
+SERVED = 258
+"""Passages that the service asks for: 200 documents of 1.03 passages, and a quarter more."""
+
+
+@dataclass
+class TextLike:
+    """A source of vectors that are spread as those of texts are."""
+
+    real: Vectors
+    neighbours: np.ndarray
+    noise: Vectors
+    rng: np.random.Generator
+
+    @classmethod
+    def of(cls, real: Vectors, seed: int = 0) -> TextLike:
+        """Learn from real vectors of unit length, shape (texts, dimension)."""
+        found = [
+            DenseIndex.of(real).search_many(real[start : start + 512], NEIGHBOURS + 1)[1]
+            for start in range(0, len(real), 512)
+        ]
+        neighbours = np.concatenate(found)[:, 1:]
+        noise = real - real[neighbours[:, :MEAN_OF]].mean(axis=1)
+        return cls(real, neighbours, noise, np.random.default_rng(seed))
+
+    def make(self, count: int) -> Vectors:
+        """Return new vectors of unit length, shape (count, dimension)."""
+        rng = self.rng
+        first = rng.integers(len(self.real), size=count)
+        others = self.neighbours[first[:, None], rng.integers(NEIGHBOURS, size=(count, MIXED - 1))]
+        weights = rng.dirichlet(np.ones(MIXED), size=count).astype(np.float32)
+        made = rng.choice(np.array([-NOISE, NOISE], dtype=np.float32), size=(count, 1))
+        made = made * self.noise[rng.integers(len(self.real), size=count)]
+        for weight, rows in zip(weights.T, (first, *others.T), strict=True):
+            made += weight[:, None] * self.real[rows]
+        return unit(made)
+
+    def blocks(self, count: int) -> Iterator[Vectors]:
+        """Yield ``count`` vectors in pieces."""
+        for start in range(0, count, BLOCK):
+            yield self.make(min(BLOCK, count - start))
+
+
+def real_vectors(data: Path) -> Vectors:
+    """Return the distinct vectors of all indexes of a data directory, in random order."""
+    indexes = Store("index", data)
+    opened = [DenseIndex.open(indexes.path(name) / dense.FILE) for name in indexes.ids()]
+    vectors = np.concatenate([index.vectors(np.arange(len(index))) for index in opened])
+    _, first = np.unique(vectors.round(5), axis=0, return_index=True)
+    return vectors[np.random.default_rng(0).permutation(first)]
+
+
+def resident() -> dict[str, float]:
+    """Return the megabytes of this process that lie in memory: its own, and those of mapped files."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    sizes = {line.partition(":")[0]: int(line.split()[1]) / 1024 for line in lines if line.startswith("Rss")}
+    return {"own": sizes["RssAnon"], "mapped": sizes["RssFile"]}
+
+
+def milliseconds(
+    leg: ApproximateDense | DenseIndex, queries: Vectors, count: int, allowed: DocumentMask | None = None
+) -> str:
+    """Return median and 95th percentile of the processor time of a search, on one thread."""
+    took = []
+    for query in queries:
+        started = time.thread_time()
+        leg.search(query, count, allowed)
+        took.append((time.thread_time() - started) * 1e3)
+    return f"{np.median(took):.2f} / {np.percentile(took, 95):.2f}"
+
+
+def found(leg: ApproximateDense, queries: Vectors, allowed: DocumentMask) -> tuple[float, bool]:
+    """Return the recall of the ten nearest under a filter, and whether as many came as there are."""
+    share, complete = [], True
+    for query in queries:
+        cosines, expected = leg.search(query, 10, allowed)[0], leg.exact.search(query, 10, allowed)[0]
+        complete &= len(cosines) == min(10, allowed.passage_count)
+        share.append(np.count_nonzero(cosines >= expected[-1] - 1e-6) / len(expected))
+    return float(np.mean(share)), complete
+
+
+def build(kind: str, folder: Path, exact: DenseIndex) -> tuple[Codes, float]:
+    """Write codes of a kind; return them, and the seconds that it took."""
+    started, centres = time.perf_counter(), folder / "centres.npy"
+    known = np.load(centres) if centres.is_file() and len(exact) > BLOCK else None
+    written = write_codes(folder / f"{kind}.faiss", kind, exact, os.cpu_count() or 1, known)  # type: ignore[arg-type]
+    if written.lists:
+        np.save(centres, written.centres())
+    return written, time.perf_counter() - started
+
+
+def report(kind: str, folder: Path, exact: DenseIndex, queries: Vectors, *, nearest: Vectors, target: float) -> str:
+    """Build a kind, choose the effort of a search, print what it costs and finds, and return the argument of --memory."""
+    written, seconds = build(kind, folder, exact)
+    leg = ApproximateDense(exact, written, 1, 0)
+    points = measure(leg, queries, nearest)
+    chosen = choose(points, target, leg)
+    print(f"\n{kind}: built in {seconds:.0f} s; {_facts(folder, kind, len(exact))}")
+    print_curve(points, chosen)
+    del leg, written
+    started = time.perf_counter()
+    leg = ApproximateDense(exact, open_codes(folder / f"{kind}.faiss"), chosen.effort, chosen.extra)
+    leg.search(queries[0], 10)
+    opened = time.perf_counter() - started
+    times = [milliseconds(leg, queries, count) for count in (10, SERVED)]
+    print(
+        f"opened and first query {opened * 1e3:.0f} ms; a query, ms: 10 passages {times[0]}, {SERVED} passages {times[1]}"
+    )
+    rng = np.random.default_rng(1)
+    print("| allowed | recall@10 | complete | ms for 10 | ms for 258 |\n|--:|--:|---|--:|--:|")
+    for share in (0.01, 0.1, 0.3, 0.8):
+        allowed = DocumentMask(rng.random(len(exact)) < share, np.arange(len(exact) + 1))
+        recall, complete = found(leg, queries[:50], allowed)
+        times = [milliseconds(leg, queries[:50], count, allowed) for count in (10, SERVED)]
+        print(f"| {share:.0%} | {recall:.3f} | {'yes' if complete else 'NO'} | {times[0]} | {times[1]} |")
+    return f"{kind},{chosen.effort},{chosen.extra}"
+
+
+def print_curve(points: list[Point], chosen: Point) -> None:
+    """Print recall by effort, and what was chosen."""
+    print(f"chosen: effort {chosen.effort}, {chosen.extra} extra passages, recall {chosen.recall:.3f}")
+    curve = [point for point in points if point.extra == chosen.extra]
+    print(", ".join(f"{point.effort}: {point.recall:.3f} ({point.deeper:.3f} of 100)" for point in curve))
+
+
+def _facts(folder: Path, kind: str, passages: int) -> str:
+    size = (folder / f"{kind}.faiss").stat().st_size / passages
+    return f"{size:.0f} bytes a passage beside {(folder / dense.FILE).stat().st_size / passages:.0f} on the disk"
+
+
+def memory(folder: Path, kind: str, effort: int, extra: int) -> None:
+    """Print memory and time of a process that only opens an index and searches, and that finds no page in the cache.
+
+    FAISS advises the kernel not to read ahead in mapped files, so only the pages that searches read are resident.
+    """
+    vectors = np.load(folder / "queries.npy")
+    for name in (dense.FILE, f"{kind}.faiss"):
+        with (folder / name).open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    before, started = resident(), time.perf_counter()
+    exact = DenseIndex.open(folder / dense.FILE)
+    leg = ApproximateDense(exact, open_codes(folder / f"{kind}.faiss"), effort, extra)
+    leg.search(vectors[0], 10)
+    print(f"{kind}, nothing cached: opened, with the first query, in {(time.perf_counter() - started) * 1e3:.0f} ms")
+    for count in (10, SERVED):
+        took = []
+        for query in vectors:
+            started = time.perf_counter()
+            leg.search(query, count)
+            took.append((time.perf_counter() - started) * 1e3)
+        after = resident()
+        own, mapped = (after[name] - before[name] for name in ("own", "mapped"))
+        per = (own + mapped) * 1024 * 1024 / len(exact)
+        print(
+            f"after {len(vectors)} more queries for {count} passages: {per:.0f} bytes a passage resident (own {own:.0f} MB, "
+            f"mapped {mapped:.0f} MB), {np.median(took):.2f} ms a query by the clock"
+        )
+
+
+def check(real: Vectors, kinds: list[str], folder: Path) -> None:
+    """Print recall by effort on real vectors and on made ones of the same number."""
+    half = 20_000
+    samples = {"real": (real[:half], real[half : half + QUERIES])}
+    for seeds in (half, 730):
+        source = TextLike.of(real[:seeds])
+        samples[f"made of {seeds:,}"] = source.make(half), source.make(QUERIES)
+    for name, (vectors, queries) in samples.items():
+        write_flat(folder / dense.FILE, vectors.shape[1], len(vectors), [vectors])
+        exact = DenseIndex.open(folder / dense.FILE)
+        nearest = find_nearest(exact, queries)
+        at = ", ".join(f"{rank}: {nearest[:, rank - 1].mean():.3f}" for rank in (1, 2, 5, 10, 100))
+        print(f"\n{name}: cosine of the nearest by rank {at}")
+        for kind in kinds:
+            leg = ApproximateDense(exact, build(kind, folder, exact)[0], 1, 0)
+            points = measure(leg, queries, nearest)
+            print(kind, end=" ")
+            print_curve(points, choose(points, 0.98, leg))
+
+
+def people(data: Path, name: str, queries: Path, kinds: list[str], folder: Path) -> None:
+    """Print the recall that sentences of an index's documents choose an effort by, and that of people's queries."""
+    index = Index.open(Store("index", data).path(name), verify=False).searched_exactly()
+    texts = pq.read_table(queries, columns=["text"]).column("text").to_pylist()[:QUERIES]
+    asked = {
+        "sentences": make_queries(index.folder, index.encoder, []).vectors,
+        "people": unit(index.encoder.encode_queries(texts)),
+    }
+    exact = DenseIndex.open(index.folder / dense.FILE)
+    for kind in kinds:
+        leg = ApproximateDense(exact, build(kind, folder, exact)[0], 1, 0)
+        points = {origin: measure(leg, vectors, find_nearest(exact, vectors)) for origin, vectors in asked.items()}
+        chosen = choose(points["sentences"], 0.98, leg)
+        same = [point for point in points["people"] if (point.effort, point.extra) == (chosen.effort, chosen.extra)]
+        print(f"{kind}: people's queries {same[0].recall if same else 1:.3f}, sentences", end=" ")
+        print_curve(points["sentences"], chosen)
+
+
+def main() -> None:
+    """Read the command line, measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=data_dir())
+    parser.add_argument("--vectors", type=int, default=200_000)
+    parser.add_argument("--kinds", default="ivf-1bit,ivf-int8")
+    parser.add_argument("--recall", type=float, default=0.98)
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--memory", metavar="KIND,EFFORT,EXTRA", help="only search what lies in --folder")
+    parser.add_argument("--folder", type=Path, help="where the vectors are kept for another run")
+    parser.add_argument("--index", help="id of the index to which --queries belong")
+    parser.add_argument("--queries", type=Path, help="Parquet file of people's queries")
+    arguments = parser.parse_args()
+    kinds = arguments.kinds.split(",")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        if arguments.memory:
+            kind, effort, extra = arguments.memory.split(",")
+            memory(folder, kind, int(effort), int(extra))
+            return
+        if arguments.queries:
+            people(arguments.data, arguments.index, arguments.queries, kinds, folder)
+            return
+        if arguments.check:
+            check(real_vectors(arguments.data), kinds, folder)
+            return
+        if not (folder / dense.FILE).is_file():
+            source = TextLike.of(real_vectors(arguments.data))
+            np.save(folder / "queries.npy", source.make(QUERIES))
+            write_flat(folder / dense.FILE, source.real.shape[1], arguments.vectors, source.blocks(arguments.vectors))
+        exact, queries = DenseIndex.open(folder / dense.FILE), np.load(folder / "queries.npy")
+        print(f"{len(exact):,} vectors of {exact.dimension} dimensions")
+        print(f"flat: a query, ms: 10 passages {milliseconds(exact, queries[:20], 10)}")
+        nearest = find_nearest(exact, queries)
+        measured = [report(kind, folder, exact, queries, nearest=nearest, target=arguments.recall) for kind in kinds]
+        del exact  # pages that a process has mapped stay in the cache
+        sys.stdout.flush()
+        for argument in measured:
+            subprocess.run([sys.executable, __file__, "--folder", str(folder), "--memory", argument], check=True)
+
+
+if __name__ == "__main__":
+    main()
