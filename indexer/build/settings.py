@@ -9,9 +9,10 @@ from pydantic import Field
 from indexer.artifacts.manifest import WEIGHTING, WORDS
 from indexer.corpus.settings import CorpusSettings
 from indexer.index.approximate.kinds import RequestedKind
+from indexer.milvus.settings import StoreSettings
 
 
-class BuildSettings(CorpusSettings):
+class BuildSettings(CorpusSettings, StoreSettings):
     """What is indexed, and how."""
 
     model: str | None = Field(default=None, description="Id of the model artifact (default: models/CURRENT)")
@@ -88,6 +89,7 @@ class BuildSettings(CorpusSettings):
         aside = {"force", "model", "label_with", "label_column", "sparse_model", "sparse_terms", "sparse_weight"}
         if self.dense_components is None:
             aside.add("dense_components")  # an index of an earlier version is the same
+        aside |= StoreSettings.model_fields.keys()
         recipe = self.model_dump(exclude=aside) | {"words": WORDS, "weighting": WEIGHTING}
         if self.sparse_model is None:
             return recipe
