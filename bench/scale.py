@@ -46,7 +46,7 @@ from indexer.inference.encoder import Vectors
 NEIGHBOURS, MEAN_OF, MIXED, NOISE = 8, 4, 3, 0.8
 """With this share of the noise made vectors have about the cosines of real ones to their nearest; see `check`."""
 BLOCK = 50_000
-QUERIES = 400
+QUERIES, TOPICS = 400, 60
 SERVED = 258
 """Passages that the service asks for: 200 documents of 1.03 passages, and a quarter more."""
 
@@ -127,6 +127,14 @@ def found(leg: ApproximateDense, queries: Vectors, allowed: DocumentMask) -> tup
     return float(np.mean(share)), complete
 
 
+def nearest_topics(exact: DenseIndex, rng: np.random.Generator) -> np.ndarray:
+    """Return the number of the nearest of some random passages for each passage, shape (passages,)."""
+    centres = exact.vectors(rng.integers(len(exact), size=TOPICS))
+    rows = np.arange(len(exact))
+    blocks = [exact.vectors(rows[start : start + BLOCK]) @ centres.T for start in range(0, len(exact), BLOCK)]
+    return np.concatenate([block.argmax(axis=1) for block in blocks])
+
+
 def build(kind: str, folder: Path, exact: DenseIndex) -> tuple[Codes, float]:
     """Write codes of a kind; return them, and the seconds that it took."""
     started, centres = time.perf_counter(), folder / "centres.npy"
@@ -155,12 +163,16 @@ def report(kind: str, folder: Path, exact: DenseIndex, queries: Vectors, *, near
         f"opened and first query {opened * 1e3:.0f} ms; a query, ms: 10 passages {times[0]}, {SERVED} passages {times[1]}"
     )
     rng = np.random.default_rng(1)
-    print("| allowed | recall@10 | complete | ms for 10 | ms for 258 |\n|--:|--:|---|--:|--:|")
-    for share in (0.01, 0.1, 0.3, 0.8):
-        allowed = DocumentMask(rng.random(len(exact)) < share, np.arange(len(exact) + 1))
-        recall, complete = found(leg, queries[:50], allowed)
-        times = [milliseconds(leg, queries[:50], count, allowed) for count in (10, SERVED)]
-        print(f"| {share:.0%} | {recall:.3f} | {'yes' if complete else 'NO'} | {times[0]} | {times[1]} |")
+    topics = nearest_topics(exact, rng)
+    print("| allowed | filter | recall@10 | complete | ms for 10 | ms for 258 |\n|--:|---|--:|---|--:|--:|")
+    for share in (0.005, 0.01, 0.1, 0.3, 0.8):
+        by_topic = rng.gamma(0.5, size=TOPICS)
+        by_topic = np.minimum(1, share * by_topic / by_topic.mean())
+        for name, chance in (("at random", share), ("by topic", by_topic[topics])):
+            allowed = DocumentMask(rng.random(len(exact)) < chance, np.arange(len(exact) + 1))
+            recall, complete = found(leg, queries[:100], allowed)
+            times = [milliseconds(leg, queries[:100], count, allowed) for count in (10, SERVED)]
+            print(f"| {share:.1%} | {name} | {recall:.3f} | {'yes' if complete else 'NO'} | {times[0]} | {times[1]} |")
     return f"{kind},{chosen.effort},{chosen.extra}"
 
 
