@@ -288,7 +288,7 @@ def open_codes(path: Path) -> Codes:
         ) from error
 
 
-def _lists_with(passages: int, counts: Rows) -> int:
+def _lists_with(passages: float, counts: Rows) -> int:
     """Return how many of the first lists hold ``passages`` where each holds ``counts``; all where they do not."""
     return min(len(counts), int(np.searchsorted(np.cumsum(counts), passages)) + 1)
 
