@@ -7,11 +7,12 @@ from typing import Any, Literal
 from pydantic import Field
 
 from indexer.artifacts.manifest import WEIGHTING, WORDS
+from indexer.build.executors.settings import ExecutorSettings
 from indexer.corpus.settings import CorpusSettings
 from indexer.index.approximate.kinds import RequestedKind
 
 
-class BuildSettings(CorpusSettings):
+class BuildSettings(CorpusSettings, ExecutorSettings):
     """What is indexed, and how."""
 
     model: str | None = Field(default=None, description="Id of the model artifact (default: models/CURRENT)")
@@ -79,7 +80,7 @@ class BuildSettings(CorpusSettings):
     def recipe(self) -> dict[str, Any]:
         """Return the settings that decide the content of an index besides its corpus, its model and its labels."""
         aside = {"force", "model", "label_with", "label_column", "sparse_model", "sparse_terms", "sparse_weight"}
-        recipe = self.model_dump(exclude=aside) | {"words": WORDS, "weighting": WEIGHTING}
+        recipe = self.model_dump(exclude=aside | set(ExecutorSettings.model_fields)) | {"words": WORDS, "weighting": WEIGHTING}
         if self.sparse_model is None:
             return recipe
         return recipe | {"sparse": {"terms": self.sparse_terms, "weight": self.sparse_weight}}
