@@ -80,7 +80,10 @@ class BuildSettings(CorpusSettings, ExecutorSettings):
     def recipe(self) -> dict[str, Any]:
         """Return the settings that decide the content of an index besides its corpus, its model and its labels."""
         aside = {"force", "model", "label_with", "label_column", "sparse_model", "sparse_terms", "sparse_weight"}
-        recipe = self.model_dump(exclude=aside | set(ExecutorSettings.model_fields)) | {"words": WORDS, "weighting": WEIGHTING}
+        recipe = self.model_dump(exclude=aside | set(ExecutorSettings.model_fields)) | {
+            "words": WORDS,
+            "weighting": WEIGHTING,
+        }
         if self.sparse_model is None:
             return recipe
         return recipe | {"sparse": {"terms": self.sparse_terms, "weight": self.sparse_weight}}

@@ -10,9 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Mapping
 from contextlib import ExitStack, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -20,6 +18,7 @@ from typing import Any
 from unittest.mock import patch
 
 from indexer.artifacts.manifest import library_versions
+from indexer.build.executors.plan import Plan, plan_actors
 from indexer.build.executors.pool import Pool, WorkerLost
 from indexer.build.executors.settings import ExecutorSettings
 from indexer.errors import UserError, first_line
@@ -43,47 +42,6 @@ CONNECT_SECONDS = 10.0
 LOOPBACK = "127.0.0.1"
 LIBRARIES = "onnxruntime", "tokenizers"
 """Libraries on which the bits of a vector depend."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How many actors there are, and what each takes of the cluster."""
-
-    workers: int
-    cores: int
-    gpus: int
-
-
-def plan_actors(machines: list[Mapping[str, float]], workers: int | None) -> Plan:
-    """Divide a cluster among actors: one for each GPU, or where there is none, one for each machine.
-
-    Actors have the same number of cores, such that all of them find a place. With more ``workers`` than that, each
-    gets fewer cores.
-
-    Args:
-        machines: the resources of each, by Ray's names.
-        workers: number of actors; None for as many as that.
-
-    Raises:
-        UserError: there is no room for as many.
-    """
-    gpus = [int(machine.get("GPU", 0)) for machine in machines]
-    if sum(gpus):
-        share = min(int(machine.get("CPU", 0)) // count for machine, count in zip(machines, gpus, strict=True) if count)
-        wanted = workers or sum(gpus)
-        if wanted > sum(gpus):
-            raise UserError(f"--workers {wanted}: the cluster has {sum(gpus)} GPUs; give at most {sum(gpus)}")
-        return Plan(wanted, share, 1)
-    cores = [int(machine.get("CPU", 0)) for machine in machines if machine.get("CPU", 0) >= 1]
-    if not cores:
-        raise UserError("--executor ray: no machine of the cluster has a core to give; add machines, or --num-cpus there")
-    if workers is None:
-        share = min(cores)
-        return Plan(sum(count // share for count in cores), share, 0)
-    for share in range(min(max(cores), sum(cores) // workers), 0, -1):
-        if sum(count // share for count in cores) >= workers:
-            return Plan(workers, share, 0)
-    raise UserError(f"--workers {workers}: the cluster has {sum(cores)} cores; give at most {sum(cores)}")
 
 
 class Actor:
@@ -193,7 +151,7 @@ def open_cluster(settings: ExecutorSettings, encoder: Encoder) -> Cluster:
         if not ray.is_initialized():
             _join(settings.address, encoder.cores)
             entered.callback(ray.shutdown)
-        plan = plan_actors([node["Resources"] for node in ray.nodes() if node["Alive"]], settings.workers)
+        plan = plan_actors([node["Resources"] for node in _machines()], settings.workers)
         files = ray.put(_model_files(encoder.folder, encoder.precision))
         say(f"Ray workers: {plan.workers}; cores of each: {plan.cores}; GPUs of each: {plan.gpus}")
         workers = [RayWorker(number, plan, files, encoder.precision) for number in range(1, plan.workers + 1)]
@@ -216,6 +174,11 @@ def _join(address: str | None, cores: int) -> None:
         ) from error
 
 
+def _machines() -> list[dict[str, Any]]:
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node for node in nodes if node["Alive"]]
+
+
 def _knock(address: str) -> None:
     """Raise an error where nobody listens at host:port; Ray itself would try for minutes."""
     host, separator, port = address.rpartition(":")
@@ -227,7 +190,7 @@ def _start(cores: int, options: dict[str, Any]) -> None:
     """Start Ray on this machine, for nobody else: whoever reaches it can run programs."""
     with patch.object(ray_constants, "ENABLE_RAY_CLUSTER", new=False):  # else it takes the address that others see
         ray.init("local", num_cpus=cores, include_dashboard=False, _node_ip_address=LOOPBACK, **options)
-    if any(node["NodeManagerAddress"] != LOOPBACK for node in ray.nodes()):
+    if any(node["NodeManagerAddress"] != LOOPBACK for node in _machines()):
         ray.shutdown()
         raise RuntimeError(f"this version of Ray does not listen at {LOOPBACK} only")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from indexer.errors import UserError
@@ -52,7 +53,7 @@ def share_cores(workers: int, threads: int, nodes: Mapping[int, int]) -> list[Sh
     for worker in range(workers):
         bounds.append(bounds[-1] + threads // workers + (worker < threads % workers))
     shares = []
-    for first, last in zip(bounds, bounds[1:], strict=False):
+    for first, last in pairwise(bounds):
         own = {nodes[cores[place % len(cores)]] for place in range(first, last)}
         shares.append(Share(last - first, frozenset(core for core in cores if nodes[core] in own)))
     return shares

@@ -109,7 +109,7 @@ def _serve(pipe: Connection, model: Path, precision: Precision, share: Share) ->
     try:
         encoder = Encoder.open(model, precision, share.threads)
         pipe.send(None)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
         pipe.send(_with_trace(error))
         return
     while True:
@@ -121,7 +121,7 @@ def _serve(pipe: Connection, model: Path, precision: Precision, share: Share) ->
             pipe.send(encoder.encode_documents(texts))
         except BrokenPipeError:
             return
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - as above
             pipe.send(_with_trace(error))
 
 

@@ -164,7 +164,7 @@ class Pool:
                     break
                 self._wait_to_restart(worker, error, RESTART_DELAYS[losses])
                 losses += 1
-            except Exception as error:  # such as a model that cannot be opened: the others could not either
+            except Exception as error:  # noqa: BLE001 - a model that one cannot open the others cannot either
                 self._give_up(error)
                 break
         worker.stop()
@@ -180,7 +180,7 @@ class Pool:
             vectors = worker.encode(job.texts)
         except WorkerLost:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
             job.result.set_exception(error)
         else:
             job.result.set_result(vectors)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,23 +15,24 @@ from typing import Any
 
 import psutil
 import pytest
+import ray
 from executors_support import SETTINGS, children, facts, wait_until_gone
+from ray._private.state import actors
+from ray.cluster_utils import Cluster
 
 from indexer.artifacts.store import Store
 from indexer.build.build import build
+from indexer.build.executors.cluster import RayWorker
+from indexer.build.executors.plan import Plan, plan_actors
 from indexer.errors import UserError
-
-pytest.importorskip("ray")
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-
-import ray
-from ray.cluster_utils import Cluster
-
-from indexer.build.executors.cluster import Plan, RayWorker, plan_actors
 
 REPOSITORY = Path(__file__).parents[4]
 MACHINE = {"include_dashboard": False, "node_ip_address": "127.0.0.1"}
-QUICK_TO_NOTICE = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
+QUICK_TO_NOTICE = {
+    "health_check_initial_delay_ms": 0,
+    "health_check_period_ms": 500,
+    "health_check_failure_threshold": 4,
+}
 """Settings of Ray by which a lost machine is noticed within two seconds."""
 
 
@@ -116,12 +118,11 @@ def test_a_machine_is_lost(
     used: set[str] = set()
 
     def lose_the_machine(worker: RayWorker, number: int) -> None:
-        [node] = [
-            actor["Address"]["NodeID"] for key, actor in _actors().items() if key == worker.actor._actor_id.hex()
-        ]
+        actor = actors()[worker.actor._actor_id.hex()]
+        node = actor["Address"]["NodeID"]
         used.add(node)
         if number == 12:
-            worker.actor.encode.remote(["busy"])
+            os.kill(actor["Pid"], signal.SIGKILL)
             cluster.remove_node(nodes[node], allow_graceful=False)
 
     calls = count_calls(monkeypatch, lose_the_machine)
@@ -136,12 +137,6 @@ def test_a_machine_is_lost(
     assert len(cluster.worker_nodes) == 1
 
 
-def _actors() -> dict[str, Any]:
-    from ray._private.state import actors
-
-    return actors()
-
-
 @pytest.mark.parametrize("address", ["auto", "127.0.0.1:9"])
 def test_a_cluster_that_is_not_there(data: Path, shard_corpus: Path, address: str) -> None:
     """The error names the address and the remedy."""
@@ -153,10 +148,12 @@ def test_a_cluster_that_is_not_there(data: Path, shard_corpus: Path, address: st
 
 def test_ray_is_not_installed() -> None:
     """The error says what to install; without the flag nothing of Ray is needed."""
-    program = "import sys; sys.modules['ray'] = None\nimport indexer.build.build\nimport indexer.build.executors.cluster"
+    program = (
+        "import sys; sys.modules['ray'] = None\nimport indexer.build.build\nimport indexer.build.executors.cluster"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=REPOSITORY, check=False)
-    assert "executors.cluster" in done.stderr
-    assert "UserError: --executor ray: Ray is not installed; pip install" in done.stderr
+    assert "executors/cluster.py" in done.stderr
+    assert "UserError: --executor ray: Ray is not installed; pip install -r requirements-ray.lock" in done.stderr
 
 
 @pytest.mark.parametrize(

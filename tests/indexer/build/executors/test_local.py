@@ -16,6 +16,7 @@ from executors_support import SETTINGS, SIZES, children, facts, wait_until_gone
 
 from indexer.artifacts.store import Store
 from indexer.build.build import build
+from indexer.build.executors.cores import Share
 from indexer.build.executors.local import LocalWorker
 from indexer.errors import UserError
 
@@ -27,6 +28,7 @@ import sys, time
 from pathlib import Path
 import indexer.build.shards.shard
 from indexer.build.build import build
+from indexer.build.executors.cores import Share
 from indexer.build.executors.local import LocalWorker
 from indexer.build.settings import BuildSettings
 
@@ -97,19 +99,13 @@ def test_a_build_that_is_killed(
     assert facts(manifest, data) == expected
 
 
-def test_an_error_in_a_process(data: Path, shard_corpus: Path) -> None:
+def test_an_error_in_a_process(data: Path) -> None:
     """A model that the processes cannot open ends the build with the same words as in one process."""
     [model] = [path for path in (data / "models").iterdir() if path.is_dir()]
-    worker = LocalWorker(1, model / "absent", "fp32", share=_share())
+    worker = LocalWorker(1, model / "absent", "fp32", Share(1, frozenset(os.sched_getaffinity(0))))
     with pytest.raises(UserError, match="absent"):
         worker.start()
     worker.stop()
-
-
-def _share() -> Any:
-    from indexer.build.executors.cores import Share
-
-    return Share(1, frozenset(os.sched_getaffinity(0)))
 
 
 def test_settings_without_effect(data: Path, shard_corpus: Path) -> None:

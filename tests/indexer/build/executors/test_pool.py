@@ -59,11 +59,14 @@ def test_a_lost_window_is_encoded_by_another(capsys: pytest.CaptureFixture[str])
             lost()
         return lengths(texts)
 
-    workers = [Scripted("a", fragile), Scripted("b", lengths)]
+    def patient(texts: list[str]) -> np.ndarray:
+        assert once.wait(60)  # else it could encode all of them before the other has begun
+        return lengths(texts)
+
+    workers = [Scripted("a", fragile), Scripted("b", patient)]
     with Pool(workers) as pool:
         results = [pool.submit(["x" * size, "y"]) for size in range(30)]
         vectors = [result.result(timeout=60).tolist() for result in results]
-        once.wait(60)
     assert vectors == [[[size], [1]] for size in range(30)]
     assert "a is lost (signal 9): it is started again" in capsys.readouterr().err
 
