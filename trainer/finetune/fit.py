@@ -26,6 +26,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 from indexer.errors import UserError
 from indexer.progress import say
 from trainer.finetune.dev import DevEvaluator, DevMetric
+from trainer.finetune.divided import DividedBatchSampler
 from trainer.finetune.grouped import GroupedBatchSampler
 from trainer.training.arguments import METRIC, exit_together, training_arguments, wait_for_all
 from trainer.training.base_model import read_weights
@@ -108,6 +109,10 @@ def fit(task: Task, settings: FitSettings, out: Path) -> FinishedTraining:
     )
     if task.grouped:
         arguments.batch_sampler = partial(GroupedBatchSampler, neighbourhoods=task.neighbourhoods)
+    if arguments.world_size > 1 and (task.grouped or task.no_duplicates):
+        arguments.batch_sampler = partial(
+            DividedBatchSampler, make=arguments.batch_sampler, processes=arguments.world_size
+        )
     first = arguments.process_index == 0
     wait_for_all(arguments)
     if first:
