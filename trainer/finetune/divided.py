@@ -37,23 +37,25 @@ class DividedBatchSampler(DefaultBatchSampler):
     ) -> None:
         super().__init__(dataset, batch_size=batch_size, **options)
         self.batch_size = None  # type: ignore[assignment]  # tells accelerate that the sizes differ, and to keep all
-        self.sampler = make(dataset, batch_size=batch_size * processes, **options)  # accelerate sets its epoch
+        self._whole = make(dataset, batch_size=batch_size * processes, **options)
+        self.sampler: Any = self._whole  # accelerate sets the epoch of what has this name
         self._processes = processes
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield the parts; a batch that has too few rows for all processes is left out."""
-        for batch in self.sampler:
+        batches: Iterator[Any] = iter(self._whole)
+        for batch in batches:
             parts = self._parts(batch)
             if all(parts):
                 yield from parts
 
     def __len__(self) -> int:
         """Return the number of parts of an epoch."""
-        return len(self.sampler) * self._processes
+        return len(self._whole) * self._processes
 
     def _parts(self, batch: list[int]) -> list[list[int]]:
-        if isinstance(self.sampler, GroupedBatchSampler):
-            return self.sampler.divide(batch, self._processes)
+        if isinstance(self._whole, GroupedBatchSampler):
+            return self._whole.divide(batch, self._processes)
         size = (
             len(batch) // self._processes
         )  # gathering needs as many texts from each; fewer than processes are left over

@@ -93,14 +93,12 @@ def gather_rows(rows: Tensor, fill: int = 0) -> Tensor:
     distributed.all_gather(shapes, shape)
     counts, widths = torch.stack(shapes).T.tolist()
     padded = nn.functional.pad(rows, (0, max(widths) - rows.shape[1], 0, max(counts) - rows.shape[0]), value=fill)
-    parts = all_gather(padded) if padded.requires_grad else _all_gather_numbers(padded)
+    if padded.requires_grad:
+        parts = list(all_gather(padded))  # type: ignore[no-untyped-call]
+    else:
+        parts = [torch.empty_like(padded) for _ in counts]
+        distributed.all_gather(parts, padded.contiguous())
     return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
-
-
-def _all_gather_numbers(tensor: Tensor) -> list[Tensor]:
-    parts = [torch.empty_like(tensor) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(parts, tensor.contiguous())
-    return parts
 
 
 class GroupedBatchSampler(DefaultBatchSampler):
