@@ -11,6 +11,7 @@ from typing import Any
 import faiss
 import numpy as np
 
+from indexer.artifacts.manifest import read_manifest
 from indexer.build.neighbour_questions import pick_sentence
 from indexer.build.recall import choose, describe, find_nearest, measure
 from indexer.build.settings import BuildSettings
@@ -69,19 +70,29 @@ def make_queries(
     return RecallQueries(vectors, {"sentences": len(sentences), "logged": len(logged)})
 
 
-def write_codes(path: Path, kind: DenseKind, exact: DenseIndex, threads: int, centres: Vectors | None = None) -> Codes:
+def write_codes(
+    path: Path,
+    kind: DenseKind,
+    exact: DenseIndex,
+    threads: int,
+    centres: Vectors | None = None,
+    *,
+    components: int | None = None,
+) -> Codes:
     """Train the codes of ``kind`` on a sample of the vectors of ``exact``, write those of all to ``path``, and open them.
 
-    With ``centres`` of lists, shape (lists, dimension), those of an inverted file are not trained again.
+    With ``centres`` of lists, shape (lists, components), those of an inverted file are not trained again. With
+    ``components``, codes are made of the first so many of each vector, scaled to length one again (Kusupati et al.,
+    «Matryoshka Representation Learning», NeurIPS 2022).
 
     Raises:
         OSError: the disk is full, or cannot be written.
     """
-    passages = len(exact)
-    index = make_codes(kind, exact.dimension, passages)
+    passages, length = len(exact), components or exact.dimension
+    index = make_codes(kind, length, passages)
     sample = POINTS_PER_LIST * count_lists(passages) if kind.startswith("ivf") else SAMPLE
     rows = np.sort(np.random.default_rng(0).choice(passages, min(sample, passages), replace=False))
-    vectors = exact.vectors(rows)
+    vectors = _first_components(exact.vectors(rows), length)
     if centres is not None and isinstance(index, faiss.IndexIVF):
         index.quantizer.add(centres)
     with stage(f"train the dense index ({kind}, {len(rows):,} vectors)"):
@@ -89,12 +100,25 @@ def write_codes(path: Path, kind: DenseKind, exact: DenseIndex, threads: int, ce
         index.train(vectors)
     with Bar(f"write the dense index ({kind})", passages, "passages") as bar:
         for start in range(0, passages, BLOCK_ROWS):
-            block = exact.vectors(np.arange(start, min(start + BLOCK_ROWS, passages)))
+            block = _first_components(exact.vectors(np.arange(start, min(start + BLOCK_ROWS, passages))), length)
             faiss.omp_set_num_threads(threads)  # reading them has set it to one
             index.add(block)
             bar.advance(len(block))
     write_faiss(path, index)
     return open_codes(path)
+
+
+def _first_components(vectors: Vectors, length: int) -> Vectors:
+    return vectors if vectors.shape[1] == length else unit(vectors[:, :length])
+
+
+def declared_components(model: Path, dimension: int) -> list[int]:
+    """Return the lengths below ``dimension`` for which a model was trained, ascending.
+
+    Those under a quarter are left out: what they save is little beside the rest of a passage, and each is trained.
+    """
+    declared = read_manifest(model).config.get("matryoshka", ())
+    return sorted(length for length in declared if dimension <= 4 * length < 4 * dimension)
 
 
 def index_vectors(
@@ -116,25 +140,32 @@ def index_vectors(
     target = settings.recall
     facts: dict[str, Any] = {"requested": settings.dense, "target": target}
     kinds = candidate_kinds(settings.dense, len(exact))
+    lengths: list[int | None] = [*declared_components(encoder.folder, exact.dimension), None]
+    if settings.dense_components:
+        facts["requested_components"] = settings.dense_components
+        lengths = [settings.dense_components]
     if kinds == ("flat",):
         return {"dense": "flat", "dense_index": facts | {"bytes_per_passage": 4 * exact.dimension}}
     queries = make_queries(folder, encoder, logged, dense_map)
     nearest = find_nearest(exact, queries.vectors)
-    path, centres = folder / codes.FILE, None
-    for kind in kinds:
-        leg = ApproximateDense(exact, write_codes(path, kind, exact, encoder.cores, centres), 1, 0)
-        centres = leg.codes.centres()
+    path, centres = folder / codes.FILE, dict[int | None, Vectors | None]()
+    for kind, length in [(kind, length) for length in lengths for kind in kinds]:
+        found_by = write_codes(path, kind, exact, encoder.cores, centres.get(length), components=length)
+        leg, centres[length] = ApproximateDense(exact, found_by, 1, 0), found_by.centres()
         points = measure(leg, queries.vectors, nearest)
         point = choose(points, target, leg)
         found = describe(leg, point, points, queries.vectors)
-        say(f"dense index: {kind}, recall {point.recall:.3f} (--dense sets another kind, --recall another recall)")
+        of = f" of {length} components" if length else ""
+        say(f"dense index: {kind}{of}, recall {point.recall:.3f} (--dense sets another kind, --recall another recall)")
         if point.recall >= target:
             break
     else:
-        say(f"the recall is below --recall {target}: --dense ivf-int8 may reach it, --dense flat is exact")
+        whole = "all components, " if length else ""
+        say(f"the recall is below --recall {target}: {whole}--dense ivf-int8 may reach it, --dense flat is exact")
     size = round(path.stat().st_size / max(len(exact), 1), 1)
+    cut = {"components": length} if length else {}
     lists = {"lists": leg.codes.lists} if leg.codes.lists else {}
     return {
         "dense": kind,
-        "dense_index": facts | {"bytes_per_passage": size} | lists | found | {"queries": queries.counts},
+        "dense_index": facts | {"bytes_per_passage": size} | cut | lists | found | {"queries": queries.counts},
     }
