@@ -87,9 +87,9 @@ class BuildSettings(CorpusSettings, StoreSettings):
     def recipe(self) -> dict[str, Any]:
         """Return the settings that decide the content of an index besides its corpus, its model and its labels."""
         aside = {"force", "model", "label_with", "label_column", "sparse_model", "sparse_terms", "sparse_weight"}
-        aside |= StoreSettings.model_fields.keys()
         if self.dense_components is None:
             aside.add("dense_components")  # an index of an earlier version is the same
+        aside |= StoreSettings.model_fields.keys()
         recipe = self.model_dump(exclude=aside) | {"words": WORDS, "weighting": WEIGHTING}
         if self.sparse_model is None:
             return recipe
