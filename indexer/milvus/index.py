@@ -21,8 +21,6 @@ from indexer.filters.evaluate import FilteringIndex
 from indexer.filters.facets import CountingIndex, Facet, FacetRequest
 from indexer.filters.filter import Filter
 from indexer.index.analysis import find_analysis
-from indexer.index.approximate.codes import FILTER_SLACK
-from indexer.index.approximate.leg import MAX_EXACT_PASSAGES
 from indexer.index.dense import unit
 from indexer.index.document_mask import Rows
 from indexer.index.served import Document, Neighbours
@@ -42,6 +40,10 @@ PAYLOAD_CHARACTERS = 16_000_000
 """Characters of cached documents."""
 VECTORS = 2_048
 """Vectors that are read at once."""
+MAX_EXACT_PASSAGES = 20_000
+"""Up to about this many passages that a filter allows, all lists are read."""
+FILTER_SLACK = 3
+"""Times as many allowed passages are compared under a wider filter as passages without one, on average."""
 FEW_PASSAGES = 256
 """Passages that are asked for at least where those of given documents are scored."""
 
