@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import pyarrow.parquet as pq
 
 from indexer.artifacts.store import Store
+from indexer.build.dense_codes import recall_queries
 from indexer.index.index import Index
 from indexer.index.served import ServedIndex
 from indexer.milvus.open import open_index
@@ -54,7 +55,7 @@ def main() -> None:
     arguments = parser.parse_args()
     store = StoreSettings(store="milvus", uri=arguments.uri, alias=arguments.alias)
     live = Store("index", arguments.data).resolve()
-    publish_index(live.name, store, arguments.data)
+    publish_index(live.name, store, arguments.data, lambda index: recall_queries(index, arguments.data))
     files, milvus = Retriever(Index.open(live)), Retriever(open_index(store, arguments.data, seconds=PATIENCE))
     rows = pq.read_table(arguments.queries).to_pylist()
     queries = [row["text"] for row in rows if row["split"] == arguments.split]

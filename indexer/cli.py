@@ -66,10 +66,12 @@ def build(
 def _publish_live(settings: StoreSettings) -> None:
     """Make the live index of the data directory that of the store, too."""
     if settings.store == "milvus":
-        from indexer.artifacts.store import Store
+        from indexer.artifacts.store import Store, data_dir
+        from indexer.build.dense_codes import recall_queries
         from indexer.milvus.publish import publish_index
 
-        publish_index(Store("index").resolve().name, settings)
+        live = Store("index").resolve().name
+        publish_index(live, settings, queries=lambda index: recall_queries(index, data_dir()))
 
 
 @app.command()

@@ -20,9 +20,8 @@ from indexer.index.approximate import codes
 from indexer.index.approximate.codes import Codes, make_codes, open_codes
 from indexer.index.approximate.kinds import DenseKind, candidate_kinds, count_lists
 from indexer.index.approximate.leg import ApproximateDense
-from indexer.index.arrow import ArrowTable
 from indexer.index.dense import DenseIndex, unit, write_faiss
-from indexer.index.index import DOCUMENTS
+from indexer.index.index import Index, open_documents
 from indexer.inference.encoder import Encoder, Vectors
 from indexer.live.feedback import FeedbackLog
 from indexer.progress import Bar, say, stage
@@ -59,7 +58,7 @@ def make_queries(
 
     With a ``dense_map`` each comes twice: as hybrid search, and as dense mode searches by it.
     """
-    documents, rng = ArrowTable.open(folder / DOCUMENTS), random.Random(0)  # noqa: S311 - a sample, no secret
+    documents, rng = open_documents(folder), random.Random(0)  # noqa: S311 - a sample, no secret
     rows = np.linspace(0, len(documents) - 1, min(MAX_SENTENCES, len(documents))).astype(np.int64)
     texts = [pick_sentence(documents.row(row, ["text"])["text"], rng) for row in rows.tolist()]
     sentences = [text for text in texts if text]
@@ -68,6 +67,11 @@ def make_queries(
     if dense_map is not None:
         vectors = np.concatenate([vectors, unit(vectors @ dense_map.T)])
     return RecallQueries(vectors, {"sentences": len(sentences), "logged": len(logged)})
+
+
+def recall_queries(index: Index, data: Path) -> Vectors:
+    """Return vectors of queries by which the recall of an opened index is measured, wherever it is served."""
+    return make_queries(index.folder, index.encoder, logged_queries(data), index.dense_map).vectors
 
 
 def write_codes(

@@ -11,6 +11,7 @@ collections.py  collections of an index: names, fields, numbers
 payload.py      title, text and metadata of a document as text
 about.py        what a replica has to know of an index
 publish.py      an index artifact into its collections, and the alias to them
+recall.py       recall of passages in lists, measured; effort of a search
 facets.py       counts of values
 lexical.py      BM25 leg
 index.py        an index that is searched in Milvus

@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 
 from indexer.artifacts.manifest import Manifest
-from indexer.index.index import Index
 from indexer.inference.encoder import Vectors
 from indexer.milvus.collections import Names
 from indexer.milvus.engine import Engine
@@ -28,7 +27,7 @@ class About:
     """What a replica has to know of an index.
 
     Attributes:
-        manifest: of the artifact.
+        manifest: of the artifact, with the kind of dense index that Milvus has.
         schema: of the documents.
         fields: the metadata that filters can ask for.
         left_out: path of each field that is not kept → why.
@@ -44,18 +43,6 @@ class About:
     counts: dict[str, int]
     sample: list[int]
     dense_map: Vectors | None
-
-    @classmethod
-    def of(
-        cls,
-        index: Index,
-        fields: list[StoredField],
-        left_out: dict[str, str],
-        counts: dict[str, int],
-        sample: list[int],
-    ) -> About:
-        """Return the description of an opened artifact."""
-        return cls(index.manifest, index.schema, fields, left_out, counts, sample, index.dense_map)
 
     def text(self) -> str:
         """Return the description as text."""

@@ -98,14 +98,22 @@ def schemas(fields: list[StoredField], dimension: int) -> dict[str, CollectionSc
     return {"documents": documents, "passages": passages, "lookup": lookup}
 
 
-def indexes(kind: str, fields: list[StoredField]) -> IndexParams:
-    """Return the indexes of a collection: exact ones of its vector, and of what filters ask for."""
+def indexes(kind: str, fields: list[StoredField], lists: int = 0) -> IndexParams:
+    """Return the indexes of a collection: of its vector, and of what filters ask for.
+
+    Passages are searched exactly, or in so many ``lists`` of full vectors (IVF_FLAT): scores are exact in either.
+    """
     parameters = MilvusClient.prepare_index_params()
     if kind == "documents":
         parameters.add_index("terms", index_type="SPARSE_INVERTED_INDEX", metric_type="IP")
         parameters.add_index("id", index_type="INVERTED")
     elif kind == "passages":
-        parameters.add_index("vector", index_type="FLAT", metric_type="IP")
+        if lists:
+            # In this form, which every server takes: Milvus Lite overlooks a `nlist` that is not within `params`.
+            number = {"params": {"nlist": lists}}
+            parameters.add_index("vector", index_type="IVF_FLAT", metric_type="IP", params=number)
+        else:
+            parameters.add_index("vector", index_type="FLAT", metric_type="IP")
         parameters.add_index("document", index_type="INVERTED")
     else:
         parameters.add_index("unused", index_type="FLAT", metric_type="IP")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,6 +25,7 @@ WRITE_SECONDS = 300.0
 """Longest time that a call of the indexer may take."""
 LOAD_SECONDS = 6 * 3600.0
 """Longest time until the rows of a collection are stored, and in memory."""
+INDEX_PAUSE = 0.5
 NOT_FOUND = {100, 1600}
 """Milvus's codes for a collection, and for an alias, that does not exist."""
 REFUSED = {6, 1100}
@@ -103,9 +105,20 @@ class Engine:
         return list(self.call("query", collection, where=where, **options))
 
     def search(
-        self, collection: str, field: str, vectors: list[Any], limit: int, where: Expression = EVERYTHING
+        self,
+        collection: str,
+        field: str,
+        vectors: list[Any],
+        limit: int,
+        where: Expression = EVERYTHING,
+        *,
+        probes: int = 0,
     ) -> list[list[tuple[int, float]]]:
-        """Return for each of several vectors the ``limit`` rows of largest inner product: number and product."""
+        """Return for each of several vectors the ``limit`` rows of largest inner product: number and product.
+
+        Where the vectors are in lists, the nearest ``probes`` lists are read.
+        """
+        parameters = {"metric_type": "IP"} | ({"params": {"nprobe": probes}} if probes else {})
         found = self.call(
             "search",
             collection,
@@ -114,7 +127,7 @@ class Engine:
             limit=limit,
             where=where,
             output_fields=[NUMBER],
-            search_params={"metric_type": "IP"},
+            search_params=parameters,
             consistency_level="Strong",
         )
         return [[(int(hit[NUMBER]), float(hit["distance"])) for hit in hits] for hits in found]
@@ -130,6 +143,21 @@ class Engine:
             raise self._explained(error) from error
         finally:
             iterator.close()
+
+    def wait_for_index(self, collection: str, field: str) -> None:
+        """Return when the index of a field has all rows: until then, others would be compared one by one.
+
+        Raises:
+            StoreError: it takes longer than `LOAD_SECONDS`.
+        """
+        deadline = time.monotonic() + LOAD_SECONDS
+        while True:
+            state = self.call("describe_index", collection, field)
+            if state and state["state"] == "Finished" and not state["pending_index_rows"]:
+                return
+            if time.monotonic() > deadline:
+                raise StoreError(f"Milvus at {self.uri} has not made the index of {collection} within {LOAD_SECONDS} s")
+            time.sleep(INDEX_PAUSE)
 
     def alias_target(self, alias: str) -> str | None:
         """Return the collection that an alias names, or None."""

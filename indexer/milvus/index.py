@@ -5,6 +5,7 @@ Only the model comes from the data directory: it has the same size whatever the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -39,6 +40,10 @@ PAYLOAD_CHARACTERS = 16_000_000
 """Characters of cached documents."""
 VECTORS = 2_048
 """Vectors that are read at once."""
+MAX_EXACT_PASSAGES = 20_000
+"""Up to about this many passages that a filter allows, all lists are read."""
+FILTER_SLACK = 3
+"""Times as many allowed passages are compared under a wider filter as passages without one, on average."""
 FEW_PASSAGES = 256
 """Passages that are asked for at least where those of given documents are scored."""
 
@@ -111,6 +116,8 @@ class MilvusIndex(FilteringIndex, CountingIndex):
         self.manifest, self.encoder, self.sparse = stored.about.manifest, encoder, None
         self._stored, self._visible = stored, visible
         config = self.manifest.config
+        # Lists in which the passages are kept, 0 for none, and how many of them a search reads.
+        self._lists, self._nprobe = (int(config["dense_index"].get(name, 0)) for name in ("lists", "nprobe"))
         self.lexical = MilvusLexical(
             stored.engine,
             stored.names,
@@ -200,7 +207,7 @@ class MilvusIndex(FilteringIndex, CountingIndex):
 
     def nearest_documents(self, vector: Vectors, depth: int, allowed: MilvusSelection | None = None) -> Neighbours:
         """Return the ``depth`` documents nearest to a vector; of the ``allowed`` ones alone where they are given."""
-        return self._nearest(vector, depth, None if allowed is None else allowed.where)
+        return self._nearest(vector, depth, allowed)
 
     def nearest_of_many(self, vectors: Vectors, depth: int) -> list[Neighbours]:
         """Return what `nearest_documents` returns for each of several vectors, shape (vectors, dimension)."""
@@ -208,9 +215,10 @@ class MilvusIndex(FilteringIndex, CountingIndex):
             return [self._nearest(vector, depth, None) for vector in vectors]
         limit = self._limit(depth)
         results = []
-        for vector, hits in zip(vectors, self._passages(vectors, limit, Expression("")), strict=True):
+        everything = self._passages(vectors, limit, Expression(""), self._nprobe)
+        for vector, hits in zip(vectors, everything, strict=True):
             found = best_of_each(hits)
-            whole = len(found) >= depth or len(hits) < limit
+            whole = len(found) >= depth or (len(hits) < limit and self._nprobe == self._lists)
             results.append(neighbours(found, depth) if whole else self._nearest(vector, depth, None))
         return results
 
@@ -222,7 +230,7 @@ class MilvusIndex(FilteringIndex, CountingIndex):
         while missing := [row for row in wanted if row not in best]:
             limit = min(max(FEW_PASSAGES, 4 * per_document * len(missing)), MAX_HITS)
             where = Expression("document in {rows}", {"rows": missing})
-            hits = self._passages(vector[None, :], limit, where)[0]
+            hits = self._passages(vector[None, :], limit, where, self._lists)[0]
             found = best_of_each(hits)
             if len(hits) < limit or not found:
                 self._stored.complete(missing, found, "documents")
@@ -270,33 +278,47 @@ class MilvusIndex(FilteringIndex, CountingIndex):
     def _seen(self) -> Expression:
         return Expression("") if self._visible is None else self._visible.where
 
-    def _nearest(self, vector: Vectors, depth: int, where: Expression | None) -> Neighbours:
+    def _nearest(self, vector: Vectors, depth: int, allowed: MilvusSelection | None) -> Neighbours:
         """Return the nearest documents, reading as many passages as that takes.
 
         Where one search cannot return so many, the next one leaves out the documents that were found.
         """
-        limit = self._limit(depth)
+        limit, probes = self._limit(depth), self._probes(allowed)
         found: dict[int, tuple[float, int]] = {}
-        remaining = where or Expression("")
+        where = Expression("") if allowed is None else allowed.where
+        remaining = where
         while depth:
-            hits = self._passages(vector[None, :], limit, remaining)[0]
+            hits = self._passages(vector[None, :], limit, remaining, probes)[0]
             found |= {document: best for document, best in best_of_each(hits).items() if document not in found}
-            if len(found) >= depth or len(hits) < limit:
+            if len(found) >= depth:
                 break
-            if limit < MAX_HITS:
+            if len(hits) < limit:
+                if probes == self._lists:
+                    break
+                probes, found, remaining = self._lists, {}, where  # nobody is to get fewer results than there are
+            elif limit < MAX_HITS:
                 limit = min(2 * limit, MAX_HITS)
             else:
-                remaining = (where or Expression("")) & Expression("document not in {found}", {"found": list(found)})
+                remaining = where & Expression("document not in {found}", {"found": list(found)})
         return neighbours(found, depth)
+
+    def _probes(self, allowed: MilvusSelection | None) -> int:
+        """Return how many lists a search reads: all of them where few passages are allowed, which makes it exact."""
+        if allowed is None or not self._lists:
+            return self._nprobe
+        share = allowed.count / max(self.manifest.counts["documents"], 1)
+        if share * self.manifest.counts["passages"] <= MAX_EXACT_PASSAGES:
+            return self._lists
+        return min(self._lists, math.ceil(FILTER_SLACK * self._nprobe / share))
 
     def _limit(self, depth: int) -> int:
         """Return how many passages usually belong to ``depth`` documents: the average and a quarter more."""
         counts = self.manifest.counts
         return min(SPARE + 1 + depth * counts["passages"] * 5 // (max(counts["documents"], 1) * 4), MAX_HITS)
 
-    def _passages(self, vectors: Vectors, limit: int, where: Expression) -> list[list[tuple[int, float]]]:
+    def _passages(self, vectors: Vectors, limit: int, where: Expression, probes: int) -> list[list[tuple[int, float]]]:
         """Return number and cosine of the passages nearest to each vector, best first; of equal ones the lower number."""
-        found = self.engine.search(self.names.passages, "vector", unit(vectors).tolist(), limit, where)
+        found = self.engine.search(self.names.passages, "vector", unit(vectors).tolist(), limit, where, probes=probes)
         return [sorted(hits, key=lambda hit: (-hit[1], hit[0])) for hits in found]
 
     def _payloads(self, numbers: list[int]) -> dict[int, Payload]:

@@ -7,7 +7,7 @@ those that describe the index. Collections without them are left by a killed cop
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,14 @@ from indexer.filters.fields import find_field
 from indexer.index.index import Index
 from indexer.index.lexical import LexicalIndex
 from indexer.index.words import is_of_letters
+from indexer.inference.encoder import Vectors
 from indexer.live.bm25 import Statistics
 from indexer.milvus.about import About, read_about
 from indexer.milvus.collections import MAX_PASSAGES, Names, indexes, passage_number, schemas
 from indexer.milvus.engine import LOAD_SECONDS, NUMBER, WRITE_SECONDS, Engine
 from indexer.milvus.fields import MAX_FIELDS, StoredField, choose_fields, fits, stored_values
 from indexer.milvus.payload import pieces, write_payload
+from indexer.milvus.recall import described, lists_for, measure
 from indexer.milvus.settings import StoreSettings
 from indexer.milvus.terms import document_vector, numbered_terms
 from indexer.progress import Bar, say, stage
@@ -35,17 +37,23 @@ BATCH_BYTES = 8_000_000
 """Bytes of rows that are sent at once; Milvus takes 64 MB."""
 BATCH_ROWS = 1_000
 UNUSED = [0.0, 1.0]
+Queries = Callable[[Index], Vectors]
+"""Returns vectors of queries by which the recall of an index is measured, shape (queries, dimension)."""
 SUPPORTED_WORDS = 2
 """Version of the analysis whose terms are made without tantivy's index."""
 
 
-def publish_index(artifact: str, settings: StoreSettings, data: Path | None = None) -> str:
+def publish_index(
+    artifact: str, settings: StoreSettings, data: Path | None = None, queries: Queries | None = None
+) -> str:
     """Make an index artifact the live one in Milvus; it is copied unless it is there already.
 
     Args:
         artifact: id of a published index.
         settings: where Milvus is.
         data: the data directory; by default ``$DOWSE_DATA``.
+        queries: by which the recall is measured where the index is of an approximate kind; without them it is exact
+            in Milvus.
 
     Returns:
         Name of the collection of documents, which the alias names now.
@@ -64,7 +72,7 @@ def publish_index(artifact: str, settings: StoreSettings, data: Path | None = No
                 engine.alias_target(settings.alias) == names.documents
             ):  # has lost rows: Milvus drops nothing with an alias
                 engine.call("drop_alias", settings.alias)
-            Copy(engine, names, index).write()
+            Copy(engine, names, index, queries).write()
         switch_alias(engine, settings.alias, names.documents)
     finally:
         engine.close()
@@ -117,10 +125,12 @@ class Copy:
         engine: the connection.
         names: of the collections.
         index: an opened artifact.
+        queries: by which the recall is measured; None for an exact index.
     """
 
-    def __init__(self, engine: Engine, names: Names, index: Index) -> None:
-        self._engine, self._names, self._index = engine, names, index
+    def __init__(self, engine: Engine, names: Names, index: Index, queries: Queries | None = None) -> None:
+        self._engine, self._names, self._index, self._queries = engine, names, index, queries
+        self._lists = 0 if queries is None else lists_for(index)
         self._fields, self._left_out = self._choose_fields()
         self._lookup_rows = 0
 
@@ -136,15 +146,28 @@ class Copy:
         dimension = self._index.encoder.contract.dimension
         kinds = {"documents": self._names.documents, "passages": self._names.passages, "lookup": self._names.lookup}
         for kind, schema in schemas(self._fields, dimension).items():
-            self._engine.call("create_collection", kinds[kind], schema=schema, index_params=indexes(kind, self._fields))
+            parameters = indexes(kind, self._fields, self._lists)
+            self._engine.call("create_collection", kinds[kind], schema=schema, index_params=parameters)
         numbers = self._write_terms()
         self._write_documents(numbers)
         counts = {"documents": len(self._index), "passages": len(self._index.dense), "lookup": self._lookup_rows}
-        about = About.of(self._index, self._fields, self._left_out, counts, self._sample())
         with stage("load the collections"):
             for name in self._names.all:
                 self._engine.call("flush", name, timeout=LOAD_SECONDS)
                 self._engine.call("load_collection", name, timeout=LOAD_SECONDS)
+            self._engine.wait_for_index(self._names.passages, "vector")
+        points = []
+        if self._queries and self._lists:
+            points = measure(self._engine, self._names.passages, self._index, self._queries(self._index), self._lists)
+        about = About(
+            manifest=described(self._index, self._lists, points),
+            schema=self._index.schema,
+            fields=self._fields,
+            left_out=self._left_out,
+            counts=counts,
+            sample=self._sample(),
+            dense_map=self._index.dense_map,
+        )
         if missing := about.missing(self._engine, self._names):
             raise UserError(f"Milvus at {self._engine.uri}: {missing} after the copy; start it again")
         self._insert(self._names.lookup, self._texts("about", "about", about.text()))
