@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import json
 import os
 import resource
 import shutil
@@ -116,7 +115,9 @@ def run_build(folder: Path, *, changed: bool) -> None:
     settings = BuildSettings(language="en")
     print("| stage | wall s | CPU s | written MB |\n|---|--:|--:|--:|")
     with watch("all"):
-        result = build.build(str(folder / ("changed.parquet" if changed else "corpus.parquet")), settings, folder / "data")
+        result = build.build(
+            str(folder / ("changed.parquet" if changed else "corpus.parquet")), settings, folder / "data"
+        )
     size = sum(entry.size for entry in result.manifest.files.values()) / 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(f"peak {peak:,} MB, index {size:,.0f} MB, {result.manifest.counts}, {result.manifest.config['fusion']}")
@@ -192,7 +193,9 @@ def measure(client: httpx.Client, queries: list[str], folder: Path) -> None:
         "hybrid, four facets, another filter of 57 % each": lambda: {"facets": four, "filter": part()},
         "hybrid, four wide facets, another filter of 57 % each": lambda: {"facets": wide, "filter": part()},
     }
-    print("| request | ms over HTTP without the encoder | dense | lexical | took in the service |\n|---|--:|--:|--:|--:|")
+    print(
+        "| request | ms over HTTP without the encoder | dense | lexical | took in the service |\n|---|--:|--:|--:|--:|"
+    )
     for title, extra in cases.items():
         totals, dense, lexical, inside = [], [], [], []
         for query in queries:
@@ -201,14 +204,16 @@ def measure(client: httpx.Client, queries: list[str], folder: Path) -> None:
             dense.append(answer["timings"]["dense"])
             lexical.append(answer["timings"]["lexical"])
             inside.append(answer["took_ms"] - answer["timings"]["encode"])
-        print(f"| {title} | {summary(totals)} | {summary(dense)} | {summary(lexical)} | {summary(inside)} |", flush=True)
+        print(
+            f"| {title} | {summary(totals)} | {summary(dense)} | {summary(lexical)} | {summary(inside)} |", flush=True
+        )
     complete, found, asked = check_filter(client, queries[:50], folder)
     print(f"filter of 1 %: count right in {complete} of {asked}; recall@10 of dense mode {found:.4f}")
 
 
 def check_filter(client: httpx.Client, queries: list[str], folder: Path) -> tuple[int, float, int]:
     """Compare dense mode under filters of 1 % with cosines computed here; return complete answers, recall, and queries."""
-    from indexer.index.index import Index  # noqa: PLC0415
+    from indexer.index.index import Index
 
     index = Index.open(Store("index", folder / "data").resolve(), verify=False)
     buckets = index.column("bucket").to_numpy()
@@ -241,7 +246,12 @@ def writes(folder: Path) -> None:
         with httpx.Client(base_url=service.url, timeout=300) as client:
             while client.get("/readyz").status_code != 200:
                 time.sleep(0.02)
-            for title, count in (("PUT of 1", 1), ("PUT of 1 more", 1), ("DELETE of 1", 0), ("PUT of 1,000 in 256s", 1000)):
+            for title, count in (
+                ("PUT of 1", 1),
+                ("PUT of 1 more", 1),
+                ("DELETE of 1", 0),
+                ("PUT of 1,000 in 256s", 1000),
+            ):
                 started = time.perf_counter()
                 if not count:
                     client.delete("/documents/document-77").raise_for_status()

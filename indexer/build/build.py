@@ -100,7 +100,7 @@ def build(
             return BuildResult(compacted, fresh=False)
         if not settings.force and (existing := indexes.reuse(key, live=live)):
             return BuildResult(existing, fresh=False)
-        models.verify(model.name)
+        models.verify_once(model.name)
         assembly = Assembly(
             corpus,
             settings.model_copy(update={"language": _choose_language(corpus, settings)}),
