@@ -84,7 +84,12 @@ class Assembly:
         """
         dimension = self.encoder.contract.dimension
         resume = resume_shards(self.folder, self._digest())
-        with LexicalWriter(self.folder / lexical.FOLDER, self.settings.language, resume=resume) as words:
+        lexical_folder, language, documents = (
+            self.folder / lexical.FOLDER,
+            self.settings.language,
+            self.corpus.documents,
+        )
+        with LexicalWriter(lexical_folder, language, documents=documents, resume=resume) as words:
             embedding = self._embed(words)
         shards = embedding.shards
         passages = write_passages(self.folder, shards)

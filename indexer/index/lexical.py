@@ -39,8 +39,10 @@ MAX_HITS_FETCHED = 2_500
 docs/decisions/retrieval.md)."""
 WRITER_BYTES = 128_000_000
 """Memory of the index writer."""
-LEAST_COMMITTED = 16_384
-"""Documents that are committed together, at least: each commit makes a segment, and many are merged again."""
+MOST_COMMITTED = 20_000
+"""Documents that are committed together, at most. Each commit makes a segment."""
+MERGED_TOGETHER = 8
+"""tantivy merges segments of about one size as soon as there are so many."""
 MAX_VOCABULARY = 300_000
 """Words among which corrections of a misspelt word are searched."""
 MAX_TEXT = 2**31
@@ -68,6 +70,19 @@ def _reopen(folder: Path) -> tantivy.Index | None:
         return None
 
 
+def commit_size(documents: int) -> int:
+    """Return after how many of the ``documents`` each commit is made, so that tantivy ends with one segment.
+
+    tantivy merges eight segments of one size, and nothing else: the Python package cannot ask for more. A search in one
+    segment takes half as long as in seventeen. So there are 1, 8, 64, … commits of one size. Where texts are so long that
+    the memory of the writer does not suffice for one, or there are other documents than was said, some segments are left.
+    """
+    commits = 1
+    while documents > commits * MOST_COMMITTED:
+        commits *= MERGED_TOGETHER
+    return -(-documents // commits) or MOST_COMMITTED
+
+
 class LexicalWriter:
     """Writes a BM25 index of texts, one per document, in the order of the documents.
 
@@ -77,10 +92,13 @@ class LexicalWriter:
         folder: of the index.
         language: of the texts.
         version: of the analysis of words.
+        documents: how many will be added, as far as it is known: then the index has one segment in the end.
         resume: whether documents that are committed in the folder stay; then those texts, when added, are skipped.
     """
 
-    def __init__(self, folder: Path, language: str, version: int = WORDS, *, resume: bool = False) -> None:
+    def __init__(
+        self, folder: Path, language: str, version: int = WORDS, *, documents: int = 0, resume: bool = False
+    ) -> None:
         self._analysis = find_analysis(language, version)
         index = _reopen(folder) if resume else None
         if index is None:
@@ -92,7 +110,7 @@ class LexicalWriter:
         self._there = int(index.searcher().num_docs)
         self._writer = index.writer(WRITER_BYTES, 1)
         self._rows = 0
-        self._uncommitted = 0
+        self._committed_together = commit_size(documents)
 
     def __enter__(self) -> Self:
         return self
@@ -104,7 +122,7 @@ class LexicalWriter:
             self.close()
 
     def add(self, texts: Iterable[str]) -> None:
-        """Add the texts of the next documents."""
+        """Add the texts of the next documents. A kill does not lose them, but for those of the last commit."""
         for text in texts:
             if self._rows < self._there:
                 self._rows += 1
@@ -115,13 +133,8 @@ class LexicalWriter:
             document.add_unsigned("document", self._rows)
             self._writer.add_document(document)
             self._rows += 1
-            self._uncommitted += 1
-
-    def commit(self) -> None:
-        """Make sure that a kill does not lose the documents so far, but for fewer than `LEAST_COMMITTED`."""
-        if self._uncommitted >= LEAST_COMMITTED:
-            self._writer.commit()
-            self._uncommitted = 0
+            if self._rows % self._committed_together == 0:
+                self._writer.commit()
 
     def close(self) -> None:
         """Commit what is still in memory, and merge; the folder is complete after this."""

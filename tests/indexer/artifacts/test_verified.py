@@ -42,7 +42,9 @@ def artifact(tmp_path: Path) -> Path:
     (folder / "folder").mkdir(parents=True)
     for name in NAMES:
         (folder / name).write_bytes(name.encode() * 100)
-    draft = Manifest(kind="index", fingerprint="0" * 64, inputs=[], config={}, versions={}, files=describe_files(folder))
+    draft = Manifest(
+        kind="index", fingerprint="0" * 64, inputs=[], config={}, versions={}, files=describe_files(folder)
+    )
     write_manifest(folder, draft)
     return folder
 

@@ -37,8 +37,9 @@ def service(data):
     return TestClient(create_app(ServiceSettings(data=data, poll_seconds=0.02, deadline_seconds=60, writable=True)))
 
 
+@pytest.mark.usefixtures("silent_damage")
 @pytest.mark.parametrize("kind", ["index", "model"])
-def test_damage_of_the_disk_ends_the_index(data, publish, eventually, caplog, silent_damage, kind):
+def test_damage_of_the_disk_ends_the_index(data, publish, eventually, caplog, kind):
     """A bit that flipped on the disk itself: the index is withdrawn, with a log line; a good one is taken up."""
     caplog.set_level(logging.INFO)
     name = publish(CATS, data).manifest.id
@@ -63,7 +64,8 @@ def test_damage_of_the_disk_ends_the_index(data, publish, eventually, caplog, si
         eventually(lambda: client.get("/readyz").status_code == 200, "the restored index is taken up")
 
 
-def test_a_sound_index_is_read_in_the_background(data, publish, eventually, caplog, silent_damage):
+@pytest.mark.usefixtures("silent_damage")
+def test_a_sound_index_is_read_in_the_background(data, publish, eventually, caplog):
     """After an opening by the record all files are read, and the index stays."""
     caplog.set_level(logging.INFO)
     name = publish(CATS, data).manifest.id
