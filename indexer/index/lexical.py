@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -214,10 +214,9 @@ class LexicalIndex:
         depth = 1 + count * documents * 5 // (max(allowed.count, 1) * 4)
         while depth < HITS_PER_DOCUMENT * allowed.count:
             depth = min(depth, max_depth)
-            scores, rows = self._search(any_term, depth)
-            kept = np.flatnonzero(allowed.mask[rows])[:count]
-            if len(kept) == count or len(rows) < depth:
-                return scores[kept], rows[kept]
+            scores, rows, found = self._search_allowed(any_term, depth, allowed, count)
+            if len(rows) == count or found < depth:
+                return scores, rows
             depth *= DEPTH_FACTOR
         return self._search(self._any_term_in(query, allowed.rows), count)
 
@@ -325,8 +324,23 @@ class LexicalIndex:
         hits = self._searcher.search(query, count, count=False).hits if count else []
         if not hits:
             return np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64)
-        rows = self._searcher.fast_field_values("document", [address for _, address in hits])
-        return np.array([score for score, _ in hits], dtype=np.float32), np.array(rows, dtype=np.int64)
+        return np.array([score for score, _ in hits], dtype=np.float32), self._rows_of(hits)
+
+    def _search_allowed(
+        self, query: tantivy.Query, depth: int, allowed: DocumentMask, count: int
+    ) -> tuple[Scores, Rows, int]:
+        """Return score and row of the first ``count`` allowed ones of ``depth`` hits, and how many hits there were.
+
+        Only their scores become Python objects: of tens of thousands of hits few are allowed.
+        """
+        hits = self._searcher.search(query, depth, count=False).hits
+        rows = self._rows_of(hits)
+        kept = np.flatnonzero(allowed.mask[rows])[:count]
+        return np.array([hits[place][0] for place in kept.tolist()], dtype=np.float32), rows[kept], len(hits)
+
+    def _rows_of(self, hits: Sequence[tuple[float, tantivy.DocAddress]]) -> Rows:
+        values = self._searcher.fast_field_values("document", [hit[1] for hit in hits])
+        return np.fromiter(values, dtype=np.int64, count=len(hits))
 
 
 def merge_spans(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
