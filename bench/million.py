@@ -110,7 +110,7 @@ def run_build(folder: Path, *, changed: bool) -> None:
         timed(assemble.Assembly if name == "_embed" else assemble, name, title)
     timed(build.Corpus, "check", "check of the corpus")
     timed(build, "find_known_vectors", "verify the earlier index")
-    timed(build, "_choose_weights", "weights of the legs")
+    timed(build, "choose_weights", "weights of the legs")
     timed(build, "measure_self_retrieval", "check of the vectors")
     timed(Store, "publish", "checksums, flush, publish")
     settings = BuildSettings(language="en")

@@ -121,10 +121,10 @@ class Assembly:
         """Open what `write` has written, before it is published."""
         return Index.load(self.folder, self.draft_manifest(UNSET, counts, config), self.encoder, self.sparse)
 
-    def config(self, dense_weight: float, sparse_weight: float = 0.0) -> dict[str, Any]:
+    def config(self, dense_weight: float, sparse_weight: float = 0.0, weights_of: str | None = None) -> dict[str, Any]:
         """Return the configuration of the index for its manifest, with these weights of its legs in hybrid search.
 
-        What `write` returns of the dense index has to be added.
+        Weights that were estimated for an earlier index are ``weights_of`` that one. What `write` returns of the dense index has to be added.
         """
         config = self.settings.recipe() | {"ids": self.corpus.id_from}
         del config["recall"]  # part of what `write` returns
@@ -137,6 +137,8 @@ class Assembly:
             # A weight that somebody has set is meant as it is.
             "by_query": self.settings.fusion == "convex" and self.settings.dense_weight is None,
         }
+        if weights_of:
+            config["weights_of"] = weights_of
         if self.sparse:
             config["sparse"] = {"terms": self.settings.sparse_terms}
             config["fusion"]["sparse_weight"] = sparse_weight
