@@ -151,7 +151,8 @@ CONFIG: dict[Kind, Descriptions] = {
         "dense_index": "kind that was `requested`, `target` of its recall, and `bytes_per_passage` that a search reads. Of a "
         "kind other than `flat` also number of `lists`; effort of a search (`nprobe` or `efSearch`); `extra`, passages whose "
         "full vectors are compared beyond those asked for; `recall` of the 10 nearest, measured on `queries`; and its "
-        "`curve` by effort. Absent in indexes of earlier versions, which are `flat`",
+        "`curve` by effort; `changed`, share of vectors that are new since its lists were trained, where an earlier index "
+        "was. Absent in indexes of earlier versions, which are `flat`",
         "fusion": "`method` of hybrid search, and the `dense_weight` that was given, tuned or estimated; with a "
         "learned-sparse leg also its `sparse_weight`",
         "weights_of": "index for which these weights were estimated; absent where that is this index, and where they were set",

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from indexer.artifacts.manifest import UNSET, Manifest, fingerprint, library_versions, read_manifest
-from indexer.build.dense_codes import index_vectors
+from indexer.build.dense_codes import EarlierCodes, index_vectors
 from indexer.build.dense_weight import EQUAL_WEIGHT
 from indexer.build.labels import Labeller
 from indexer.build.settings import BuildSettings
@@ -31,6 +31,7 @@ from indexer.build.sparse import Find, SparseWriter
 from indexer.build.vectors import MAP_FILE, KnownVectors, fold, maps_queries, origin_of
 from indexer.corpus.corpus import Corpus, write_rejects
 from indexer.index import dense, lexical
+from indexer.index.approximate import codes
 from indexer.index.flat_file import write_flat
 from indexer.index.index import DENSE_MAP, Index
 from indexer.index.lexical import LexicalWriter
@@ -98,7 +99,14 @@ class Assembly:
         write_keys(self.folder)
         if (matrix := self._dense_map()) is not None:
             np.save(self.folder / DENSE_MAP, matrix, allow_pickle=False)
-        dense_index = index_vectors(self.folder, self.settings, self.encoder, logged=self.logged, dense_map=matrix)
+        dense_index = index_vectors(
+            self.folder,
+            self.settings,
+            self.encoder,
+            logged=self.logged,
+            dense_map=matrix,
+            earlier=self._earlier_codes(embedding.embedded / max(passages, 1)),
+        )
         if self.corpus.rejects:
             write_rejects(self.folder / REJECTS, self.corpus.rejects)
         counts = {
@@ -216,6 +224,12 @@ class Assembly:
             return EarlierShards()
         manifest, model = read_manifest(self.known.folder), self.encoder.folder.name
         return EarlierShards.of(self.known.folder, manifest, model if self.known.own else None, self.settings.recipe())
+
+    def _earlier_codes(self, new: float) -> EarlierCodes | None:
+        """Return the codes of the index whose vectors are taken as they are, but for a share that is ``new``."""
+        if self.settings.force or self.known is None or not self.known.own:
+            return None
+        return EarlierCodes(self.known.folder, new) if (self.known.folder / codes.FILE).is_file() else None
 
     def _sparse_writer(self) -> SparseWriter | None:
         if self.sparse is None:

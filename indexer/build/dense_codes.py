@@ -11,6 +11,7 @@ from typing import Any
 import faiss
 import numpy as np
 
+from indexer.artifacts.manifest import read_manifest
 from indexer.build.neighbour_questions import pick_sentence
 from indexer.build.recall import choose, describe, find_nearest, measure
 from indexer.build.settings import BuildSettings
@@ -34,6 +35,8 @@ POINTS_PER_LIST = 50
 SAMPLE = 50_000
 """Vectors of the sample where there are no lists."""
 BLOCK_ROWS = 65_536
+MOST_CHANGED = 0.1
+"""Up to this share of vectors that are new since the lists were trained, a later index has the same lists."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def write_codes(path: Path, kind: DenseKind, exact: DenseIndex, threads: int, ce
         OSError: the disk is full, or cannot be written.
     """
     passages = len(exact)
-    index = make_codes(kind, exact.dimension, passages)
+    index = make_codes(kind, exact.dimension, passages, None if centres is None else len(centres))
     sample = POINTS_PER_LIST * count_lists(passages) if kind.startswith("ivf") else SAMPLE
     rows = np.sort(np.random.default_rng(0).choice(passages, min(sample, passages), replace=False))
     vectors = exact.vectors(rows)
@@ -97,8 +100,41 @@ def write_codes(path: Path, kind: DenseKind, exact: DenseIndex, threads: int, ce
     return open_codes(path)
 
 
+@dataclass(frozen=True)
+class EarlierCodes:
+    """The codes of an earlier index, of which nearly all vectors are those of the new one.
+
+    Attributes:
+        folder: of the index.
+        new: share of the new index's vectors that the earlier one does not have.
+    """
+
+    folder: Path
+    new: float
+
+    def centres(self, kind: DenseKind, passages: int) -> tuple[Vectors, float] | None:
+        """Return the centres of its lists, and the share of vectors that has changed since these were trained.
+
+        None where it is of another kind, or too much has changed.
+        """
+        config = read_manifest(self.folder).config
+        facts = config.get("dense_index", {})
+        changed = facts.get("changed", 0.0) + self.new
+        lists = count_lists(passages) / facts["lists"] if facts.get("lists") else 0
+        if config["dense"] != kind or changed > MOST_CHANGED or abs(lists - 1) > MOST_CHANGED:
+            return None
+        centres = open_codes(self.folder / codes.FILE).centres()
+        return None if centres is None else (centres, changed)
+
+
 def index_vectors(
-    folder: Path, settings: BuildSettings, encoder: Encoder, *, logged: Sequence[str], dense_map: Vectors | None
+    folder: Path,
+    settings: BuildSettings,
+    encoder: Encoder,
+    *,
+    logged: Sequence[str],
+    dense_map: Vectors | None,
+    earlier: EarlierCodes | None = None,
 ) -> dict[str, Any]:
     """Choose the kind of dense index for the vectors in ``folder``, write its codes, and set the effort of a search.
 
@@ -108,6 +144,7 @@ def index_vectors(
         encoder: of the vectors.
         logged: queries of people, where there are any.
         dense_map: the map of queries for dense mode, where there is one.
+        earlier: the codes of an earlier index. Its lists are not trained again; the recall is measured as ever.
 
     Returns:
         Fields of the manifest's configuration.
@@ -121,16 +158,20 @@ def index_vectors(
     queries = make_queries(folder, encoder, logged, dense_map)
     nearest = find_nearest(exact, queries.vectors)
     path, centres = folder / codes.FILE, None
+    if found_earlier := earlier and earlier.centres(kinds[0], len(exact)):
+        centres, facts["changed"] = found_earlier[0], round(found_earlier[1], 4)
     for kind in kinds:
         leg = ApproximateDense(exact, write_codes(path, kind, exact, encoder.cores, centres), 1, 0)
         centres = leg.codes.centres()
-        points = measure(leg, queries.vectors, nearest)
+        points = measure(leg, queries.vectors, nearest, target)
         point = choose(points, target, leg)
         found = describe(leg, point, points, queries.vectors)
         say(f"dense index: {kind}, recall {point.recall:.3f} (--dense sets another kind, --recall another recall)")
         if point.recall >= target:
             break
     else:
+        if found_earlier:  # lists of its own may do
+            return index_vectors(folder, settings, encoder, logged=logged, dense_map=dense_map)
         say(f"the recall is below --recall {target}: --dense ivf-int8 may reach it, --dense flat is exact")
     size = round(path.stat().st_size / max(len(exact), 1), 1)
     lists = {"lists": leg.codes.lists} if leg.codes.lists else {}
