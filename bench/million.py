@@ -3,7 +3,8 @@
     python bench/million.py make FOLDER --source DATA [--documents 1000000]    corpora in FOLDER
     python bench/million.py build FOLDER [--changed]                           an index of one, stage by stage
     python bench/million.py serve FOLDER --queries QUERIES.parquet             a real service, over HTTP
-    python bench/million.py writes FOLDER                                      live writes and compaction
+    python bench/million.py writes FOLDER                                      live writes
+    python bench/million.py compact FOLDER                                     an index with these writes in it
 
 Texts and vectors are made of the indexes in DATA (see `million_corpus.py`), without encoding a text. The queries (column
 `text`) are encoded by the model itself. FOLDER/data is the data directory.
@@ -263,7 +264,7 @@ def check_filter(client: Client, queries: list[str], folder: Path) -> tuple[int,
 
 
 def writes(folder: Path) -> None:
-    """PUT one document and a thousand, then compact, and print times and bytes."""
+    """PUT one document and a thousand, and print times and memory."""
     table = pq.read_table(folder / "changed.parquet").slice(0, 2_000).to_pylist()
     documents = [
         {
@@ -288,6 +289,10 @@ def writes(folder: Path) -> None:
             print(f"  hybrid then {summary(times)} ms", flush=True)
     finally:
         service.end()
+
+
+def fold(folder: Path) -> None:
+    """Compact, and print the time of each stage and the bytes written."""
     use_made_vectors(folder)
     for name in ("_embed", "write_passages", "write_flat", "write_ids", "write_keys", "index_vectors"):
         timed(assemble.Assembly if name == "_embed" else assemble, name, name)
@@ -300,7 +305,7 @@ def writes(folder: Path) -> None:
 def main() -> None:
     """Read the command line and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=["make", "build", "serve", "writes"])
+    parser.add_argument("step", choices=["make", "build", "serve", "writes", "compact"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--source", type=Path, help="data directory whose indexes give texts and vectors")
     parser.add_argument("--documents", type=int, default=1_000_000)
@@ -320,6 +325,8 @@ def main() -> None:
             serve(folder, texts[: arguments.count], arguments.option)
         case "writes":
             writes(folder)
+        case "compact":
+            fold(folder)
 
 
 if __name__ == "__main__":
