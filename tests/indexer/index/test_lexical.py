@@ -205,3 +205,12 @@ def test_one_segment_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sa
         [23_999],
     ]
     assert sorted(index.search("word7", 50)[1].tolist()) == list(range(7, 24_000, 1000))
+
+
+@pytest.mark.parametrize("texts", [["constant tram", "verse", "a b c d"], ["xx yy", "zz"], ["雪が降る", "猫"], [""]])
+def test_the_average_length_needs_no_particular_term(tmp_path: Path, texts: list[str]) -> None:
+    """Whatever the words begin with, the average length is that of the texts; of no terms at all it is 1."""
+    index = make(tmp_path / "lexical", texts, "none")
+    for name, _, analyzer in index.fields():
+        lengths = [len(analyzer.analyze(text)) for text in texts]
+        assert index.average_length(name) == pytest.approx(sum(lengths) / len(texts) or 1.0, abs=0.01)
