@@ -13,6 +13,7 @@ import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from indexer.artifacts.manifest import read_manifest
@@ -73,7 +74,7 @@ class Recheck:
             available = available_memory()
             keep = available is None or available > sum(path.stat().st_size for path in folder.rglob("*"))
             try:
-                verify_again(folder, lambda path, keep=keep: read_sha256(path, stop, keep=keep))
+                verify_again(folder, partial(read_sha256, stop=stop, keep=keep))
             except Stopped:
                 return
             except UserError as error:
