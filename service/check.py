@@ -22,14 +22,13 @@ from indexer.milvus.settings import require_client
 from service.observability import tracing
 from service.security.exposure import check_exposure
 from service.security.keys import read_keys
+from service.serving.memory import available_memory
 from service.settings import ServiceSettings
 
 MIN_FREE_BYTES = 1_000_000_000
 """Free disk space below which a warning is given: a new index is built beside the live one."""
 PROCESS_BYTES = 200_000_000
 """Memory of a process before it opens anything."""
-MEMINFO = Path("/proc/meminfo")
-CGROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -154,22 +153,6 @@ def _check_memory(index: Manifest, model: Manifest, workers: int) -> Finding:
         return Finding("ok", f"the service takes some {_megabytes(needed)} of memory")
     level: Literal["ok", "warning"] = "ok" if free >= needed else "warning"
     return Finding(level, f"the service takes some {_megabytes(needed)} of memory, {_megabytes(free)} are available")
-
-
-def available_memory() -> int | None:
-    """Return the bytes of memory still available to this process; None if that is unknown.
-
-    It is the smaller of what /proc/meminfo says of the machine and what its control group leaves.
-    """
-    limits = []
-    if MEMINFO.exists():
-        lines = dict(line.split(":", 1) for line in MEMINFO.read_text(encoding="utf-8").splitlines() if ":" in line)
-        if "MemAvailable" in lines:
-            limits.append(int(lines["MemAvailable"].split()[0]) * 1024)
-    limit, usage = CGROUP / "memory.max", CGROUP / "memory.current"
-    if limit.exists() and usage.exists() and (text := limit.read_text(encoding="utf-8").strip()) != "max":
-        limits.append(max(0, int(text) - int(usage.read_text(encoding="utf-8"))))
-    return min(limits, default=None)
 
 
 def _check_workers(settings: ServiceSettings) -> Iterator[Finding]:

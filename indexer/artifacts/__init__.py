@@ -3,4 +3,5 @@
 store.py     publish, activate, list, verify and prune artifacts; CURRENT
 contents.py  files, configuration, counts and metrics of each kind, for the reference
 manifest.py  what an artifact is made of, and a checksum of every file
+verified.py   files that were compared with their checksums before, and are not read again
 """

@@ -48,6 +48,8 @@ FILES: dict[Kind, Descriptions] = {
         "ids.arrow": "the ids in their order, with the row of each",
         "keys.b16": "the hashes of the passages' texts in their order, by which a later build finds vectors",
         "keys.i32": "the passage of each",
+        "weights_sample.npy": "digests of the documents on which the weights of the legs were estimated; of an index whose "
+        "weights were",
         "lexical/": "the BM25 index of tantivy",
         "sparse/": "the learned-sparse leg: postings of its terms, and the vectors that they are made from; of an index "
         "that has one",
@@ -150,9 +152,11 @@ CONFIG: dict[Kind, Descriptions] = {
         "kind other than `flat` also number of `lists`; first `components` of a vector that codes are made of, and "
         "`requested_components`, each absent for all; effort of a search (`nprobe` or `efSearch`); `extra`, passages whose "
         "full vectors are compared beyond those asked for; `recall` of the 10 nearest, measured on `queries`; and its "
-        "`curve` by effort. Absent in indexes of earlier versions, which are `flat`",
+        "`curve` by effort; `changed`, share of vectors that are new since its lists were trained, where an earlier index "
+        "was. Absent in indexes of earlier versions, which are `flat`",
         "fusion": "`method` of hybrid search, and the `dense_weight` that was given, tuned or estimated; with a "
         "learned-sparse leg also its `sparse_weight`",
+        "weights_of": "index for which these weights were estimated; absent where that is this index, and where they were set",
         "candidates": "documents of each leg that hybrid search fuses",
         "labels": "classifier that added labels to the metadata, and the column that it filled",
         "sparse": "of an index with a learned-sparse leg: `terms`, most of them that a passage has",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -197,8 +197,16 @@ def read_manifest(directory: Path) -> Manifest:
     return manifest
 
 
-def verify_files(directory: Path) -> Manifest:
+def verify_files(
+    directory: Path, *, unchanged: Collection[str] = (), read: Callable[[Path], str] = file_sha256, threads: int = 4
+) -> Manifest:
     """Check size and SHA-256 of every file of an artifact and return its manifest.
+
+    Args:
+        directory: of the artifact.
+        unchanged: names of files that are not read, since they are known to be as published.
+        read: returns the SHA-256 of a file.
+        threads: files that are read at the same time.
 
     Raises:
         UserError: a file is missing, was altered, or was not published with the artifact.
@@ -208,14 +216,17 @@ def verify_files(directory: Path) -> Manifest:
     for path in sorted(directory.rglob("*")):
         if path.is_symlink() or (path.is_file() and path.relative_to(directory).as_posix() not in published):
             raise UserError(f"{path}: was not published with the artifact; remove it")
-    with ThreadPoolExecutor(4) as threads:  # hashlib releases the interpreter lock on large blocks
-        checks = [threads.submit(_check_file, directory, name, entry) for name, entry in manifest.files.items()]
+    with ThreadPoolExecutor(threads) as pool:  # hashlib releases the interpreter lock on large blocks
+        checks = [
+            pool.submit(_check_file, directory, name, entry, None if name in unchanged else read)
+            for name, entry in manifest.files.items()
+        ]
         for check in checks:
             check.result()
     return manifest
 
 
-def _check_file(directory: Path, name: str, entry: FileEntry) -> None:
+def _check_file(directory: Path, name: str, entry: FileEntry, read: Callable[[Path], str] | None) -> None:
     path = directory / name
     remedy = "restore it from a backup or build the artifact again"
     if not path.resolve().is_relative_to(directory.resolve()):
@@ -225,7 +236,7 @@ def _check_file(directory: Path, name: str, entry: FileEntry) -> None:
     size = path.stat().st_size
     if size != entry.size:
         raise UserError(f"{path}: {size} bytes where the manifest says {entry.size}; {remedy}")
-    if file_sha256(path) != entry.sha256:
+    if read is not None and read(path) != entry.sha256:
         raise UserError(f"{path}: content differs from the manifest's SHA-256; {remedy}")
 
 

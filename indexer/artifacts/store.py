@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import cast
 
 from indexer.artifacts.manifest import Kind, Manifest, describe_files, read_manifest, verify_files, write_manifest
+from indexer.artifacts.verified import PREFIX, file_states, record_of, verify_once, write_record
 from indexer.errors import UserError
 from indexer.progress import say
 
@@ -138,7 +139,7 @@ class Store:
             if not artifact.endswith(fingerprint[:8]):
                 continue
             try:
-                manifest = self.verify(artifact)
+                manifest = self.verify_once(artifact)
             except UserError as error:
                 say(f"built again: {error}")
                 continue
@@ -164,6 +165,10 @@ class Store:
     def verify(self, artifact: str) -> Manifest:
         """Check every file of ``artifact`` against its manifest; raise `UserError` at the first that differs."""
         return verify_files(self.path(artifact))
+
+    def verify_once(self, artifact: str) -> Manifest:
+        """Check ``artifact`` as `verify` does; what this machine has read and nothing has written to is not read again."""
+        return verify_once(self.path(artifact))
 
     @contextmanager
     def building(self, *, beside: bool = False) -> Iterator[None]:
@@ -224,7 +229,10 @@ class Store:
             staging,
             *staging.rglob("*"),
         ):  # another user may serve it: override the modes that libraries chose
-            path.chmod(0o755 if path.is_dir() else 0o644)
+            mode = 0o755 if path.is_dir() else 0o644
+            if path.stat().st_mode & 0o777 != mode:  # else its status would be new, and the file be read again
+                path.chmod(mode)
+        states = file_states(staging, [path.relative_to(staging).as_posix() for path in staging.rglob("*")])
         files = describe_files(staging)
         for name in files:
             sync(staging / name)
@@ -249,6 +257,7 @@ class Store:
             staging.rename(self.root / artifact)
             sync(self.root)
         reached("renamed")
+        write_record(self.root / artifact, manifest, {name: states[name] for name in files if name in states})
         if live:
             self.activate(artifact)
         return manifest
@@ -280,11 +289,12 @@ class Store:
         if self.root.is_dir():
             leftovers = (".building-", ".removing-", f".{CURRENT}.")
             # Markers without an artifact are leftovers too.
-            markers = {self._never_live_marker(artifact).name for artifact in self.ids()}
+            beside = (self._never_live_marker, lambda artifact: record_of(self.root / artifact))
+            markers = {marker(artifact).name for artifact in self.ids() for marker in beside}
             removed += sorted(
                 name
                 for name in (path.name for path in self.root.iterdir())
-                if name.startswith(leftovers) or (name.startswith(NEVER_LIVE_PREFIX) and name not in markers)
+                if name.startswith(leftovers) or (name.startswith((NEVER_LIVE_PREFIX, PREFIX)) and name not in markers)
             )
         for name in removed:
             self._remove(name)
@@ -296,6 +306,7 @@ class Store:
         if ID_PATTERN.fullmatch(name):
             path = path.rename(self.root / f".removing-{name}")
             self._never_live_marker(name).unlink(missing_ok=True)
+            record_of(self.root / name).unlink(missing_ok=True)
         if path.is_dir():
             shutil.rmtree(path)
         else:

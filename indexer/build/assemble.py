@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from indexer.artifacts.manifest import UNSET, Manifest, fingerprint, library_versions, read_manifest
-from indexer.build.dense_codes import index_vectors
+from indexer.build.dense_codes import EarlierCodes, index_vectors
 from indexer.build.dense_weight import EQUAL_WEIGHT
 from indexer.build.executors.pool import Executor, InProcess
 from indexer.build.labels import Labeller
@@ -32,6 +32,7 @@ from indexer.build.sparse import Find, SparseWriter
 from indexer.build.vectors import MAP_FILE, KnownVectors, fold, maps_queries, origin_of
 from indexer.corpus.corpus import Corpus, write_rejects
 from indexer.index import dense, lexical
+from indexer.index.approximate import codes
 from indexer.index.flat_file import write_flat
 from indexer.index.index import DENSE_MAP, Index
 from indexer.index.lexical import LexicalWriter
@@ -87,7 +88,12 @@ class Assembly:
         """
         dimension = self.encoder.contract.dimension
         resume = resume_shards(self.folder, self._digest())
-        with LexicalWriter(self.folder / lexical.FOLDER, self.settings.language, resume=resume) as words:
+        lexical_folder, language, documents = (
+            self.folder / lexical.FOLDER,
+            self.settings.language,
+            self.corpus.documents,
+        )
+        with LexicalWriter(lexical_folder, language, documents=documents, resume=resume) as words:
             embedding = self._embed(words)
         shards = embedding.shards
         passages = write_passages(self.folder, shards)
@@ -96,7 +102,14 @@ class Assembly:
         write_keys(self.folder)
         if (matrix := self._dense_map()) is not None:
             np.save(self.folder / DENSE_MAP, matrix, allow_pickle=False)
-        dense_index = index_vectors(self.folder, self.settings, self.encoder, logged=self.logged, dense_map=matrix)
+        dense_index = index_vectors(
+            self.folder,
+            self.settings,
+            self.encoder,
+            logged=self.logged,
+            dense_map=matrix,
+            earlier=self._earlier_codes(embedding.embedded / max(passages, 1)),
+        )
         if self.corpus.rejects:
             write_rejects(self.folder / REJECTS, self.corpus.rejects)
         counts = {
@@ -119,10 +132,10 @@ class Assembly:
         """Open what `write` has written, before it is published."""
         return Index.load(self.folder, self.draft_manifest(UNSET, counts, config), self.encoder, self.sparse)
 
-    def config(self, dense_weight: float, sparse_weight: float = 0.0) -> dict[str, Any]:
+    def config(self, dense_weight: float, sparse_weight: float = 0.0, weights_of: str | None = None) -> dict[str, Any]:
         """Return the configuration of the index for its manifest, with these weights of its legs in hybrid search.
 
-        What `write` returns of the dense index has to be added.
+        Weights that were estimated for an earlier index are ``weights_of`` that one. What `write` returns of the dense index has to be added.
         """
         config = self.settings.recipe() | {"ids": self.corpus.id_from}
         del config["recall"]  # part of what `write` returns
@@ -135,6 +148,8 @@ class Assembly:
             # A weight that somebody has set is meant as it is.
             "by_query": self.settings.fusion == "convex" and self.settings.dense_weight is None,
         }
+        if weights_of:
+            config["weights_of"] = weights_of
         if self.sparse:
             config["sparse"] = {"terms": self.settings.sparse_terms}
             config["fusion"]["sparse_weight"] = sparse_weight
@@ -212,6 +227,12 @@ class Assembly:
             return EarlierShards()
         manifest, model = read_manifest(self.known.folder), self.encoder.folder.name
         return EarlierShards.of(self.known.folder, manifest, model if self.known.own else None, self.settings.recipe())
+
+    def _earlier_codes(self, new: float) -> EarlierCodes | None:
+        """Return the codes of the index whose vectors are taken as they are, but for a share that is ``new``."""
+        if self.settings.force or self.known is None or not self.known.own:
+            return None
+        return EarlierCodes(self.known.folder, new) if (self.known.folder / codes.FILE).is_file() else None
 
     def _sparse_writer(self) -> SparseWriter | None:
         if self.sparse is None:

@@ -6,39 +6,32 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from indexer.artifacts.manifest import Manifest, fingerprint, read_manifest
 from indexer.artifacts.store import Store
-from indexer.build.assemble import Assembly, build_private_index
+from indexer.build.assemble import Assembly
 from indexer.build.dense_codes import logged_queries
-from indexer.build.dense_weight import EQUAL_WEIGHT, MAX_QUERIES, MIN_QUERIES, POOL_DOCUMENTS, estimate_dense_weight
 from indexer.build.executors.open import open_executor
-from indexer.build.inverse_cloze import take_words
 from indexer.build.labels import Labeller
 from indexer.build.settings import BuildSettings
 from indexer.build.space import check_space, estimate_bytes
-from indexer.build.sparse import Find, find_known_sparse
-from indexer.build.sparse_weight import Question, choose_sparse_weight
+from indexer.build.sparse import find_known_sparse
 from indexer.build.vectors import KnownVectors, find_known_vectors, vectors_of
+from indexer.build.weights import choose_weights
 from indexer.corpus.corpus import Corpus
 from indexer.corpus.settings import DocumentSettings, select
 from indexer.errors import UserError
 from indexer.index import dense
-from indexer.index.index import Index, open_documents
+from indexer.index.index import Index
 from indexer.index.languages import detect_language
-from indexer.index.sparse import FOLDER as SPARSE_FOLDER
-from indexer.index.sparse import StoredVectors
 from indexer.inference.encoder import BRIDGE, Encoder
 from indexer.inference.sparse_encoder import SparseEncoder, find_sparse_model
 from indexer.live.forget import retracted_since
-from indexer.progress import format_duration, quiet, say, stage
-from indexer.retrieval.retriever import Retriever
+from indexer.progress import format_duration, say
 
 LANGUAGE_SAMPLE_DOCUMENTS = 200
 SELF_CHECK_DOCUMENTS = 50
@@ -105,7 +98,7 @@ def build(
             return BuildResult(compacted, fresh=False)
         if not settings.force and (existing := indexes.reuse(key, live=live)):
             return BuildResult(existing, fresh=False)
-        models.verify(model.name)
+        models.verify_once(model.name)
         encoder = Encoder.open(model, settings.precision, cores)
         with open_executor(settings, encoder) as executor:
             assembly = Assembly(
@@ -149,7 +142,7 @@ def publish(
     started = time.monotonic()
     check_space(assembly.folder, estimate_bytes(assembly.corpus, assembly.settings, assembly.encoder))
     counts, dense_index = assembly.write()
-    config = (config or assembly.config(*_choose_weights(assembly, indexes.root))) | dense_index
+    config = (config or assembly.config(**choose_weights(assembly, indexes.root))) | dense_index
     share = measure_self_retrieval(assembly.open(counts, config))
     seconds = time.monotonic() - started
     metrics = {"seconds": round(seconds, 1), "self_retrieval": share}
@@ -181,65 +174,6 @@ def _choose_language(corpus: Corpus, settings: BuildSettings) -> str:
     language = detect_language(next(corpus.batches(LANGUAGE_SAMPLE_DOCUMENTS)).column("text").to_pylist())
     say(f"language: {language} (--language sets another)")
     return language
-
-
-def _choose_weights(assembly: Assembly, scratch: Path) -> tuple[float, float]:
-    """Return the weights of the dense and of the learned-sparse leg: as set, as the model was tuned with, or estimated."""
-    settings = assembly.settings
-    dense_weight, sparse_weight = settings.dense_weight, settings.sparse_weight if assembly.sparse else 0.0
-    if dense_weight is None and settings.fusion == "convex":
-        dense_weight = read_manifest(assembly.encoder.folder).config.get("dense_weight")
-    elif dense_weight is None:
-        dense_weight = EQUAL_WEIGHT
-    if dense_weight is None or sparse_weight is None:
-        return _estimate_weights(assembly, scratch, dense_weight, sparse_weight)
-    return dense_weight, sparse_weight
-
-
-def _estimate_weights(
-    assembly: Assembly, scratch: Path, dense_weight: float | None, sparse_weight: float | None
-) -> tuple[float, float]:
-    """Estimate the weights that are None on a small index in which some documents lack a sentence, or half their words."""
-    documents = list(islice(open_documents(assembly.folder).rows(["title", "text"]), POOL_DOCUMENTS))
-    texts = [document["text"] for document in documents]
-    clozes, _ = take_words(texts, MAX_QUERIES, MIN_QUERIES, seed=0)
-    if len(clozes) < MIN_QUERIES:
-        return EQUAL_WEIGHT if dense_weight is None else dense_weight, sparse_weight or 0.0
-    for cloze in clozes:
-        documents[cloze.row]["text"] = cloze.rest
-    with (
-        stage("estimate the weights of the legs" if assembly.sparse else "estimate the dense weight"),
-        quiet(),
-        TemporaryDirectory(dir=scratch, prefix=".building-") as folder,
-    ):
-        known = KnownVectors(assembly.folder)
-        index = build_private_index(
-            documents,
-            assembly.settings,
-            assembly.encoder,
-            known,
-            Path(folder),
-            sparse=assembly.sparse,
-            known_sparse=_written(assembly),
-        )
-        retriever = Retriever(index)
-        estimated = dense_weight is None
-        if dense_weight is None:
-            dense_weight = estimate_dense_weight(retriever, clozes)
-        if sparse_weight is None:
-            questions = [Question(cloze.sentence, (cloze.row,)) for cloze in clozes]
-            fusion = retriever.fusion.model_copy(update={"dense_weight": dense_weight})
-            sparse_weight = choose_sparse_weight(retriever, questions, fusion)
-    if estimated:
-        say(f"dense weight: {dense_weight} (--dense-weight sets another)")
-    if assembly.sparse and assembly.settings.sparse_weight is None:
-        say(f"sparse weight: {sparse_weight} (--sparse-weight sets another)")
-    return dense_weight, sparse_weight
-
-
-def _written(assembly: Assembly) -> Find | None:
-    """Return what finds the sparse vectors that the build has just written."""
-    return StoredVectors(assembly.folder / SPARSE_FOLDER).find if assembly.sparse else None
 
 
 def measure_self_retrieval(index: Index) -> float:

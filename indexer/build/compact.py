@@ -25,6 +25,7 @@ from indexer.build.build import BuildResult, publish
 from indexer.build.dense_codes import logged_queries
 from indexer.build.settings import BuildSettings
 from indexer.build.vectors import KnownVectors, passage_key
+from indexer.build.weights import keep_sample
 from indexer.corpus.corpus import Reject, rebatch
 from indexer.errors import UserError
 from indexer.index.index import Index
@@ -111,6 +112,7 @@ def _publish(
         known_sparse=None if base.sparse is None else KnownAndLiveTerms(base.folder, documents.index).find,
         logged=logged_queries(indexes.root.parent),
     )
+    keep_sample(base.folder, assembly.folder)
     return publish(indexes, assembly, key, config=config | folding | {"words": WORDS}, guard=lambda: _unreplaced(log))
 
 

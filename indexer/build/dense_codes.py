@@ -34,6 +34,8 @@ POINTS_PER_LIST = 50
 SAMPLE = 50_000
 """Vectors of the sample where there are no lists."""
 BLOCK_ROWS = 65_536
+MOST_CHANGED = 0.1
+"""Up to this share of vectors that are new since the lists were trained, a later index has the same lists."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def write_codes(
         OSError: the disk is full, or cannot be written.
     """
     passages, length = len(exact), components or exact.dimension
-    index = make_codes(kind, length, passages)
+    index = make_codes(kind, length, passages, None if centres is None else len(centres))
     sample = POINTS_PER_LIST * count_lists(passages) if kind.startswith("ivf") else SAMPLE
     rows = np.sort(np.random.default_rng(0).choice(passages, min(sample, passages), replace=False))
     vectors = _first_components(exact.vectors(rows), length)
@@ -125,8 +127,43 @@ def declared_components(model: Path, dimension: int) -> list[int]:
     return sorted(length for length in declared if dimension <= 4 * length < 4 * dimension)
 
 
+@dataclass(frozen=True)
+class EarlierCodes:
+    """The codes of an earlier index, of which nearly all vectors are those of the new one.
+
+    Attributes:
+        folder: of the index.
+        new: share of the new index's vectors that the earlier one does not have.
+    """
+
+    folder: Path
+    new: float
+
+    def centres(self, kind: DenseKind, passages: int, components: int | None) -> tuple[Vectors, float] | None:
+        """Return the centres of its lists, and the share of vectors that has changed since these were trained.
+
+        None where it is of another kind or of other components, or too much has changed.
+        """
+        config = read_manifest(self.folder).config
+        facts = config.get("dense_index", {})
+        changed = facts.get("changed", 0.0) + self.new
+        lists = count_lists(passages) / facts["lists"] if facts.get("lists") else 0
+        if (config["dense"], facts.get("components")) != (kind, components):
+            return None
+        if changed > MOST_CHANGED or abs(lists - 1) > MOST_CHANGED:
+            return None
+        centres = open_codes(self.folder / codes.FILE).centres()
+        return None if centres is None else (centres, changed)
+
+
 def index_vectors(
-    folder: Path, settings: BuildSettings, encoder: Encoder, *, logged: Sequence[str], dense_map: Vectors | None
+    folder: Path,
+    settings: BuildSettings,
+    encoder: Encoder,
+    *,
+    logged: Sequence[str],
+    dense_map: Vectors | None,
+    earlier: EarlierCodes | None = None,
 ) -> dict[str, Any]:
     """Choose the kind of dense index for the vectors in ``folder``, write its codes, and set the effort of a search.
 
@@ -136,6 +173,7 @@ def index_vectors(
         encoder: of the vectors.
         logged: queries of people, where there are any.
         dense_map: the map of queries for dense mode, where there is one.
+        earlier: the codes of an earlier index. Its lists are not trained again; the recall is measured as ever.
 
     Returns:
         Fields of the manifest's configuration.
@@ -152,11 +190,14 @@ def index_vectors(
         return {"dense": "flat", "dense_index": facts | {"bytes_per_passage": 4 * exact.dimension}}
     queries = make_queries(folder, encoder, logged, dense_map)
     nearest = find_nearest(exact, queries.vectors)
-    path, centres = folder / codes.FILE, dict[int | None, Vectors | None]()
+    path, inherited, centres = folder / codes.FILE, dict[int | None, float](), dict[int | None, Vectors | None]()
+    for length in lengths:
+        if found_earlier := earlier and earlier.centres(kinds[0], len(exact), length):
+            centres[length], inherited[length] = found_earlier[0], round(found_earlier[1], 4)
     for kind, length in [(kind, length) for length in lengths for kind in kinds]:
         found_by = write_codes(path, kind, exact, encoder.cores, centres.get(length), components=length)
         leg, centres[length] = ApproximateDense(exact, found_by, 1, 0), found_by.centres()
-        points = measure(leg, queries.vectors, nearest)
+        points = measure(leg, queries.vectors, nearest, target)
         point = choose(points, target, leg)
         found = describe(leg, point, points, queries.vectors)
         of = f" of {length} components" if length else ""
@@ -164,10 +205,12 @@ def index_vectors(
         if point.recall >= target:
             break
     else:
+        if inherited:  # lists of its own may do
+            return index_vectors(folder, settings, encoder, logged=logged, dense_map=dense_map)
         whole = "all components, " if length else ""
         say(f"the recall is below --recall {target}: {whole}--dense ivf-int8 may reach it, --dense flat is exact")
     size = round(path.stat().st_size / max(len(exact), 1), 1)
-    cut = {"components": length} if length else {}
+    cut = ({"components": length} if length else {}) | ({"changed": inherited[length]} if length in inherited else {})
     lists = {"lists": leg.codes.lists} if leg.codes.lists else {}
     return {
         "dense": kind,

@@ -27,6 +27,8 @@ FULL_COST = 10
 """Time of comparing a full vector, which lies anywhere in its file, to that of comparing a code in a list."""
 ENOUGH = 0.999
 """The curve ends at this recall."""
+LEVEL = 0.0005
+"""It ends, too, where it has reached the target and twice the effort finds no more than this."""
 TIMED_QUERIES = 50
 BATCH = 100
 """Queries that are searched exactly at once."""
@@ -62,13 +64,14 @@ def find_nearest(exact: DenseIndex, queries: Vectors) -> Vectors:
     return np.concatenate(batches)
 
 
-def measure(leg: ApproximateDense, queries: Vectors, nearest: Vectors) -> list[Point]:
-    """Return the points of all extras for each effort, until one finds `ENOUGH`.
+def measure(leg: ApproximateDense, queries: Vectors, nearest: Vectors, target: float = ENOUGH) -> list[Point]:
+    """Return the points of all extras for each effort, until one finds `ENOUGH`, or more than the target and no more.
 
     Args:
         leg: what is measured.
         queries: shape (queries, dimension).
         nearest: what `find_nearest` returns for them.
+        target: recall that shall be reached.
     """
     points: list[Point] = []
     efforts = leg.codes.efforts()
@@ -85,9 +88,17 @@ def measure(leg: ApproximateDense, queries: Vectors, nearest: Vectors) -> list[P
                     recalls.append(_recall(found[depth], nearest, count, extra))
                 points.append(Point(effort, extra, *recalls))
             bar.advance(1)
-            if points[-1].recall >= ENOUGH:
+            if points[-1].recall >= ENOUGH or _levelled_off(points, target):
                 break
     return points
+
+
+def _levelled_off(points: Sequence[Point], target: float) -> bool:
+    """Say whether the last effort has reached the target and finds hardly more than the one before."""
+    if len(points) <= len(EXTRAS) or points[-1].recall < target:
+        return False
+    last, before = points[-1], points[-1 - len(EXTRAS)]
+    return max(last.recall - before.recall, last.deeper - before.deeper) < LEVEL
 
 
 def choose(points: Sequence[Point], target: float, leg: ApproximateDense) -> Point:

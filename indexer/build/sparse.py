@@ -41,7 +41,7 @@ def find_known_sparse(indexes: Store, model: str, terms: int) -> Find | None:
             manifest = indexes.manifest(artifact)
             if manifest.parents.get("sparse") != model or manifest.config["sparse"]["terms"] != terms:
                 continue
-            indexes.verify(artifact)
+            indexes.verify_once(artifact)
         except UserError as error:
             say(f"no sparse vectors are reused from the index {artifact}: {error}")
             continue

@@ -69,7 +69,7 @@ def find_known_vectors(
 
     for manifest, origin in sorted(candidates, key=preference, reverse=True):
         try:
-            indexes.verify(manifest.id)
+            indexes.verify_once(manifest.id)
         except UserError as error:
             say(f"nothing is reused from the index {manifest.id}: {error}")
             continue

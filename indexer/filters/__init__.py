@@ -5,6 +5,8 @@ conditions.py  operators: eq, in, gte, exists, prefix, within
 fields.py      field names → columns; errors for unknown fields
 values.py      JSON values → Arrow scalars, bounds without rounding
 bind.py        conditions resolved against the schema
+leaves.py      values within lists and structs, and their documents
+encoded.py     columns as small numbers, kept with the index
 evaluate.py    bound conditions → document mask, cached
 facets.py      counts of values and ranges
 """

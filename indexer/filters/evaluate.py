@@ -11,14 +11,15 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from indexer.cache import ENTRY_BYTES, OwnedCache
-from indexer.filters.bind import BoundCircle, BoundCondition, BoundNode, BoundTree, Predicate, bind, comparable
+from indexer.filters.bind import BoundCircle, BoundCondition, BoundNode, BoundTree, Predicate, bind
 from indexer.filters.conditions import Circle
-from indexer.filters.fields import FieldPath, is_list
+from indexer.filters.encoded import matching
+from indexer.filters.fields import FieldPath
 from indexer.filters.filter import Filter
-from indexer.index.document_mask import DocumentMask, Mask, Rows
+from indexer.filters.leaves import leaf_values, to_mask
+from indexer.index.document_mask import DocumentMask, Mask
 from indexer.index.index import Index
 from indexer.index.restricted import RestrictedIndex
 from indexer.index.served import Selection, ServedIndex
@@ -117,7 +118,10 @@ def evaluate(node: BoundNode, columns: Columns) -> Mask:
                 mask &= ~evaluate(child, columns)
             return mask
         case BoundCondition(field=field, predicate=predicate, negated=negated):
-            mask = any_value(columns.column(field.column), field, predicate)
+            if field.in_list and isinstance(columns, Index):  # comparing single values is fast enough as it is
+                mask = matching(columns, field, predicate)
+            else:
+                mask = any_value(columns.column(field.column), field, predicate)
             return ~mask if negated else mask
         case BoundCircle(latitude=latitude, longitude=longitude, circle=circle):
             return in_circle(_degrees(latitude, columns), _degrees(longitude, columns), circle)
@@ -131,35 +135,6 @@ def any_value(column: pa.ChunkedArray, field: FieldPath, predicate: Predicate) -
         return truth
     mask = np.zeros(len(column), dtype=np.bool_)
     mask[owners[truth]] = True
-    return mask
-
-
-def leaf_values(column: pa.ChunkedArray, fields: tuple[str, ...]) -> tuple[pa.ChunkedArray, Rows | None]:
-    """Return the values in struct fields and lists, as types that Arrow compares, and the rows of their documents.
-
-    Args:
-        column: a value for each document.
-        fields: the names of the struct fields that lead to the values.
-
-    Returns:
-        The values, and for each the row of its document, ascending; None where each document has exactly one.
-    """
-    owners: Rows | None = None
-    while fields or is_list(column.type):
-        if is_list(column.type):
-            lengths = pc.list_value_length(column).fill_null(0).to_numpy()
-            owners = np.repeat(np.arange(len(column)) if owners is None else owners, lengths)
-            column = pc.list_flatten(column)
-        else:
-            column, fields = pc.struct_field(column, [fields[0]]), fields[1:]
-    kind = comparable(column.type)
-    return (column if kind == column.type else column.cast(kind)), owners
-
-
-def to_mask(truth: pa.ChunkedArray) -> Mask:
-    """Return Arrow's truth values as a mask; null becomes false."""
-    truth = truth.fill_null(False)
-    mask: Mask = truth.to_numpy()
     return mask
 
 

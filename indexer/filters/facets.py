@@ -5,22 +5,22 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from decimal import Decimal
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import to_jsonable_python
 
 from indexer.cache import ENTRY_BYTES, OwnedCache
-from indexer.filters.bind import bind_values, comparable, missing
+from indexer.filters.bind import bind_values, comparable
 from indexer.filters.conditions import Between, Bound, Name
-from indexer.filters.evaluate import leaf_values, to_mask
+from indexer.filters.encoded import Counts, EncodedColumn, encoded_column
 from indexer.filters.fields import FieldPath, Types, WrongType, find_field
+from indexer.filters.leaves import to_mask
 from indexer.filters.values import kind_of
 from indexer.index.arrow import to_python
-from indexer.index.document_mask import DocumentMask, Rows
+from indexer.index.document_mask import DocumentMask
 from indexer.index.index import Index
 from indexer.index.served import ServedIndex
 
@@ -97,13 +97,6 @@ class Facet(BaseModel):
     max: FacetValue = Field(default=None, description="greatest value of a number, date or time")
 
 
-class FacetValues(NamedTuple):
-    """Values of a field, and for each the number of its document among those that are counted, ascending."""
-
-    values: pa.ChunkedArray
-    owners: Rows
-
-
 class CountingIndex(ABC):
     """An index whose store counts values by itself."""
 
@@ -144,76 +137,55 @@ def find_countable(request: FacetRequest, types: Types) -> FieldPath:
     return path
 
 
-def count_values(request: FacetRequest, path: FieldPath, types: Types, found: FacetValues, documents: int) -> Facet:
-    """Count values of a field that are not missing.
+def count_values(
+    request: FacetRequest, path: FieldPath, types: Types, column: EncodedColumn, documents: DocumentMask
+) -> Facet:
+    """Count the values of a field.
 
     Args:
         request: what to count.
         path: of the field.
         types: names and types of the columns of the index.
-        found: the values, and for each the number of its document, ascending.
-        documents: number of documents, with those that have no value.
+        column: the values.
+        documents: which of the column's documents are counted.
 
     Raises:
         WrongType: the field cannot be counted in the ranges of the request.
     """
-    values, owners = found
     predicates = [
         bind_values(Between(field=request.field, **bounds.model_dump()), path, types) for bounds in request.ranges
     ]
+    counts, without = column.counts(documents)
     facet = Facet(
-        values=_most_frequent(values, owners, request.limit),
+        values=_most_frequent(column, counts, request.limit),
         ranges=[
-            RangeCount(**bounds.model_dump(exclude_unset=True), count=_count_distinct(owners[to_mask(inside(values))]))
+            RangeCount(
+                **bounds.model_dump(exclude_unset=True),
+                count=column.count_any(to_mask(inside(pa.chunked_array([column.values]))), documents),
+            )
             for bounds, inside in zip(request.ranges, predicates, strict=True)
         ],
-        missing=documents - _count_distinct(owners),
+        missing=without,
     )
-    if kind_of(comparable(path.type)) in {"number", "moment", "time"} and len(values):
-        extremes = pc.min_max(values)
-        facet.min, facet.max = (_to_json(extremes[name]) for name in ("min", "max"))
+    if kind_of(comparable(path.type)) in {"number", "moment", "time"} and (found := np.flatnonzero(counts)).size:
+        places = column.in_order(found)
+        facet.min, facet.max = (_to_json(column.values[int(found[at])]) for at in (places.argmin(), places.argmax()))
     return facet
 
 
 def _count(request: FacetRequest, index: Index, documents: DocumentMask) -> Facet:
     path = find_countable(request, index.columns)
-    found = _values(index.column(path.column), path, documents)
-    return count_values(request, path, index.columns, found, documents.count)
+    return count_values(request, path, index.columns, encoded_column(index, path), documents)
 
 
-def _values(column: pa.ChunkedArray, path: FieldPath, documents: DocumentMask) -> FacetValues:
-    """Return all values of ``documents``, and for each the number of its document among them, ascending."""
-    column = column if documents.count == len(documents.mask) else column.filter(pa.array(documents.mask))
-    values, owners = leaf_values(column, path.fields)
-    if pa.types.is_floating(values.type):
-        values = pc.add(values, pa.scalar(0.0, values.type))  # -0.0 equals 0.0, and is counted with it
-    owners = np.arange(len(column)) if owners is None else owners
-    present = ~to_mask(missing(values))
-    return (
-        FacetValues(values, owners) if present.all() else FacetValues(values.filter(pa.array(present)), owners[present])
-    )
-
-
-def _count_distinct(owners: Rows) -> int:
-    """Return how many different documents are in an ascending array of them."""
-    return int(np.count_nonzero(np.diff(owners, prepend=-1)))
-
-
-def _most_frequent(values: pa.ChunkedArray, owners: Rows, limit: int) -> list[ValueCount]:
-    if not limit or not len(values):
-        return []
-    if _count_distinct(owners) < len(owners):  # a document counts once for a value that it has twice
-        codes = values.dictionary_encode().combine_chunks()
-        different = len(codes.dictionary)
-        pairs = np.sort(owners * different + codes.indices.to_numpy())
-        once = pairs[np.diff(pairs, prepend=-1) > 0]
-        table = pa.table({"value": codes.dictionary, "count": np.bincount(once % different, minlength=different)})
-    else:
-        counted = pc.value_counts(values)
-        table = pa.table({"value": counted.field("values"), "count": counted.field("counts")})
-    order = [("count", "descending"), ("value", "ascending")]
-    best = table.take(pc.select_k_unstable(table, min(limit, len(table)), order))
-    return [ValueCount(value=_to_json(value), count=count.as_py()) for value, count in zip(*best.columns, strict=True)]
+def _most_frequent(column: EncodedColumn, counts: Counts, limit: int) -> list[ValueCount]:
+    found = np.flatnonzero(counts)
+    if limit and len(found):
+        # The more frequent first, of equally frequent ones the first in their order.
+        keys = counts[found] * (len(counts) + 1) - column.in_order(found)
+        best = np.argpartition(-keys, limit - 1)[:limit] if limit < len(keys) else np.arange(len(keys))
+        found = found[best[np.argsort(-keys[best])]]
+    return [ValueCount(value=_to_json(column.values[at]), count=int(counts[at])) for at in found[:limit].tolist()]
 
 
 def _to_json(value: pa.Scalar) -> FacetValue:

@@ -40,6 +40,7 @@ class ArrowTable:
         self._readers = readers
         self._starts: list[int] = list(accumulate((batch.num_rows for batch in self.batches), initial=0))
         self._columns: dict[tuple[str, ...], pa.ChunkedArray] = {}
+        self._origin: ArrowTable | None = None
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -56,7 +57,13 @@ class ArrowTable:
         table = type(self).__new__(type(self))
         readers = {name: [*known, cell_reader(batch.column(name))] for name, known in self._readers.items()}
         table._fill(self.schema, [*self.batches, batch], readers)  # noqa: SLF001 - of the same class
+        table._origin = self.origin  # noqa: SLF001 - as above
         return table
+
+    @property
+    def origin(self) -> ArrowTable:
+        """The table to which rows were appended; itself where none were."""
+        return self._origin or self
 
     def __len__(self) -> int:
         return self._starts[-1]

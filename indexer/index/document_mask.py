@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import weakref
 from functools import cached_property
 from itertools import count
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +14,8 @@ Rows = npt.NDArray[np.int64]
 """Row numbers of documents or passages."""
 Mask = npt.NDArray[np.bool_]
 """A truth value for each document of an index, shape (documents,)."""
+FEW = 16
+"""A set is small where it has at most one in so many of the documents: then their passages are found one by one."""
 _serials = count(1)
 
 
@@ -56,17 +60,47 @@ class DocumentMask:
     @cached_property
     def passage_count(self) -> int:
         """Number of passages of the documents."""
-        return int(np.diff(self._first_passage)[self.mask].sum())
+        if self._few:
+            return int(_layout(self._first_passage).lengths[self.rows].sum())
+        return int(np.bitwise_count(self.passage_bits).sum())
 
     @property
     def passages(self) -> Rows:
         """Rows of the passages of the documents, ascending, shape (passage_count,)."""
-        return passages_of(self.rows, self._first_passage)
+        if self._few:
+            return passages_of(self.rows, self._first_passage)
+        return np.flatnonzero(np.unpackbits(self.passage_bits, count=int(self._first_passage[-1]), bitorder="little"))
 
     @cached_property
     def passage_bits(self) -> npt.NDArray[np.uint8]:
         """One bit for each passage of the index, eight to a byte, the lowest bit first, as FAISS takes them."""
-        return np.packbits(np.repeat(self.mask, np.diff(self._first_passage)), bitorder="little")
+        return np.packbits(self.mask[_layout(self._first_passage).documents], bitorder="little")
+
+    @property
+    def _few(self) -> bool:
+        return self.count * FEW < len(self.mask)
+
+
+class _Layout(NamedTuple):
+    """Number of passages of each document, shape (documents,), and document of each passage, shape (passages,)."""
+
+    lengths: npt.NDArray[np.int32]
+    documents: npt.NDArray[np.int32]
+
+
+_layouts: dict[int, tuple[weakref.ref[Rows], _Layout]] = {}
+
+
+def _layout(first_passage: Rows) -> _Layout:
+    """Return the layout of an index's passages; it is kept as long as the array, for all filters of the index."""
+    number = id(first_passage)
+    known = _layouts.get(number)
+    if known is not None and known[0]() is first_passage:
+        return known[1]
+    lengths = np.diff(first_passage).astype(np.int32)
+    layout = _Layout(lengths, np.repeat(np.arange(len(lengths), dtype=np.int32), lengths))
+    _layouts[number] = weakref.ref(first_passage, lambda _: _layouts.pop(number, None)), layout
+    return layout
 
 
 def passages_of(documents: Rows, first_passage: Rows) -> Rows:

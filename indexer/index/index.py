@@ -16,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from indexer.artifacts.manifest import Manifest, read_manifest, verify_files
+from indexer.artifacts.manifest import Manifest, read_manifest
 from indexer.artifacts.store import Store
+from indexer.artifacts.verified import verify_once
 from indexer.errors import UserError
 from indexer.index.approximate.leg import ApproximateDense, open_dense
 from indexer.index.arrow import ArrowTable, SortedStrings
@@ -107,14 +108,15 @@ class Index(ServedIndex):
 
         Args:
             folder: an index artifact in a data directory, which holds its model too.
-            verify: check every file of index and model against its SHA-256 before it is opened.
+            verify: check every file of index and model against its SHA-256 before it is opened, unless this machine has
+                done so before and nothing has written to the file since.
             cores: how many queries the encoder encodes in parallel; by default one on each core.
             query_cache_bytes: memory for the vectors of recent queries; by default none are cached.
 
         Raises:
             UserError: a file is missing or was altered, or a model that the index pins is absent.
         """
-        manifest = verify_files(folder) if verify else read_manifest(folder)
+        manifest = verify_once(folder) if verify else read_manifest(folder)
         models = Store("model", folder.parent.parent)
         encoder = open_encoder(models, manifest, verify=verify, cores=cores, query_cache_bytes=query_cache_bytes)
         return cls.load(folder, manifest, encoder, _open_sparse(models.root.parent, manifest, cores, verify=verify))
@@ -352,7 +354,7 @@ def open_encoder(
         UserError: the model is absent, or was altered.
     """
     model = models.path(manifest.parents["model"])
-    contract = (models.verify(model.name) if verify else read_manifest(model)).contract
+    contract = (models.verify_once(model.name) if verify else read_manifest(model)).contract
     precision = manifest.config.get("query_precision") or manifest.config["precision"]
     query_encoder = manifest.config.get("query_encoder", "full")
     return Encoder(model, contract, precision, cores, query_cache_bytes, query_encoder=query_encoder)
@@ -371,5 +373,5 @@ def _open_sparse(data: Path, manifest: Manifest, cores: int | None, *, verify: b
         return None
     models = Store("sparse", data)
     if verify:
-        models.verify(name)
+        models.verify_once(name)
     return SparseEncoder.open(models.path(name), cores)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -39,10 +39,15 @@ MAX_HITS_FETCHED = 2_500
 docs/decisions/retrieval.md)."""
 WRITER_BYTES = 128_000_000
 """Memory of the index writer."""
-LEAST_COMMITTED = 16_384
-"""Documents that are committed together, at least: each commit makes a segment, and many are merged again."""
+MOST_COMMITTED = 20_000
+"""Documents that are committed together, at most. Each commit makes a segment."""
+MERGED_TOGETHER = 8
+"""tantivy merges segments of about one size as soon as there are so many."""
 MAX_VOCABULARY = 300_000
 """Words among which corrections of a misspelt word are searched."""
+COMMON_PREFIXES = ("con", "tra", "pro", "sta", "ver", "mar")
+"""Beginnings of words in most languages. Any term will do to read the average length; tantivy reads all that begin so, and of
+a million documents reading all terms takes a second."""
 MAX_TEXT = 2**31
 """Characters of a text whose terms are marked; no document is as long."""
 
@@ -68,6 +73,19 @@ def _reopen(folder: Path) -> tantivy.Index | None:
         return None
 
 
+def commit_size(documents: int) -> int:
+    """Return after how many of the ``documents`` each commit is made, so that tantivy ends with one segment.
+
+    tantivy merges eight segments of one size, and nothing else: the Python package cannot ask for more. A search in one
+    segment takes half as long as in seventeen. So there are 1, 8, 64, … commits of one size. Where texts are so long that
+    the memory of the writer does not suffice for one, or there are other documents than was said, some segments are left.
+    """
+    commits = 1
+    while documents > commits * MOST_COMMITTED:
+        commits *= MERGED_TOGETHER
+    return -(-documents // commits) or MOST_COMMITTED
+
+
 class LexicalWriter:
     """Writes a BM25 index of texts, one per document, in the order of the documents.
 
@@ -77,10 +95,13 @@ class LexicalWriter:
         folder: of the index.
         language: of the texts.
         version: of the analysis of words.
+        documents: how many will be added, as far as it is known: then the index has one segment in the end.
         resume: whether documents that are committed in the folder stay; then those texts, when added, are skipped.
     """
 
-    def __init__(self, folder: Path, language: str, version: int = WORDS, *, resume: bool = False) -> None:
+    def __init__(
+        self, folder: Path, language: str, version: int = WORDS, *, documents: int = 0, resume: bool = False
+    ) -> None:
         self._analysis = find_analysis(language, version)
         index = _reopen(folder) if resume else None
         if index is None:
@@ -92,7 +113,7 @@ class LexicalWriter:
         self._there = int(index.searcher().num_docs)
         self._writer = index.writer(WRITER_BYTES, 1)
         self._rows = 0
-        self._uncommitted = 0
+        self._committed_together = commit_size(documents)
 
     def __enter__(self) -> Self:
         return self
@@ -104,7 +125,7 @@ class LexicalWriter:
             self.close()
 
     def add(self, texts: Iterable[str]) -> None:
-        """Add the texts of the next documents."""
+        """Add the texts of the next documents. A kill does not lose them, but for those of the last commit."""
         for text in texts:
             if self._rows < self._there:
                 self._rows += 1
@@ -115,13 +136,8 @@ class LexicalWriter:
             document.add_unsigned("document", self._rows)
             self._writer.add_document(document)
             self._rows += 1
-            self._uncommitted += 1
-
-    def commit(self) -> None:
-        """Make sure that a kill does not lose the documents so far, but for fewer than `LEAST_COMMITTED`."""
-        if self._uncommitted >= LEAST_COMMITTED:
-            self._writer.commit()
-            self._uncommitted = 0
+            if self._rows % self._committed_together == 0:
+                self._writer.commit()
 
     def close(self) -> None:
         """Commit what is still in memory, and merge; the folder is complete after this."""
@@ -182,7 +198,9 @@ class LexicalIndex:
 
     def average_length(self, name: str) -> float:
         """Return the average number of terms in a field; tantivy gives it only in the explanation of a score."""
-        terms = self._searcher.terms_with_prefix(name, "", limit=1)
+        prefixes = (*COMMON_PREFIXES, "")
+        found = (self._searcher.terms_with_prefix(name, prefix, limit=1) for prefix in prefixes)
+        terms = next(filter(None, found), None)
         if not terms:
             return 1.0
         query = self._term(name, terms[0][0])
@@ -208,10 +226,9 @@ class LexicalIndex:
         depth = 1 + count * documents * 5 // (max(allowed.count, 1) * 4)
         while depth < HITS_PER_DOCUMENT * allowed.count:
             depth = min(depth, max_depth)
-            scores, rows = self._search(any_term, depth)
-            kept = np.flatnonzero(allowed.mask[rows])[:count]
-            if len(kept) == count or len(rows) < depth:
-                return scores[kept], rows[kept]
+            scores, rows, found = self._search_allowed(any_term, depth, allowed, count)
+            if len(rows) == count or found < depth:
+                return scores, rows
             depth *= DEPTH_FACTOR
         return self._search(self._any_term_in(query, allowed.rows), count)
 
@@ -319,8 +336,23 @@ class LexicalIndex:
         hits = self._searcher.search(query, count, count=False).hits if count else []
         if not hits:
             return np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64)
-        rows = self._searcher.fast_field_values("document", [address for _, address in hits])
-        return np.array([score for score, _ in hits], dtype=np.float32), np.array(rows, dtype=np.int64)
+        return np.array([score for score, _ in hits], dtype=np.float32), self._rows_of(hits)
+
+    def _search_allowed(
+        self, query: tantivy.Query, depth: int, allowed: DocumentMask, count: int
+    ) -> tuple[Scores, Rows, int]:
+        """Return score and row of the first ``count`` allowed ones of ``depth`` hits, and how many hits there were.
+
+        Only their scores become Python objects: of tens of thousands of hits few are allowed.
+        """
+        hits = self._searcher.search(query, depth, count=False).hits
+        rows = self._rows_of(hits)
+        kept = np.flatnonzero(allowed.mask[rows])[:count]
+        return np.array([hits[place][0] for place in kept.tolist()], dtype=np.float32), rows[kept], len(hits)
+
+    def _rows_of(self, hits: Sequence[tuple[float, tantivy.DocAddress]]) -> Rows:
+        values = self._searcher.fast_field_values("document", [hit[1] for hit in hits])
+        return np.fromiter(values, dtype=np.int64, count=len(hits))
 
 
 def merge_spans(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -13,8 +13,10 @@ import pyarrow as pa
 
 from indexer.errors import NotSupported
 from indexer.filters.bind import comparable
-from indexer.filters.facets import Facet, FacetRequest, FacetValues, count_values, find_countable
+from indexer.filters.encoded import EncodedColumn
+from indexer.filters.facets import Facet, FacetRequest, count_values, find_countable
 from indexer.filters.fields import Types
+from indexer.index.document_mask import DocumentMask
 from indexer.milvus.engine import MAX_HITS, Engine
 from indexer.milvus.fields import StoredField, restore
 from indexer.milvus.filter import ID
@@ -41,9 +43,8 @@ def count(
     path = find_countable(request, types)
     kind = comparable(path.type)
     if pa.types.is_null(kind):
-        return count_values(
-            request, path, types, FacetValues(pa.chunked_array([], kind), np.empty(0, np.int64)), documents.count
-        )
+        nothing = EncodedColumn.encode(pa.chunked_array([], kind), np.empty(0, np.int64), documents.count)
+        return count_values(request, path, types, nothing, _all(documents.count))
     field = ID if request.field == "id" else fields.get(request.field)
     if field is None:
         raise NotSupported(
@@ -60,4 +61,8 @@ def count(
     ]
     owners = np.repeat(np.arange(len(lists)), [len(each) for each in lists])
     values = restore([value for each in lists for value in each], kind, field.form)
-    return count_values(request, path, types, FacetValues(values, owners), documents.count)
+    return count_values(request, path, types, EncodedColumn.encode(values, owners, len(rows)), _all(len(rows)))
+
+
+def _all(documents: int) -> DocumentMask:
+    return DocumentMask(np.ones(documents, dtype=np.bool_), np.arange(documents + 1))

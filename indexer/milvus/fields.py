@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from indexer.filters.bind import comparable, missing
-from indexer.filters.evaluate import leaf_values, to_mask
 from indexer.filters.fields import FieldPath, Types, field_types, find_field
+from indexer.filters.leaves import leaf_values, to_mask
 from indexer.filters.values import kind_of
 
 Form = Literal["text", "boolean", "double", "whole"]

@@ -3,6 +3,8 @@
 searcher.py        live index, model and live documents
 milvus.py          the same over Milvus
 follower.py        follows CURRENT of one kind of artifact
+recheck.py         all files of an opened index read again in the background
+memory.py          memory that is available
 live_documents.py  writes: log, then snapshot
 tenants.py         index as a key with a filter sees it
 model.py           model of the live index

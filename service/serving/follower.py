@@ -55,6 +55,7 @@ class Follower(Generic[Opened]):
         self._tried: tuple[str | None, int] | None = None
         self._retry_at = math.inf
         self._reported = ""  # the last line of the log, where the attempt before this one failed
+        self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._follow, name=f"follow-{kind}", daemon=True)
 
@@ -79,14 +80,28 @@ class Follower(Generic[Opened]):
             raise Problem(503, "not-ready", self.reason)
         return self.opened
 
+    def withdraw(self, artifact: str, error: UserError, release: Callable[[], None]) -> None:
+        """Show no longer an artifact that proved to be damaged, unless another one is open by now.
+
+        Like one that cannot be opened, it is tried again once it is activated again. ``release`` drops what else is held
+        of it; nothing is opened meanwhile.
+        """
+        with self._lock:
+            if artifact == self._id:
+                self._tried, self._retry_at = self._store.activation(), math.inf
+                self._id = self.opened = None
+                self._explain(error)
+                release()
+
     def refresh(self) -> None:
         """Open the live artifact unless it is open already or has failed. No error is raised: `reason` keeps it."""
-        try:
-            self._open_current()
-        except Exception as error:  # noqa: BLE001 - `_explain` logs it; it must not keep the service from starting
-            self._explain(error)
-        else:
-            self._reported = ""
+        with self._lock:
+            try:
+                self._open_current()
+            except Exception as error:  # noqa: BLE001 - `_explain` logs it; it must not keep the service from starting
+                self._explain(error)
+            else:
+                self._reported = ""
 
     def _open_current(self) -> None:
         name = KIND_NAMES[self._store.kind]

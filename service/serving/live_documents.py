@@ -74,6 +74,11 @@ class LiveDocuments:
             self._show(updated)
             self._log, self._index, self._shown, self._preparer = write_log, updated, updated, Preparer(index)
 
+    def close_index(self) -> None:
+        """Show no index any more, and refuse writes until another one is opened."""
+        with self._lock:
+            self._index = self._shown = self._preparer = None
+
     def follow(self) -> None:
         """Show the writes of other processes."""
         with self._lock:

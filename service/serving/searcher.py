@@ -10,6 +10,7 @@ from pathlib import Path
 
 from indexer.artifacts.store import Store
 from indexer.cache import ENTRY_BYTES, Cache
+from indexer.errors import UserError
 from indexer.filters.evaluate import release_masks
 from indexer.index.index import Index
 from indexer.retrieval.retriever import Retriever
@@ -18,6 +19,7 @@ from service.problems import Problem
 from service.serving.follower import Follower
 from service.serving.live_documents import LiveDocuments, NoWrites
 from service.serving.model import LiveModel
+from service.serving.recheck import Recheck, count_unread
 
 log = logging.getLogger("dowse.service")
 
@@ -93,6 +95,7 @@ class Searcher(Searching):
         self._documents = LiveDocuments(data, self._show, min(poll_seconds, POLL_WRITES_SECONDS))
         self.documents = self._documents
         self._index = Follower("index", data, self._open, poll_seconds)
+        self._recheck = Recheck(self._withdraw)
 
     def start(self) -> None:
         """Open the live index, if there is one, and follow activations and writes."""
@@ -103,6 +106,7 @@ class Searcher(Searching):
 
     def stop(self) -> None:
         """Stop following."""
+        self._recheck.stop()
         self._documents.stop()
         self._index.stop()
 
@@ -127,13 +131,29 @@ class Searcher(Searching):
         self._index.refresh()
 
     def _open(self, folder: Path) -> Index:
+        unread = count_unread(folder)
         index = Index.open(folder, cores=self.cores, query_cache_bytes=self._query_cache_bytes)
         # Warm up: the first query maps files and starts threads, which no request should have to wait for.
         retriever = Retriever(index)
         retriever.page(retriever.search("warm up"), 0, 1)
         self._documents.open_index(index)
         metrics.SWAPPED.inc()
+        if unread:
+            self._recheck.start([folder, self._models.path(index.manifest.parents["model"])])
         return index
+
+    def _withdraw(self, folder: Path, error: UserError) -> None:
+        """Show no longer an index of which a file proved to be damaged after it was opened, or one of its model."""
+        live = self._live
+        if live is None:
+            return
+        manifest = live.retriever.index.manifest
+        if folder.name in {manifest.id, *manifest.parents.values()}:
+            self._index.withdraw(manifest.id, error, self._close)
+
+    def _close(self) -> None:
+        self._documents.close_index()
+        self._live = None
 
     def _show(self, index: Index) -> None:
         """Serve an index: another one, or the same one with more writes in its overlay."""

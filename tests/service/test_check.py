@@ -15,6 +15,7 @@ from service import check
 from service.__main__ import app
 from service.observability import tracing
 from service.security.keys import add_key
+from service.serving import memory
 
 
 @pytest.fixture
@@ -105,8 +106,8 @@ def test_too_little_memory_and_disk(ready, monkeypatch, tmp_path):
     """Little memory, by the machine or by a container's limit, and little disk are warnings with both numbers."""
     (tmp_path / "memory.max").write_text("300000000\n")
     (tmp_path / "memory.current").write_text("299000000\n")
-    monkeypatch.setattr(check, "CGROUP", tmp_path)
-    assert check.available_memory() == 1_000_000
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    assert memory.available_memory() == 1_000_000
     monkeypatch.setattr(check, "MIN_FREE_BYTES", 1 << 60)
     status, output = run(ready)
     assert status == 0

@@ -98,7 +98,6 @@ def write_window(window: Window, vectors: Vectors | None) -> None:
 
 
 def add_words(words: LexicalWriter, shard: Shard) -> None:
-    """Add the words of a shard's documents; a kill afterwards does not lose them."""
+    """Add the words of a shard's documents."""
     for row in ArrowTable.open(shard.documents).rows(["title", "text"]):
         words.add([f"{row['title'] or ''}\n{row['text']}"])
-    words.commit()

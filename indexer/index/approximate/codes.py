@@ -244,8 +244,8 @@ class Graph:
         return _search(self.index, query, count, parameters)
 
 
-def make_codes(kind: DenseKind, dimension: int, passages: int) -> faiss.Index:
-    """Return an empty, untrained FAISS index of the codes of ``passages`` vectors.
+def make_codes(kind: DenseKind, dimension: int, passages: int, lists: int | None = None) -> faiss.Index:
+    """Return an empty, untrained FAISS index of the codes of ``passages`` vectors, with so many ``lists`` or as fit them.
 
     ``int8`` scales each component to 256 steps. ``1bit`` keeps the sign of each component of the difference to the
     list's centre, and two numbers that correct the product (RaBitQ: Gao and Long, «RaBitQ», SIGMOD 2024).
@@ -258,7 +258,7 @@ def make_codes(kind: DenseKind, dimension: int, passages: int) -> faiss.Index:
             return faiss.IndexScalarQuantizer(dimension, faiss.ScalarQuantizer.QT_8bit, metric)
         case "ivf-int8" | "ivf-1bit":
             codes = "SQ8" if kind == "ivf-int8" else "RaBitQ"
-            return faiss.index_factory(dimension, f"IVF{count_lists(passages)},{codes}", metric)
+            return faiss.index_factory(dimension, f"IVF{lists or count_lists(passages)},{codes}", metric)
         case "hnsw":
             graph = faiss.IndexHNSWSQ(dimension, faiss.ScalarQuantizer.QT_8bit, LINKS, metric)  # type: ignore[arg-type]
             graph.hnsw.efConstruction = BUILD_CANDIDATES

@@ -249,3 +249,58 @@ def test_a_build_that_dies_while_it_trains(corpus: Path, data: Path, monkeypatch
     manifest = make(corpus, data, dense="ivf-int8")
     assert (manifest.counts["embedded"], manifest.counts["reused"]) == (0, DOCUMENTS)
     assert not list(Store("index", data).path(manifest.id).glob("vectors.f32"))
+
+
+def changed_corpus(corpus: Path, count: int) -> Path:
+    """Return a corpus whose first ``count`` texts are new."""
+    rows = pq.read_table(corpus).to_pylist()
+    rng = random.Random(count)
+    for row in rows[:count]:
+        row["text"] = " ".join(rng.choices(WORDS, k=12)) + "!"
+    path = corpus.with_name(f"changed-{count}.parquet")
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return path
+
+
+def centres(data: Path) -> np.ndarray:
+    """Return the centres of the lists of the live index."""
+    dense = open_index(data).dense
+    assert isinstance(dense, ApproximateDense)
+    found = dense.codes.centres()
+    assert found is not None
+    return found
+
+
+def test_lists_are_kept_while_nearly_all_vectors_are_the_same(corpus: Path, data: Path) -> None:
+    """After a few changes the lists are those of the earlier index; changes add up, and then lists are trained anew."""
+    assert "changed" not in make(corpus, data, dense="ivf-1bit").config["dense_index"]
+    first = centres(data)
+    facts = make(changed_corpus(corpus, 72), data, dense="ivf-1bit").config["dense_index"]
+    assert facts["changed"] == 0.06
+    assert facts["recall"] >= facts["target"]  # measured again
+    assert np.array_equal(centres(data), first)
+    assert measure(open_index(data)) >= 0.95
+    assert "changed" not in make(changed_corpus(corpus, 148), data, dense="ivf-1bit").config["dense_index"]
+    assert not np.array_equal(centres(data), first)
+
+
+def test_lists_that_miss_too_much_are_trained_anew(corpus: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where an earlier index's lists do not reach the recall, the index gets its own."""
+    make(corpus, data, dense="ivf-1bit")
+    first = centres(data)
+    monkeypatch.setattr(recall, "EXTRAS", (0,))
+    facts = make(changed_corpus(corpus, 12), data, dense="ivf-1bit", recall=1).config["dense_index"]
+    assert "changed" not in facts
+    assert not np.array_equal(centres(data), first)
+
+
+def test_the_curve_ends_where_more_effort_finds_no_more() -> None:
+    """Once the target is reached, an effort that finds as much as the one before is the last."""
+
+    def points(*recalls: float) -> list[recall.Point]:
+        return [recall.Point(1, extra, found, found) for found in recalls for extra in recall.EXTRAS]
+
+    assert recall._levelled_off(points(0.97, 0.985, 0.985), 0.98)
+    assert not recall._levelled_off(points(0.97, 0.985), 0.98)
+    assert not recall._levelled_off(points(0.9, 0.9), 0.98)
+    assert not recall._levelled_off(points(0.99), 0.98)

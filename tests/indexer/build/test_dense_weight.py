@@ -12,6 +12,7 @@ from tales import write_tales
 
 import indexer.build.build
 import indexer.build.dense_weight
+import indexer.build.weights
 from indexer.artifacts.manifest import Manifest, write_manifest
 from indexer.artifacts.store import Store
 from indexer.build.build import build
@@ -154,7 +155,9 @@ def test_a_build_records_what_it_found(
     assert Retriever(Index.open(Store("index", data).path(manifest.id), cores=1)).fusion.dense_weight == weight
     seen: list[tuple[Retriever, list[Cloze]]] = []
     monkeypatch.setattr(
-        indexer.build.build, "estimate_dense_weight", lambda retriever, clozes: seen.append((retriever, clozes)) or 0.37
+        indexer.build.weights,
+        "estimate_dense_weight",
+        lambda retriever, clozes: seen.append((retriever, clozes)) or 0.37,
     )
     again = make(data, tales, force=True)
     assert again.config["fusion"] == {"method": "convex", "dense_weight": 0.37, "by_query": True}
@@ -176,7 +179,7 @@ def test_titles_are_searched_too(
     pq.write_table(table.append_column("title", pa.array(titles)), tmp_path / "titled.parquet")
     seen: list[Retriever] = []
     monkeypatch.setattr(
-        indexer.build.build, "estimate_dense_weight", lambda retriever, _: seen.append(retriever) or 0.5
+        indexer.build.weights, "estimate_dense_weight", lambda retriever, _: seen.append(retriever) or 0.5
     )
     make(tales_index[0], tmp_path / "titled.parquet")
     assert [seen[0].index.document(row).title for row in range(50)] == titles
@@ -184,7 +187,7 @@ def test_titles_are_searched_too(
 
 def test_too_few_documents(data: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A corpus that gives fewer than forty sentences has equal weights; nothing is compared."""
-    monkeypatch.setattr(indexer.build.build, "estimate_dense_weight", None)
+    monkeypatch.setattr(indexer.build.weights, "estimate_dense_weight", None)
     assert make(data, corpus).config["fusion"]["dense_weight"] == EQUAL_WEIGHT
 
 
@@ -193,13 +196,13 @@ def test_a_weight_that_was_set(
     weight: float, tales_index: tuple[Path, Manifest], tales: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """--dense-weight stays as it was set, 0 too, and nothing is measured."""
-    monkeypatch.setattr(indexer.build.build, "estimate_dense_weight", None)
+    monkeypatch.setattr(indexer.build.weights, "estimate_dense_weight", None)
     assert make(tales_index[0], tales, dense_weight=weight).config["fusion"]["dense_weight"] == weight
 
 
 def test_ranks_need_no_weight(tales_index: tuple[Path, Manifest], tales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The balance is that of scores: fusion by rank keeps equal weights."""
-    monkeypatch.setattr(indexer.build.build, "estimate_dense_weight", None)
+    monkeypatch.setattr(indexer.build.weights, "estimate_dense_weight", None)
     assert make(tales_index[0], tales, fusion="rrf").config["fusion"] == {
         "method": "rrf",
         "dense_weight": EQUAL_WEIGHT,
@@ -213,6 +216,35 @@ def test_a_model_that_knows_its_weight(data: Path, tales: Path, monkeypatch: pyt
     folder = store.resolve()
     manifest = store.manifest(folder.name)
     write_manifest(folder, manifest.model_copy(update={"config": manifest.config | {"dense_weight": 0.64}}))
-    monkeypatch.setattr(indexer.build.build, "estimate_dense_weight", None)
+    monkeypatch.setattr(indexer.build.weights, "estimate_dense_weight", None)
     assert make(data, tales).config["fusion"]["dense_weight"] == 0.64
     assert make(data, tales, dense_weight=0.0).config["fusion"]["dense_weight"] == 0.0
+
+
+def test_an_estimate_is_kept_while_its_sample_is_nearly_the_same(
+    data: Path, tales: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A few changed documents keep the weight; many small changes, another setting or --force lead to a new estimate."""
+    estimates = iter((0.31, 0.32, 0.33, 0.34, 0.35))
+    monkeypatch.setattr(indexer.build.weights, "estimate_dense_weight", lambda *_: next(estimates))
+    table = pq.read_table(tales)
+
+    def change(count: int, **settings: object) -> tuple[float, str | None]:
+        texts = [f"Changed. {text}" if row < count else text for row, text in enumerate(table["text"].to_pylist())]
+        path = tmp_path / f"{count}.parquet"
+        pq.write_table(table.set_column(table.schema.get_field_index("text"), "text", pa.array(texts)), path)
+        manifest = make(data, path, **settings)
+        return manifest.config["fusion"]["dense_weight"], manifest.config.get("weights_of")
+
+    first = make(data, tales)
+    assert (first.config["fusion"]["dense_weight"], first.config.get("weights_of")) == (0.31, None)
+    assert len(table) == 60
+    assert change(2) == (0.31, first.id)
+    assert f"as estimated for {first.id}: 96.7% of its sample is the same" in capsys.readouterr().err
+    assert change(3) == (0.31, first.id)
+    assert change(4) == (0.32, None)  # two more than the last index, four more than the estimate
+    assert change(5) == (0.32, Store("index", data).ids()[-2])
+    assert change(5, passages="one") == (0.33, None)
+    assert change(5, force=True) == (0.34, None)
+    assert change(6, dense_weight=0.5) == (0.5, None)
+    assert change(7) == (0.35, None)  # a weight that was set is no estimate

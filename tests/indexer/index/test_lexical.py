@@ -11,7 +11,7 @@ import pytest
 from stories import STORIES, WORDS
 
 from indexer.errors import UserError
-from indexer.index.lexical import LexicalIndex, LexicalWriter
+from indexer.index.lexical import LexicalIndex, LexicalWriter, commit_size
 
 ENGLISH = [text for _, _, text in STORIES]
 
@@ -174,3 +174,43 @@ def test_unknown_language_is_refused(tmp_path: Path) -> None:
     """An unknown language is refused, and the error names the flag."""
     with pytest.raises(UserError, match="--language xx"):
         LexicalWriter(tmp_path / "lexical", "xx")
+
+
+@pytest.mark.parametrize(
+    ("documents", "commits"), [(0, None), (1, 1), (20_000, 1), (20_001, 8), (160_001, 64), (1_000_000, 64)]
+)
+def test_commits_are_of_one_size(documents: int, commits: int | None) -> None:
+    """There are 1, 8, 64, … commits, all but the last of one size; where the number is not known, of the largest size."""
+    size = commit_size(documents)
+    assert 0 < size <= 20_000
+    assert -(-documents // size) == (commits or 0)
+
+
+@pytest.mark.parametrize("said", [24_000, 0])
+def test_one_segment_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: int) -> None:
+    """A writer that knows the number of documents leaves one segment; all documents are found in their rows."""
+    monkeypatch.setattr("indexer.index.lexical.MOST_COMMITTED", 3_000 if said else 2_900)
+    with LexicalWriter(tmp_path / "lexical", "en", documents=said) as writer:
+        for row in range(24_000):
+            writer.add([f"word{row % 1000} number{row}"])
+            if row % 1_000 == 999:
+                writer.add([])
+    index = LexicalIndex.open(tmp_path / "lexical", "en")
+    assert len(index) == 24_000
+    assert (index._searcher.num_segments == 1) is (said > 0)
+    assert [index.search(f"number{row}", 3)[1].tolist() for row in (0, 2_999, 3_000, 23_999)] == [
+        [0],
+        [2_999],
+        [3_000],
+        [23_999],
+    ]
+    assert sorted(index.search("word7", 50)[1].tolist()) == list(range(7, 24_000, 1000))
+
+
+@pytest.mark.parametrize("texts", [["constant tram", "verse", "a b c d"], ["xx yy", "zz"], ["雪が降る", "猫"], [""]])
+def test_the_average_length_needs_no_particular_term(tmp_path: Path, texts: list[str]) -> None:
+    """Whatever the words begin with, the average length is that of the texts; of no terms at all it is 1."""
+    index = make(tmp_path / "lexical", texts, "none")
+    for name, _, analyzer in index.fields():
+        lengths = [len(analyzer.analyze(text)) for text in texts]
+        assert index.average_length(name) == pytest.approx(sum(lengths) / len(texts) or 1.0, abs=0.01)
