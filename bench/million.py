@@ -3,6 +3,7 @@
     python bench/million.py make FOLDER --source DATA [--documents 1000000]    corpora in FOLDER
     python bench/million.py build FOLDER [--changed]                           an index of one, stage by stage
     python bench/million.py serve FOLDER --queries QUERIES.parquet             a real service, over HTTP
+    python bench/million.py open FOLDER                                        the opening alone
     python bench/million.py writes FOLDER                                      live writes
     python bench/million.py compact FOLDER                                     an index with these writes in it
 
@@ -36,10 +37,13 @@ from million_corpus import Source, write_corpus
 from service_process import ServiceProcess
 
 from indexer.artifacts.store import Store
+from indexer.artifacts.verified import record_of, verify_once
 from indexer.build import assemble, build
 from indexer.build.compact import compact
 from indexer.build.settings import BuildSettings
+from indexer.index.index import Index
 from indexer.inference.encoder import Encoder
+from indexer.retrieval.retriever import Retriever
 
 FOUR_FACETS = ["category", "tags", "year", "open"]
 WIDE_FACETS = ["source", "views", "published", "price"]
@@ -167,11 +171,7 @@ class Client:
 
 def serve(folder: Path, queries: list[str], options: list[str]) -> None:
     """Start the service twice, first with nothing of the index in the cache, and ask it."""
-    index = Store("index", folder / "data").resolve()
-    for path in (path for path in index.rglob("*") if path.is_file()):
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    drop_pages(folder)
     for title in ("nothing cached", "cached"):
         started = time.perf_counter()
         service = ServiceProcess(folder / "data", "--query-cache-mb", "64", *options)
@@ -189,6 +189,31 @@ def serve(folder: Path, queries: list[str], options: list[str]) -> None:
                 print(memory(service))
         finally:
             service.end()
+
+
+def drop_pages(folder: Path) -> Path:
+    """Drop the pages of the live index from the cache; return its folder."""
+    index = Store("index", folder / "data").resolve()
+    for path in (path for path in index.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return index
+
+
+def open_index(folder: Path, *, cached: bool, recorded: bool) -> None:
+    """Open the live index in this process, and print what that takes, beside the model of queries."""
+    index = Store("index", folder / "data").resolve() if cached else drop_pages(folder)
+    if not recorded:
+        record_of(index).unlink(missing_ok=True)
+    encoder = Encoder.open(Store("model", folder / "data").resolve(), "fp32")
+    started, used = time.perf_counter(), time.process_time()
+    manifest = verify_once(index)
+    opened = Index.load(index, manifest, encoder)
+    Retriever(opened).search("warm up")
+    took, used = time.perf_counter() - started, time.process_time() - used
+    pages = "pages cached" if cached else "nothing cached"
+    print(f"| {pages} | {'verified before' if recorded else 'read'} | {took:.2f} | {used:.2f} |", flush=True)
 
 
 def memory(service: ServiceProcess) -> str:
@@ -245,8 +270,6 @@ def measure(client: Client, queries: list[str], folder: Path) -> None:
 
 def check_filter(client: Client, queries: list[str], folder: Path) -> tuple[int, float, int]:
     """Compare dense mode under filters of 1 % with cosines computed here; return complete answers, recall, and queries."""
-    from indexer.index.index import Index
-
     index = Index.open(Store("index", folder / "data").resolve(), verify=False)
     buckets = index.column("bucket").to_numpy()
     complete, shares = 0, []
@@ -279,7 +302,7 @@ def writes(folder: Path) -> None:
         client.wait()
         for title, count in (("PUT of 1", 1), ("PUT of 1 more", 1), ("DELETE of 1", 0), ("PUT of 1,000 in 256s", 1000)):
             started, used = time.perf_counter(), client.used()
-            statuses = [] if count else [client.send("DELETE", "/documents/document-77")[1]]
+            statuses = [] if count else [client.send("DELETE", "/documents?id=document-77")[1]]
             for first in range(0, count, 256):
                 part = documents[first : min(first + 256, count)]
                 statuses.append(client.send("PUT", "/documents", {"documents": part})[1])
@@ -305,7 +328,7 @@ def fold(folder: Path) -> None:
 def main() -> None:
     """Read the command line and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=["make", "build", "serve", "writes", "compact"])
+    parser.add_argument("step", choices=["make", "build", "serve", "open", "writes", "compact"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--source", type=Path, help="data directory whose indexes give texts and vectors")
     parser.add_argument("--documents", type=int, default=1_000_000)
@@ -323,6 +346,9 @@ def main() -> None:
         case "serve":
             texts = pq.read_table(arguments.queries, columns=["text"]).column("text").to_pylist()
             serve(folder, texts[: arguments.count], arguments.option)
+        case "open":
+            for cached, recorded in ((True, False), (False, True), (True, True), (True, True)):
+                open_index(folder, cached=cached, recorded=recorded)
         case "writes":
             writes(folder)
         case "compact":

@@ -8,9 +8,6 @@ space.py                a disk that will not suffice
 dense_codes.py          codes of an approximate dense index, trained and written
 recall.py               recall of such an index, measured; effort of a search
 sparse.py               learned-sparse leg: vectors on disk, postings in parts
-sparse_weight.py        weight of the learned-sparse leg, kept only where questions show a gain
-weights.py              weights of the legs: set, tuned, an earlier index's, or estimated
-dense_weight.py         weight of the dense leg in hybrid search, found without labels
 inverse_cloze.py        queries without labels: sentences taken out of documents
 neighbour_questions.py  questions without labels: a sentence asks for the neighbours of its document
 labels.py               --label-with: a classifier's answers as metadata

@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 
 from indexer.artifacts.manifest import UNSET, Manifest, fingerprint, library_versions, read_manifest
 from indexer.build.dense_codes import EarlierCodes, index_vectors
-from indexer.build.dense_weight import EQUAL_WEIGHT
 from indexer.build.executors.pool import Executor, InProcess
 from indexer.build.labels import Labeller
 from indexer.build.settings import BuildSettings
@@ -30,6 +29,7 @@ from indexer.build.shards.tables import all_vectors, write_ids, write_keys, writ
 from indexer.build.shards.windows import Documents, Reader
 from indexer.build.sparse import Find, SparseWriter
 from indexer.build.vectors import MAP_FILE, KnownVectors, fold, maps_queries, origin_of
+from indexer.build.weights.dense_weight import EQUAL_WEIGHT
 from indexer.corpus.corpus import Corpus, write_rejects
 from indexer.index import dense, lexical
 from indexer.index.approximate import codes

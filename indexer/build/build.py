@@ -21,7 +21,7 @@ from indexer.build.settings import BuildSettings
 from indexer.build.space import check_space, estimate_bytes
 from indexer.build.sparse import find_known_sparse
 from indexer.build.vectors import KnownVectors, find_known_vectors, vectors_of
-from indexer.build.weights import choose_weights
+from indexer.build.weights.choose import choose_weights
 from indexer.corpus.corpus import Corpus
 from indexer.corpus.settings import DocumentSettings, select
 from indexer.errors import UserError

@@ -25,7 +25,7 @@ from indexer.build.build import BuildResult, publish
 from indexer.build.dense_codes import logged_queries
 from indexer.build.settings import BuildSettings
 from indexer.build.vectors import KnownVectors, passage_key
-from indexer.build.weights import keep_sample
+from indexer.build.weights.choose import keep_sample
 from indexer.corpus.corpus import Reject, rebatch
 from indexer.errors import UserError
 from indexer.index.index import Index

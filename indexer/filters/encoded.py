@@ -90,8 +90,8 @@ class EncodedColumn:
     @property
     def nbytes(self) -> int:
         """Memory that it takes."""
-        arrays = sum(part.nbytes for part in (self.codes, self.first, self.rank) if part is not None)
-        return int(self.values.nbytes) + arrays
+        parts = (self.values, self.codes, self.first, self.rank)
+        return sum(int(part.nbytes) for part in parts if part is not None)
 
     def extended(self, column: pa.ChunkedArray, path: FieldPath) -> EncodedColumn:
         """Return the column with the values of more documents."""

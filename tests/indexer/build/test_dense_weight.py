@@ -11,12 +11,14 @@ import pytest
 from tales import write_tales
 
 import indexer.build.build
-import indexer.build.dense_weight
-import indexer.build.weights
+import indexer.build.weights.choose
+import indexer.build.weights.dense_weight
 from indexer.artifacts.manifest import Manifest, write_manifest
 from indexer.artifacts.store import Store
 from indexer.build.build import build
-from indexer.build.dense_weight import (
+from indexer.build.inverse_cloze import Cloze, make_clozes
+from indexer.build.settings import BuildSettings
+from indexer.build.weights.dense_weight import (
     BOUNDS,
     EQUAL_WEIGHT,
     EXPONENT,
@@ -26,8 +28,6 @@ from indexer.build.dense_weight import (
     estimate_dense_weight,
     sum_ndcg,
 )
-from indexer.build.inverse_cloze import Cloze, make_clozes
-from indexer.build.settings import BuildSettings
 from indexer.index.index import Index
 from indexer.retrieval.retriever import Retriever
 
@@ -123,7 +123,7 @@ def test_sum_is_ndcg(retriever: Retriever) -> None:
 @pytest.fixture
 def small_tie(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a small difference count: even a model of random weights finds most of these sentences."""
-    monkeypatch.setattr(indexer.build.dense_weight, "TIE_RATIO", 0.97)
+    monkeypatch.setattr(indexer.build.weights.dense_weight, "TIE_RATIO", 0.97)
 
 
 @pytest.mark.usefixtures("small_tie")
@@ -155,7 +155,7 @@ def test_a_build_records_what_it_found(
     assert Retriever(Index.open(Store("index", data).path(manifest.id), cores=1)).fusion.dense_weight == weight
     seen: list[tuple[Retriever, list[Cloze]]] = []
     monkeypatch.setattr(
-        indexer.build.weights,
+        indexer.build.weights.choose,
         "estimate_dense_weight",
         lambda retriever, clozes: seen.append((retriever, clozes)) or 0.37,
     )
@@ -179,7 +179,7 @@ def test_titles_are_searched_too(
     pq.write_table(table.append_column("title", pa.array(titles)), tmp_path / "titled.parquet")
     seen: list[Retriever] = []
     monkeypatch.setattr(
-        indexer.build.weights, "estimate_dense_weight", lambda retriever, _: seen.append(retriever) or 0.5
+        indexer.build.weights.choose, "estimate_dense_weight", lambda retriever, _: seen.append(retriever) or 0.5
     )
     make(tales_index[0], tmp_path / "titled.parquet")
     assert [seen[0].index.document(row).title for row in range(50)] == titles
@@ -187,7 +187,7 @@ def test_titles_are_searched_too(
 
 def test_too_few_documents(data: Path, corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A corpus that gives fewer than forty sentences has equal weights; nothing is compared."""
-    monkeypatch.setattr(indexer.build.weights, "estimate_dense_weight", None)
+    monkeypatch.setattr(indexer.build.weights.choose, "estimate_dense_weight", None)
     assert make(data, corpus).config["fusion"]["dense_weight"] == EQUAL_WEIGHT
 
 
@@ -196,13 +196,13 @@ def test_a_weight_that_was_set(
     weight: float, tales_index: tuple[Path, Manifest], tales: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """--dense-weight stays as it was set, 0 too, and nothing is measured."""
-    monkeypatch.setattr(indexer.build.weights, "estimate_dense_weight", None)
+    monkeypatch.setattr(indexer.build.weights.choose, "estimate_dense_weight", None)
     assert make(tales_index[0], tales, dense_weight=weight).config["fusion"]["dense_weight"] == weight
 
 
 def test_ranks_need_no_weight(tales_index: tuple[Path, Manifest], tales: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The balance is that of scores: fusion by rank keeps equal weights."""
-    monkeypatch.setattr(indexer.build.weights, "estimate_dense_weight", None)
+    monkeypatch.setattr(indexer.build.weights.choose, "estimate_dense_weight", None)
     assert make(tales_index[0], tales, fusion="rrf").config["fusion"] == {
         "method": "rrf",
         "dense_weight": EQUAL_WEIGHT,
@@ -216,7 +216,7 @@ def test_a_model_that_knows_its_weight(data: Path, tales: Path, monkeypatch: pyt
     folder = store.resolve()
     manifest = store.manifest(folder.name)
     write_manifest(folder, manifest.model_copy(update={"config": manifest.config | {"dense_weight": 0.64}}))
-    monkeypatch.setattr(indexer.build.weights, "estimate_dense_weight", None)
+    monkeypatch.setattr(indexer.build.weights.choose, "estimate_dense_weight", None)
     assert make(data, tales).config["fusion"]["dense_weight"] == 0.64
     assert make(data, tales, dense_weight=0.0).config["fusion"]["dense_weight"] == 0.0
 
@@ -226,7 +226,7 @@ def test_an_estimate_is_kept_while_its_sample_is_nearly_the_same(
 ) -> None:
     """A few changed documents keep the weight; many small changes, another setting or --force lead to a new estimate."""
     estimates = iter((0.31, 0.32, 0.33, 0.34, 0.35))
-    monkeypatch.setattr(indexer.build.weights, "estimate_dense_weight", lambda *_: next(estimates))
+    monkeypatch.setattr(indexer.build.weights.choose, "estimate_dense_weight", lambda *_: next(estimates))
     table = pq.read_table(tales)
 
     def change(count: int, **settings: object) -> tuple[float, str | None]:

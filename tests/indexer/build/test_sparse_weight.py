@@ -10,10 +10,10 @@ import pytest
 from tales import write_tales
 from tiny_sparse import make_tiny_sparse
 
-import indexer.build.weights
+import indexer.build.weights.choose
 from indexer.build.build import build
 from indexer.build.settings import BuildSettings
-from indexer.build.sparse_weight import SPARSE_WEIGHTS, Question, choose_sparse_weight, question_ndcg
+from indexer.build.weights.sparse_weight import SPARSE_WEIGHTS, Question, choose_sparse_weight, question_ndcg
 from indexer.retrieval.fusion import Fusion
 from indexer.retrieval.ranking import Ranking
 from trainer.models.settings import SparseSettings
@@ -84,7 +84,7 @@ def test_a_build_asks_its_questions(data: Path, monkeypatch: pytest.MonkeyPatch)
         assert ranking.sparse is not None
         return 0.2
 
-    monkeypatch.setattr(indexer.build.weights, "choose_sparse_weight", chosen)
+    monkeypatch.setattr(indexer.build.weights.choose, "choose_sparse_weight", chosen)
     settings = BuildSettings(sparse_model="current", dense_weight=0.4)
     config = build(str(data / "tales.parquet"), settings, data, cores=1).manifest.config
     assert (config["fusion"]["dense_weight"], config["fusion"]["sparse_weight"]) == (0.4, 0.2)

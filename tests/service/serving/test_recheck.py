@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from starlette.testclient import TestClient
 
 from indexer.artifacts import verified
 from indexer.artifacts.store import Store
+from indexer.live.log import WriteLog
 from service.app import create_app
 from service.serving import recheck
 from service.serving.recheck import Stopped, read_sha256
@@ -57,7 +59,11 @@ def test_damage_of_the_disk_ends_the_index(data, publish, eventually, caplog, ki
         assert "python -m indexer verify" in client.get("/readyz").json()["detail"]
         assert client.post("/search", json={"query": "cat"}).status_code == 503
         assert client.put("/documents", json={"documents": [DOCUMENT]}).status_code == 503
-        assert client.post("/search", json={"query": "cat"}).status_code == 503  # a write brings nothing back
+        with (log := WriteLog(data)).locked():  # of another process
+            log.read()
+            log.append(log.draft("", [], ("a",)))
+        time.sleep(0.3)  # it is looked for every 0.02 s
+        assert client.post("/search", json={"query": "cat"}).status_code == 503  # and brings nothing back
         assert path.name in caplog.text
         path.write_bytes(good)
         Store("index", data).activate(Store("index", data).current_id())

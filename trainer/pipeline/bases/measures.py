@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from indexer.build.dense_weight import EQUAL_WEIGHT
+from indexer.build.weights.dense_weight import EQUAL_WEIGHT
 from indexer.index.index import Index
 from indexer.inference.encoder import Vectors
 from indexer.progress import Bar

@@ -21,11 +21,17 @@ import numpy.typing as npt
 
 from indexer.artifacts.manifest import Manifest, read_manifest
 from indexer.build.assemble import Assembly, build_private_index
-from indexer.build.dense_weight import EQUAL_WEIGHT, MAX_QUERIES, MIN_QUERIES, POOL_DOCUMENTS, estimate_dense_weight
 from indexer.build.inverse_cloze import take_words
 from indexer.build.sparse import Find
-from indexer.build.sparse_weight import Question, choose_sparse_weight
 from indexer.build.vectors import KnownVectors
+from indexer.build.weights.dense_weight import (
+    EQUAL_WEIGHT,
+    MAX_QUERIES,
+    MIN_QUERIES,
+    POOL_DOCUMENTS,
+    estimate_dense_weight,
+)
+from indexer.build.weights.sparse_weight import Question, choose_sparse_weight
 from indexer.index.index import open_documents
 from indexer.index.sparse import FOLDER as SPARSE_FOLDER
 from indexer.index.sparse import StoredVectors
