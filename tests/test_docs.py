@@ -37,8 +37,11 @@ SETTINGS = [
     for name in PACKAGES
     for path in (ROOT / name).rglob("settings.py")
 ]
-FOREIGN_FLAGS = {"--nproc_per_node", "--transport", "--rm", "--no-deps", "--json", "--strict", "--data-dir", "--scale"}
-"""Flags of programs that are not ours: torchrun, claude, docker, curl, mkdocs, milvus-lite."""
+FOREIGN_FLAGS = {
+    *("--nproc_per_node", "--cpu", "--num_processes", "--head", "--include-dashboard"),
+    *("--transport", "--rm", "--no-deps", "--json", "--strict", "--data-dir", "--scale"),
+}
+"""Flags of programs that are not ours: torchrun, accelerate, ray, claude, docker, curl, mkdocs, milvus-lite."""
 FOREIGN_FLAGS |= {"--target", "--build-arg", "--set", "--set-file", "--timeout", "--wait", "--reuse-values"}
 """Of docker and helm."""
 FOREIGN_FLAGS |= {"--follow", "--from-literal"}

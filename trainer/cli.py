@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -302,14 +303,27 @@ def run(
 
     Trains on the texts, and on labels if there are any. Base and tuned model are compared on held-out queries, by the
     code that serves; only a WIN goes live. A finished run of the same inputs is «up to date»; a killed one resumes.
+    On several GPUs: `accelerate launch -m trainer run …`.
     """
     from indexer.progress import say
     from trainer.pipeline.run import run as run_all
 
-    outcome = run_all(corpus, settings)
+    with _leading() as leads:
+        if not leads:
+            return
+        outcome = run_all(corpus, settings)
     if not outcome.fresh:
         say("up to date")
     typer.echo(f"{outcome.verdict} {outcome.manifest.id}")
+
+
+def _leading() -> AbstractContextManager[bool]:
+    """Say whether this process leads; of several, the others take part in its trainings first."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return nullcontext(enter_result=True)
+    from trainer.finetune.together import leading  # loads torch, which an up-to-date run does not need
+
+    return leading()
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """Build an index artifact from a corpus.
 
 build.py                corpus → published index; dense weight and self-check
+executors/              where passages are encoded: here, in several processes, on a Ray cluster
 assemble.py             write documents, passages, vectors and words into a folder
 vectors.py              vectors of an earlier index by the digest of a text, also mapped
 space.py                a disk that will not suffice

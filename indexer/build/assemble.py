@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from indexer.artifacts.manifest import UNSET, Manifest, fingerprint, library_versions, read_manifest
 from indexer.build.dense_codes import index_vectors
 from indexer.build.dense_weight import EQUAL_WEIGHT
+from indexer.build.executors.pool import Executor, InProcess
 from indexer.build.labels import Labeller
 from indexer.build.settings import BuildSettings
 from indexer.build.shards.earlier import EarlierShards
@@ -59,6 +60,7 @@ class Assembly:
         sparse: of a learned-sparse model; None for an index without such a leg.
         known_sparse: finds sparse vectors that need not be computed again.
         logged: queries of people, by which the recall of the dense index is measured too.
+        executor: encodes the passages, and is closed when all are; by default this process does it.
     """
 
     corpus: Documents
@@ -70,6 +72,7 @@ class Assembly:
     sparse: SparseEncoder | None = None
     known_sparse: Find | None = None
     logged: Sequence[str] = ()
+    executor: Executor | None = None
 
     @cached_property
     def passage_maker(self) -> PassageMaker:
@@ -173,15 +176,16 @@ class Assembly:
         """Write the documents, words, passages and vectors of all shards.
 
         Reading and cutting run ahead of the encoder in one thread; words and vectors are written behind it, each in
-        another. The encoder keeps this one, and has as many more as there are cores.
+        another. The encoder keeps this one, and has as many more as there are cores; or other processes encode.
         """
         with (
+            self.executor or InProcess(self.encoder) as executor,
             Behind(SHARDS_BEHIND) as word_thread,
             Behind(WINDOWS_BEHIND) as vector_thread,
             Bar("embed", self.corpus.documents, "documents") as bar,
             self._sparse_writer() or nullcontext() as sparse_writer,
         ):
-            embedding = Embedding(self.encoder, self.known)
+            embedding = Embedding(executor, self.encoder.contract.dimension, self.known)
             reader = Reader(
                 self.corpus,
                 self.labeller,
@@ -191,8 +195,7 @@ class Assembly:
                 lambda shard: word_thread.put(add_words, words, shard),
             )
             with closing(ahead(reader.windows(), WINDOWS_AHEAD)) as windows:
-                for window in windows:
-                    vectors = embedding.vectors(window)
+                for window, vectors in embedding.finished(windows):
                     if not window.complete:
                         vector_thread.put(write_window, window, vectors)
                     if sparse_writer:

@@ -18,6 +18,7 @@ from indexer.artifacts.store import Store
 from indexer.build.assemble import Assembly, build_private_index
 from indexer.build.dense_codes import logged_queries
 from indexer.build.dense_weight import EQUAL_WEIGHT, MAX_QUERIES, MIN_QUERIES, POOL_DOCUMENTS, estimate_dense_weight
+from indexer.build.executors.open import open_executor
 from indexer.build.inverse_cloze import take_words
 from indexer.build.labels import Labeller
 from indexer.build.settings import BuildSettings
@@ -105,18 +106,21 @@ def build(
         if not settings.force and (existing := indexes.reuse(key, live=live)):
             return BuildResult(existing, fresh=False)
         models.verify(model.name)
-        assembly = Assembly(
-            corpus,
-            settings.model_copy(update={"language": _choose_language(corpus, settings)}),
-            Encoder.open(model, settings.precision, cores),
-            known or find_known_vectors(indexes, model, settings.precision, corpus.inputs),
-            indexes.staging(key),
-            labeller,
-            sparse,
-            find_known_sparse(indexes, sparse.name, settings.sparse_terms) if sparse else None,
-            logged_queries(indexes.root.parent),
-        )
-        return BuildResult(publish(indexes, assembly, key, live=live), fresh=True)
+        encoder = Encoder.open(model, settings.precision, cores)
+        with open_executor(settings, encoder) as executor:
+            assembly = Assembly(
+                corpus,
+                settings.model_copy(update={"language": _choose_language(corpus, settings)}),
+                encoder,
+                known or find_known_vectors(indexes, model, settings.precision, corpus.inputs),
+                indexes.staging(key),
+                labeller,
+                sparse,
+                find_known_sparse(indexes, sparse.name, settings.sparse_terms) if sparse else None,
+                logged_queries(indexes.root.parent),
+                executor,
+            )
+            return BuildResult(publish(indexes, assembly, key, live=live), fresh=True)
 
 
 def publish(

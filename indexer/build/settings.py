@@ -7,12 +7,13 @@ from typing import Any, Literal
 from pydantic import Field
 
 from indexer.artifacts.manifest import WEIGHTING, WORDS
+from indexer.build.executors.settings import ExecutorSettings
 from indexer.corpus.settings import CorpusSettings
 from indexer.index.approximate.kinds import RequestedKind
 from indexer.milvus.settings import StoreSettings
 
 
-class BuildSettings(CorpusSettings, StoreSettings):
+class BuildSettings(CorpusSettings, ExecutorSettings, StoreSettings):
     """What is indexed, and how."""
 
     model: str | None = Field(default=None, description="Id of the model artifact (default: models/CURRENT)")
@@ -89,7 +90,7 @@ class BuildSettings(CorpusSettings, StoreSettings):
         aside = {"force", "model", "label_with", "label_column", "sparse_model", "sparse_terms", "sparse_weight"}
         if self.dense_components is None:
             aside.add("dense_components")  # an index of an earlier version is the same
-        aside |= StoreSettings.model_fields.keys()
+        aside |= StoreSettings.model_fields.keys() | ExecutorSettings.model_fields.keys()
         recipe = self.model_dump(exclude=aside) | {"words": WORDS, "weighting": WEIGHTING}
         if self.sparse_model is None:
             return recipe

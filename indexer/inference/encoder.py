@@ -33,7 +33,15 @@ from tokenizers import Tokenizer
 from indexer.artifacts.manifest import EncoderContract, read_manifest
 from indexer.cache import ENTRY_BYTES, OwnedCache
 from indexer.errors import UserError
-from indexer.inference.session import BATCH_TOKENS, load_tokenizer, open_session, padded, run_batches
+from indexer.inference.session import (
+    BATCH_TOKENS,
+    GPU_BATCH_TOKENS,
+    has_gpu_support,
+    load_tokenizer,
+    open_session,
+    padded,
+    run_batches,
+)
 
 Precision = Literal["fp32", "int8"]
 QueryEncoder = Literal["full", "small", "bridge"]
@@ -71,6 +79,7 @@ class Encoder:
         cores: how many calls run in parallel.
         query_encoder: whether queries are encoded by the model's small graph, which has 32-bit weights, or by the full
             one as documents are. A model whose queries are encoded by another one always has `bridge`.
+        device: on which the full graph runs: `cuda` where ``gpu`` is asked for and ONNX Runtime has it, else `cpu`.
 
     ``query_cache_bytes`` is the memory for the vectors of recent queries; by default none are cached.
     """
@@ -84,7 +93,9 @@ class Encoder:
         query_cache_bytes: int = 0,
         *,
         query_encoder: QueryEncoder = "full",
+        gpu: bool = False,
     ) -> None:
+        self.device = "cuda" if gpu and has_gpu_support() else "cpu"
         self.folder = model
         self.contract = contract
         self.precision: Precision = precision
@@ -101,11 +112,11 @@ class Encoder:
         # Its own graph knows neither the prompt nor the words of the other model.
         self.query_encoder: QueryEncoder = "bridge" if (model / BRIDGE).is_dir() else query_encoder
         # Integer weights are no faster on two threads: a second session would only cost memory.
-        wide = self.cores > 1 and precision == "fp32"
+        wide = self.cores > 1 and precision == "fp32" and self.device == "cpu"
         if query_encoder == "small" and not (model / QUERY_FILE).is_file():
             raise UserError(f"{model / QUERY_FILE}: missing; build the index again with --query-encoder full")
         own = self.query_encoder == "full"
-        self._documents = self._open(path, wide=wide and own)
+        self._documents = self._open(path, wide=wide and own, gpu=self.device == "cuda")
         self._query_tokenizer = self._tokenizer
         if self.query_encoder == "bridge":
             other = read_bridge(model)
@@ -130,15 +141,15 @@ class Encoder:
         query_cache_bytes: int = 0,
         *,
         query_encoder: QueryEncoder = "full",
+        gpu: bool = False,
     ) -> Self:
         """Open the model artifact in directory ``model``.
 
         Raises:
             UserError: the directory is no model artifact, or has no weights of this precision, or no small query encoder.
         """
-        return cls(
-            model, read_manifest(model).contract, precision, cores, query_cache_bytes, query_encoder=query_encoder
-        )
+        contract = read_manifest(model).contract
+        return cls(model, contract, precision, cores, query_cache_bytes, query_encoder=query_encoder, gpu=gpu)
 
     @property
     def batches_exactly(self) -> bool:
@@ -217,10 +228,10 @@ class Encoder:
         encodings = tokenizer.encode_batch([prompt + text for text in texts])
         return [TokenCount(len(encoding.ids), bool(encoding.overflowing)) for encoding in encodings]
 
-    def _open(self, path: Path, *, wide: bool) -> _Graph:
+    def _open(self, path: Path, *, wide: bool, gpu: bool = False) -> _Graph:
         """Open a graph of the model's own tokens, with a session over several cores where ``wide``, and probe it."""
         threads = min(self.cores, 4) if wide else 1
-        return _Graph(path, self.contract.pad_token_id, threads, _probes(self._tokenizer))
+        return _Graph(path, self.contract.pad_token_id, threads, _probes(self._tokenizer), gpu=gpu)
 
     def _encode(self, graph: _Graph, tokenizer: Tokenizer, texts: Sequence[str], *, exactly: bool) -> Vectors:
         tokens = [encoding.ids for encoding in tokenizer.encode_batch(texts)]
@@ -229,7 +240,8 @@ class Encoder:
         def encode(batch: list[int]) -> None:
             vectors[batch] = graph.run([tokens[row] for row in batch])
 
-        run_batches(tokens, encode, self.cores, budget=1 if exactly and not graph.batches_exactly else BATCH_TOKENS)
+        budget = GPU_BATCH_TOKENS if graph is self._documents and self.device == "cuda" else BATCH_TOKENS
+        run_batches(tokens, encode, self.cores, budget=1 if exactly and not graph.batches_exactly else budget)
         return vectors
 
 
@@ -258,11 +270,14 @@ class _Graph:
         pad_token_id: fills up the shorter rows of a batch.
         threads: of the wide session; with 1 there is none.
         probes: tokens of texts of unlike lengths.
+        gpu: whether it runs there.
     """
 
-    def __init__(self, path: Path, pad_token_id: int, threads: int, probes: list[list[int]]) -> None:
+    def __init__(
+        self, path: Path, pad_token_id: int, threads: int, probes: list[list[int]], *, gpu: bool = False
+    ) -> None:
         self._pad_token_id = pad_token_id
-        self._narrow = open_session(path, threads=1)
+        self._narrow = open_session(path, threads=1, gpu=gpu)
         self._wide = open_session(path, threads=threads) if threads > 1 else self._narrow
         self._inputs = {node.name for node in self._narrow.get_inputs()}
         self.batches_exactly, spreads_exactly = self._probe(probes)

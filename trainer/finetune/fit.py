@@ -6,7 +6,7 @@ dev metric that decides, checkpoints that are complete or absent, and the best w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any, cast
 import torch
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.sampler import DefaultBatchSampler
 from sentence_transformers.sentence_transformer.data_collator import SentenceTransformerDataCollator
 from sentence_transformers.sentence_transformer.trainer import SentenceTransformerTrainer
 from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
@@ -26,6 +27,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback
 from indexer.errors import UserError
 from indexer.progress import say
 from trainer.finetune.dev import DevEvaluator, DevMetric
+from trainer.finetune.divided import DividedBatchSampler
 from trainer.finetune.grouped import GroupedBatchSampler
 from trainer.training.arguments import METRIC, exit_together, training_arguments, wait_for_all
 from trainer.training.base_model import read_weights
@@ -108,6 +110,9 @@ def fit(task: Task, settings: FitSettings, out: Path) -> FinishedTraining:
     )
     if task.grouped:
         arguments.batch_sampler = partial(GroupedBatchSampler, neighbourhoods=task.neighbourhoods)
+    if arguments.world_size > 1 and (task.grouped or task.no_duplicates):
+        make = cast("Callable[..., DefaultBatchSampler]", arguments.batch_sampler)
+        arguments.batch_sampler = partial(DividedBatchSampler, make=make, processes=arguments.world_size)
     first = arguments.process_index == 0
     wait_for_all(arguments)
     if first:

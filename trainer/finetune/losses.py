@@ -218,7 +218,9 @@ LOSSES: dict[str, LossKind] = {
     "mnr": LossKind("pairs", _mnr, in_batch_negatives=True),
     "cached-mnr": LossKind("pairs", _cached_mnr, in_batch_negatives=True),
     "grouped-mnr": LossKind(
-        "neighbours", lambda model, options: GroupedNegativesLoss(model, options.scale), grouped=True
+        "neighbours",
+        lambda model, options: GroupedNegativesLoss(model, options.scale, gather=options.gather),
+        grouped=True,
     ),
     "symmetric-mnr": LossKind("pairs", _symmetric_mnr, in_batch_negatives=True),
     "gist": LossKind("pairs", _gist, in_batch_negatives=True, max_negatives=1),

@@ -24,9 +24,9 @@ from trainer.adapter.ladder import EncodedQueries
 from trainer.data.labels import QuerySet
 from trainer.evaluate.encode import encode_passages, encode_queries
 from trainer.files import atomic_write
-from trainer.finetune.finetune import finetune
 from trainer.finetune.grouped import NEIGHBOURHOOD
 from trainer.finetune.settings import FinetuneSettings
+from trainer.finetune.together import count_processes, finetune_together
 from trainer.models.load import load_encoder
 from trainer.models.onnx import encoder_contract, export_onnx
 from trainer.pipeline.dataset import RunData
@@ -35,6 +35,7 @@ from trainer.training.output import FinishedTraining
 
 LEARNING_RATE = 1e-4
 BATCH_SIZE = 32
+"""Passages of a batch, of all processes together."""
 MAX_TOKENS = 192
 EPOCHS = 6.0
 GROUP_SIZE = 8
@@ -85,10 +86,10 @@ def train_layers(
         with atomic_write(examples) as part:
             pq.write_table(_examples(index, run_data, run_data.labelled, seed), part)
     settings = FinetuneSettings(
-        model=str(start), loss="grouped-mnr", batch_size=BATCH_SIZE, learning_rate=LEARNING_RATE, epochs=EPOCHS,
+        model=str(start), loss="grouped-mnr", batch_size=-(-BATCH_SIZE // count_processes()), learning_rate=LEARNING_RATE, epochs=EPOCHS,
         max_tokens=MAX_TOKENS, seed=seed, budget=f"{seconds:.0f}s", resume=True,
     )  # fmt: skip
-    trained = finetune([examples], settings, workspace.folder / "layers")
+    trained = finetune_together([examples], settings, workspace.folder / "layers")
     model = load_encoder(trained.path)
     with stage("export the trained layers"):
         export_onnx(model, trained.path / "onnx" / "model.onnx")

@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
-import sys
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from datasets import Dataset
+from forked import fork_two, forked
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Router
 from sentence_transformers.sentence_transformer.modules import Dense
@@ -392,30 +390,6 @@ def test_an_unfinished_start_without_a_checkpoint_is_no_obstacle(
 # --- as a program ---------------------------------------------------------------------------------------------------
 
 
-def forked(call: Callable[[], object], said: Path, **environment: str) -> int:
-    """Run ``call`` in a forked process, which need not import everything anew; return the process's id.
-
-    Its output goes to ``said`` with the endings out and err.
-    """
-    process = os.fork()
-    if process:
-        return process
-    status = 1
-    try:
-        os.environ.update(environment)
-        for descriptor, ending in ((1, ".out"), (2, ".err")):
-            os.dup2(os.open(said.with_suffix(ending), os.O_WRONLY | os.O_CREAT), descriptor)
-        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-        call()
-        status = 0
-    except BaseException:  # noqa: BLE001 - the parent reads it
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-
-
 def test_kill_minus_nine(tiny_model: Path, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Killed in the middle and started again, a training goes on from its last checkpoint and ends with a model."""
     out = tmp_path / "out"
@@ -443,16 +417,7 @@ def test_two_processes(tiny_model: Path, pairs: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = ["finetune", str(pairs), "--model", str(tiny_model), "--out", str(out), "--batch-size", "4"]
     command += ["--budget", "1h", "--dev", str(pairs), "--eval-steps", "2"]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    processes = [
-        forked(
-            lambda: app(command, standalone_mode=False), tmp_path / f"said{rank}", RANK=rank, LOCAL_RANK=rank, **common
-        )
-        for rank in "01"
-    ]
+    processes = fork_two(lambda: app(command, standalone_mode=False), tmp_path / "said")
     for rank, process in enumerate(processes):
         assert os.waitpid(process, 0)[1] == 0, (tmp_path / f"said{rank}.err").read_text()
     assert (tmp_path / "said0.out").read_text() == f"{out}\n"
