@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from scale import NEIGHBOURS, NOISE, TextLike
 
 from indexer.artifacts.store import Store
-from indexer.build.inverse_cloze import split_sentences
+from indexer.build.weights.inverse_cloze import split_sentences
 from indexer.index.dense import unit
 from indexer.index.index import Index
 from indexer.inference.encoder import Encoder, Vectors

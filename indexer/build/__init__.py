@@ -5,11 +5,10 @@ executors/              where passages are encoded: here, in several processes, 
 assemble.py             write documents, passages, vectors and words into a folder
 vectors.py              vectors of an earlier index by the digest of a text, also mapped
 space.py                a disk that will not suffice
+weights/                how much each leg counts in hybrid search
 dense_codes.py          codes of an approximate dense index, trained and written
 recall.py               recall of such an index, measured; effort of a search
 sparse.py               learned-sparse leg: vectors on disk, postings in parts
-inverse_cloze.py        queries without labels: sentences taken out of documents
-neighbour_questions.py  questions without labels: a sentence asks for the neighbours of its document
 labels.py               --label-with: a classifier's answers as metadata
 share.py                a copy of an index for a model that differs in its queries only
 compact.py              fold live writes into a new index

@@ -12,9 +12,9 @@ import faiss
 import numpy as np
 
 from indexer.artifacts.manifest import read_manifest
-from indexer.build.neighbour_questions import pick_sentence
 from indexer.build.recall import choose, describe, find_nearest, measure
 from indexer.build.settings import BuildSettings
+from indexer.build.weights.neighbour_questions import pick_sentence
 from indexer.index import dense
 from indexer.index.approximate import codes
 from indexer.index.approximate.codes import Codes, make_codes, open_codes

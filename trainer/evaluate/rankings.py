@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from indexer.build.neighbour_questions import without
+from indexer.build.weights.neighbour_questions import without
 from indexer.index.index import Index
 from indexer.inference.encoder import Vectors
 from indexer.progress import Bar

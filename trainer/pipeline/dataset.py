@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from indexer.build.neighbour_questions import make_neighbour_questions
+from indexer.build.weights.neighbour_questions import make_neighbour_questions
 from indexer.corpus.settings import DocumentSettings, select
 from indexer.errors import UserError
 from indexer.index.dense import unit
@@ -52,7 +52,7 @@ CLOZE = "sentences taken out of held-out documents"
 
 
 NEIGHBOURS = "sentences that ask for their document's neighbours"
-"""Group of the report: neighbour questions (`indexer.build.neighbour_questions`). They judge hybrid search."""
+"""Group of the report: neighbour questions (`indexer.build.weights.neighbour_questions`). They judge hybrid search."""
 MIN_NEIGHBOURS = 40
 """With fewer neighbour questions there is no such group."""
 

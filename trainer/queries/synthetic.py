@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from indexer.build.assemble import build_private_index
-from indexer.build.inverse_cloze import halves, make_clozes
-from indexer.build.neighbour_questions import NeighbourQuestion
 from indexer.build.settings import BuildSettings
 from indexer.build.vectors import KnownVectors
+from indexer.build.weights.inverse_cloze import halves, make_clozes
+from indexer.build.weights.neighbour_questions import NeighbourQuestion
 from indexer.index.index import Index
 from indexer.index.languages import detect_language
 from indexer.progress import quiet, stage

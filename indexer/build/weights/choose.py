@@ -21,7 +21,6 @@ import numpy.typing as npt
 
 from indexer.artifacts.manifest import Manifest, read_manifest
 from indexer.build.assemble import Assembly, build_private_index
-from indexer.build.inverse_cloze import take_words
 from indexer.build.sparse import Find
 from indexer.build.vectors import KnownVectors
 from indexer.build.weights.dense_weight import (
@@ -31,6 +30,7 @@ from indexer.build.weights.dense_weight import (
     POOL_DOCUMENTS,
     estimate_dense_weight,
 )
+from indexer.build.weights.inverse_cloze import take_words
 from indexer.build.weights.sparse_weight import Question, choose_sparse_weight
 from indexer.index.index import open_documents
 from indexer.index.sparse import FOLDER as SPARSE_FOLDER

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from indexer.build.inverse_cloze import Cloze
+from indexer.build.weights.inverse_cloze import Cloze
 from indexer.retrieval.retriever import Mode, Retriever
 
 POOL_DOCUMENTS = 4_000

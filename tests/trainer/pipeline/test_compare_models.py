@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from indexer.artifacts.store import Store
 from indexer.build.assemble import build_private_index
-from indexer.build.neighbour_questions import without
 from indexer.build.settings import BuildSettings
+from indexer.build.weights.neighbour_questions import without
 from indexer.corpus.corpus import Corpus
 from indexer.errors import UserError
 from indexer.inference.encoder import Encoder

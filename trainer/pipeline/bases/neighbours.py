@@ -1,4 +1,4 @@
-"""Neighbour questions on which all candidates agree (`indexer.build.neighbour_questions`).
+"""Neighbour questions on which all candidates agree (`indexer.build.weights.neighbour_questions`).
 
 The right answers are the documents that the words and the vectors of *all* candidates put near the source. A candidate
 alone would choose the neighbours that it finds itself.
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from indexer.build.neighbour_questions import NEAREST, document_vectors, make_neighbour_questions
+from indexer.build.weights.neighbour_questions import NEAREST, document_vectors, make_neighbour_questions
 from indexer.index.dense import unit
 from indexer.index.index import Index
 from indexer.retrieval.fusion import standardised

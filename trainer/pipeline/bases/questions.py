@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from indexer.build import inverse_cloze
+from indexer.build.weights import inverse_cloze
 from trainer.data.labels import QuerySet
 from trainer.pipeline.bases.sample import Sample
 from trainer.queries.synthetic import Documents, keyword_queries

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from indexer.build.neighbour_questions import make_neighbour_questions
+from indexer.build.weights.neighbour_questions import make_neighbour_questions
 from indexer.index.index import Index
 from indexer.retrieval.retriever import Retriever
 from trainer.evaluate.encode import encode_queries

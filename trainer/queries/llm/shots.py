@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from indexer.build.inverse_cloze import make_clozes
+from indexer.build.weights.inverse_cloze import make_clozes
 from trainer.data.frame import FrameRow, Mask, read_rows
 from trainer.queries.extract import extract
 from trainer.queries.llm.prompts import Shot

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from indexer.build.assemble import build_private_index
-from indexer.build.inverse_cloze import halves, take_words
-from indexer.build.neighbour_questions import make_neighbour_questions
 from indexer.build.settings import BuildSettings
 from indexer.build.vectors import KnownVectors
+from indexer.build.weights.inverse_cloze import halves, take_words
+from indexer.build.weights.neighbour_questions import make_neighbour_questions
 from indexer.index.index import Index
 from indexer.progress import quiet, stage
 from trainer.data.clusters import cluster_queries

@@ -10,8 +10,8 @@ from tales import write_tales
 
 from indexer.artifacts.store import Store
 from indexer.build.build import build
-from indexer.build.neighbour_questions import agreed, make_neighbour_questions, without
 from indexer.build.settings import BuildSettings
+from indexer.build.weights.neighbour_questions import agreed, make_neighbour_questions, without
 from indexer.index.index import Index
 from indexer.retrieval.retriever import Retriever
 

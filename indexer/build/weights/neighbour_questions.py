@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from indexer.build.inverse_cloze import QUERY_WORDS, split_sentences
+from indexer.build.weights.inverse_cloze import QUERY_WORDS, split_sentences
 from indexer.index.document_mask import DocumentMask, Rows
 from indexer.index.index import Index
 from indexer.inference.encoder import Vectors

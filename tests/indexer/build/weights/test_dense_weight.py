@@ -16,7 +16,6 @@ import indexer.build.weights.dense_weight
 from indexer.artifacts.manifest import Manifest, write_manifest
 from indexer.artifacts.store import Store
 from indexer.build.build import build
-from indexer.build.inverse_cloze import Cloze, make_clozes
 from indexer.build.settings import BuildSettings
 from indexer.build.weights.dense_weight import (
     BOUNDS,
@@ -28,6 +27,7 @@ from indexer.build.weights.dense_weight import (
     estimate_dense_weight,
     sum_ndcg,
 )
+from indexer.build.weights.inverse_cloze import Cloze, make_clozes
 from indexer.index.index import Index
 from indexer.retrieval.retriever import Retriever
 

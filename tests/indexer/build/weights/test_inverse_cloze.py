@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from indexer.build.inverse_cloze import Cloze, halves, make_clozes, make_halves, split_sentences
+from indexer.build.weights.inverse_cloze import Cloze, halves, make_clozes, make_halves, split_sentences
 
 STORY = "The cat sits in the garden. It eats fish at night! Does the old dog sleep in the house? The end came."
 
