@@ -17,12 +17,13 @@ ENV PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1
 # --- service ---------------------------------------------------------------------------------------------------------
 
 FROM build AS service-packages
-# With --build-arg OTEL=1 the image can send traces.
+# With --build-arg OTEL=1 the image can send traces, with MILVUS=1 it can search in Milvus.
 ARG OTEL
-COPY requirements-service.lock requirements-otel.lock ./
+ARG MILVUS
+COPY requirements-service.lock requirements-otel.lock requirements-milvus.lock ./
 # Bytecode, which nobody could write later, halves the time until the service is ready.
 RUN pip install --no-cache-dir --no-compile --target /site-packages \
-        -r requirements-service.lock ${OTEL:+-r requirements-otel.lock} \
+        -r requirements-service.lock ${OTEL:+-r requirements-otel.lock} ${MILVUS:+-r requirements-milvus.lock} \
     && slim-site-packages /site-packages service \
     && python -m compileall -q /site-packages
 
@@ -45,8 +46,11 @@ ENTRYPOINT ["python", "-m", "service"]
 # --- indexer ---------------------------------------------------------------------------------------------------------
 
 FROM build AS indexer-packages
-COPY requirements-indexer.lock .
-RUN pip install --no-cache-dir --no-compile --target /site-packages -r requirements-indexer.lock \
+# With --build-arg MILVUS=1 the image can publish indexes in Milvus.
+ARG MILVUS
+COPY requirements-indexer.lock requirements-milvus.lock ./
+RUN pip install --no-cache-dir --no-compile --target /site-packages \
+        -r requirements-indexer.lock ${MILVUS:+-r requirements-milvus.lock} \
     && slim-site-packages /site-packages indexer \
     && python -m compileall -q /site-packages
 

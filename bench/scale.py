@@ -1,11 +1,12 @@
 """Benchmark of dense indexes at scale: build, size, memory, time of a query and recall of each kind.
 
-python bench/scale.py [--data DIR] [--vectors 200000] [--kinds ivf-1bit,ivf-int8] [--recall 0.98] [--check]
+python bench/scale.py [--data DIR] [--vectors 200000] [--kinds ivf-1bit,ivf-int8] [--recall 0.98] [--csv FILE] [--check]
 
 Vectors are made from those of all indexes in --data, which have to be of one model. A made vector is a mixture of a real
 one and two of its eight neighbours, plus what another real one differs from the mean of its own neighbours: so the noise
 has the covariance that real texts have. With --check, kinds are compared on 20,000 real vectors, on as many made of them,
-and on as many made of 730 of them, which is the ratio of a million to 27,000 real ones.
+and on as many made of 730 of them, which is the ratio of a million to 27,000 real ones. --csv appends recall and time by
+effort, which bench/charts.py draws.
 
 python bench/scale.py --data DIR --index ID --queries queries.parquet
 
@@ -46,7 +47,7 @@ from indexer.inference.encoder import Vectors
 NEIGHBOURS, MEAN_OF, MIXED, NOISE = 8, 4, 3, 0.8
 """With this share of the noise made vectors have about the cosines of real ones to their nearest; see `check`."""
 BLOCK = 50_000
-QUERIES = 400
+QUERIES, TOPICS = 400, 60
 SERVED = 258
 """Passages that the service asks for: 200 documents of 1.03 passages, and a quarter more."""
 
@@ -108,13 +109,21 @@ def resident() -> dict[str, float]:
 def milliseconds(
     leg: ApproximateDense | DenseIndex, queries: Vectors, count: int, allowed: DocumentMask | None = None
 ) -> str:
-    """Return median and 95th percentile of the processor time of a search, on one thread."""
+    """Return median and 95th percentile of the processor time of a search, on one thread, as text."""
+    took = times(leg, queries, count, allowed)
+    return f"{np.median(took):.2f} / {np.percentile(took, 95):.2f}"
+
+
+def times(
+    leg: ApproximateDense | DenseIndex, queries: Vectors, count: int, allowed: DocumentMask | None = None
+) -> list[float]:
+    """Return the milliseconds of processor time that a search for each query takes, on one thread."""
     took = []
     for query in queries:
         started = time.thread_time()
         leg.search(query, count, allowed)
         took.append((time.thread_time() - started) * 1e3)
-    return f"{np.median(took):.2f} / {np.percentile(took, 95):.2f}"
+    return took
 
 
 def found(leg: ApproximateDense, queries: Vectors, allowed: DocumentMask) -> tuple[float, bool]:
@@ -127,6 +136,14 @@ def found(leg: ApproximateDense, queries: Vectors, allowed: DocumentMask) -> tup
     return float(np.mean(share)), complete
 
 
+def nearest_topics(exact: DenseIndex, rng: np.random.Generator) -> np.ndarray:
+    """Return the number of the nearest of some random passages for each passage, shape (passages,)."""
+    centres = exact.vectors(rng.integers(len(exact), size=TOPICS))
+    rows = np.arange(len(exact))
+    blocks = [exact.vectors(rows[start : start + BLOCK]) @ centres.T for start in range(0, len(exact), BLOCK)]
+    return np.concatenate([block.argmax(axis=1) for block in blocks])
+
+
 def build(kind: str, folder: Path, exact: DenseIndex) -> tuple[Codes, float]:
     """Write codes of a kind; return them, and the seconds that it took."""
     started, centres = time.perf_counter(), folder / "centres.npy"
@@ -137,7 +154,21 @@ def build(kind: str, folder: Path, exact: DenseIndex) -> tuple[Codes, float]:
     return written, time.perf_counter() - started
 
 
-def report(kind: str, folder: Path, exact: DenseIndex, queries: Vectors, *, nearest: Vectors, target: float) -> str:
+def write_curve(path: Path, first: str, leg: ApproximateDense, points: list[Point], queries: Vectors) -> None:
+    """Append recall and milliseconds of a query for 10 passages at each effort to a CSV file, after the ``first`` columns."""
+    fresh = not path.exists()
+    with path.open("a", encoding="utf-8") as file:
+        if fresh:
+            file.write("vectors,kind,bytes,effort,recall,milliseconds\n")
+        for point in points:
+            if point.extra == leg.extra:
+                took = np.median(times(leg.with_effort(point.effort, point.extra), queries, 10))
+                file.write(f"{first},{point.effort},{point.recall:.4f},{took:.3f}\n")
+
+
+def report(
+    kind: str, folder: Path, exact: DenseIndex, queries: Vectors, *, nearest: Vectors, target: float, csv: Path | None
+) -> str:
     """Build a kind, choose the effort of a search, print what it costs and finds, and return the argument of --memory."""
     written, seconds = build(kind, folder, exact)
     leg = ApproximateDense(exact, written, 1, 0)
@@ -145,22 +176,29 @@ def report(kind: str, folder: Path, exact: DenseIndex, queries: Vectors, *, near
     chosen = choose(points, target, leg)
     print(f"\n{kind}: built in {seconds:.0f} s; {_facts(folder, kind, len(exact))}")
     print_curve(points, chosen)
+    if csv:
+        first = f"{len(exact)},{kind},{(folder / f'{kind}.faiss').stat().st_size / len(exact):.0f}"
+        write_curve(csv, first, leg.with_effort(chosen.effort, chosen.extra), points, queries)
     del leg, written
     started = time.perf_counter()
     leg = ApproximateDense(exact, open_codes(folder / f"{kind}.faiss"), chosen.effort, chosen.extra)
     leg.search(queries[0], 10)
     opened = time.perf_counter() - started
-    times = [milliseconds(leg, queries, count) for count in (10, SERVED)]
+    took = [milliseconds(leg, queries, count) for count in (10, SERVED)]
     print(
-        f"opened and first query {opened * 1e3:.0f} ms; a query, ms: 10 passages {times[0]}, {SERVED} passages {times[1]}"
+        f"opened and first query {opened * 1e3:.0f} ms; a query, ms: 10 passages {took[0]}, {SERVED} passages {took[1]}"
     )
     rng = np.random.default_rng(1)
-    print("| allowed | recall@10 | complete | ms for 10 | ms for 258 |\n|--:|--:|---|--:|--:|")
-    for share in (0.01, 0.1, 0.3, 0.8):
-        allowed = DocumentMask(rng.random(len(exact)) < share, np.arange(len(exact) + 1))
-        recall, complete = found(leg, queries[:50], allowed)
-        times = [milliseconds(leg, queries[:50], count, allowed) for count in (10, SERVED)]
-        print(f"| {share:.0%} | {recall:.3f} | {'yes' if complete else 'NO'} | {times[0]} | {times[1]} |")
+    topics = nearest_topics(exact, rng)
+    print("| allowed | filter | recall@10 | complete | ms for 10 | ms for 258 |\n|--:|---|--:|---|--:|--:|")
+    for share in (0.005, 0.01, 0.1, 0.3, 0.8):
+        by_topic = rng.gamma(0.5, size=TOPICS)
+        by_topic = np.minimum(1, share * by_topic / by_topic.mean())
+        for name, chance in (("at random", share), ("by topic", by_topic[topics])):
+            allowed = DocumentMask(rng.random(len(exact)) < chance, np.arange(len(exact) + 1))
+            recall, complete = found(leg, queries[:100], allowed)
+            took = [milliseconds(leg, queries[:100], count, allowed) for count in (10, SERVED)]
+            print(f"| {share:.1%} | {name} | {recall:.3f} | {'yes' if complete else 'NO'} | {took[0]} | {took[1]} |")
     return f"{kind},{chosen.effort},{chosen.extra}"
 
 
@@ -251,6 +289,7 @@ def main() -> None:
     parser.add_argument("--vectors", type=int, default=200_000)
     parser.add_argument("--kinds", default="ivf-1bit,ivf-int8")
     parser.add_argument("--recall", type=float, default=0.98)
+    parser.add_argument("--csv", type=Path, help="file to which recall and time by effort are appended")
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--memory", metavar="KIND,EFFORT,EXTRA", help="only search what lies in --folder")
     parser.add_argument("--folder", type=Path, help="where the vectors are kept for another run")
@@ -279,7 +318,8 @@ def main() -> None:
         print(f"{len(exact):,} vectors of {exact.dimension} dimensions")
         print(f"flat: a query, ms: 10 passages {milliseconds(exact, queries[:20], 10)}")
         nearest = find_nearest(exact, queries)
-        measured = [report(kind, folder, exact, queries, nearest=nearest, target=arguments.recall) for kind in kinds]
+        options = {"nearest": nearest, "target": arguments.recall, "csv": arguments.csv}
+        measured = [report(kind, folder, exact, queries, **options) for kind in kinds]
         del exact  # pages that a process has mapped stay in the cache
         sys.stdout.flush()
         for argument in measured:

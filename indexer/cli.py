@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from indexer.build.settings import BuildSettings
+from indexer.milvus.settings import StoreSettings, require_client
 from indexer.options import options
 
 app = typer.Typer(
@@ -47,15 +48,30 @@ def build(
     """Build an index of CORPUS with the live model and make it the live one. Prints its id.
 
     Columns other than id, text and title are kept as metadata with their types. Passages that were embedded before are
-    not embedded again. Where the index is up to date, nothing is built.
+    not embedded again. Where the index is up to date, nothing is built. With --store milvus the live index is copied there
+    as well, and the alias is switched to it.
     """
     from indexer.build.build import build as build_index
     from indexer.progress import say
 
+    if settings.store == "milvus":
+        require_client()
     result = build_index(corpus, settings)
     if not result.fresh:
         say("up to date")
+    _publish_live(settings)
     typer.echo(result.manifest.id)
+
+
+def _publish_live(settings: StoreSettings) -> None:
+    """Make the live index of the data directory that of the store, too."""
+    if settings.store == "milvus":
+        from indexer.artifacts.store import Store, data_dir
+        from indexer.build.dense_codes import recall_queries
+        from indexer.milvus.publish import publish_index
+
+        live = Store("index").resolve().name
+        publish_index(live, settings, queries=lambda index: recall_queries(index, data_dir()))
 
 
 @app.command()
@@ -182,24 +198,39 @@ def verify(
 
 
 @app.command()
-def activate(artifact: Annotated[str, typer.Argument(help="Id of an artifact")], kind: Kind = "index") -> None:
-    """Make an artifact the live one, for instance to roll back to an earlier index. It is verified first."""
+@options(StoreSettings)
+def activate(
+    artifact: Annotated[str, typer.Argument(help="Id of an artifact")],
+    settings: StoreSettings,
+    kind: Kind = "index",
+) -> None:
+    """Make an artifact the live one, for instance to roll back to an earlier index. It is verified first.
+
+    With --store milvus the alias is switched to the index as well; it is copied there unless it still is.
+    """
     from indexer.artifacts.store import Store, verify_parents
 
     store = Store(kind)
     verify_parents(store.verify(artifact))
+    if settings.store == "milvus":
+        if kind != "index":
+            raise typer.BadParameter("only indexes are kept in Milvus", param_hint="--store")
+        require_client()
     store.activate(artifact)
+    _publish_live(settings)
     typer.echo(f"live: {artifact}")
 
 
 @app.command()
+@options(StoreSettings)
 def prune(
+    settings: StoreSettings,
     keep: Annotated[int, typer.Option(min=0, help="Number of the newest artifacts of each kind that stay")] = 3,
 ) -> None:
     """Remove old artifacts and the leftovers of killed builds.
 
     Some artifacts stay whatever their age: the live one of each kind, the model that the live model was tuned from, and
-    every model that a remaining index pins.
+    every model that a remaining index pins. With --store milvus the collections of removed indexes are dropped, too.
     """
     from indexer.artifacts.store import Store
 
@@ -215,4 +246,9 @@ def prune(
         if store.root.is_dir():
             with store.building():
                 removed += store.prune(keep, {pins[store.kind] for pins in parents if store.kind in pins})
+    if settings.store == "milvus":
+        require_client()
+        from indexer.milvus.publish import drop_others
+
+        removed += drop_others(indexes.ids(), settings)
     typer.echo("\n".join(f"removed {name}" for name in removed) or "nothing to remove")

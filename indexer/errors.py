@@ -32,6 +32,17 @@ class UserError(Exception):
     """
 
 
+class StoreError(Exception):
+    """The store of the served index cannot answer now: it is away, too slow, or has lost what is asked for.
+
+    The message is one sentence that says why. Another attempt may succeed.
+    """
+
+
+class NotSupported(Exception):  # noqa: N818 - the word of the API
+    """The store of the served index does not do what was asked; the message says what, and what does it."""
+
+
 def first_line(error: BaseException, length: int = 200) -> str:
     """Return the first line of an exception's text, at most ``length`` characters, or its type where it has no text."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:length]
@@ -65,7 +76,7 @@ def run(program: Callable[..., object]) -> None:
     """
     try:
         status = program(standalone_mode=False)
-    except UserError as error:
+    except (UserError, StoreError) as error:
         _fail(str(error), EXIT_USER_ERROR)
     except TyperException as error:
         if type(error).__name__ == "NoArgsIsHelpError":  # called without a command: the message is the help page

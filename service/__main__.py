@@ -15,6 +15,7 @@ import socket
 import typer
 
 from indexer.errors import run
+from indexer.milvus.settings import require_client
 from indexer.options import options
 from indexer.progress import say
 from service.observability import logs, tracing
@@ -37,6 +38,8 @@ def serve(context: typer.Context, settings: ServiceSettings) -> None:
     if context.invoked_subcommand:
         return
     logs.configure(settings.log_format)
+    if settings.store == "milvus":
+        require_client()
     if warning := check_exposure(settings):
         say(f"warning: {warning}")
     if warning := tracing.configuration_warning():

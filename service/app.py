@@ -13,6 +13,7 @@ from fastapi_offline import FastAPIOffline
 from starlette.concurrency import run_in_threadpool
 
 from indexer import __version__
+from indexer.milvus.settings import require_client
 from indexer.retrieval.highlights import SentenceVectors
 from service.api import errors, pages, request_id
 from service.api.documents import routes as documents
@@ -31,7 +32,7 @@ from service.security.hosts import AllowedHosts
 from service.security.keys import Keyring
 from service.serving.follower import Follower
 from service.serving.queue import RequestQueue
-from service.serving.searcher import Searcher
+from service.serving.searcher import Searcher, Searching
 from service.settings import ServiceSettings
 
 ROUTERS = (
@@ -59,6 +60,16 @@ class Component(Protocol):
         """Stop; called in a thread, in the opposite order of starting."""
 
 
+def open_searcher(settings: ServiceSettings) -> Searching:
+    """Return what searches the store of the settings; it opens nothing before it is started."""
+    if settings.store == "milvus":
+        require_client()
+        from service.serving.milvus import MilvusSearcher
+
+        return MilvusSearcher(settings)
+    return Searcher(settings.data, settings.cores, settings.poll_seconds, settings.query_cache_mb * 1_000_000)
+
+
 def create_app(settings: ServiceSettings) -> FastAPI:
     """Return the application for ``settings``. The index is opened when the application starts, not before."""
 
@@ -77,7 +88,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
             state.sentences = SentenceVectors()
             state.rerank_memory = RerankMemory(state.workers_folder)
             stack.push_async_callback(run_in_threadpool, state.rerank_memory.stop)
-            state.searcher = Searcher(data, cores, poll, settings.query_cache_mb * 1_000_000)
+            state.searcher = open_searcher(settings)
             state.classifier = Follower("classifier", data, partial(classify.open_classifier, cores=cores), poll)
             state.masked = Follower("masked", data, partial(masked_lm.open_masked, cores=cores), poll)
             state.reranker = Follower("reranker", data, partial(rerank.open_reranker, cores=cores), poll)

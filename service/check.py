@@ -15,9 +15,10 @@ from typing import Literal
 
 from indexer.artifacts.manifest import Manifest
 from indexer.artifacts.store import Store, verify_parents
-from indexer.errors import UserError
+from indexer.errors import StoreError, UserError
 from indexer.live.inspect import log_problems
 from indexer.live.log import FOLDER
+from indexer.milvus.settings import require_client
 from service.observability import tracing
 from service.security.exposure import check_exposure
 from service.security.keys import read_keys
@@ -85,6 +86,9 @@ def _check_disk(settings: ServiceSettings) -> Iterator[Finding]:
 
 def _check_index(settings: ServiceSettings) -> Iterator[Finding]:
     """Check every byte of the live index and its models, as the service does before it opens them."""
+    if settings.store == "milvus":
+        yield _check_milvus(settings)
+        return
     data = settings.data
     try:
         indexes = Store("index", data)
@@ -104,6 +108,17 @@ def _check_index(settings: ServiceSettings) -> Iterator[Finding]:
     yield from _check_log(data)
     yield from _check_versions(index)
     yield _check_memory(index, model, settings.workers)
+
+
+def _check_milvus(settings: ServiceSettings) -> Finding:
+    """Count the rows of the index that is live in Milvus."""
+    try:
+        require_client()
+        from service.serving.milvus import check_store
+
+        return Finding("ok", check_store(settings))
+    except (UserError, StoreError) as error:
+        return Finding("problem", str(error))
 
 
 def _check_log(data: Path) -> Iterator[Finding]:

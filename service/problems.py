@@ -60,6 +60,16 @@ KINDS = {
     "not-ready": Kind(
         "Service not ready", (503,), "no index, or no model of the kind in question; `detail` has the command to run"
     ),
+    "not-supported": Kind(
+        "Not supported by this store",
+        (501,),
+        "the store of the index does not do what was asked (`--store milvus`); `detail` says what, and what does it",
+    ),
+    "store-unavailable": Kind(
+        "Store not available",
+        (503,),
+        "the store of the index is away, too slow, or has lost rows; `detail` has the reason; again after `Retry-After`",
+    ),
     "exhausted": Kind(
         "Machine out of resources", (503,), "the machine is out of memory or of open files; again after `Retry-After`"
     ),

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from indexer.milvus.settings import StoreSettings
 
 
-class ServiceSettings(BaseModel):
+class ServiceSettings(StoreSettings):
     """Flags of the service; each has an environment variable."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

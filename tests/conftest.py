@@ -13,11 +13,14 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import pytest
+from milvus_server import MilvusServer
 from small_disk import Disk, mounted
 from stories import write_corpus
 
+from indexer.artifacts.store import Store
 from indexer.build.build import build
 from indexer.build.settings import BuildSettings
+from indexer.milvus.settings import StoreSettings
 
 # Where whoever started the tests ignores Ctrl-C (a job in the background does), programs that they start would too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -119,3 +122,37 @@ def masked_data(tmp_path_factory: pytest.TempPathFactory, masked_model: Path) ->
     data = tmp_path_factory.mktemp("masked-data")
     publish_mlm(masked_model, PublishMlmSettings(), data)
     return data
+
+
+@pytest.fixture(scope="session")
+def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusServer]:
+    """A running Milvus server."""
+    server = MilvusServer(tmp_path_factory.mktemp("milvus")).start()
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+@pytest.fixture(scope="session")
+def stored_data(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Path:
+    """A data directory with an index of the corpus that stores are compared on. Read it, do not change it."""
+    import shutil
+
+    from stored_corpus import write_corpus as write_stored_corpus
+
+    data = tmp_path_factory.mktemp("stored") / "data"
+    shutil.copytree(tiny_data, data)
+    source = write_stored_corpus(data / "corpus.parquet")
+    build(str(source), BuildSettings(language="en", candidates=100), data)
+    return data
+
+
+@pytest.fixture(scope="session")
+def published(milvus_server: MilvusServer, stored_data: Path) -> StoreSettings:
+    """Where that index is live in Milvus."""
+    from indexer.milvus.publish import publish_index
+
+    settings = StoreSettings(store="milvus", uri=milvus_server.uri)
+    publish_index(Store("index", stored_data).resolve().name, settings, stored_data)
+    return settings

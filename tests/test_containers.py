@@ -17,6 +17,7 @@ from typer.main import get_command
 
 from indexer.build.settings import BuildSettings
 from indexer.cli import app as indexer_app
+from indexer.milvus.settings import StoreSettings
 from service.settings import ServiceSettings
 from trainer.cli import app as trainer_app
 from trainer.pipeline.settings import RunSettings
@@ -229,9 +230,26 @@ def test_example_has_the_defaults_of_the_service() -> None:
             assert example[field.json_schema_extra["env"]] == str(field.default)  # type: ignore[index]
 
 
+def test_milvus_is_reached_by_the_services_alone() -> None:
+    """With Milvus as the store, publisher and services have its settings, and nothing else is open to the outside."""
+    services = yaml.safe_load((ROOT / "docker-compose.milvus.yml").read_text(encoding="utf-8"))["services"]
+    assert [name for name, service in services.items() if "ports" in service] == ["service"]
+    assert services["service"]["ports"][0].startswith("127.0.0.1:")
+    known = {field.json_schema_extra["env"] for field in StoreSettings.model_fields.values()}  # type: ignore[index]
+    for name in ("publish", "service"):
+        assert known <= services[name]["environment"].keys()
+        assert services[name]["environment"]["DOWSE_STORE_URI"] == "http://milvus:19530"
+        assert services[name]["cap_drop"] == ["ALL"]
+        target = services[name]["build"]["target"]
+        stage = dockerfile_stage(f"{target}-packages")
+        assert services[name]["build"]["args"] == {"MILVUS": "1"}
+        assert "${MILVUS:+-r requirements-milvus.lock}" in stage
+    assert services["service"]["volumes"] == ["./data:/data:ro"]
+
+
 def test_locks_agree() -> None:
     """Every line of a lock file is a pin, no URL and no path, and a package has one version in all of them."""
-    assert len(LOCKS) == 7
+    assert len(LOCKS) == 8
     everything = pins("requirements-dev.lock")
     for lock in LOCKS:
         assert pins(lock).items() <= everything.items(), lock

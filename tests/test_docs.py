@@ -39,9 +39,13 @@ SETTINGS = [
 ]
 FOREIGN_FLAGS = {
     *("--nproc_per_node", "--cpu", "--num_processes", "--head", "--include-dashboard"),
-    *("--transport", "--rm", "--no-deps", "--json", "--strict"),
+    *("--transport", "--rm", "--no-deps", "--json", "--strict", "--data-dir", "--scale"),
 }
-"""Flags of programs that are not ours: torchrun, accelerate, ray, claude, docker, curl, mkdocs."""
+"""Flags of programs that are not ours: torchrun, accelerate, ray, claude, docker, curl, mkdocs, milvus-lite."""
+FOREIGN_FLAGS |= {"--target", "--build-arg", "--set", "--set-file", "--timeout", "--wait", "--reuse-values"}
+"""Of docker and helm."""
+FOREIGN_FLAGS |= {"--follow", "--from-literal"}
+"""Of kubectl."""
 LINES = {"README.md": 250, "trainer/README.md": 60, "docs/architecture.md": 150}
 
 

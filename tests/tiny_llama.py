@@ -18,13 +18,15 @@ TEMPLATE = (
 def make_tiny_llama(folder: Path, *, template: str | None = TEMPLATE, context: int = 2048) -> Path:
     """Write a causal language model with its tokenizer into ``folder`` and return it."""
     torch.manual_seed(11)
-    tokenizer = Tokenizer(models.BPE(unk_token="<unknown>", end_of_word_suffix="_"))
+    tokenizer = Tokenizer(models.BPE(unk_token="<unknown>"))
     tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.decoder = decoders.BPEDecoder(suffix="_")
+    # With a suffix for ends of words, the library would number its pieces in the order of a hash table: another model
+    # in every process.
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.decoder = decoders.Metaspace()
     special = ["<begin>", "<end>", "<unknown>"]
     tokenizer.train_from_iterator(
-        WORDS, trainers.BpeTrainer(vocab_size=250, special_tokens=special, end_of_word_suffix="_")
+        WORDS, trainers.BpeTrainer(vocab_size=250, special_tokens=special, show_progress=False)
     )
     tokenizer.post_processor = processors.TemplateProcessing(single="<begin> $A", special_tokens=[("<begin>", 0)])
     fast = PreTrainedTokenizerFast(

@@ -65,6 +65,10 @@ class NotReady(ProblemError):
     """Service not ready."""
 
 
+class NotSupported(ProblemError):
+    """Not supported by this store."""
+
+
 class NotWritable(ProblemError):
     """Writes disabled."""
 
@@ -75,6 +79,10 @@ class NotWritten(ProblemError):
 
 class Overloaded(ProblemError):
     """Too many requests waiting."""
+
+
+class StoreUnavailable(ProblemError):
+    """Store not available."""
 
 
 class Timeout(ProblemError):
@@ -109,9 +117,11 @@ BY_TYPE: dict[str, type[ProblemError]] = {
     "urn:dowse:problem:model-not-found": ModelNotFound,
     "urn:dowse:problem:not-found": NotFound,
     "urn:dowse:problem:not-ready": NotReady,
+    "urn:dowse:problem:not-supported": NotSupported,
     "urn:dowse:problem:not-writable": NotWritable,
     "urn:dowse:problem:not-written": NotWritten,
     "urn:dowse:problem:overloaded": Overloaded,
+    "urn:dowse:problem:store-unavailable": StoreUnavailable,
     "urn:dowse:problem:timeout": Timeout,
     "urn:dowse:problem:too-large": TooLarge,
     "urn:dowse:problem:too-many-requests": TooManyRequests,

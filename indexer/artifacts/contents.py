@@ -147,7 +147,8 @@ CONFIG: dict[Kind, Descriptions] = {
         "overlap_tokens": "tokens that neighbouring passages share, at most",
         "dense": "kind of the dense index",
         "dense_index": "kind that was `requested`, `target` of its recall, and `bytes_per_passage` that a search reads. Of a "
-        "kind other than `flat` also number of `lists`; effort of a search (`nprobe` or `efSearch`); `extra`, passages whose "
+        "kind other than `flat` also number of `lists`; first `components` of a vector that codes are made of, and "
+        "`requested_components`, each absent for all; effort of a search (`nprobe` or `efSearch`); `extra`, passages whose "
         "full vectors are compared beyond those asked for; `recall` of the 10 nearest, measured on `queries`; and its "
         "`curve` by effort. Absent in indexes of earlier versions, which are `flat`",
         "fusion": "`method` of hybrid search, and the `dense_weight` that was given, tuned or estimated; with a "

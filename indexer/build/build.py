@@ -86,6 +86,10 @@ def build(
             f"--query-encoder full: the queries of {model.name} are encoded by another model than its documents; leave it "
             f"out, or give --model {vectors_of(models, model.name)}, whose documents these are"
         )
+    if (settings.dense_components or 0) > (dimension := read_manifest(model).contract.dimension):
+        raise UserError(
+            f"--dense-components {settings.dense_components}: the vectors of {model.name} have {dimension}; give no more"
+        )
     corpus = corpus or Corpus.check(source, **select(settings, DocumentSettings), data=data)
     labeller = Labeller.find(settings.label_with, settings.label_column, data, cores) if settings.label_with else None
     sparse = (

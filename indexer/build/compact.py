@@ -146,6 +146,7 @@ def _settings_of(config: dict[str, Any]) -> BuildSettings:
     fields["dense"] = dense_index["requested"]
     if "target" in dense_index:
         fields["recall"] = dense_index["target"]
+    fields["dense_components"] = dense_index.get("requested_components")
     fusion = config["fusion"]
     return BuildSettings(**fields | {"fusion": fusion["method"], "dense_weight": fusion["dense_weight"]})
 

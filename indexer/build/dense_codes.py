@@ -11,6 +11,7 @@ from typing import Any
 import faiss
 import numpy as np
 
+from indexer.artifacts.manifest import read_manifest
 from indexer.build.neighbour_questions import pick_sentence
 from indexer.build.recall import choose, describe, find_nearest, measure
 from indexer.build.settings import BuildSettings
@@ -19,9 +20,8 @@ from indexer.index.approximate import codes
 from indexer.index.approximate.codes import Codes, make_codes, open_codes
 from indexer.index.approximate.kinds import DenseKind, candidate_kinds, count_lists
 from indexer.index.approximate.leg import ApproximateDense
-from indexer.index.arrow import ArrowTable
 from indexer.index.dense import DenseIndex, unit, write_faiss
-from indexer.index.index import DOCUMENTS
+from indexer.index.index import Index, open_documents
 from indexer.inference.encoder import Encoder, Vectors
 from indexer.live.feedback import FeedbackLog
 from indexer.progress import Bar, say, stage
@@ -58,7 +58,7 @@ def make_queries(
 
     With a ``dense_map`` each comes twice: as hybrid search, and as dense mode searches by it.
     """
-    documents, rng = ArrowTable.open(folder / DOCUMENTS), random.Random(0)  # noqa: S311 - a sample, no secret
+    documents, rng = open_documents(folder), random.Random(0)  # noqa: S311 - a sample, no secret
     rows = np.linspace(0, len(documents) - 1, min(MAX_SENTENCES, len(documents))).astype(np.int64)
     texts = [pick_sentence(documents.row(row, ["text"])["text"], rng) for row in rows.tolist()]
     sentences = [text for text in texts if text]
@@ -69,19 +69,34 @@ def make_queries(
     return RecallQueries(vectors, {"sentences": len(sentences), "logged": len(logged)})
 
 
-def write_codes(path: Path, kind: DenseKind, exact: DenseIndex, threads: int, centres: Vectors | None = None) -> Codes:
+def recall_queries(index: Index, data: Path) -> Vectors:
+    """Return vectors of queries by which the recall of an opened index is measured, wherever it is served."""
+    return make_queries(index.folder, index.encoder, logged_queries(data), index.dense_map).vectors
+
+
+def write_codes(
+    path: Path,
+    kind: DenseKind,
+    exact: DenseIndex,
+    threads: int,
+    centres: Vectors | None = None,
+    *,
+    components: int | None = None,
+) -> Codes:
     """Train the codes of ``kind`` on a sample of the vectors of ``exact``, write those of all to ``path``, and open them.
 
-    With ``centres`` of lists, shape (lists, dimension), those of an inverted file are not trained again.
+    With ``centres`` of lists, shape (lists, components), those of an inverted file are not trained again. With
+    ``components``, codes are made of the first so many of each vector, scaled to length one again (Kusupati et al.,
+    «Matryoshka Representation Learning», NeurIPS 2022).
 
     Raises:
         OSError: the disk is full, or cannot be written.
     """
-    passages = len(exact)
-    index = make_codes(kind, exact.dimension, passages)
+    passages, length = len(exact), components or exact.dimension
+    index = make_codes(kind, length, passages)
     sample = POINTS_PER_LIST * count_lists(passages) if kind.startswith("ivf") else SAMPLE
     rows = np.sort(np.random.default_rng(0).choice(passages, min(sample, passages), replace=False))
-    vectors = exact.vectors(rows)
+    vectors = _first_components(exact.vectors(rows), length)
     if centres is not None and isinstance(index, faiss.IndexIVF):
         index.quantizer.add(centres)
     with stage(f"train the dense index ({kind}, {len(rows):,} vectors)"):
@@ -89,12 +104,25 @@ def write_codes(path: Path, kind: DenseKind, exact: DenseIndex, threads: int, ce
         index.train(vectors)
     with Bar(f"write the dense index ({kind})", passages, "passages") as bar:
         for start in range(0, passages, BLOCK_ROWS):
-            block = exact.vectors(np.arange(start, min(start + BLOCK_ROWS, passages)))
+            block = _first_components(exact.vectors(np.arange(start, min(start + BLOCK_ROWS, passages))), length)
             faiss.omp_set_num_threads(threads)  # reading them has set it to one
             index.add(block)
             bar.advance(len(block))
     write_faiss(path, index)
     return open_codes(path)
+
+
+def _first_components(vectors: Vectors, length: int) -> Vectors:
+    return vectors if vectors.shape[1] == length else unit(vectors[:, :length])
+
+
+def declared_components(model: Path, dimension: int) -> list[int]:
+    """Return the lengths below ``dimension`` for which a model was trained, ascending.
+
+    Those under a quarter are left out: what they save is little beside the rest of a passage, and each is trained.
+    """
+    declared = read_manifest(model).config.get("matryoshka", ())
+    return sorted(length for length in declared if dimension <= 4 * length < 4 * dimension)
 
 
 def index_vectors(
@@ -116,25 +144,32 @@ def index_vectors(
     target = settings.recall
     facts: dict[str, Any] = {"requested": settings.dense, "target": target}
     kinds = candidate_kinds(settings.dense, len(exact))
+    lengths: list[int | None] = [*declared_components(encoder.folder, exact.dimension), None]
+    if settings.dense_components:
+        facts["requested_components"] = settings.dense_components
+        lengths = [settings.dense_components]
     if kinds == ("flat",):
         return {"dense": "flat", "dense_index": facts | {"bytes_per_passage": 4 * exact.dimension}}
     queries = make_queries(folder, encoder, logged, dense_map)
     nearest = find_nearest(exact, queries.vectors)
-    path, centres = folder / codes.FILE, None
-    for kind in kinds:
-        leg = ApproximateDense(exact, write_codes(path, kind, exact, encoder.cores, centres), 1, 0)
-        centres = leg.codes.centres()
+    path, centres = folder / codes.FILE, dict[int | None, Vectors | None]()
+    for kind, length in [(kind, length) for length in lengths for kind in kinds]:
+        found_by = write_codes(path, kind, exact, encoder.cores, centres.get(length), components=length)
+        leg, centres[length] = ApproximateDense(exact, found_by, 1, 0), found_by.centres()
         points = measure(leg, queries.vectors, nearest)
         point = choose(points, target, leg)
         found = describe(leg, point, points, queries.vectors)
-        say(f"dense index: {kind}, recall {point.recall:.3f} (--dense sets another kind, --recall another recall)")
+        of = f" of {length} components" if length else ""
+        say(f"dense index: {kind}{of}, recall {point.recall:.3f} (--dense sets another kind, --recall another recall)")
         if point.recall >= target:
             break
     else:
-        say(f"the recall is below --recall {target}: --dense ivf-int8 may reach it, --dense flat is exact")
+        whole = "all components, " if length else ""
+        say(f"the recall is below --recall {target}: {whole}--dense ivf-int8 may reach it, --dense flat is exact")
     size = round(path.stat().st_size / max(len(exact), 1), 1)
+    cut = {"components": length} if length else {}
     lists = {"lists": leg.codes.lists} if leg.codes.lists else {}
     return {
         "dense": kind,
-        "dense_index": facts | {"bytes_per_passage": size} | lists | found | {"queries": queries.counts},
+        "dense_index": facts | {"bytes_per_passage": size} | cut | lists | found | {"queries": queries.counts},
     }

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from indexer.index.approximate.leg import ApproximateDense
-from indexer.index.dense import DenseIndex, unit
+from indexer.index.dense import DenseIndex
 from indexer.inference.encoder import Vectors
 from indexer.progress import Bar
 
@@ -123,7 +123,7 @@ def describe(leg: ApproximateDense, point: Point, points: Sequence[Point], queri
 
 def _cosines(leg: ApproximateDense, query: Vectors, depth: int, effort: int) -> Vectors:
     """Return the exact cosines of the passages with the nearest codes, in the order of the codes."""
-    return leg.scores(query, leg.codes.find(unit(query), min(depth, len(leg)), effort))
+    return leg.scores(query, leg.find(query, min(depth, len(leg)), effort))
 
 
 def _recall(found: Sequence[Vectors], nearest: Vectors, count: int, extra: int) -> float:

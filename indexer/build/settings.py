@@ -10,9 +10,10 @@ from indexer.artifacts.manifest import WEIGHTING, WORDS
 from indexer.build.executors.settings import ExecutorSettings
 from indexer.corpus.settings import CorpusSettings
 from indexer.index.approximate.kinds import RequestedKind
+from indexer.milvus.settings import StoreSettings
 
 
-class BuildSettings(CorpusSettings, ExecutorSettings):
+class BuildSettings(CorpusSettings, ExecutorSettings, StoreSettings):
     """What is indexed, and how."""
 
     model: str | None = Field(default=None, description="Id of the model artifact (default: models/CURRENT)")
@@ -41,6 +42,13 @@ class BuildSettings(CorpusSettings, ExecutorSettings):
         le=1,
         description="Share of the 10 nearest passages that a search of an approximate dense index shall find; the build "
         "measures it, and sets the effort of a search by it",
+    )
+    dense_components: int | None = Field(
+        default=None,
+        ge=8,
+        description="Make the codes of an approximate dense index of the first components of a vector only, for models "
+        "that are trained for it (Matryoshka); full vectors score what is found (default: of a Matryoshka model the shortest "
+        "length that reaches --recall; of others all)",
     )
     fusion: Literal["convex", "rrf"] = Field(
         default="convex", description="How hybrid search combines the legs: by score or by rank"
@@ -80,10 +88,10 @@ class BuildSettings(CorpusSettings, ExecutorSettings):
     def recipe(self) -> dict[str, Any]:
         """Return the settings that decide the content of an index besides its corpus, its model and its labels."""
         aside = {"force", "model", "label_with", "label_column", "sparse_model", "sparse_terms", "sparse_weight"}
-        recipe = self.model_dump(exclude=aside | set(ExecutorSettings.model_fields)) | {
-            "words": WORDS,
-            "weighting": WEIGHTING,
-        }
+        if self.dense_components is None:
+            aside.add("dense_components")  # an index of an earlier version is the same
+        aside |= StoreSettings.model_fields.keys() | ExecutorSettings.model_fields.keys()
+        recipe = self.model_dump(exclude=aside) | {"words": WORDS, "weighting": WEIGHTING}
         if self.sparse_model is None:
             return recipe
         return recipe | {"sparse": {"terms": self.sparse_terms, "weight": self.sparse_weight}}

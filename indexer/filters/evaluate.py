@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import Protocol
+from abc import abstractmethod
+from typing import Protocol, overload
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -20,6 +21,7 @@ from indexer.filters.filter import Filter
 from indexer.index.document_mask import DocumentMask, Mask, Rows
 from indexer.index.index import Index
 from indexer.index.restricted import RestrictedIndex
+from indexer.index.served import Selection, ServedIndex
 
 EARTH_RADIUS = 6371.0088
 """Kilometres: the mean radius of the International Union of Geodesy and Geophysics."""
@@ -27,7 +29,7 @@ CACHED_BYTES = 64 << 20
 """Memory for cached masks of repeated filters, for each opened index, all of its views together."""
 
 # By what a view may see and by filter. A mask is of one owner and of one view: others have their own.
-_caches: WeakKeyDictionary[Index, OwnedCache[tuple[int, str], DocumentMask]] = WeakKeyDictionary()
+_caches: WeakKeyDictionary[ServedIndex, OwnedCache[tuple[int, str], DocumentMask]] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
@@ -42,17 +44,40 @@ class Columns(Protocol):
         """Return a column, in the order of the rows."""
 
 
-def compile_filter(condition: Filter, index: Index) -> DocumentMask:
+class FilteringIndex(ServedIndex):
+    """An index whose store evaluates filters by itself."""
+
+    @abstractmethod
+    def find(self, condition: Filter) -> Selection:
+        """Return the documents that pass a filter."""
+
+    @abstractmethod
+    def restricted(self, condition: Filter) -> ServedIndex:
+        """Return a view in which only the documents that pass a filter exist."""
+
+
+@overload
+def compile_filter(condition: Filter, index: Index) -> DocumentMask: ...
+
+
+@overload
+def compile_filter(condition: Filter, index: ServedIndex) -> Selection: ...
+
+
+def compile_filter(condition: Filter, index: ServedIndex) -> Selection:
     """Return the documents of ``index`` that pass a filter; those of recent filters are cached.
 
     Raises:
         UnknownField: the index has no such field.
         WrongType: a field cannot be compared with the value that the filter gives.
     """
+    if isinstance(index, FilteringIndex):
+        return index.find(condition)
     # Only views of keys are many for one index; another snapshot of live documents is an index of its own.
     view, root = (index.visible.serial, index.root) if isinstance(index, RestrictedIndex) else (0, index)
     key = view, condition.model_dump_json(by_alias=True, exclude_defaults=True)
-    return _cache(root).get_or_compute(key, lambda: find_documents(condition, index))
+    files = Index.of(index)
+    return _cache(root).get_or_compute(key, lambda: find_documents(condition, files))
 
 
 def find_documents(condition: Filter, index: Index) -> DocumentMask:
@@ -60,7 +85,20 @@ def find_documents(condition: Filter, index: Index) -> DocumentMask:
     return index.allowed(evaluate(bind(condition, index.columns), index))
 
 
-def release_masks(index: Index) -> None:
+def restrict(condition: Filter, index: ServedIndex) -> ServedIndex:
+    """Return a view of ``index`` in which only the documents that pass a filter exist.
+
+    Raises:
+        UnknownField: the index has no such field.
+        WrongType: a field cannot be compared with the value that the filter gives.
+    """
+    if isinstance(index, FilteringIndex):
+        return index.restricted(condition)
+    files = Index.of(index)
+    return RestrictedIndex(files, find_documents(condition, files))
+
+
+def release_masks(index: ServedIndex) -> None:
     """Drop what is cached of an index that is no longer asked, though it lives on beneath its successor."""
     with _lock:
         _caches.pop(index.root, None)
@@ -151,7 +189,7 @@ def _degrees(field: FieldPath, columns: Columns) -> npt.NDArray[np.float64]:
     return degrees
 
 
-def _cache(index: Index) -> OwnedCache[tuple[int, str], DocumentMask]:
+def _cache(index: ServedIndex) -> OwnedCache[tuple[int, str], DocumentMask]:
     with _lock:
         return _caches.setdefault(index, OwnedCache(CACHED_BYTES, _entry_bytes))
 

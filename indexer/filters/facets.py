@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from decimal import Decimal
-from typing import Annotated, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +17,12 @@ from indexer.cache import ENTRY_BYTES, OwnedCache
 from indexer.filters.bind import bind_values, comparable, missing
 from indexer.filters.conditions import Between, Bound, Name
 from indexer.filters.evaluate import leaf_values, to_mask
-from indexer.filters.fields import FieldPath, WrongType, find_field
+from indexer.filters.fields import FieldPath, Types, WrongType, find_field
 from indexer.filters.values import kind_of
 from indexer.index.arrow import to_python
 from indexer.index.document_mask import DocumentMask, Rows
 from indexer.index.index import Index
+from indexer.index.served import ServedIndex
 
 MAX_VALUES = 100
 MAX_RANGES = 50
@@ -95,48 +97,91 @@ class Facet(BaseModel):
     max: FacetValue = Field(default=None, description="greatest value of a number, date or time")
 
 
-def count_facet(request: FacetRequest, index: Index, documents: DocumentMask) -> Facet:
+class FacetValues(NamedTuple):
+    """Values of a field, and for each the number of its document among those that are counted, ascending."""
+
+    values: pa.ChunkedArray
+    owners: Rows
+
+
+class CountingIndex(ABC):
+    """An index whose store counts values by itself."""
+
+    @abstractmethod
+    def count_values(self, request: FacetRequest, documents: Any) -> Facet:
+        """Count the values of a field over documents, a `Selection` of the store."""
+
+
+def count_facet(request: FacetRequest, index: ServedIndex, documents: Any) -> Facet:
     """Count the values of a field over all ``documents`` that pass a filter, not over one page of them.
+
+    ``documents`` are a `Selection` of the index's store, as `compile_filter` returns it.
 
     Raises:
         UnknownField: the index has no such field.
         WrongType: the field cannot be counted, or not in these ranges.
     """
+    if isinstance(index, CountingIndex):
+        return index.count_values(request, documents)
     key = documents.serial, request.model_dump_json()
     if (cached := _cache.get(key)) is not None:
         return Facet.model_validate_json(cached)
-    facet = _count(request, index, documents)
+    facet = _count(request, Index.of(index), documents)
     _cache.put(key, facet.model_dump_json(exclude_unset=True).encode())
     return facet
 
 
-def _count(request: FacetRequest, index: Index, documents: DocumentMask) -> Facet:
-    path = find_field(request.field, index.columns)
-    kind = kind_of(comparable(path.type))
-    if kind is None and not pa.types.is_null(path.type):
-        raise WrongType(
-            request.field, path.type, "texts, numbers, dates, times and booleans are counted", index.columns
-        )
+def find_countable(request: FacetRequest, types: Types) -> FieldPath:
+    """Return where the values of the field of a request are found.
+
+    Raises:
+        UnknownField: the index has no such field.
+        WrongType: the field cannot be counted.
+    """
+    path = find_field(request.field, types)
+    if kind_of(comparable(path.type)) is None and not pa.types.is_null(path.type):
+        raise WrongType(request.field, path.type, "texts, numbers, dates, times and booleans are counted", types)
+    return path
+
+
+def count_values(request: FacetRequest, path: FieldPath, types: Types, found: FacetValues, documents: int) -> Facet:
+    """Count values of a field that are not missing.
+
+    Args:
+        request: what to count.
+        path: of the field.
+        types: names and types of the columns of the index.
+        found: the values, and for each the number of its document, ascending.
+        documents: number of documents, with those that have no value.
+
+    Raises:
+        WrongType: the field cannot be counted in the ranges of the request.
+    """
+    values, owners = found
     predicates = [
-        bind_values(Between(field=request.field, **bounds.model_dump()), path, index.columns)
-        for bounds in request.ranges
+        bind_values(Between(field=request.field, **bounds.model_dump()), path, types) for bounds in request.ranges
     ]
-    values, owners = _values(index.column(path.column), path, documents)
     facet = Facet(
         values=_most_frequent(values, owners, request.limit),
         ranges=[
             RangeCount(**bounds.model_dump(exclude_unset=True), count=_count_distinct(owners[to_mask(inside(values))]))
             for bounds, inside in zip(request.ranges, predicates, strict=True)
         ],
-        missing=documents.count - _count_distinct(owners),
+        missing=documents - _count_distinct(owners),
     )
-    if kind in {"number", "moment", "time"} and len(values):
+    if kind_of(comparable(path.type)) in {"number", "moment", "time"} and len(values):
         extremes = pc.min_max(values)
         facet.min, facet.max = (_to_json(extremes[name]) for name in ("min", "max"))
     return facet
 
 
-def _values(column: pa.ChunkedArray, path: FieldPath, documents: DocumentMask) -> tuple[pa.ChunkedArray, Rows]:
+def _count(request: FacetRequest, index: Index, documents: DocumentMask) -> Facet:
+    path = find_countable(request, index.columns)
+    found = _values(index.column(path.column), path, documents)
+    return count_values(request, path, index.columns, found, documents.count)
+
+
+def _values(column: pa.ChunkedArray, path: FieldPath, documents: DocumentMask) -> FacetValues:
     """Return all values of ``documents``, and for each the number of its document among them, ascending."""
     column = column if documents.count == len(documents.mask) else column.filter(pa.array(documents.mask))
     values, owners = leaf_values(column, path.fields)
@@ -144,7 +189,9 @@ def _values(column: pa.ChunkedArray, path: FieldPath, documents: DocumentMask) -
         values = pc.add(values, pa.scalar(0.0, values.type))  # -0.0 equals 0.0, and is counted with it
     owners = np.arange(len(column)) if owners is None else owners
     present = ~to_mask(missing(values))
-    return (values, owners) if present.all() else (values.filter(pa.array(present)), owners[present])
+    return (
+        FacetValues(values, owners) if present.all() else FacetValues(values.filter(pa.array(present)), owners[present])
+    )
 
 
 def _count_distinct(owners: Rows) -> int:

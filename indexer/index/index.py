@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +20,12 @@ from indexer.artifacts.manifest import Manifest, read_manifest, verify_files
 from indexer.artifacts.store import Store
 from indexer.errors import UserError
 from indexer.index.approximate.leg import ApproximateDense, open_dense
-from indexer.index.arrow import ArrowTable, SortedStrings, is_scalar
+from indexer.index.arrow import ArrowTable, SortedStrings
 from indexer.index.document_mask import DocumentMask, Mask, Rows
 from indexer.index.legs import DenseLeg, LexicalLeg, SparseLeg
 from indexer.index.lexical import FOLDER, LexicalIndex
+from indexer.index.passage_search import PassageSearch
+from indexer.index.served import Document, Neighbours, ServedIndex
 from indexer.index.sparse import FOLDER as SPARSE_FOLDER
 from indexer.index.sparse import SparseIndex
 from indexer.inference.encoder import Encoder, Vectors
@@ -38,16 +39,6 @@ IDS = "ids.arrow"
 DENSE_MAP = "dense_map.npy"
 ROWS_PER_BATCH = 1024
 """Documents in a record batch."""
-
-
-@dataclass(frozen=True)
-class Document:
-    """One document as a user gave it."""
-
-    id: str
-    title: str | None
-    text: str
-    metadata: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -92,8 +83,8 @@ class Contents:
         return rank
 
 
-class Index:
-    """An opened index: everything that a search needs.
+class Index(ServedIndex):
+    """An opened index artifact: everything that a search needs, in files of this machine.
 
     Args:
         folder: of the artifact.
@@ -125,11 +116,7 @@ class Index:
         """
         manifest = verify_files(folder) if verify else read_manifest(folder)
         models = Store("model", folder.parent.parent)
-        model = models.path(manifest.parents["model"])
-        contract = (models.verify(model.name) if verify else read_manifest(model)).contract
-        precision = manifest.config.get("query_precision") or manifest.config["precision"]
-        query_encoder = manifest.config.get("query_encoder", "full")
-        encoder = Encoder(model, contract, precision, cores, query_cache_bytes, query_encoder=query_encoder)
+        encoder = open_encoder(models, manifest, verify=verify, cores=cores, query_cache_bytes=query_cache_bytes)
         return cls.load(folder, manifest, encoder, _open_sparse(models.root.parent, manifest, cores, verify=verify))
 
     @classmethod
@@ -162,6 +149,17 @@ class Index:
         )
         index = cls(folder, manifest, encoder, contents)
         index.check()
+        return index
+
+    @classmethod
+    def of(cls, index: ServedIndex) -> Index:
+        """Return an index whose files are on this machine as what it is; training and measuring need them.
+
+        Raises:
+            TypeError: it is an index of another store.
+        """
+        if not isinstance(index, Index):
+            raise TypeError(f"{type(index).__name__} has no files of an index on this machine")
         return index
 
     def with_encoder(self, encoder: Encoder, vectors: DenseLeg, dense_map: Vectors | None = None) -> Index:
@@ -202,44 +200,14 @@ class Index:
         return len(self.dense) if self.visible is None else self.visible.passage_count
 
     @property
-    def root(self) -> Index:
-        """The index of which this one is a view; itself where it is none. Views share the memory of its caches."""
-        return self
-
-    @property
     def generation(self) -> str:
         """Index id and number of the last visible write: what an answer came from."""
         return f"{self.manifest.id}.{self.folded}"
 
     @property
-    def folded(self) -> int:
-        """Number of the last write that was folded into the index when it was built; 0 for none."""
-        return int(self.manifest.config.get("folded", 0))
-
-    @property
-    def candidates(self) -> int:
-        """How many documents of each leg are fused; a fixed number, or pages would repeat or lose a document."""
-        return int(self.manifest.config["candidates"])
-
-    @property
     def schema(self) -> pa.Schema:
         """The fields of a document: id, title, text and, where there are other columns, metadata."""
         return self.contents.documents.schema
-
-    @property
-    def metadata_types(self) -> dict[str, str]:
-        """Names and Arrow types of the metadata columns."""
-        return {field.name: str(field.type) for field in self._metadata_fields()}
-
-    @property
-    def scalar_columns(self) -> list[str]:
-        """Names of the metadata columns whose values are single ones: no lists, structs, maps or unions."""
-        return [field.name for field in self._metadata_fields() if is_scalar(field.type)]
-
-    @property
-    def columns(self) -> dict[str, pa.DataType]:
-        """Names and types of the columns that a filter may use: the metadata columns, and the documents' ``id``."""
-        return {"id": pa.string()} | {field.name: field.type for field in self._metadata_fields() if field.name != "id"}
 
     @property
     def visible(self) -> DocumentMask | None:
@@ -286,6 +254,57 @@ class Index:
         values = documents.row(row, documents.schema.names)
         return Document(values["id"], values["title"], values["text"], values.get("metadata") or {})
 
+    def documents(self, rows: Rows) -> list[Document]:
+        """Return the documents in ``rows``, in their order."""
+        return [self.document(row) for row in rows.tolist()]
+
+    def first_document(self) -> Document | None:
+        """Return the first document that a search can return; None where there is none."""
+        rows = range(self.rows) if self.visible is None else self.visible.rows
+        return self.document(int(rows[0])) if len(rows) else None
+
+    def id_ranks(self, rows: Rows) -> npt.NDArray[np.int64]:
+        """Return numbers that sort as the ids of these documents do, shape (len(rows),)."""
+        return self.id_rank[rows]
+
+    @property
+    def dense_map(self) -> Vectors | None:
+        """Matrix by which a query's vector is multiplied in dense mode, shape (dimension, dimension); None for none."""
+        return self.contents.dense_map
+
+    def nearest_documents(self, vector: Vectors, depth: int, allowed: DocumentMask | None = None) -> Neighbours:
+        """Return the ``depth`` documents nearest to a vector; of the ``allowed`` ones alone where they are given."""
+        return self._passage_search.nearest(vector, depth, allowed)
+
+    def nearest_of_many(self, vectors: Vectors, depth: int) -> list[Neighbours]:
+        """Return what `nearest_documents` returns for each of several vectors, shape (vectors, dimension)."""
+        return self._passage_search.nearest_of_many(vectors, depth)
+
+    def best_passages(self, vector: Vectors, rows: Rows) -> tuple[Vectors, Rows]:
+        """Return cosine and row of the best passage of each document of ``rows``, both of shape (len(rows),)."""
+        return self._passage_search.best(vector, rows)
+
+    def sample(self, count: int) -> Rows:
+        """Return at most ``count`` passages from all over the documents that can be searched, evenly spaced."""
+        return self._passage_search.sample(count, self.visible)
+
+    def passage_scores(self, vector: Vectors, passages: Rows) -> Vectors:
+        """Return the cosine of a vector to each of ``passages``, shape (len(passages),)."""
+        return self.dense.scores(vector, passages)
+
+    def passage_vectors(self, rows: Rows) -> list[Vectors]:
+        """Return for each document of ``rows`` the vectors of its passages, shape (passages, dimension)."""
+        return [self.dense.vectors(passages) for passages in self.passages_of_documents(rows)]
+
+    def passages_of_documents(self, rows: Rows) -> list[Rows]:
+        """Return for each document of ``rows`` its passages, in their order."""
+        bounds = zip(self.first_passage[rows].tolist(), self.first_passage[rows + 1].tolist(), strict=True)
+        return [np.arange(first, end) for first, end in bounds]
+
+    def offsets(self, passages: Rows) -> list[tuple[int, int]]:
+        """Return the character offsets of each passage in the text of its document, the end excluded."""
+        return [self.passage_offsets(passage) for passage in passages.tolist()]
+
     def passage_offsets(self, passage: int) -> tuple[int, int]:
         """Return the character offsets of a passage in the text of its document, the end excluded."""
         starts, ends = self.contents.bounds
@@ -297,6 +316,10 @@ class Index:
         passages = range(int(self.first_passage[row]), int(self.first_passage[row + 1]))
         bounds = [Passage(*self.passage_offsets(passage)) for passage in passages]
         return self.contents.passage_maker.encoder_inputs(document.title, document.text, bounds)
+
+    @cached_property
+    def _passage_search(self) -> PassageSearch:
+        return PassageSearch(self.dense, self.document_of, self.first_passage, len(self))
 
     def check(self) -> None:
         """Refuse files that do not belong together, even if their checksums are right.
@@ -319,8 +342,20 @@ class Index:
             if len(set(numbers)) > 1:
                 raise UserError(f"index {self.manifest.id}: {name} differ ({numbers}); build it again with --force")
 
-    def _metadata_fields(self) -> list[pa.Field]:
-        return list(self.schema.field("metadata").type) if "metadata" in self.schema.names else []
+
+def open_encoder(
+    models: Store, manifest: Manifest, *, verify: bool = True, cores: int | None = None, query_cache_bytes: int = 0
+) -> Encoder:
+    """Open the encoder that an index pins; the arguments are those of `Index.open`.
+
+    Raises:
+        UserError: the model is absent, or was altered.
+    """
+    model = models.path(manifest.parents["model"])
+    contract = (models.verify(model.name) if verify else read_manifest(model)).contract
+    precision = manifest.config.get("query_precision") or manifest.config["precision"]
+    query_encoder = manifest.config.get("query_encoder", "full")
+    return Encoder(model, contract, precision, cores, query_cache_bytes, query_encoder=query_encoder)
 
 
 def open_documents(folder: Path) -> ArrowTable:

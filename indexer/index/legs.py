@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import TypeVar
 
 from indexer.index.document_mask import DocumentMask, Rows
 from indexer.index.words import Analyzer, QueryTerms, Spelling
@@ -20,6 +21,8 @@ from indexer.inference.sparse_encoder import SparseEncoder
 Scores = npt.NDArray[np.float32]
 Query = str | QueryTerms
 """A query as it was typed, or its terms, where it is searched more than once."""
+Allowed_contra = TypeVar("Allowed_contra", contravariant=True, default=DocumentMask)
+"""A set of documents, as a store of served indexes has it."""
 Field = tuple[str, float, Analyzer]
 """Name of a field of the lexical index, weight of its terms, and what makes them of a text."""
 
@@ -47,7 +50,7 @@ class DenseLeg(Protocol):
         """Return the vectors of passages, shape (len(rows), dimension)."""
 
 
-class LexicalLeg(Protocol):
+class LexicalLeg(Protocol[Allowed_contra]):
     """Documents, scored by BM25."""
 
     def __len__(self) -> int:
@@ -59,7 +62,7 @@ class LexicalLeg(Protocol):
     def analyze(self, query: Query) -> QueryTerms:
         """Return the terms of a query; those that are terms already are returned as they are."""
 
-    def search(self, query: Query, count: int, allowed: DocumentMask | None = None) -> tuple[Scores, Rows]:
+    def search(self, query: Query, count: int, allowed: Allowed_contra | None = None) -> tuple[Scores, Rows]:
         """Return BM25 score and row of the ``count`` best of the ``allowed`` documents that hold a term of the query."""
 
     def search_all(self, query: Query) -> tuple[Scores, Rows] | None:
@@ -77,7 +80,7 @@ class LexicalLeg(Protocol):
     def average_length(self, name: str) -> float:
         """Return the average number of terms in a field."""
 
-    def count_documents(self, word: str, allowed: DocumentMask) -> int:
+    def count_documents(self, word: str, allowed: Allowed_contra) -> int:
         """Return how many of the ``allowed`` documents hold a word of `vocabulary` as it is written, not its stem."""
 
     def knows(self, word: str) -> bool:

@@ -173,6 +173,13 @@ class LexicalIndex:
         """Return how many documents have a term in a field."""
         return int(self._searcher.doc_freq(name, term))
 
+    def all_terms(self, name: str) -> list[tuple[str, int]]:
+        """Return all terms of a field in the order of their bytes, each with its document frequency."""
+        limit = MAX_VOCABULARY
+        while len(terms := self._searcher.terms_with_prefix(name, "", limit=limit)) == limit:
+            limit *= DEPTH_FACTOR  # tantivy reserves memory for as many
+        return list(terms)
+
     def average_length(self, name: str) -> float:
         """Return the average number of terms in a field; tantivy gives it only in the explanation of a score."""
         terms = self._searcher.terms_with_prefix(name, "", limit=1)

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from indexer.index.document_mask import DocumentMask
 from indexer.index.index import Index
+from indexer.index.served import ServedIndex
 
 
 class RestrictedIndex(Index):
@@ -27,7 +28,7 @@ class RestrictedIndex(Index):
         return self._allowed.count
 
     @property
-    def root(self) -> Index:
+    def root(self) -> ServedIndex:
         """The index with all documents."""
         return self._base.root
 

@@ -21,9 +21,9 @@ from typing import NamedTuple, Protocol
 
 import tantivy
 
-from indexer.index.characters import APOSTROPHES, HAN, WORD, fold, written_words
 from indexer.index.languages import UNSPACED, language_filters
-from indexer.index.pieces import Divider, Kind, Piece
+from indexer.index.tokens.characters import APOSTROPHES, HAN, WORD, fold, written_words
+from indexer.index.tokens.pieces import Divider, Kind, Piece
 
 CACHED_WORD = 64
 """Characters; the analysis of longer words is not cached."""

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from indexer.index.dense import unit
 from indexer.index.document_mask import Rows
-from indexer.index.index import Index
+from indexer.index.served import ServedIndex
 from indexer.inference.encoder import Vectors
 
 Numbers = npt.NDArray[np.float64]
@@ -51,10 +51,8 @@ def mmr(relevances: Numbers, vectors: Vectors, diversity: float) -> Iterator[int
         marginal = (1 - diversity) * relevances - diversity * nearest
 
 
-def centroids(index: Index, documents: Rows) -> Vectors:
+def centroids(index: ServedIndex, documents: Rows) -> Vectors:
     """Return for each document the mean of its passages' vectors, of unit length, shape (documents, dimension)."""
-    means = np.empty((len(documents), index.dense.dimension), dtype=np.float32)
-    for position, document in enumerate(documents.tolist()):
-        passages = np.arange(index.first_passage[document], index.first_passage[document + 1])
-        means[position] = index.dense.vectors(passages).mean(axis=0)
-    return unit(means)
+    if not len(documents):
+        return np.empty((0, index.encoder.contract.dimension), dtype=np.float32)
+    return unit(np.stack([vectors.mean(axis=0) for vectors in index.passage_vectors(documents)]))

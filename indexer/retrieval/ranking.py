@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.index.document_mask import Rows
-from indexer.index.index import Document
+from indexer.index.served import Document
 from indexer.inference.encoder import Vectors
 from indexer.retrieval.fusion import ranks
 

@@ -10,14 +10,14 @@ from collections.abc import Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from indexer.index.dense import unit
-from indexer.index.document_mask import DocumentMask, Rows, passages_of
-from indexer.index.index import Document, Index
+from indexer.index.document_mask import Rows
+from indexer.index.served import Document, Neighbours, ServedIndex
 from indexer.index.sparse import best_documents
 from indexer.index.words import QueryTerms
 from indexer.inference.encoder import Vectors
@@ -26,8 +26,6 @@ from indexer.retrieval.query_weight import MIN_CANDIDATES, SAMPLE_PASSAGES, shif
 from indexer.retrieval.ranking import Hit, Ranking
 
 Mode = Literal["hybrid", "dense", "lexical"]
-Neighbours = tuple[Rows, Vectors, Rows]
-"""Rows and cosines of the documents nearest to a query, best first, and the best passage of each."""
 Candidates = tuple[Rows, Vectors, Rows, npt.NDArray[np.float64]]
 """Rows of candidates, their cosines, their best passages, and their BM25 scores."""
 MIN_PARALLEL_DOCUMENTS = 20_000
@@ -42,11 +40,11 @@ class Retriever:
         threads: run the lexical leg beside the dense one; by default its own threads, as many as the encoder has cores.
     """
 
-    def __init__(self, index: Index, threads: Executor | None = None) -> None:
+    def __init__(self, index: ServedIndex, threads: Executor | None = None) -> None:
         self.index = index
         self._threads = threads or ThreadPoolExecutor(index.encoder.cores, thread_name_prefix="lexical")
 
-    def with_index(self, index: Index) -> Self:
+    def with_index(self, index: ServedIndex) -> Self:
         """Return a retriever over another index that shares this one's threads."""
         return type(self)(index, self._threads)
 
@@ -64,7 +62,7 @@ class Retriever:
         *,
         vector: Vectors | None = None,
         neighbours: Neighbours | None = None,
-        allowed: DocumentMask | None = None,
+        allowed: Any | None = None,
     ) -> Ranking:
         """Rank the documents for ``query``.
 
@@ -75,7 +73,7 @@ class Retriever:
             candidates: how many documents of each leg take part; by default as the index says.
             vector: of the query, shape (dimension,); by default the query is encoded here.
             neighbours: result of `nearest` for this vector at the same depth, where many queries are searched at once.
-            allowed: the documents that may be returned; by default those that are visible in the index, usually all.
+            allowed: the documents that may be returned, a `Selection` of the index; by default all that are visible.
 
         Returns:
             The candidates of one leg, or the fused candidates of both (up to twice as many).
@@ -133,13 +131,9 @@ class Retriever:
         """
         if mode == "dense":
             vectors = np.stack([self.map_query(vector) for vector in vectors])
-        depth = min(candidates or self.index.candidates, len(self.index))
-        cosines, passages = self.index.dense.search_many(vectors, self._passages_for(depth))
-        total = len(self.index.dense)
-        results = (self._group_by_document(passages[row], cosines[row], depth, total) for row in range(len(vectors)))
-        return [neighbours or self._nearest_documents(vectors[row], depth) for row, neighbours in enumerate(results)]
+        return self.index.nearest_of_many(vectors, min(candidates or self.index.candidates, len(self.index)))
 
-    def similar(self, row: int, count: int, allowed: DocumentMask | None = None) -> Ranking:
+    def similar(self, row: int, count: int, allowed: Any | None = None) -> Ranking:
         """Rank the documents nearest to the one in ``row`` by cosine of their passages, without the document itself.
 
         Only ``allowed`` documents are ranked, by default all that are visible. Each passage of the document is a query;
@@ -149,14 +143,14 @@ class Retriever:
         allowed = self.index.visible if allowed is None else allowed
         depth = self._depth(count + 1, allowed)
         with ranking.timed("dense"):
-            passages = np.arange(self.index.first_passage[row], self.index.first_passage[row + 1])
+            (vectors,) = self.index.passage_vectors(np.array([row]))
             best: dict[int, float] = {}
-            for vector in self.index.dense.vectors(passages):
-                rows, cosines, _ = self._nearest_documents(self.map_query(vector), depth, allowed)
+            for vector in vectors:
+                rows, cosines, _ = self.index.nearest_documents(self.map_query(vector), depth, allowed)
                 for other, cosine in zip(rows.tolist(), cosines.tolist(), strict=True):
                     if other != row:
                         best[other] = max(cosine, best.get(other, -2.0))
-            ranking.vector = self.index.dense.vectors(passages[:1])[0]
+            ranking.vector = vectors[0]
         scores = np.array(list(best.values()))
         ordered = self._ordered(ranking, np.array(list(best), dtype=np.int64), scores, dense=scores)
         return ordered.take(np.arange(min(count, len(ordered.rows))))
@@ -174,8 +168,8 @@ class Retriever:
         """
         with ranking.timed("fetch"):
             at = np.fromiter(positions, dtype=np.int64)
-            documents = [self.index.document(row) for row in ranking.rows[at].tolist()]
-            passages = self._passages_to_show(ranking, at, documents)
+            documents = self.index.documents(ranking.rows[at])
+            bounds = self.index.offsets(self._passages_to_show(ranking, at, documents))
             dense, lexical = ranking.legs(at) if explain else (None, None)
             sparse = ranking.sparse_leg(at) if explain else None
             return [
@@ -183,7 +177,7 @@ class Retriever:
                     rank=first_rank + number,
                     score=score,
                     document=document,
-                    passage=document.text[slice(*self.index.passage_offsets(passages[number]))].strip(),
+                    passage=document.text[slice(*bounds[number])].strip(),
                     dense=dense[number] if dense else None,
                     lexical=lexical[number] if lexical else None,
                     sparse=sparse[number] if sparse else None,
@@ -193,16 +187,13 @@ class Retriever:
 
     def map_query(self, vector: Vectors) -> Vectors:
         """Return a query's vector as dense mode searches by it, of unit length."""
-        matrix = self.index.contents.dense_map
+        matrix = self.index.dense_map
         return vector if matrix is None else unit(matrix @ vector)
 
     @cached_property
     def _sample(self) -> Rows:
         """Rows of passages from all over the documents that can be searched, the same for every query."""
-        visible = self.index.visible
-        documents = np.arange(self.index.rows) if visible is None else visible.rows
-        passages = passages_of(_evenly(documents, SAMPLE_PASSAGES), self.index.first_passage)
-        return _evenly(passages, SAMPLE_PASSAGES)
+        return self.index.sample(SAMPLE_PASSAGES)
 
     def _weight_shift(
         self, ranking: Ranking, terms: QueryTerms, cosines: Vectors, bm25: npt.NDArray[np.float64]
@@ -210,9 +201,9 @@ class Retriever:
         """Return what the query and the scores of its candidates add to the weight of the dense leg."""
         if ranking.vector is None or len(cosines) < MIN_CANDIDATES:
             return 0.0
-        return weight_shift(len(terms.stems), cosines, self.index.dense.scores(ranking.vector, self._sample), bm25)
+        return weight_shift(len(terms.stems), cosines, self.index.passage_scores(ranking.vector, self._sample), bm25)
 
-    def _depth(self, candidates: int | None, allowed: DocumentMask | None) -> int:
+    def _depth(self, candidates: int | None, allowed: Any | None) -> int:
         """Return how many documents of a leg can be candidates."""
         return min(candidates or self.index.candidates, len(self.index) if allowed is None else allowed.count)
 
@@ -222,7 +213,7 @@ class Retriever:
         vector: Vectors | None,
         neighbours: Neighbours | None,
         depth: int,
-        allowed: DocumentMask | None,
+        allowed: Any | None,
         *,
         mapped: bool = False,
     ) -> Neighbours:
@@ -235,9 +226,9 @@ class Retriever:
             if mapped:
                 ranking.vector = self.map_query(ranking.vector)
         with ranking.timed("dense"):
-            return neighbours or self._nearest_documents(ranking.vector, depth, allowed)
+            return neighbours or self.index.nearest_documents(ranking.vector, depth, allowed)
 
-    def _lexical_leg(self, ranking: Ranking, terms: QueryTerms, depth: int, allowed: DocumentMask | None) -> Matches:
+    def _lexical_leg(self, ranking: Ranking, terms: QueryTerms, depth: int, allowed: Any | None) -> Matches:
         """Return the documents that hold a term of the query, all or the ``depth`` best."""
         with ranking.timed("lexical"):
             if (hits := self.index.lexical.search_all(terms)) is None:
@@ -295,42 +286,11 @@ class Retriever:
             np.concatenate([bm25, new_bm25]),
         )
 
-    def _nearest_documents(self, vector: Vectors, depth: int, allowed: DocumentMask | None = None) -> Neighbours:
-        """Return the ``depth`` nearest documents, reading as many passages as that takes."""
-        total = len(self.index.dense) if allowed is None else allowed.passage_count
-        count = self._passages_for(depth, allowed)
-        while True:
-            cosines, passages = self.index.dense.search(vector, count, allowed)
-            if neighbours := self._group_by_document(passages, cosines, depth, total):
-                return neighbours
-            count *= 2
-
-    def _passages_for(self, depth: int, allowed: DocumentMask | None = None) -> int:
-        """Return how many passages usually belong to ``depth`` documents: the average and a quarter more."""
-        if allowed is not None:
-            return 1 + depth * allowed.passage_count * 5 // (max(allowed.count, 1) * 4)
-        return 1 + depth * len(self.index.dense) * 5 // (len(self.index) * 4)
-
-    def _group_by_document(self, passages: Rows, cosines: Vectors, depth: int, total: int) -> Neighbours | None:
-        """Return the documents of ``passages``, best first; None where they are too few and there are more passages."""
-        documents, first = np.unique(self.index.document_of[passages], return_index=True)
-        if len(documents) < depth and len(passages) < total:
-            return None
-        order = np.sort(first)[:depth]  # positions in `passages`, which is best first
-        return self.index.document_of[passages[order]], cosines[order], passages[order]
-
     def _best_passages(self, vector: Vectors | None, rows: Rows) -> tuple[Vectors, Rows]:
         """Return cosine and row of the best passage of each document of ``rows``, both of shape (len(rows),)."""
         if vector is None or not len(rows):
             return np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64)
-        passages = passages_of(rows, self.index.first_passage)
-        cosines = self.index.dense.scores(vector, passages)
-        if len(passages) == len(rows):
-            return cosines, passages
-        document = np.repeat(np.arange(len(rows)), self.index.first_passage[rows + 1] - self.index.first_passage[rows])
-        best = np.lexsort((-cosines, document))  # by document, the best passage of each first
-        first = best[np.searchsorted(document, np.arange(len(rows)))]
-        return cosines[first], passages[first]
+        return self.index.best_passages(vector, rows)
 
     def _ordered(
         self,
@@ -346,7 +306,7 @@ class Retriever:
         order = np.argsort(-scores)
         best_first = scores[order]
         if (best_first[1:] == best_first[:-1]).any():  # only then do ids decide, which takes longer
-            order = np.lexsort((self.index.id_rank[rows], -scores))
+            order = np.lexsort((self.index.id_ranks(rows), -scores))
         ranking.rows = rows
         ranking.scores = scores.astype(np.float64)
         ranking.dense = None if dense is None else dense.astype(np.float64)
@@ -354,32 +314,25 @@ class Retriever:
         ranking.passages = passages
         return ranking.take(order)
 
-    def _passages_to_show(self, ranking: Ranking, positions: Rows, documents: list[Document]) -> list[int]:
+    def _passages_to_show(self, ranking: Ranking, positions: Rows, documents: list[Document]) -> Rows:
         """Return for each hit the passage nearest to the query's vector or, without one, that with most of its terms."""
         rows = ranking.rows[positions]
         if ranking.passages is not None:
-            return ranking.passages[positions].tolist()  # type: ignore[no-any-return]
+            return ranking.passages[positions]
         if ranking.vector is not None:
-            return self._best_passages(ranking.vector, rows)[1].tolist()  # type: ignore[no-any-return]
-        first, end = self.index.first_passage[rows].tolist(), self.index.first_passage[rows + 1].tolist()
-        return [
-            start
-            if stop - start == 1
-            else start + self._passage_with_most_terms(ranking.query, document, start, stop - start)
-            for start, stop, document in zip(first, end, documents, strict=True)
+            return self._best_passages(ranking.vector, rows)[1]
+        passages, terms = self.index.passages_of_documents(rows), set(self.index.lexical.terms(ranking.query))
+        chosen = [
+            of_document[0] if len(of_document) == 1 else of_document[self._most_terms(terms, document, of_document)]
+            for document, of_document in zip(documents, passages, strict=True)
         ]
+        return np.array(chosen, dtype=np.int64)
 
-    def _passage_with_most_terms(self, query: str, document: Document, first: int, count: int) -> int:
-        """Return which of a document's passages has most terms of the query, counted from the first one."""
-        terms = set(self.index.lexical.terms(query))
-        slices = [slice(*self.index.passage_offsets(first + passage)) for passage in range(count)]
+    def _most_terms(self, terms: set[str], document: Document, passages: Rows) -> int:
+        """Return which of a document's passages has most of the terms, counted from the first one."""
+        slices = [slice(*bounds) for bounds in self.index.offsets(passages)]
         counts = [len(terms.intersection(self.index.lexical.terms(document.text[part]))) for part in slices]
         return int(np.argmax(counts))
-
-
-def _evenly(rows: Rows, count: int) -> Rows:
-    """Return at most ``count`` of the rows, evenly spaced."""
-    return rows if len(rows) <= count else rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)]
 
 
 @dataclass(frozen=True)

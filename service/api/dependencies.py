@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from indexer.cache import owner
-from indexer.index.index import Index
+from indexer.index.served import ServedIndex
 from indexer.retrieval.retriever import Retriever
 from service.api.problem_responses import RESPONSES
 from service.api.schemas import IndexInfo
@@ -38,7 +38,7 @@ async def live_retriever(request: Request) -> Retriever:
 Live = Annotated[Retriever, Depends(live_retriever)]
 
 
-def index_info(index: Index) -> IndexInfo:
+def index_info(index: ServedIndex) -> IndexInfo:
     """Return the description of the index in every response that comes from it."""
     manifest = index.manifest
     return IndexInfo(id=manifest.id, generation=index.generation, model=manifest.parents["model"], documents=len(index))

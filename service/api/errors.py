@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from indexer.errors import first_line, is_exhausted
+from indexer.errors import NotSupported, StoreError, first_line, is_exhausted
 from service.api.problem_responses import REFERENCE, RESPONSES, describe_openai
 from service.problems import KINDS, URN, Problem, ProblemDetails, ProblemField, response
 from service.security import permissions
@@ -131,6 +131,14 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Problem)
     async def handle_problem(request: Request, error: Problem) -> Response:
         return response(request, error)
+
+    @app.exception_handler(StoreError)
+    async def handle_store_error(request: Request, error: StoreError) -> Response:
+        return response(request, Problem(503, "store-unavailable", str(error)))
+
+    @app.exception_handler(NotSupported)
+    async def handle_not_supported(request: Request, error: NotSupported) -> Response:
+        return response(request, Problem(501, "not-supported", str(error)))
 
     @app.exception_handler(RequestValidationError)
     async def handle_validation_error(request: Request, error: RequestValidationError) -> Response:

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import types
 
-from indexer.index.index import Document, Index
+from indexer.index.served import Document, ServedIndex
 
 LONGEST = 60
 """Characters of a value that an example still shows."""
@@ -17,7 +17,7 @@ LONGEST_NUMBER = 15
 MOST_COLUMNS = 3
 
 
-def with_live_examples(document: dict[str, Any], index: Index, model: str) -> dict[str, Any]:
+def with_live_examples(document: dict[str, Any], index: ServedIndex, model: str) -> dict[str, Any]:
     """Return a copy of an OpenAPI document whose examples are requests that ``index`` answers.
 
     Args:
@@ -25,7 +25,7 @@ def with_live_examples(document: dict[str, Any], index: Index, model: str) -> di
         index: the live index; all of its documents may be shown to whoever reads the documentation.
         model: a name of the live model.
     """
-    example = _first_document(index)
+    example = index.first_document()
     if example is None:
         return document
     document = copy.deepcopy(document)
@@ -41,7 +41,7 @@ def with_live_examples(document: dict[str, Any], index: Index, model: str) -> di
     return document
 
 
-def _bodies(example: Document, index: Index, model: str) -> dict[str, dict[str, dict[str, Any]]]:
+def _bodies(example: Document, index: ServedIndex, model: str) -> dict[str, dict[str, dict[str, Any]]]:
     """Return for each operation with a body its examples by name. Documentation shows the first one at first."""
     query = _query(example)
     searches: dict[str, dict[str, Any]] = {"a query": {"query": query}}
@@ -69,18 +69,13 @@ def _bodies(example: Document, index: Index, model: str) -> dict[str, dict[str, 
     }
 
 
-def _first_document(index: Index) -> Document | None:
-    rows = range(len(index.first_passage) - 1) if index.visible is None else index.visible.rows
-    return index.document(int(rows[0])) if len(rows) else None
-
-
 def _query(example: Document) -> str:
     """Return words that are in the corpus."""
     words = (example.title or "").split() or example.text.split()
     return " ".join(words[:8])[:LONGEST].strip()
 
 
-def _plain_values(example: Document, index: Index) -> dict[str, Any]:
+def _plain_values(example: Document, index: ServedIndex) -> dict[str, Any]:
     """Return some short values of a document's metadata that JSON has: texts, whole numbers and booleans."""
     plain = {
         name: value
@@ -92,7 +87,7 @@ def _plain_values(example: Document, index: Index) -> dict[str, Any]:
     return dict(list(plain.items())[:MOST_COLUMNS])
 
 
-def _choice(values: dict[str, Any], index: Index) -> str | None:
+def _choice(values: dict[str, Any], index: ServedIndex) -> str | None:
     """Return the first of these columns whose values can be counted one by one."""
     columns = index.columns
     return next((name for name in values if _is_countable(columns[name])), None)

@@ -49,6 +49,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         invalid("body.top_k", "Input should be less than or equal to 100"),
         Problem(429, "too-many-requests", "More than 60 requests in a minute; ask again in 2 s"),
         Problem(500, "internal", f"An unexpected error; the service's log has it under request id {EXAMPLE_ID}"),
+        Problem(501, "not-supported", "Milvus as a store has no condition `within`; filter by bounds"),
         Problem(503, "not-ready", "There is no index yet; run `python -m indexer build CORPUS`"),
         Problem(504, "deadline", "There was no answer within 10 s; ask again later"),
         Problem(507, "disk-full", "The disk is full: nothing was written; make room, then send it again"),

@@ -1,6 +1,7 @@
 """What is live, and which request runs when.
 
 searcher.py        live index, model and live documents
+milvus.py          the same over Milvus
 follower.py        follows CURRENT of one kind of artifact
 live_documents.py  writes: log, then snapshot
 tenants.py         index as a key with a filter sees it

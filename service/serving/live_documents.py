@@ -19,6 +19,7 @@ from service.serving.follower import STOP_SECONDS
 
 log = logging.getLogger("dowse.service")
 
+NO_LIVE_WRITES = "Milvus as a store takes no live writes; build the index again, with --store milvus"
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
 
@@ -165,6 +166,24 @@ class LiveDocuments:
         if self._shown is not index:
             self._show(index)
             self._shown = index
+
+
+class NoWrites:
+    """Live documents of a store that takes none: every write is refused."""
+
+    @property
+    def preparer(self) -> Preparer:
+        """Raise `Problem`: the store takes no writes."""
+        raise Problem(501, "not-supported", NO_LIVE_WRITES)
+
+    def write(
+        self,
+        recipe: str,  # noqa: ARG002 - as in `LiveDocuments`
+        documents: Sequence[LiveDocument],  # noqa: ARG002
+        deleted: Sequence[str],  # noqa: ARG002
+    ) -> tuple[Index, Index]:
+        """Raise `Problem`: the store takes no writes."""
+        raise Problem(501, "not-supported", NO_LIVE_WRITES)
 
 
 def _fitting(index: Index, write: Write) -> Index:

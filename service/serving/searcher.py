@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from indexer.retrieval.retriever import Retriever
 from service.observability import metrics
 from service.problems import Problem
 from service.serving.follower import Follower
-from service.serving.live_documents import LiveDocuments
+from service.serving.live_documents import LiveDocuments, NoWrites
 from service.serving.model import LiveModel
 
 log = logging.getLogger("dowse.service")
@@ -44,7 +45,37 @@ def _view_bytes(key_filter: str, view: Serving) -> int:
     return len(key_filter) + ENTRY_BYTES + (visible.nbytes if visible else 0)
 
 
-class Searcher:
+class Searching(ABC):
+    """What searches come from: the live index of a store.
+
+    Attributes:
+        cores: number of queries that are encoded at the same time.
+        documents: the live documents; every write goes through it.
+    """
+
+    cores: int
+    documents: LiveDocuments | NoWrites
+
+    @abstractmethod
+    def start(self) -> None:
+        """Open the live index, if there is one, and follow it."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Stop following."""
+
+    @property
+    @abstractmethod
+    def current(self) -> Serving | None:
+        """The live index and its model, None while there is none."""
+
+    @property
+    @abstractmethod
+    def live(self) -> Serving:
+        """The live index and its model; raise `Problem` where there is none."""
+
+
+class Searcher(Searching):
     """Follows ``indexes/CURRENT`` and the log of writes.
 
     A request takes `live` once and keeps it: its answer comes from one index, whatever is published meanwhile.
@@ -59,7 +90,8 @@ class Searcher:
         self._models = Store("model", data)
         self._query_cache_bytes = query_cache_bytes
         self._live: Serving | None = None
-        self.documents = LiveDocuments(data, self._show, min(poll_seconds, POLL_WRITES_SECONDS))
+        self._documents = LiveDocuments(data, self._show, min(poll_seconds, POLL_WRITES_SECONDS))
+        self.documents = self._documents
         self._index = Follower("index", data, self._open, poll_seconds)
 
     def start(self) -> None:
@@ -67,11 +99,11 @@ class Searcher:
         self._index.start()
         if self._live is None:
             log.warning("not ready: %s", self._index.reason)
-        self.documents.start()
+        self._documents.start()
 
     def stop(self) -> None:
         """Stop following."""
-        self.documents.stop()
+        self._documents.stop()
         self._index.stop()
 
     @property
@@ -99,7 +131,7 @@ class Searcher:
         # Warm up: the first query maps files and starts threads, which no request should have to wait for.
         retriever = Retriever(index)
         retriever.page(retriever.search("warm up"), 0, 1)
-        self.documents.open_index(index)
+        self._documents.open_index(index)
         metrics.SWAPPED.inc()
         return index
 

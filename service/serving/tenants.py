@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import logging
 
-from indexer.filters.evaluate import find_documents
+from indexer.filters.evaluate import restrict
 from indexer.filters.fields import FilterError
-from indexer.index.restricted import RestrictedIndex
 from service.problems import Problem
 from service.security.keys import Key
 from service.serving.searcher import Serving
@@ -30,9 +29,7 @@ def restrict_to_key(key: Key | None, live: Serving) -> Serving:
     try:
         return live.views.get_or_compute(
             key_filter.model_dump_json(by_alias=True),
-            lambda: Serving(
-                live.retriever.with_index(RestrictedIndex(index, find_documents(key_filter, index))), live.model
-            ),
+            lambda: Serving(live.retriever.with_index(restrict(key_filter, index)), live.model),
         )
     except FilterError as error:
         log.error("the filter of the key %r does not fit the index: %s", key.name, error)  # noqa: TRY400

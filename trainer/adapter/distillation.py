@@ -54,7 +54,8 @@ def from_fused_ranking(
         logits = mixed_targets(ranking.scores[:count], cross[row][:count] if row < len(cross) else None)
         weights = np.exp(logits - logits.max())
         targets[row, :count] = weights / weights.sum()
-    return RankingExamples(vectors, passages, best_passages(retriever.index, vectors, passages, documents), targets)
+    best = best_passages(Index.of(retriever.index), vectors, passages, documents)
+    return RankingExamples(vectors, passages, best, targets)
 
 
 def from_labels(
@@ -72,7 +73,7 @@ def from_labels(
     """
     rng = np.random.default_rng(seed)
     rankings = rank_all("find negatives", retriever, list(queries.texts.values()), vectors)
-    index = retriever.index
+    index = Index.of(retriever.index)
     width = HARD_NEGATIVES + RANDOM_NEGATIVES
     documents = np.zeros((len(queries), width), dtype=np.int64)
     targets = np.full((len(queries), width), -1, dtype=np.float32)

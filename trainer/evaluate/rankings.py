@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from indexer.build.neighbour_questions import without
+from indexer.index.index import Index
 from indexer.inference.encoder import Vectors
 from indexer.progress import Bar
 from indexer.retrieval.fusion import Fusion, Numbers, add_sparse, fuse
@@ -84,7 +85,7 @@ class RankedQueries:
         else:
             scores = dense if weight == 1 else self._fused(ranking, dense, lexical, weight)
         rows = ranking.rows[kept]
-        best = np.lexsort((self.retriever.index.id_rank[rows], -scores))[:DEPTH]
+        best = np.lexsort((self.retriever.index.id_ranks(rows), -scores))[:DEPTH]
         ordered: list[int] = rows[best].tolist()
         return ordered
 
@@ -157,7 +158,7 @@ def rank_queries(
     rows = [left_out[query] for query in queries.texts] if left_out else None
     texts = list(queries.texts.values())
     rankings = rank_all(name, retriever, texts, vectors, rows)
-    if retriever.index.contents.dense_map is None or not texts:
+    if retriever.index.dense_map is None or not texts:
         return RankedQueries(queries, rankings, ids, retriever)
     mapped = np.stack([retriever.map_query(vector) for vector in vectors])
     dense = rank_all(f"{name}, dense", retriever, texts, mapped, rows)
@@ -174,7 +175,7 @@ def rank_all(
     rankings: list[Ranking] = []
 
     def search_without(row: int) -> Ranking:
-        allowed = without(retriever.index, left_out[row])  # type: ignore[index]  # only called where it is given
+        allowed = without(Index.of(retriever.index), left_out[row])  # type: ignore[index]  # only called where it is given
         return retriever.search(texts[row], vector=vectors[row], allowed=allowed)
 
     with Bar(name, len(texts), "queries") as bar, ThreadPoolExecutor(retriever.index.encoder.cores) as threads:

@@ -19,6 +19,7 @@ import transformers
 from sentence_transformers import CrossEncoder
 
 from indexer.errors import UserError, first_line
+from indexer.index.index import Index
 from indexer.inference.passages import encoder_input
 from indexer.retrieval.ranking import Ranking
 from indexer.retrieval.retriever import Retriever
@@ -104,7 +105,7 @@ class CandidateFinder:
 
     def _copies(self, positive: int, rows: Rows) -> npt.NDArray[np.bool_]:
         """Return for each document whether its passages are, on average, near-duplicates of passages of the positive."""
-        index = self._retriever.index
+        index = Index.of(self._retriever.index)
         if not len(rows):
             return np.empty(0, dtype=np.bool_)
         positive_vectors = index.dense.vectors(

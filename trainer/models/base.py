@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -143,8 +144,15 @@ def _publish(
 
 
 def _prefixes(directory: Path, settings: BaseSettings) -> list[int]:
-    """Return the useful prefix lengths of the vectors, longest first: from the flag, or as `finetune` recorded them."""
+    """Return the useful prefix lengths of the vectors, longest first.
+
+    They are from the flag, as `finetune` recorded them, or as models on the Hub declare them in config.json.
+    """
     lengths = parse_lengths(settings.matryoshka)
     if not lengths and (record := directory / TRAINING).is_file():
         lengths = parse_lengths(json.loads(record.read_bytes()).get("settings", {}).get("matryoshka"))
+    if not lengths and (path := directory / "config.json").is_file():
+        with suppress(ValueError):  # loading the model refuses a broken file, and says what is wrong
+            declared = json.loads(path.read_bytes()).get("matryoshka_dimensions") or ()
+            lengths = tuple(length for length in declared if length <= (settings.dimensions or length))
     return sorted(lengths, reverse=True)

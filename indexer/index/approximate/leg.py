@@ -22,8 +22,8 @@ from indexer.index.document_mask import DocumentMask, Rows
 from indexer.index.legs import DenseLeg
 from indexer.inference.encoder import Vectors
 
-MAX_EXACT_PASSAGES = 20_000
-"""Up to this many passages that a filter allows are compared by their full vectors: some 5 ms."""
+MAX_EXACT_PASSAGES = 5_000
+"""Up to this many passages that a filter allows are compared by their full vectors: some 1.5 ms."""
 FILTER_EXTRA = 4
 """Times as many full vectors are compared beyond those asked for under a filter, which is to find nearly all."""
 
@@ -63,10 +63,19 @@ class ApproximateDense:
         if allowed is not None and available <= MAX_EXACT_PASSAGES:
             return self.exact.search(vector, count, allowed)
         extra = self.extra if allowed is None else FILTER_EXTRA * self.extra
-        rows = self.codes.find(unit(vector), min(wanted + extra, available), self.effort, allowed, least=wanted)
+        rows = self.find(vector, min(wanted + extra, available), self.effort, allowed, least=wanted)
         if len(rows) < wanted:  # nobody is to get fewer results than there are
             return self.exact.search(vector, count, allowed)
         return best_first(count, self.exact.scores(vector, rows), rows)
+
+    def find(
+        self, vector: Vectors, count: int, effort: int, allowed: DocumentMask | None = None, *, least: int = 0
+    ) -> Rows:
+        """Return the ``count`` rows whose codes are nearest, as `Codes.find` does, for a vector of any length.
+
+        Codes of the first components are compared with those of the query.
+        """
+        return self.codes.find(unit(vector[: self.codes.index.d]), count, effort, allowed, least=least)
 
     def search_many(self, vectors: Vectors, count: int) -> tuple[Vectors, Rows]:
         """Return what `search` returns for each of several vectors, shape (vectors, count)."""
@@ -97,7 +106,7 @@ def open_dense(folder: Path, config: Mapping[str, Any]) -> DenseLeg:
     if kind == "flat":
         return exact
     found_by, facts = open_codes(folder / codes.FILE), config["dense_index"]
-    if (found_by.index.ntotal, found_by.index.d) != (len(exact), exact.dimension):
+    if (found_by.index.ntotal, found_by.index.d) != (len(exact), facts.get("components", exact.dimension)):
         raise UserError(f"{folder / codes.FILE}: does not belong to {dense.FILE}; build the index again with --force")
     effort = facts[found_by.parameter] if found_by.parameter else 1
     return ApproximateDense(exact, found_by, effort, facts["extra"])

@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
-from indexer.index.index import Index
+from indexer.index.served import ServedIndex
 from indexer.live.feedback import FeedbackLog
 from indexer.live.metadata import column_types, fit_metadata
 from indexer.live.prepare import NewDocument, Preparer
@@ -20,7 +20,7 @@ from service.api.documents import schemas
 from service.api.problem_responses import RESPONSES, documented
 from service.api.schemas import DocumentId
 from service.problems import Problem, ProblemField
-from service.serving.live_documents import LiveDocuments, write_problem
+from service.serving.live_documents import LiveDocuments, NoWrites, write_problem
 from service.serving.queue import RequestQueue, queued, queued_commit
 
 TOKENS_PER_TURN = 4096
@@ -33,19 +33,23 @@ async def may_write(request: Request) -> None:
         raise Problem(NO_WRITES.status, NO_WRITES.kind, NO_WRITES.detail)
 
 
-async def live_documents(request: Request) -> LiveDocuments:
+async def live_documents(request: Request) -> LiveDocuments | NoWrites:
     """Return the live documents of the service."""
-    documents: LiveDocuments = request.app.state.searcher.documents
+    documents: LiveDocuments | NoWrites = request.app.state.searcher.documents
     return documents
 
 
 router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500, 503)})
 NO_WRITES = Problem(403, "not-writable", "This service takes no writes; start it with --writable or DOWSE_WRITABLE=1")
 write_router = APIRouter(
-    responses={403: documented(NO_WRITES), **{status: RESPONSES[status] for status in (422, 500, 503, 507)}, **QUEUED},
+    responses={
+        403: documented(NO_WRITES),
+        **{status: RESPONSES[status] for status in (422, 500, 501, 503, 507)},
+        **QUEUED,
+    },
     dependencies=[Depends(may_write)],
 )
-Documents = Annotated[LiveDocuments, Depends(live_documents)]
+Documents = Annotated[LiveDocuments | NoWrites, Depends(live_documents)]
 
 
 @router.get(
@@ -142,7 +146,7 @@ def feedback(request: Request, live: Live, body: schemas.Feedback) -> schemas.Fe
 
 
 def _prepare(
-    index: Index, preparer: Preparer, documents: list[schemas.NewDocument], prepared: list[LiveDocument]
+    index: ServedIndex, preparer: Preparer, documents: list[schemas.NewDocument], prepared: list[LiveDocument]
 ) -> Iterator[bytes | None]:
     """Check documents, then add them to ``prepared`` with their vectors, `TOKENS_PER_TURN` at a time.
 
@@ -154,7 +158,7 @@ def _prepare(
     yield b"prepared"
 
 
-def _check(index: Index, documents: list[schemas.NewDocument]) -> list[NewDocument]:
+def _check(index: ServedIndex, documents: list[schemas.NewDocument]) -> list[NewDocument]:
     """Return the documents with their metadata converted to the types of the index's columns.
 
     Raises:
@@ -183,7 +187,7 @@ def _check(index: Index, documents: list[schemas.NewDocument]) -> list[NewDocume
 
 
 def _response(
-    request: Request, index: Index, started: float, *, put: int = 0, replaced: int = 0, deleted: int = 0
+    request: Request, index: ServedIndex, started: float, *, put: int = 0, replaced: int = 0, deleted: int = 0
 ) -> schemas.WriteResponse:
     return schemas.WriteResponse(
         put=put,

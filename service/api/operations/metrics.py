@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from service.api.problem_responses import RESPONSES
 from service.observability import worker_metrics
-from service.serving.searcher import Searcher
+from service.serving.searcher import Searching
 
 INDEX_METRICS: dict[str, tuple[str, list[str]]] = {
     "dowse_index_documents": ("Documents in the live index", []),
@@ -45,7 +45,7 @@ async def metrics(request: Request) -> Response:
 class IndexCollector(Collector):
     """Collector of what this process serves now; for a second another worker may still serve the previous index."""
 
-    def __init__(self, searcher: Searcher) -> None:
+    def __init__(self, searcher: Searching) -> None:
         self._searcher = searcher
 
     def collect(self) -> Iterable[Metric]:

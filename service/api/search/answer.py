@@ -8,11 +8,11 @@ from typing import Any
 
 from fastapi import Request
 
-from indexer.index.index import Index
+from indexer.index.served import Neighbours, ServedIndex
 from indexer.inference.encoder import Vectors
 from indexer.retrieval.highlights import SentenceVectors, nearest_sentences
 from indexer.retrieval.ranking import Hit, LegScore, Ranking
-from indexer.retrieval.retriever import Mode, Neighbours, Retriever
+from indexer.retrieval.retriever import Mode, Retriever
 from indexer.retrieval.spelling import suggestion
 from service.api.dependencies import index_info
 from service.api.search import filtering, schemas
@@ -155,7 +155,9 @@ def leg_score_of(leg: LegScore) -> schemas.LegScore:
     return schemas.LegScore(**values if leg.part is None else values | {"part": round(leg.part, 6)})
 
 
-def find_highlights(index: Index, ranking: Ranking, hits: Sequence[Hit], vectors: SentenceVectors) -> list[Highlights]:
+def find_highlights(
+    index: ServedIndex, ranking: Ranking, hits: Sequence[Hit], vectors: SentenceVectors
+) -> list[Highlights]:
     """Return the highlights of each hit: the query's words by the lexical index, the nearest sentence by the encoder.
 
     In lexical mode the query has no vector yet and is encoded here.

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from indexer.index.index import Index
+from indexer.index.served import ServedIndex
 from indexer.retrieval.diversity import centroids, mmr, relevance
 from indexer.retrieval.ranking import Numbers, Ranking
 from indexer.retrieval.retriever import Mode
@@ -39,7 +39,7 @@ class Page:
 
 
 def arrange(
-    index: Index,
+    index: ServedIndex,
     ranking: Ranking,
     options: Arrangement,
     *,
@@ -76,7 +76,7 @@ def arrange(
     return Page(list(islice(positions, offset, offset + count)), groups)
 
 
-def check_columns(index: Index, options: Arrangement, location: str) -> None:
+def check_columns(index: ServedIndex, options: Arrangement, location: str) -> None:
     """Refuse columns that the index does not have, or that cannot be grouped by.
 
     Args:
@@ -117,13 +117,15 @@ def _filter_by_score(ranking: Ranking, mode: Mode, minimum: float | None) -> Seq
     return [int(position) for position in np.flatnonzero(np.round(scores, SCORE_DIGITS) >= minimum)]
 
 
-def _diversify(index: Index, ranking: Ranking, positions: list[int], scores: Numbers, share: float) -> Iterator[int]:
+def _diversify(
+    index: ServedIndex, ranking: Ranking, positions: list[int], scores: Numbers, share: float
+) -> Iterator[int]:
     order = mmr(relevance(scores), centroids(index, ranking.rows[positions]), share)
     return (positions[i] for i in order)
 
 
 def _limit_groups(
-    index: Index, ranking: Ranking, positions: Iterable[int], options: Arrangement, groups: dict[int, Any]
+    index: ServedIndex, ranking: Ranking, positions: Iterable[int], options: Arrangement, groups: dict[int, Any]
 ) -> Iterator[int]:
     """Yield the positions whose group is not full yet, and record the value of each in ``groups``."""
     sizes: Counter[Any] = Counter()

@@ -10,8 +10,9 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from indexer.index.served import Neighbours
 from indexer.inference.encoder import Vectors
-from indexer.retrieval.retriever import Neighbours, Retriever
+from indexer.retrieval.retriever import Retriever
 from service.api.dependencies import QUEUED, Live
 from service.api.problem_responses import RESPONSES
 from service.api.schemas import RequestId
@@ -24,7 +25,7 @@ MAX_SEARCHES = 32
 RERANK_SHARE = 0.5
 """Share of the deadline that all re-rankings of a batch may take together; later searches keep their first order."""
 
-router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500, 503)})
+router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500, 501, 503)})
 
 
 class BatchRequest(BaseModel):

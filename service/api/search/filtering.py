@@ -10,15 +10,14 @@ from indexer.filters.evaluate import compile_filter
 from indexer.filters.facets import Facet, count_facet
 from indexer.filters.fields import FilterError
 from indexer.filters.filter import Filter
-from indexer.index.document_mask import DocumentMask
-from indexer.index.index import Index
+from indexer.index.served import Selection, ServedIndex
 from service.api.search.schemas import SearchRequest
 from service.problems import invalid
 
 Value = TypeVar("Value")
 
 
-def document_mask(filter_: Filter | None, index: Index, location: str = "body") -> DocumentMask | None:
+def document_mask(filter_: Filter | None, index: ServedIndex, location: str = "body") -> Selection | None:
     """Return the documents that pass a filter; None without one.
 
     Args:
@@ -35,7 +34,7 @@ def document_mask(filter_: Filter | None, index: Index, location: str = "body") 
 
 
 def count_matches(
-    search: SearchRequest, index: Index, mask: DocumentMask | None, location: str = "body"
+    search: SearchRequest, index: ServedIndex, mask: Selection | None, location: str = "body"
 ) -> dict[str, int | dict[str, Facet]]:
     """Return `matches` and `facets` of a response, as far as they were requested.
 

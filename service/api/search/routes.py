@@ -17,7 +17,7 @@ from service.api.search.answer import answer_search
 from service.serving.batching import PendingQuery
 from service.serving.queue import queued_query
 
-router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500, 503)})
+router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500, 501, 503)})
 
 
 def _query_of_body(request: Request, live: Retriever, body: schemas.SearchRequest) -> PendingQuery | None:  # noqa: ARG001

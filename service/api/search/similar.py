@@ -32,7 +32,7 @@ from service.problems import invalid
 from service.serving.queue import queued
 
 MAX_EXAMPLES = 32
-ERRORS: dict[int | str, dict[str, Any]] = {status: RESPONSES[status] for status in (422, 500, 503)}
+ERRORS: dict[int | str, dict[str, Any]] = {status: RESPONSES[status] for status in (422, 500, 501, 503)}
 
 Ids = Annotated[list[DocumentId], Field(max_length=MAX_EXAMPLES)]
 

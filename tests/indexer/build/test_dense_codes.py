@@ -19,7 +19,9 @@ from indexer.artifacts.store import Store
 from indexer.build import recall
 from indexer.build.build import build
 from indexer.build.compact import compact
+from indexer.build.dense_codes import declared_components
 from indexer.build.settings import BuildSettings
+from indexer.errors import UserError
 from indexer.index.approximate import kinds
 from indexer.index.approximate import leg as approximate
 from indexer.index.approximate.codes import FILE
@@ -145,6 +147,40 @@ def test_queries_of_people(corpus: Path, data: Path) -> None:
     assert make(corpus, data, dense="ivf-int8").config["dense_index"]["queries"] == {"sentences": 400, "logged": 2}
 
 
+@pytest.mark.parametrize("kind", CODED)
+def test_codes_of_the_first_components(corpus: Path, data: Path, kind: str) -> None:
+    """Codes of half the components are smaller; full vectors still score, and what was promised is found."""
+    whole = make(corpus, data, dense=kind).config["dense_index"]
+    facts = make(corpus, data, dense=kind, dense_components=16).config["dense_index"]
+    assert facts["components"] == facts["requested_components"] == 16
+    assert "components" not in whole
+    assert facts["bytes_per_passage"] < whole["bytes_per_passage"]
+    index = open_index(data)
+    assert isinstance(index.dense, ApproximateDense)
+    assert (index.dense.codes.index.d, index.dense.dimension) == (16, 32)
+    assert measure(index) >= facts["recall"] - 0.05
+    assert measure(index, number=3) >= 0.95
+
+
+def test_components_that_a_model_declares(corpus: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a Matryoshka model the shortest length that finds enough is taken; compaction asks for what the build asked for."""
+    folder = Store("model", data).resolve()
+    manifest = read_manifest(folder)
+    write_manifest(folder, manifest.model_copy(update={"config": manifest.config | {"matryoshka": [32, 16, 8, 2]}}))
+    assert declared_components(folder, 32) == [8, 16]
+    assert make(corpus, data, dense="ivf-int8", recall=0.5).config["dense_index"]["components"] == 8
+    monkeypatch.setattr(recall, "EXTRAS", (0,))
+    facts = make(corpus, data, dense="ivf-int8", recall=0.97).config["dense_index"]
+    assert "components" not in facts
+    assert facts["recall"] >= 0.97
+
+
+def test_more_components_than_there_are(corpus: Path, data: Path) -> None:
+    """The refusal comes before the work, and says how many there are."""
+    with pytest.raises(UserError, match=r"--dense-components 33: the vectors of .* have 32"):
+        make(corpus, data, dense_components=33)
+
+
 def test_vectors_are_reused(corpus: Path, data: Path) -> None:
     """Another kind of the same corpus encodes nothing, and has the same full vectors."""
     make(corpus, data)
@@ -203,7 +239,7 @@ def test_compaction_of_an_index_of_an_earlier_version(
 def test_a_build_that_dies_while_it_trains(corpus: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Vectors that were encoded before are not encoded again."""
 
-    def die(*_: object) -> None:
+    def die(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -13,10 +13,10 @@ from stories import STORIES
 
 from indexer.errors import UserError
 from indexer.index.analysis import find_analysis
-from indexer.index.characters import fold
 from indexer.index.languages import CHOICES, analyzer, exact_analyzer
 from indexer.index.lexical import LexicalIndex, LexicalWriter
-from indexer.index.pieces import MAX_WORD
+from indexer.index.tokens.characters import fold
+from indexer.index.tokens.pieces import MAX_WORD
 from indexer.index.words import Words
 
 ENGLISH = [text for _, _, text in STORIES]

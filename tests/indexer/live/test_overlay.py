@@ -18,7 +18,8 @@ from indexer.filters.evaluate import compile_filter
 from indexer.filters.facets import FacetRequest, count_facet
 from indexer.filters.filter import Filter
 from indexer.index.dense import unit
-from indexer.index.index import Document, Index
+from indexer.index.index import Index
+from indexer.index.served import Document
 from indexer.inference.encoder import Vectors
 from indexer.live.bm25 import quantised_length
 from indexer.live.overlay import LiveIndex

@@ -14,6 +14,7 @@ from stories import write_corpus
 from tests_support import make_tiny_model
 from tiny_encoders import byte_pairs, gemma_pieces, make_encoder, unigrams
 
+from indexer.artifacts.manifest import read_manifest
 from indexer.artifacts.store import Store
 from indexer.errors import UserError
 from indexer.index.dense import unit
@@ -98,6 +99,20 @@ def test_matryoshka_cut(how: str, tmp_path: Path) -> None:
     assert encoder.contract.dimension == 16
     assert np.linalg.norm(encoder.encode_query(QUERY)) == pytest.approx(1, abs=1e-5)
     assert_same(encoder, reference.encode_query(QUERY), reference.encode_document(TEXTS))
+
+
+def test_lengths_that_a_model_declares(tmp_path: Path) -> None:
+    """Lengths of useful prefixes are taken from config.json, but for those beyond a cut; the flag goes first."""
+    model = make_encoder(tmp_path, "bert", unigrams())
+    change(model / "config.json", "matryoshka_dimensions", [8, 16, 32])
+
+    def lengths(**settings: Any) -> list[int]:
+        prefixes: list[int] = read_manifest(published(model, tmp_path, **settings).folder).config["matryoshka"]
+        return prefixes
+
+    assert lengths() == [32, 16, 8]
+    assert lengths(dimensions=16) == [16, 8]
+    assert lengths(matryoshka="24") == [24]
 
 
 def test_cut_longer_than_the_vector(tmp_path: Path) -> None:

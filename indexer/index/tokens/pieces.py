@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from indexer.index.characters import (
+from indexer.index.tokens.characters import (
     ARABIC,
     CHARACTER,
     IGNORED,
