@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
-import ray
+from clean_ray import ray
 from executors_support import SETTINGS, children, facts, wait_until_gone
 from ray._private.state import actors
 from ray.cluster_utils import Cluster
