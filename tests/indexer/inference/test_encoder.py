@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from sentence_transformers import SentenceTransformer
 from stories import STORIES, WORDS, write_corpus
@@ -315,3 +316,32 @@ def test_a_model_without_the_small_one(tiny_data: Path) -> None:
     """A small query encoder that the model does not have is refused with the file and the remedy."""
     with pytest.raises(UserError, match=r"query\.onnx: missing; .*--query-encoder full"):
         Encoder.open(Store("model", tiny_data).resolve(), query_encoder="small")
+
+
+# --- GPU ------------------------------------------------------------------------------------------------------------
+
+
+def test_without_a_gpu_the_encoder_takes_the_cpu(tiny_data: Path, encoder: Encoder) -> None:
+    """An encoder that may use a GPU works where ONNX Runtime has none, and says so."""
+    other = Encoder.open(Store("model", tiny_data).resolve(), gpu=True)
+    assert other.device == encoder.device == "cpu"
+    assert np.array_equal(other.encode_documents(["the king"]), encoder.encode_documents(["the king"]))
+
+
+def test_where_there_is_a_gpu_documents_go_to_it(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The full graph runs on the GPU, in 32 bits as on the CPU, and in larger batches; a small query graph does not."""
+    session, asked = onnxruntime.InferenceSession, []
+
+    def open_on_cpu(path: str, options: Any, providers: list[Any]) -> onnxruntime.InferenceSession:
+        asked.append(providers)
+        return session(path, options, providers=["CPUExecutionProvider"])
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", open_on_cpu)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    encoder = Encoder.open(Store("model", tiny_data).resolve(), cores=2, gpu=True)
+    assert encoder.device == "cuda"
+    assert asked == [[("CUDAExecutionProvider", {"use_tf32": 0}), "CPUExecutionProvider"]]
+    budgets: list[int] = []
+    monkeypatch.setattr("indexer.inference.encoder.run_batches", lambda *_, budget: budgets.append(budget))
+    encoder.encode_documents(["the king"])
+    assert budgets == [16_384]

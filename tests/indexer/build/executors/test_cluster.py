@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
-import ray
+from clean_ray import ray
 from executors_support import SETTINGS, children, facts, wait_until_gone
 from ray._private.state import actors
 from ray.cluster_utils import Cluster
@@ -49,7 +49,7 @@ def nothing_left() -> Iterator[None]:
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    """A cluster of three machines, which are processes: one without cores, and two with one core each."""
+    """A cluster of three machines, which are processes: one without cores, and two with a core and, they say, a GPU each."""
     # Else Ray replaces 127.0.0.1, where these listen, by the address that other machines see.
     monkeypatch.setattr("ray._private.ray_constants.ENABLE_RAY_CLUSTER", False)
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")  # paths of sockets must be short
@@ -57,7 +57,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     try:
         found.add_node(**MACHINE, num_cpus=0, gcs_server_port=0, temp_dir=folder, _system_config=QUICK_TO_NOTICE)
         for _ in range(2):
-            found.add_node(**MACHINE, num_cpus=1)
+            found.add_node(**MACHINE, num_cpus=1, num_gpus=1)
         yield found
     finally:
         ray.shutdown()
@@ -113,7 +113,7 @@ def test_a_machine_is_lost(
     data: Path, shard_corpus: Path, expected: dict[str, Any], cluster: Cluster, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    """A machine that ends in the middle, with its worker, loses nothing and doubles nothing."""
+    """A machine that ends in the middle, with its worker, loses nothing and doubles nothing; each worker has a GPU."""
     nodes = {node.node_id: node for node in cluster.worker_nodes}
     used: set[str] = set()
 
@@ -132,8 +132,10 @@ def test_a_machine_is_lost(
     assert manifest.counts["embedded"] == manifest.counts["passages"]
     assert calls.count(calls[11]) == 2 and len(set(calls)) == len(calls) - 1
     assert used <= nodes.keys()
-    errors = capsys.readouterr().err
-    assert "Ray workers: 2; cores of each: 1" in errors and "is lost" in errors
+    output, errors = capsys.readouterr()
+    assert "Ray workers: 2; cores of each: 1; GPUs of each: 1" in errors and "is lost" in errors
+    assert "has a GPU, but an onnxruntime without CUDA" in errors  # so it took the core
+    assert not output  # that Ray prints what has happened does not disturb what a command prints
     assert len(cluster.worker_nodes) == 1
 
 
