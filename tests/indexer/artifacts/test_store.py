@@ -20,7 +20,7 @@ import indexer.build.assemble
 import indexer.build.build
 from indexer.artifacts.manifest import EncoderContract, Manifest
 from indexer.artifacts.store import STEPS, Store
-from indexer.artifacts.verified import record_of
+from indexer.artifacts.verified import PREFIX
 from indexer.build.build import BuildResult, build
 from indexer.build.settings import BuildSettings
 from indexer.errors import UserError
@@ -112,9 +112,9 @@ def top(name: str) -> str:
     return name.partition("/")[0]
 
 
-def names_in(store: Store) -> set[str]:
-    """Return what is in the store's folder but for the records of verified files of the artifacts that exist."""
-    return {path.name for path in store.root.iterdir()} - {record_of(store.path(name)).name for name in store.ids()}
+def left_in(store: Store) -> set[str]:
+    """Return what lies in a store, but for the records of verified files of the artifacts that are there."""
+    return {path.name for path in store.root.iterdir()} - {f"{PREFIX}{artifact}" for artifact in store.ids()}
 
 
 def list_hidden(store: Store) -> list[Path]:
@@ -269,7 +269,7 @@ def test_prune_keeps_the_newest_the_live_and_the_pinned(tmp_path: Path) -> None:
     assert store.ids() == [ids[1], ids[2], ids[4], ids[5]]
     assert set(removed) == {ids[0], ids[3], ".building-eeeeeeee", f".removing-{ids[0]}x", ".CURRENT.123"}
     assert store.current_id() == ids[1]
-    assert names_in(store) == {"CURRENT", ".lock", ".lock-beside", *store.ids()}
+    assert left_in(store) == {"CURRENT", ".lock", ".lock-beside", *store.ids()}
     assert store.prune(keep=0, pinned=set()) == [ids[2], ids[4], ids[5]]
     assert store.ids() == [ids[1]]  # the live one stays even where none is kept
     assert store.prune(keep=0, pinned=set()) == []
@@ -440,7 +440,7 @@ def test_prune_removes_the_marker_with_the_artifact(tmp_path: Path) -> None:
     live = publish(store, "ef" * 32)
     (store.root / ".quiet-20260101T000000Z-00000000").write_text("of a publishing that was killed\n")
     assert set(store.prune(keep=2, pinned=set())) == {removed, ".quiet-20260101T000000Z-00000000"}
-    assert names_in(store) == {
+    assert left_in(store) == {
         "CURRENT",
         ".lock",
         ".lock-beside",
@@ -449,7 +449,7 @@ def test_prune_removes_the_marker_with_the_artifact(tmp_path: Path) -> None:
         f".quiet-{kept}",
     }
     assert store.prune(keep=0, pinned=set()) == [kept]
-    assert names_in(store) == {"CURRENT", ".lock", ".lock-beside", live}
+    assert left_in(store) == {"CURRENT", ".lock", ".lock-beside", live}
 
 
 # --- killed ---------------------------------------------------------------------------------------------------------
@@ -483,7 +483,7 @@ def test_killed_while_publishing(step: str, live_data: Path, tmp_path: Path) -> 
     assert "g" in search_ids(store, again.manifest.id)
     store.prune(keep=3, pinned=set())
     assert store.ids() == [old, again.manifest.id]
-    assert names_in(store) == {"CURRENT", ".lock", ".lock-beside", *store.ids()}
+    assert left_in(store) == {"CURRENT", ".lock", ".lock-beside", *store.ids()}
 
 
 @pytest.mark.parametrize("step", ["renamed", "current-written"])
