@@ -15,7 +15,7 @@ import pyarrow as pa
 from indexer.cache import ENTRY_BYTES, OwnedCache
 from indexer.filters.bind import BoundCircle, BoundCondition, BoundNode, BoundTree, Predicate, bind
 from indexer.filters.conditions import Circle
-from indexer.filters.encoded import matching
+from indexer.filters.encoded import compares_codes, matching
 from indexer.filters.fields import FieldPath
 from indexer.filters.filter import Filter
 from indexer.filters.leaves import leaf_values, to_mask
@@ -118,7 +118,7 @@ def evaluate(node: BoundNode, columns: Columns) -> Mask:
                 mask &= ~evaluate(child, columns)
             return mask
         case BoundCondition(field=field, predicate=predicate, negated=negated):
-            if field.in_list and isinstance(columns, Index):  # comparing single values is fast enough as it is
+            if isinstance(columns, Index) and compares_codes(columns, field):
                 mask = matching(columns, field, predicate)
             else:
                 mask = any_value(columns.column(field.column), field, predicate)

@@ -74,7 +74,12 @@ class DocumentMask:
     @cached_property
     def passage_bits(self) -> npt.NDArray[np.uint8]:
         """One bit for each passage of the index, eight to a byte, the lowest bit first, as FAISS takes them."""
-        return np.packbits(self.mask[_layout(self._first_passage).documents], bitorder="little")
+        if self._few:  # a tenth of the time of a look-up for each passage
+            passages = np.zeros(int(self._first_passage[-1]), dtype=np.bool_)
+            passages[self.passages] = True
+        else:
+            passages = self.mask[_layout(self._first_passage).documents]
+        return np.packbits(passages, bitorder="little")
 
     @property
     def _few(self) -> bool:

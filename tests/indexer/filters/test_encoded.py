@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pytest
 
 from indexer.filters import encoded
-from indexer.filters.encoded import EncodedColumn, encoded_column
+from indexer.filters.encoded import EncodedColumn, compares_codes, encoded_column
 from indexer.filters.fields import find_field
 from indexer.index.arrow import ArrowTable
 from indexer.index.document_mask import DocumentMask
@@ -74,7 +74,8 @@ def test_counts_and_masks(name: str, pieces: int, monkeypatch: pytest.MonkeyPatc
     assert ordered == sorted(set().union(*map(leaves, values)))
     rng = np.random.default_rng(0)
     masks = [np.ones(len(values), dtype=bool), *(rng.random(len(values)) < 0.5 for _ in range(5))]
-    for few in (1, 10**6):
+    for few, compared in ((1, 0), (10**6, 10**6)):
+        monkeypatch.setattr(encoded, "COMPARED", compared)
         monkeypatch.setattr(encoded, "FEW", few)
         for mask in masks:
             documents = DocumentMask(mask, np.arange(len(values) + 1))
@@ -114,3 +115,19 @@ def test_a_column_of_many_values_takes_few_bytes() -> None:
         made = EncodedColumn.of(column, find_field("field", {"field": pa.int64()}))
         assert made.codes.nbytes == 2 * different * bytes_each
         assert pc.min_max(made.values)["max"].as_py() == different - 1
+
+
+def test_which_columns_are_compared_by_codes() -> None:
+    """Lists, and texts that repeat; not texts that are all different, and no numbers."""
+    rows = range(100)
+    columns: dict[str, tuple[pa.DataType, list[Any]]] = {
+        "few": (pa.string(), [f"v{row % 10}" for row in rows]),
+        "different": (pa.string(), [f"v{row}" for row in rows]),
+        "numbers": (pa.int64(), [row % 10 for row in rows]),
+        "lists": (pa.list_(pa.string()), [[f"v{row}"] for row in rows]),
+    }
+    found = {}
+    for name, (kind, values) in columns.items():
+        table = ArrowTable(batch(kind, values).schema, [batch(kind, values)]).with_batch(batch(kind, values[:1]))
+        found[name] = compares_codes(Opened(table), find_field("field", {"field": kind}))  # type: ignore[arg-type]
+    assert found == {"few": True, "different": False, "numbers": False, "lists": True}
