@@ -118,16 +118,17 @@ def test_a_column_of_many_values_takes_few_bytes() -> None:
 
 
 def test_which_columns_are_compared_by_codes() -> None:
-    """Lists, and texts that repeat; not texts that are all different, and no numbers."""
+    """Lists, and values that repeat; not values that are all different."""
     rows = range(100)
     columns: dict[str, tuple[pa.DataType, list[Any]]] = {
         "few": (pa.string(), [f"v{row % 10}" for row in rows]),
         "different": (pa.string(), [f"v{row}" for row in rows]),
         "numbers": (pa.int64(), [row % 10 for row in rows]),
+        "different numbers": (pa.int64(), list(rows)),
         "lists": (pa.list_(pa.string()), [[f"v{row}"] for row in rows]),
     }
     found = {}
     for name, (kind, values) in columns.items():
         table = ArrowTable(batch(kind, values).schema, [batch(kind, values)]).with_batch(batch(kind, values[:1]))
         found[name] = compares_codes(Opened(table), find_field("field", {"field": kind}))  # type: ignore[arg-type]
-    assert found == {"few": True, "different": False, "numbers": False, "lists": True}
+    assert found == {"few": True, "different": False, "numbers": True, "different numbers": False, "lists": True}
