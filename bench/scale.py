@@ -145,7 +145,9 @@ def nearest_topics(exact: DenseIndex, rng: np.random.Generator) -> np.ndarray:
 
 
 def build(kind: str, folder: Path, exact: DenseIndex) -> tuple[Codes, float]:
-    """Write codes of a kind; return them, and the seconds that it took."""
+    """Write codes of a kind; return them, and the seconds that it took. Those of an earlier run are taken as they are."""
+    if (folder / f"{kind}.faiss").is_file():
+        return open_codes(folder / f"{kind}.faiss"), 0.0
     started, centres = time.perf_counter(), folder / "centres.npy"
     known = np.load(centres) if centres.is_file() and len(exact) > BLOCK else None
     written = write_codes(folder / f"{kind}.faiss", kind, exact, os.cpu_count() or 1, known)  # type: ignore[arg-type]
@@ -292,7 +294,7 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, help="file to which recall and time by effort are appended")
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--memory", metavar="KIND,EFFORT,EXTRA", help="only search what lies in --folder")
-    parser.add_argument("--folder", type=Path, help="where the vectors are kept for another run")
+    parser.add_argument("--folder", type=Path, help="where vectors and codes are kept for another run")
     parser.add_argument("--index", help="id of the index to which --queries belong")
     parser.add_argument("--queries", type=Path, help="Parquet file of people's queries")
     arguments = parser.parse_args()
