@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from scale import NEIGHBOURS, NOISE, TextLike
+from text_like import NEIGHBOURS, NOISE, TextLike
 
 from indexer.artifacts.store import Store
 from indexer.build.weights.inverse_cloze import split_sentences
