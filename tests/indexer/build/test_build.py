@@ -81,7 +81,8 @@ def test_an_index_holds_its_documents(data: Path, corpus: Path) -> None:
     assert manifest.notes[0] == "ids: column 'id'"
     assert manifest.inputs[0].name.endswith("corpus.parquet")
     assert {name.partition("/")[0] for name in manifest.files} == {
-        "documents", "ids.arrow", "keys.b16", "keys.i32", "lexical", "passages.arrow", "vectors.faiss"
+        "documents", "ids.arrow", "keys.b16", "keys.i32", "lexical", "passages.arrow", "vectors.faiss",
+        "weights_sample.npy",
     }  # fmt: skip
     assert not list(Store("index", data).root.glob(".building-*"))
 

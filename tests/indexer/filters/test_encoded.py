@@ -131,4 +131,8 @@ def test_which_columns_are_compared_by_codes() -> None:
     for name, (kind, values) in columns.items():
         table = ArrowTable(batch(kind, values).schema, [batch(kind, values)]).with_batch(batch(kind, values[:1]))
         found[name] = compares_codes(Opened(table), find_field("field", {"field": kind}))  # type: ignore[arg-type]
+    kind = pa.list_(pa.struct([("n", pa.string())]))
+    table = ArrowTable(batch(kind, [[{"n": "x"}]] * 4).schema, [batch(kind, [[{"n": "x"}]] * 4)])
+    assert not compares_codes(Opened(table), find_field("field", {"field": kind}))  # type: ignore[arg-type]
+    assert compares_codes(Opened(table), find_field("field.n", {"field": kind}))  # type: ignore[arg-type]
     assert found == {"few": True, "different": False, "numbers": True, "different numbers": False, "lists": True}

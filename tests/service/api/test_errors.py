@@ -23,6 +23,8 @@ TYPES = {
     "urn:dowse:problem:not-found",
     "urn:dowse:problem:model-not-found",
     "urn:dowse:problem:forbidden-host",
+    "urn:dowse:problem:store-unavailable",
+    "urn:dowse:problem:not-supported",
     "urn:dowse:problem:forbidden-origin",
     "urn:dowse:problem:method-not-allowed",
     "urn:dowse:problem:client-gone",

@@ -90,12 +90,13 @@ def test_a_cluster_for_one_build(
     data: Path, shard_corpus: Path, expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without an address Ray is started on this machine, reachable from nowhere else, and ended after the build."""
+    before = set(children(os.getpid()))  # servers of other tests
     started: list[int] = []
     addresses: list[str] = []
 
     def look(_worker: RayWorker, number: int) -> None:
         if number == 1:
-            started.extend(children(os.getpid()))
+            started.extend(pid for pid in children(os.getpid()) if pid not in before)
             addresses.extend(listening(started))
 
     count_calls(monkeypatch, look)
