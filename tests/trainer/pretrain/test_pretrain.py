@@ -8,10 +8,7 @@ import os
 import re
 import signal
 import socket
-import sys
 import time
-import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from forked import forked
 from safetensors.torch import load_file
 from tales import write_tales
 from transformers import AutoModelForMaskedLM, AutoTokenizer, BertForPreTraining
@@ -217,27 +215,6 @@ def test_too_little_text(texts: list[str], wrong: str, tmp_path: Path) -> None:
 
 
 # --- going on after a kill ------------------------------------------------------------------------------------------
-
-
-def forked(call: Callable[[], object], said: Path, **environment: str) -> int:
-    """Run ``call`` in a process of its own, which need not import everything anew; return the process's id."""
-    process = os.fork()
-    if process:
-        return process
-    status = 1
-    try:
-        os.environ.update(environment)
-        for descriptor, ending in ((1, ".out"), (2, ".err")):
-            os.dup2(os.open(said.with_suffix(ending), os.O_WRONLY | os.O_CREAT), descriptor)
-        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-        call()
-        status = 0
-    except BaseException:  # noqa: BLE001 - the parent reads it
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
 
 
 def curve(out: Path) -> list[tuple[int, float, float, float]]:
