@@ -207,7 +207,7 @@ def choose_effort(
 def compare(
     engines: dict[str, Engine], queries: Vectors, values: list[str | None], nearest: list[set[int]], heading: str
 ) -> None:
-    """Ask all engines for each query in turn, and print time, recall and whether any result was missing."""
+    """Ask all engines for each query in turn, and print time and recall."""
     took: dict[str, list[float]] = {name: [] for name in engines}
     recall: dict[str, list[float]] = {name: [] for name in engines}
     for query, value, expected in zip(queries, values, nearest, strict=True):

@@ -4,5 +4,4 @@ store.py     publish, activate, list, verify and prune artifacts; CURRENT
 contents.py  files, configuration, counts and metrics of each kind, for the reference
 verified.py  files that this machine has verified, which are not read again
 manifest.py  what an artifact is made of, and a checksum of every file
-verified.py   files that were compared with their checksums before, and are not read again
 """

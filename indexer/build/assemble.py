@@ -88,12 +88,8 @@ class Assembly:
         """
         dimension = self.encoder.contract.dimension
         resume = resume_shards(self.folder, self._digest())
-        lexical_folder, language, documents = (
-            self.folder / lexical.FOLDER,
-            self.settings.language,
-            self.corpus.documents,
-        )
-        with LexicalWriter(lexical_folder, language, documents=documents, resume=resume) as words:
+        folder, documents = self.folder / lexical.FOLDER, self.corpus.documents
+        with LexicalWriter(folder, self.settings.language, documents=documents, resume=resume) as words:
             embedding = self._embed(words)
         shards = embedding.shards
         passages = write_passages(self.folder, shards)
@@ -135,7 +131,8 @@ class Assembly:
     def config(self, dense_weight: float, sparse_weight: float = 0.0, weights_of: str | None = None) -> dict[str, Any]:
         """Return the configuration of the index for its manifest, with these weights of its legs in hybrid search.
 
-        Weights that were estimated for an earlier index are ``weights_of`` that one. What `write` returns of the dense index has to be added.
+        Weights that were estimated for an earlier index are ``weights_of`` that one. What `write` returns of the dense
+        index has to be added.
         """
         config = self.settings.recipe() | {"ids": self.corpus.id_from}
         del config["recall"]  # part of what `write` returns

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -147,11 +148,49 @@ class LexicalWriter:
             lock.unlink()
 
 
-class LexicalIndex:
+class AnalysedWords(ABC):
+    """What a lexical leg knows by the analysis of its texts alone, whichever store has its words."""
+
+    def __init__(self, analysis: Analysis) -> None:
+        self._analysis = analysis
+
+    @property
+    @abstractmethod
+    def vocabulary(self) -> Mapping[str, int]:
+        """The most frequent words, unstemmed and in lower case, each with its document frequency."""
+
+    def terms(self, text: str) -> list[str]:
+        """Return the distinct terms of ``text`` as the index knows them: lower-cased, stemmed, no stop words."""
+        return list(dict.fromkeys(self._analysis.fields["body"].analyze(text)))
+
+    def analyze(self, query: Query) -> QueryTerms:
+        """Return the terms of a query; those that are terms already are returned as they are."""
+        return self._analysis.query_terms(query) if isinstance(query, str) else query
+
+    def fields(self) -> list[Field]:
+        """Return name, weight of a term, and analyzer of each field."""
+        weights = {"body": 1.0, "exact": EXACT_WEIGHT}
+        return [(name, weights[name], analyzer) for name, analyzer in self._analysis.fields.items()]
+
+    @cached_property
+    def comparable_vocabulary(self) -> Mapping[str, str]:
+        """Each word of the vocabulary in the form in which it is compared with misspelt ones."""
+        return {word: self._analysis.comparable(word) for word in self.vocabulary}
+
+    def comparable(self, word: str) -> str:
+        """Return a word, spelt as in the vocabulary, in the form in which it is compared."""
+        return self._analysis.comparable(word)
+
+    def spellings(self, text: str) -> list[Spelling]:
+        """Return the words of letters in ``text``, each with its place and as the vocabulary spells it."""
+        return self._analysis.spellings(text)
+
+
+class LexicalIndex(AnalysedWords):
     """A BM25 index that can be searched; safe to use from several threads."""
 
     def __init__(self, folder: Path, language: str, version: int = WORDS) -> None:
-        self._analysis = find_analysis(language, version)
+        super().__init__(find_analysis(language, version))
         self._schema = _schema()
         # tantivy insists on a lock file beside the index, but the artifact is immutable and may be mounted read-only.
         # So the index is opened through a temporary folder of links. The files stay mapped when the folder is removed.
@@ -171,19 +210,6 @@ class LexicalIndex:
 
     def __len__(self) -> int:
         return int(self._searcher.num_docs)
-
-    def terms(self, text: str) -> list[str]:
-        """Return the distinct terms of ``text`` as the index knows them: lower-cased, stemmed, no stop words."""
-        return list(dict.fromkeys(self._analysis.fields["body"].analyze(text)))
-
-    def analyze(self, query: Query) -> QueryTerms:
-        """Return the terms of a query; those that are terms already are returned as they are."""
-        return self._analysis.query_terms(query) if isinstance(query, str) else query
-
-    def fields(self) -> list[Field]:
-        """Return name, weight of a term, and analyzer of each field."""
-        weights = {"body": 1.0, "exact": EXACT_WEIGHT}
-        return [(name, weights[name], analyzer) for name, analyzer in self._analysis.fields.items()]
 
     def document_frequency(self, name: str, term: str) -> int:
         """Return how many documents have a term in a field."""
@@ -270,19 +296,6 @@ class LexicalIndex:
             return {}
         words = self._searcher.terms_with_prefix(self._analysis.vocabulary_field, "", limit=MAX_VOCABULARY)
         return {word: documents for word, documents in words if is_of_letters(word)}
-
-    @cached_property
-    def comparable_vocabulary(self) -> Mapping[str, str]:
-        """Each word of the vocabulary in the form in which it is compared with misspelt ones."""
-        return {word: self._analysis.comparable(word) for word in self.vocabulary}
-
-    def comparable(self, word: str) -> str:
-        """Return a word, spelt as in the vocabulary, in the form in which it is compared."""
-        return self._analysis.comparable(word)
-
-    def spellings(self, text: str) -> list[Spelling]:
-        """Return the words of letters in ``text``, each with its place and as the vocabulary spells it."""
-        return self._analysis.spellings(text)
 
     def spans(self, query: str, texts: Iterable[str]) -> list[list[tuple[int, int]]]:
         """Return where the terms of ``query`` occur in each of ``texts``, as the index's own analyzer finds them.

@@ -13,9 +13,8 @@ import numpy as np
 from indexer.cache import Cache
 from indexer.index.analysis import Analysis
 from indexer.index.document_mask import Rows
-from indexer.index.legs import Field, Query, Scores
-from indexer.index.lexical import EXACT_WEIGHT, MAX_VOCABULARY, merge_spans
-from indexer.index.words import QueryTerms, Spelling
+from indexer.index.legs import Query, Scores
+from indexer.index.lexical import MAX_VOCABULARY, AnalysedWords, merge_spans
 from indexer.milvus.collections import Names
 from indexer.milvus.engine import MAX_HITS, NUMBER, Engine
 from indexer.milvus.expression import Expression
@@ -29,7 +28,7 @@ CACHED_TERMS = 100_000
 """Terms of queries whose numbers and frequencies are cached."""
 
 
-class MilvusLexical:
+class MilvusLexical(AnalysedWords):
     """BM25 over the documents of an index in Milvus. Safe to use from several threads.
 
     Args:
@@ -40,24 +39,12 @@ class MilvusLexical:
     """
 
     def __init__(self, engine: Engine, names: Names, analysis: Analysis, documents: int) -> None:
-        self._engine, self._names, self._analysis, self._documents = engine, names, analysis, documents
+        super().__init__(analysis)
+        self._engine, self._names, self._documents = engine, names, documents
         self._terms: Cache[str, tuple[int, int]] = Cache(CACHED_TERMS)
 
     def __len__(self) -> int:
         return self._documents
-
-    def terms(self, text: str) -> list[str]:
-        """Return the distinct terms of ``text`` as the index knows them: lower-cased, stemmed, no stop words."""
-        return list(dict.fromkeys(self._analysis.fields["body"].analyze(text)))
-
-    def analyze(self, query: Query) -> QueryTerms:
-        """Return the terms of a query; those that are terms already are returned as they are."""
-        return self._analysis.query_terms(query) if isinstance(query, str) else query
-
-    def fields(self) -> list[Field]:
-        """Return name, weight of a term, and analyzer of each field."""
-        weights = {"body": 1.0, "exact": EXACT_WEIGHT}
-        return [(name, weights[name], analyzer) for name, analyzer in self._analysis.fields.items()]
 
     def search(self, query: Query, count: int, allowed: MilvusSelection | None = None) -> tuple[Scores, Rows]:
         """Return BM25 score and row of the ``count`` best of the ``allowed`` documents that hold a term of the query."""
@@ -109,19 +96,6 @@ class MilvusLexical:
         for rows in self._engine.pages(self._names.lookup, 'kind == "word"', ["key", "value"], MAX_VOCABULARY):
             words |= {row["key"].removeprefix(prefix): int(row["value"].split()[1]) for row in rows}
         return words
-
-    @cached_property
-    def comparable_vocabulary(self) -> Mapping[str, str]:
-        """Each word of the vocabulary in the form in which it is compared with misspelt ones."""
-        return {word: self._analysis.comparable(word) for word in self.vocabulary}
-
-    def comparable(self, word: str) -> str:
-        """Return a word, spelt as in the vocabulary, in the form in which it is compared."""
-        return self._analysis.comparable(word)
-
-    def spellings(self, text: str) -> list[Spelling]:
-        """Return the words of letters in ``text``, each with its place and as the vocabulary spells it."""
-        return self._analysis.spellings(text)
 
     def spans(self, query: str, texts: Iterable[str]) -> list[list[tuple[int, int]]]:
         """Return where the terms of ``query`` occur in each of ``texts``, as code points (start, end), the end excluded."""
