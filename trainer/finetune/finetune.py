@@ -6,7 +6,6 @@ accelerate launch -m trainer finetune pairs.parquet          # on several GPUs
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from trainer.finetune.losses import LOSSES, LossOptions, divide_scores, make_los
 from trainer.finetune.settings import FinetuneSettings, TsdaeSettings
 from trainer.finetune.tsdae import make_denoising_task
 from trainer.models.onnx import encoder_contract
-from trainer.training.base_model import find_base_model, freeze, is_first_process, load_base_model
+from trainer.training.base_model import count_processes, find_base_model, freeze, is_first_process, load_base_model
 from trainer.training.output import FinishedTraining, Record, check_output, describe_training, load_finished
 
 
@@ -93,7 +92,7 @@ def _make_task(
         margin=settings.margin,
         mini_batch_size=settings.mini_batch_size,
         guide=settings.guide,
-        gather=int(os.environ.get("WORLD_SIZE", "1")) > 1,
+        gather=count_processes() > 1,
     )
     neighbourhoods = examples[NEIGHBOURHOOD] if NEIGHBOURHOOD in examples.column_names else None
     if neighbourhoods is not None:

@@ -6,7 +6,6 @@ time, and take part in each of its trainings.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -20,7 +19,7 @@ from torch import distributed
 from indexer.progress import quiet
 from trainer.finetune.finetune import finetune
 from trainer.finetune.settings import FinetuneSettings
-from trainer.training.base_model import silence_libraries
+from trainer.training.base_model import count_processes, silence_libraries
 from trainer.training.output import FinishedTraining
 
 WAIT = timedelta(days=7)
@@ -28,11 +27,6 @@ WAIT = timedelta(days=7)
 
 _waiting: list[Any] = []
 """The group by which the first process of several calls the others; empty where it is the only one."""
-
-
-def count_processes() -> int:
-    """Return the number of processes that train together."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @contextmanager

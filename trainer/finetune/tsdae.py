@@ -13,7 +13,6 @@ character with the combining marks that belong to it.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +37,7 @@ from trainer.finetune.fit import Task, fit
 from trainer.finetune.losses import make_denoising_loss
 from trainer.finetune.settings import TsdaeSettings
 from trainer.models.base import locate
-from trainer.training.base_model import load_base_model
+from trainer.training.base_model import count_processes, load_base_model
 from trainer.training.output import CHECKPOINTS, FinishedTraining, Record, check_output, load_finished, write_record
 from trainer.training.settings import FitSettings
 
@@ -87,7 +86,7 @@ def make_denoising_task(
     Raises:
         UserError: there are several processes, or the architecture has no decoder.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if count_processes() > 1:
         raise UserError(
             "tsdae trains on one GPU, because the decoder's gradients are not shared; start it with python -m"
         )

@@ -26,11 +26,12 @@ from trainer.evaluate.encode import encode_passages, encode_queries
 from trainer.files import atomic_write
 from trainer.finetune.grouped import NEIGHBOURHOOD
 from trainer.finetune.settings import FinetuneSettings
-from trainer.finetune.together import count_processes, finetune_together
+from trainer.finetune.together import finetune_together
 from trainer.models.load import load_encoder
 from trainer.models.onnx import encoder_contract, export_onnx
 from trainer.pipeline.dataset import RunData
 from trainer.pipeline.workspace import EXAMPLES_FILE, Workspace
+from trainer.training.base_model import count_processes
 from trainer.training.output import FinishedTraining
 
 LEARNING_RATE = 1e-4

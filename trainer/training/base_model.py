@@ -131,6 +131,11 @@ def find_transformer(model: SentenceTransformer) -> PreTrainedModel:
     return model.transformers_model
 
 
+def count_processes() -> int:
+    """Return the number of processes that train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def is_first_process() -> bool:
     """Return whether this is the first of several processes, or the only one: it alone prints and writes."""
     return os.environ.get("RANK", "0") == "0"
