@@ -11,8 +11,8 @@ from fastapi import Request
 from indexer.index.served import Neighbours, ServedIndex
 from indexer.inference.encoder import Vectors
 from indexer.retrieval.highlights import SentenceVectors, nearest_sentences
-from indexer.retrieval.ranking import Hit, LegScore, Ranking
-from indexer.retrieval.retriever import Mode, Retriever
+from indexer.retrieval.ranking import Hit, LegScore, Mode, Ranking
+from indexer.retrieval.retriever import Retriever
 from indexer.retrieval.spelling import suggestion
 from service.api.dependencies import index_info
 from service.api.search import filtering, schemas

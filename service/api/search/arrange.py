@@ -16,8 +16,7 @@ import numpy as np
 
 from indexer.index.served import ServedIndex
 from indexer.retrieval.diversity import centroids, mmr, relevance
-from indexer.retrieval.ranking import Numbers, Ranking
-from indexer.retrieval.retriever import Mode
+from indexer.retrieval.ranking import Mode, Numbers, Ranking
 from service.api.search.schemas import Arrangement
 from service.problems import invalid
 

@@ -10,7 +10,7 @@ from pydantic_core import to_jsonable_python
 from indexer.filters.facets import Facet, FacetRequest
 from indexer.filters.filter import Filter
 from indexer.retrieval.fusion import Fusion
-from indexer.retrieval.retriever import Mode
+from indexer.retrieval.ranking import Mode
 from service.api.schemas import HIT, INDEX, AnsweredBy, Metadata, Query, RequestId, Took
 
 MAX_FIELDS = 100
