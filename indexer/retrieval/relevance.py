@@ -83,18 +83,18 @@ class Calibration(BaseModel):
 
 def leg_features(ranking: Ranking, mode: Mode, lexical: LexicalLeg[Any]) -> list[Numbers]:
     """Return the cosines and the shares of all candidates, as far as the mode has them, each of shape (candidates,)."""
-    columns = []
-    if mode != "lexical" and ranking.dense is not None:
-        columns.append(ranking.dense)
-    if mode != "dense" and ranking.lexical is not None and ranking.terms is not None:
-        most = largest_score(ranking.terms, lexical)
-        columns.append(ranking.lexical / most if most > 0 else np.zeros(len(ranking.lexical)))
+    nothing, columns = np.zeros(len(ranking.rows)), []
+    if mode != "lexical":
+        columns.append(nothing if ranking.dense is None else ranking.dense)
+    if mode != "dense":
+        most = 0.0 if ranking.terms is None else largest_score(ranking.terms, lexical)
+        columns.append(nothing if ranking.lexical is None or not most else ranking.lexical / most)
     return columns
 
 
 def query_features(columns: Sequence[Numbers]) -> Numbers:
-    """Return the best value of each column, shape (columns,)."""
-    return np.array([column.max() for column in columns])
+    """Return the best value of each column, 0 where there are no candidates, shape (columns,)."""
+    return np.array([column.max(initial=0.0) for column in columns])
 
 
 def result_features(columns: Sequence[Numbers], count: int | None = None) -> Numbers:

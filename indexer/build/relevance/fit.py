@@ -108,14 +108,16 @@ def cross_validate(observations: Sequence[Observation]) -> Quality | None:
     for fitted, measured in (halves, halves[::-1]):
         regressions = fit(fitted)
         relevance += [first_relevance(regressions, observation) for observation in measured]
-        right += [bool(observation.right[0]) for observation in measured]
+        right += [bool(observation.right[:1].any()) for observation in measured]
         answered += [observation.answered for observation in measured]
     values, has_answer = np.array(relevance), np.array(answered)
     return Quality(auc(values[has_answer], values[~has_answer]), calibration_error(values, np.array(right)))
 
 
 def first_relevance(regressions: Regressions, observation: Observation) -> float:
-    """Return the relevance of the first result of a query."""
+    """Return the relevance of the first result of a query; 0 where it has none."""
+    if not len(observation.right):
+        return 0.0
     answered = predict(regressions.query, observation.query[None, :])
     return float((answered * predict(regressions.result, observation.results[:1]))[0])
 

@@ -43,7 +43,7 @@ class Observation(NamedTuple):
 def observe(
     retriever: Retriever, queries: Sequence[Query], vectors: Vectors | None = None
 ) -> Mapping[Mode, list[Observation]]:
-    """Search for all queries in every mode; a query without any result is left out of that mode.
+    """Search for all queries in every mode.
 
     Args:
         retriever: over the documents whose rows the queries name.
@@ -56,19 +56,16 @@ def observe(
     with Bar("search for queries with and without an answer", len(queries), "queries") as bar:
         for query, vector in zip(queries, vectors, strict=True):
             for mode in MODES:
-                if (observation := _observe(retriever, query, vector, mode)) is not None:
-                    found[mode].append(observation)
+                found[mode].append(_observe(retriever, query, vector, mode))
             bar.advance(1)
     return found
 
 
-def _observe(retriever: Retriever, query: Query, vector: Vectors, mode: Mode) -> Observation | None:
+def _observe(retriever: Retriever, query: Query, vector: Vectors, mode: Mode) -> Observation:
     allowed = None if query.left_out is None else without(Index.of(retriever.index), query.left_out)
     ranking = retriever.search(query.text, mode, vector=vector, allowed=allowed)
-    if not len(ranking.rows):
-        return None
-    columns = leg_features(ranking, mode, retriever.index.lexical)
     right = np.isin(ranking.rows[:DEPTH], list(query.answers))
+    columns = leg_features(ranking, mode, retriever.index.lexical)
     return Observation(
         query_features(columns), result_features(columns, DEPTH), right, bool(query.answers), query.weight
     )
