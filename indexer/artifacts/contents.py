@@ -133,6 +133,7 @@ CONFIG: dict[Kind, Descriptions] = {
         "compared_with": "id of the model that it was compared with",
         "judged_by": "`labels` or `synthetic queries`",
         "dense_weight": "weight of the dense leg with which an index of this model is searched",
+        "relevance": "calibration of relevance that was fitted on labels, as in an index; absent where there were none, or too few",
         "query_precision": "weights of the encoder, `fp32` or `int8`, that encode queries",
         "query_encoder": "whether a small query encoder might be trained",
         "small_query_encoder": "`layers` of the full encoder that it was made of, number of short `texts` and `seconds` of its "

@@ -13,6 +13,7 @@ from indexer.build.weights.neighbour_questions import without
 from indexer.index.index import Index
 from indexer.inference.encoder import Vectors
 from indexer.progress import Bar
+from indexer.retrieval.fusion import Fusion
 from indexer.retrieval.ranking import Mode, Numbers
 from indexer.retrieval.relevance import leg_features, query_features, result_features
 from indexer.retrieval.retriever import Retriever
@@ -41,7 +42,7 @@ class Observation(NamedTuple):
 
 
 def observe(
-    retriever: Retriever, queries: Sequence[Query], vectors: Vectors | None = None
+    retriever: Retriever, queries: Sequence[Query], vectors: Vectors | None = None, fusion: Fusion | None = None
 ) -> Mapping[Mode, list[Observation]]:
     """Search for all queries in every mode.
 
@@ -49,6 +50,7 @@ def observe(
         retriever: over the documents whose rows the queries name.
         queries: with their answers.
         vectors: of the queries, shape (queries, dimension); by default they are encoded here.
+        fusion: of hybrid search; by default the retriever's.
     """
     if vectors is None:
         vectors = retriever.index.encoder.encode_queries([query.text for query in queries])
@@ -56,14 +58,14 @@ def observe(
     with Bar("search for queries with and without an answer", len(queries), "queries") as bar:
         for query, vector in zip(queries, vectors, strict=True):
             for mode in MODES:
-                found[mode].append(_observe(retriever, query, vector, mode))
+                found[mode].append(_observe(retriever, query, vector, mode, fusion))
             bar.advance(1)
     return found
 
 
-def _observe(retriever: Retriever, query: Query, vector: Vectors, mode: Mode) -> Observation:
+def _observe(retriever: Retriever, query: Query, vector: Vectors, mode: Mode, fusion: Fusion | None) -> Observation:
     allowed = None if query.left_out is None else without(Index.of(retriever.index), query.left_out)
-    ranking = retriever.search(query.text, mode, vector=vector, allowed=allowed)
+    ranking = retriever.search(query.text, mode, fusion, vector=vector, allowed=allowed)
     right = np.isin(ranking.rows[:DEPTH], list(query.answers))
     columns = leg_features(ranking, mode, retriever.index.lexical)
     return Observation(

@@ -61,12 +61,12 @@ def make_queries(index: Index, seed: int) -> list[Query]:
     rng = random.Random(seed)  # noqa: S311 - a sample, no secret
     rows = rng.sample(range(index.rows), min(SOURCES, index.rows))
     neighbours = make_neighbour_questions(index, rows, OF_EACH_KIND, seed)
-    key_words = list(_key_words(index, rng.sample(rows, len(rows)), rng))
+    with_key_words = list(draw_key_words(index, rng.sample(rows, len(rows)), rng))
     return [
         *(Query(question.text, frozenset(question.answers), question.source) for question in neighbours),
-        *(Query(" ".join(words), frozenset([row])) for row, words in key_words),
+        *(Query(" ".join(words), frozenset([row])) for row, words in with_key_words),
         *_halves(index, rng.sample(rows, len(rows)), rng),
-        *unanswered_queries([words for _, words in key_words], rng),
+        *unanswered_queries([words for _, words in with_key_words], rng),
     ]
 
 
@@ -97,7 +97,7 @@ def key_words(index: Index, row: int) -> list[str]:
     return sorted(found, key=lambda word: (found[word], word))[:RAREST]
 
 
-def _key_words(index: Index, rows: Sequence[int], rng: random.Random) -> Iterator[tuple[int, list[str]]]:
+def draw_key_words(index: Index, rows: Sequence[int], rng: random.Random) -> Iterator[tuple[int, list[str]]]:
     """Yield some rows, each with key words of its document."""
     count = 0
     for row in rows:

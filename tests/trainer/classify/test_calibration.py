@@ -16,6 +16,7 @@ from trainer.classify.calibration import (
     measure_calibration,
 )
 from trainer.classify.data import Split
+from trainer.evaluate.reliability import measure_calibration
 
 
 def make_split(truth):
