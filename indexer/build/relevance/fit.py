@@ -26,7 +26,7 @@ BINS = 10
 """Bins of the calibration error."""
 DIGITS = 6
 """Decimals of a coefficient."""
-MIN_ANSWERED, MIN_UNANSWERED, MIN_RIGHT = 40, 40, 10
+MIN_ANSWERED, MIN_UNANSWERED, MIN_RIGHT = 30, 30, 10
 """Queries of either kind, and right results, without which nothing is fitted."""
 
 

@@ -13,7 +13,6 @@ from trainer.classify.calibration import (
     collect_decisions,
     fit_platt,
     fit_temperature,
-    measure_calibration,
 )
 from trainer.classify.data import Split
 from trainer.evaluate.reliability import measure_calibration

@@ -101,7 +101,7 @@ def test_cross_validation_measures_what_was_not_fitted() -> None:
 
 
 def test_too_few_queries_are_not_enough() -> None:
-    """Without forty queries of each kind and ten right results nothing is fitted."""
+    """Without thirty queries of each kind and ten right results nothing is fitted."""
     found = observations(400)
     assert enough(found)
     assert not enough([each for each in found if each.answered])
