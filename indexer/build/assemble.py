@@ -136,6 +136,7 @@ class Assembly:
         """
         config = self.settings.recipe() | {"ids": self.corpus.id_from}
         del config["recall"]  # part of what `write` returns
+        del config["relevance"]  # its version; the calibration is made of the index
         if self.labeller:
             config["labels"] = self.labeller.facts()
         del config["dense_weight"]

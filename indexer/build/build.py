@@ -18,6 +18,7 @@ from indexer.build.assemble import Assembly
 from indexer.build.dense_codes import logged_queries
 from indexer.build.executors.open import open_executor
 from indexer.build.labels import Labeller
+from indexer.build.relevance.choose import choose_calibration
 from indexer.build.settings import BuildSettings
 from indexer.build.space import check_space, estimate_bytes
 from indexer.build.sparse import find_known_sparse
@@ -134,7 +135,7 @@ def publish(
         key: the fingerprint.
         live: whether the index goes live.
         config: of the manifest, but for the dense index; by default the assembly's, with the dense weight as set, tuned
-            or estimated.
+            or estimated, and with a calibration of relevance.
         guard: see `Store.publish`.
 
     Raises:
@@ -143,8 +144,12 @@ def publish(
     started = time.monotonic()
     check_space(assembly.folder, estimate_bytes(assembly.corpus, assembly.settings, assembly.encoder))
     counts, dense_index = assembly.write()
+    fresh = config is None
     config = (config or assembly.config(**choose_weights(assembly, indexes.root))) | dense_index
-    share = measure_self_retrieval(assembly.open(counts, config))
+    index = assembly.open(counts, config)
+    share = measure_self_retrieval(index)
+    if fresh:
+        config |= choose_calibration(assembly, index)
     seconds = time.monotonic() - started
     metrics = {"seconds": round(seconds, 1), "self_retrieval": share}
     assembly.finish()

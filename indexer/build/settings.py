@@ -11,6 +11,7 @@ from indexer.build.executors.settings import ExecutorSettings
 from indexer.corpus.settings import CorpusSettings
 from indexer.index.approximate.kinds import RequestedKind
 from indexer.milvus.settings import StoreSettings
+from indexer.retrieval.relevance import RELEVANCE
 
 
 class BuildSettings(CorpusSettings, ExecutorSettings, StoreSettings):
@@ -105,7 +106,7 @@ class BuildSettings(CorpusSettings, ExecutorSettings, StoreSettings):
         if self.extract is None:
             aside |= {"extract", "min_precision"}
         aside |= StoreSettings.model_fields.keys() | ExecutorSettings.model_fields.keys()
-        recipe = self.model_dump(exclude=aside) | {"words": WORDS, "weighting": WEIGHTING}
+        recipe = self.model_dump(exclude=aside) | {"words": WORDS, "weighting": WEIGHTING, "relevance": RELEVANCE}
         if self.sparse_model is None:
             return recipe
         return recipe | {"sparse": {"terms": self.sparse_terms, "weight": self.sparse_weight}}
