@@ -13,6 +13,7 @@ import numpy as np
 
 from indexer.artifacts.manifest import Manifest, fingerprint, read_manifest
 from indexer.artifacts.store import Store
+from indexer.attributes.fill import fill_attributes
 from indexer.build.assemble import Assembly
 from indexer.build.dense_codes import logged_queries
 from indexer.build.executors.open import open_executor
@@ -23,7 +24,7 @@ from indexer.build.space import check_space, estimate_bytes
 from indexer.build.sparse import find_known_sparse
 from indexer.build.vectors import KnownVectors, find_known_vectors, vectors_of
 from indexer.build.weights.choose import choose_weights
-from indexer.corpus.corpus import Corpus
+from indexer.corpus.corpus import Corpus, Documents
 from indexer.corpus.settings import DocumentSettings, select
 from indexer.errors import UserError
 from indexer.index import dense
@@ -103,7 +104,7 @@ def build(
         encoder = Encoder.open(model, settings.precision, cores)
         with open_executor(settings, encoder) as executor:
             assembly = Assembly(
-                corpus,
+                _fill_cells(corpus, settings),
                 settings.model_copy(update={"language": _choose_language(corpus, settings)}),
                 encoder,
                 known or find_known_vectors(indexes, model, settings.precision, corpus.inputs),
@@ -171,6 +172,11 @@ def _find_compacted(indexes: Store, key: str) -> Manifest | None:
     if config.get("folded_into") != key or retracted_since(indexes.root.parent, config["folded"]):
         return None
     return manifest
+
+
+def _fill_cells(corpus: Corpus, settings: BuildSettings) -> Documents:
+    columns = [name.strip() for name in (settings.extract or "").split(",") if name.strip()]
+    return fill_attributes(corpus, columns, settings.min_precision) if columns else corpus
 
 
 def _choose_language(corpus: Corpus, settings: BuildSettings) -> str:
