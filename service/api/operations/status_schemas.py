@@ -81,10 +81,10 @@ class Status(BaseModel):
     documents: int | None = Field(description="documents that can be found")
     reason: str | None = Field(description="why nothing is served; null where something is")
     artifacts: list[Artifact] = Field(description="all artifacts, indexes first and then models, the newest first")
-    writes: LiveWrites
-    disk: Disk
-    queue: Queue
-    queries: QueryLogState
+    writes: LiveWrites = Field(description="documents written while the index is served")
+    disk: Disk = Field(description="the disk of the data directory")
+    queue: Queue = Field(description="the request queue of the worker that answers")
+    queries: QueryLogState = Field(description="state of the query log")
 
 
 class QueryRow(BaseModel):

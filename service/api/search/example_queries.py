@@ -25,7 +25,7 @@ TENANTS = 1_000
 router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500, 503)})
 
 
-class ExamplesResponse(BaseModel):
+class ExampleQueriesResponse(BaseModel):
     """Answer of `/search/examples`."""
 
     model_config = ConfigDict(
@@ -77,10 +77,10 @@ class ExampleQueries:
     responses=QUEUED,
 )
 @queued
-def examples(request: Request, live: Live) -> ExamplesResponse:
+def examples(request: Request, live: Live) -> ExampleQueriesResponse:
     """Return queries that the index answers well, made of the documents that the caller may see."""
     tenant = tenant_of(request.scope["caller"].key)
-    return ExamplesResponse(
+    return ExampleQueriesResponse(
         queries=request.app.state.examples.of(live, tenant),
         index=index_info(live.index),
         request_id=request.scope["request_id"],

@@ -78,7 +78,9 @@ def result(page, name):
 def meta(page, name):
     """Return the metadata that a result shows, as a mapping."""
     return dict(
-        result(page, name).locator(".meta div:not(.is-long)").evaluate_all(
+        result(page, name)
+        .locator(".meta div:not(.is-long)")
+        .evaluate_all(
             "all => all.map(each => [each.querySelector('dt').textContent, each.querySelector('dd').innerText])"
         )
     )
@@ -125,7 +127,9 @@ def test_dates_and_prices_are_in_the_language_of_the_reader(browser, shop_servic
 def test_only_addresses_of_the_web_become_links(open_page, shop_service):
     """Titles lead to the column `url`, other addresses are links; scripts and data are text, and no window is handed on."""
     page = open_shop(open_page, shop_service)
-    links = page.locator("#results h3 a, #results div:not(.is-long) > dd a").evaluate_all("all => all.map(a => [a.textContent, a.href, a.rel])")
+    links = page.locator("#results h3 a, #results div:not(.is-long) > dd a").evaluate_all(
+        "all => all.map(a => [a.textContent, a.href, a.rel])"
+    )
     assert sorted(links) == [
         ["Red lamp", "https://shop.example/lamp", "noopener noreferrer"],
         ["Tea kettle", "http://shop.example/kettle", "noopener noreferrer"],
@@ -209,7 +213,6 @@ def test_examples_lead_to_results(open_page):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious_in_results(open_page, shop_service, scheme):
     """Results with links, lists and the like are usable with a screen reader, also on a phone, in both schemes."""
-    _, data, _ = shop_service
     page = open_shop(open_page, shop_service, query="office", scheme=scheme, width=390, height=844)
     assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
     violations = Axe().run(page).response["violations"]

@@ -46,7 +46,11 @@ def test_what_is_typed_is_one_search(tmp_path: Path) -> None:
     log.record("b", search("floor lamp"))
     log.record("a", search("kettle"))
     end(log)
-    assert sorted(written(tmp_path)) == [("floor lamp", "hybrid", 10), ("headphones", "hybrid", 10), ("kettle", "hybrid", 10)]
+    assert sorted(written(tmp_path)) == [
+        ("floor lamp", "hybrid", 10),
+        ("headphones", "hybrid", 10),
+        ("kettle", "hybrid", 10),
+    ]
 
 
 def test_the_same_query_later_counts_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
