@@ -55,6 +55,8 @@ TABLE: dict[str, dict[str, Permission]] = {
     # The pages and the API documentation hold nothing of the corpus; the pages ask the user for a key.
     "/": PAGE,
     "/model": PAGE,
+    "/status": PAGE,
+    "/queries": PAGE,
     "/page/{path:path}": {"GET": OPEN},
     "/docs": {"GET": OPEN},
     # It has examples from the corpus only where no key is needed.
@@ -67,11 +69,12 @@ TABLE: dict[str, dict[str, Permission]] = {
     "/readyz": PAGE,
     "/search": {"GET": SEARCH, "POST": SEARCH},
     "/search/batch": {"POST": SEARCH},
+    "/search/examples": {"GET": SEARCH},
     "/similar": {"POST": SEARCH},
     "/documents/{document_id:path}/similar": {"GET": SEARCH},
     "/documents/{document_id:path}": {"GET": SEARCH},
     "/documents": {"PUT": Permission("write", large_body=True), "DELETE": Permission("write")},
-    # Clicks come from those who search; the service accepts them only if it is --writable.
+    # Clicks come from those who search; the service accepts them only with --clicks or --writable.
     "/feedback": {"POST": SEARCH},
     # Both MCP tools only read, and call the other routes with the caller's own key.
     "/mcp": {"POST": SEARCH},
@@ -85,9 +88,13 @@ TABLE: dict[str, dict[str, Permission]] = {
     "/v1/models": {"GET": SEARCH},
     "/v1/models/{model:path}": {"GET": SEARCH},
     "/metrics": {"GET": Permission("admin")},
+    # What others have searched for, and where the data lies.
+    "/status.json": {"GET": Permission("admin")},
+    "/queries.json": {"GET": Permission("admin")},
     "/info": {"GET": SEARCH},
     "/report": {"GET": REPORT, "HEAD": REPORT},
     "/report.json": {"GET": REPORT, "HEAD": REPORT},
+    "/report/{model}": {"GET": REPORT, "HEAD": REPORT},
 }
 
 # Paths without a parameter are looked up; the others are matched in the order of the table, which is that of the routers.

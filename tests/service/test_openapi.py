@@ -16,7 +16,7 @@ from service.api.models import classify as classify_schemas
 from service.api.models import masked_lm_schemas as reading_schemas
 from service.api.openai import schemas as embeddings_schemas
 from service.api.operations import schemas as operations_schemas
-from service.api.search import batch, similar
+from service.api.search import batch, example_queries, similar
 from service.api.search import schemas as search_schemas
 from service.app import create_app
 from service.openapi import FILE, document
@@ -32,7 +32,7 @@ OPERATIONS = {
 }
 SCHEMA_MODULES = (
     schemas, search_schemas, operations_schemas, classify_schemas, reading_schemas, embeddings_schemas, live_schemas,
-    problems, batch, similar,
+    problems, batch, similar, example_queries,
 )  # fmt: skip
 EXAMPLES = [(name, example) for name, schema in SCHEMAS.items() for example in schema.get("examples", [])]
 
@@ -85,7 +85,7 @@ def test_these_are_the_operations():
         "PUT /documents", "DELETE /documents", "POST /feedback",
         "POST /classify", "POST /fill-mask", "GET /model/info", "POST /model/read", "POST /model/compare",
         "POST /v1/embeddings", "GET /v1/models", "GET /v1/models/{model}",
-        "GET /metrics",
+        "GET /metrics", "GET /status.json", "GET /queries.json", "GET /search/examples",
     }  # fmt: skip
 
 
@@ -109,7 +109,8 @@ def test_every_error_is_documented_as_a_problem(name):
     assert errors >= {refused, "500", "503"}
     assert {"400", "422"} - errors or refused == "422"
     assert ("404" in errors) == any(
-        part in name for part in ("{document_id}", "/report", "{model}", "/v1/embeddings", "POST /feedback")
+        part in name
+        for part in ("{document_id}", "/report", "{model}", "/v1/embeddings", "POST /feedback", "/queries.json")
     )
     for status in errors:
         assert responses[status]["description"]
@@ -143,6 +144,7 @@ def test_operations_have_names_to_call_them_by():
         "DELETE /documents": "delete_documents", "POST /feedback": "give_feedback",
         "GET /info": "get_info", "GET /report": "get_report_page", "GET /report.json": "get_report",
         "GET /livez": "get_livez", "GET /healthz": "get_healthz", "GET /readyz": "get_readyz", "GET /metrics": "get_metrics",
+        "GET /status.json": "get_status", "GET /queries.json": "get_queries", "GET /search/examples": "get_example_queries",
         "POST /classify": "classify", "POST /fill-mask": "fill_mask", "GET /model/info": "get_model_info",
         "POST /model/read": "read_text", "POST /model/compare": "compare_texts",
         "POST /v1/embeddings": "create_embeddings", "GET /v1/models": "list_models", "GET /v1/models/{model}": "get_model",

@@ -1,5 +1,6 @@
 """Document routes.
 
-routes.py   read, put and delete documents; feedback
-schemas.py  requests and responses
+routes.py    read, put and delete documents
+feedback.py  POST /feedback
+schemas.py   requests and responses
 """
