@@ -20,6 +20,7 @@ from service.api.documents import routes as documents
 from service.api.mcp import server as mcp
 from service.api.models import classify, masked_lm
 from service.api.openai import embeddings
+from service.api.openai import rerank as rerank_texts
 from service.api.operations import metrics as metrics_route
 from service.api.operations import routes as operations
 from service.api.search import batch, rerank, similar
@@ -47,6 +48,7 @@ ROUTERS = (
     classify.router,
     masked_lm.router,
     embeddings.router,
+    rerank_texts.router,
 )
 
 

@@ -18,6 +18,7 @@ NAMES = {
     "GET /v1/models/{model}": "embedding_model",
     "GET /v1/models": "embedding_models",
     "POST /v1/embeddings": "embeddings",
+    "POST /v1/rerank": "rerank",
     "PUT /documents": "put_documents",
     "DELETE /documents": "delete_documents",
 }

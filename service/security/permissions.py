@@ -82,6 +82,7 @@ TABLE: dict[str, dict[str, Permission]] = {
     "/model/compare": {"POST": SEARCH},
     # Clients of OpenAI's API send a thousand texts at once.
     "/v1/embeddings": {"POST": Permission("search", large_body=True)},
+    "/v1/rerank": {"POST": Permission("search", large_body=True)},
     "/v1/models": {"GET": SEARCH},
     "/v1/models/{model:path}": {"GET": SEARCH},
     "/metrics": {"GET": Permission("admin")},

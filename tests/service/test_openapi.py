@@ -84,7 +84,7 @@ def test_these_are_the_operations():
         "GET /info", "GET /report", "GET /report.json", "GET /livez", "GET /healthz", "GET /readyz",
         "PUT /documents", "DELETE /documents", "POST /feedback",
         "POST /classify", "POST /fill-mask", "GET /model/info", "POST /model/read", "POST /model/compare",
-        "POST /v1/embeddings", "GET /v1/models", "GET /v1/models/{model}",
+        "POST /v1/embeddings", "POST /v1/rerank", "GET /v1/models", "GET /v1/models/{model}",
         "GET /metrics",
     }  # fmt: skip
 
@@ -109,7 +109,8 @@ def test_every_error_is_documented_as_a_problem(name):
     assert errors >= {refused, "500", "503"}
     assert {"400", "422"} - errors or refused == "422"
     assert ("404" in errors) == any(
-        part in name for part in ("{document_id}", "/report", "{model}", "/v1/embeddings", "POST /feedback")
+        part in name
+        for part in ("{document_id}", "/report", "{model}", "/v1/embeddings", "/v1/rerank", "POST /feedback")
     )
     for status in errors:
         assert responses[status]["description"]
@@ -145,7 +146,7 @@ def test_operations_have_names_to_call_them_by():
         "GET /livez": "get_livez", "GET /healthz": "get_healthz", "GET /readyz": "get_readyz", "GET /metrics": "get_metrics",
         "POST /classify": "classify", "POST /fill-mask": "fill_mask", "GET /model/info": "get_model_info",
         "POST /model/read": "read_text", "POST /model/compare": "compare_texts",
-        "POST /v1/embeddings": "create_embeddings", "GET /v1/models": "list_models", "GET /v1/models/{model}": "get_model",
+        "POST /v1/embeddings": "create_embeddings", "POST /v1/rerank": "rerank_texts", "GET /v1/models": "list_models", "GET /v1/models/{model}": "get_model",
     }  # fmt: skip
 
 
