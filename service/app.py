@@ -16,6 +16,7 @@ from indexer import __version__
 from indexer.milvus.settings import require_client
 from indexer.retrieval.highlights import SentenceVectors
 from service.api import errors, pages, request_id
+from service.api.documents import fetch
 from service.api.documents import routes as documents
 from service.api.mcp import server as mcp
 from service.api.models import classify, masked_lm
@@ -43,6 +44,8 @@ ROUTERS = (
     operations.router,
     pages.router,
     documents.write_router,
+    fetch.router,
+    fetch.write_router,
     batch.router,
     similar.router,
     classify.router,

@@ -21,6 +21,8 @@ NAMES = {
     "POST /v1/rerank": "rerank",
     "PUT /documents": "put_documents",
     "DELETE /documents": "delete_documents",
+    "POST /documents/fetch": "fetch_documents",
+    "POST /documents/delete": "delete_by_filter",
 }
 """Operation → name of its method, where its path gives no name or a bad one."""
 

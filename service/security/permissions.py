@@ -70,6 +70,8 @@ TABLE: dict[str, dict[str, Permission]] = {
     "/similar": {"POST": SEARCH},
     "/documents/{document_id:path}/similar": {"GET": SEARCH},
     "/documents/{document_id:path}": {"GET": SEARCH},
+    "/documents/fetch": {"POST": SEARCH},
+    "/documents/delete": {"POST": Permission("write")},
     "/documents": {"PUT": Permission("write", large_body=True), "DELETE": Permission("write")},
     # Clicks come from those who search; the service accepts them only if it is --writable.
     "/feedback": {"POST": SEARCH},
@@ -95,11 +97,17 @@ TABLE: dict[str, dict[str, Permission]] = {
 _PATTERNS = [(compile_path(path)[0], methods) for path, methods in TABLE.items() if "{" in path]
 
 
+def _matched(path: str) -> dict[str, Permission]:
+    return next((methods for pattern, methods in _PATTERNS if pattern.match(path)), {})
+
+
+# A document may be called `fetch`: beside the methods of such a path are those of the pattern that matches it, too.
+_FIXED = {path: matched | own if (matched := _matched(path)) else own for path, own in TABLE.items() if "{" not in path}
+
+
 def methods_of(path: str) -> dict[str, Permission]:
     """Return the permission of each method of the route at a request's path; empty if there is no such route."""
-    if "{" not in path and (methods := TABLE.get(path)):
-        return methods
-    return next((methods for pattern, methods in _PATTERNS if pattern.match(path)), {})
+    return _FIXED.get(path) or _matched(path)
 
 
 def describe(document: dict[str, Any], responses: Mapping[int | str, dict[str, Any]]) -> None:
