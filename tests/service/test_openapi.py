@@ -11,9 +11,11 @@ import pytest
 
 from service import problems
 from service.api import schemas
+from service.api.documents import fetch_schemas
 from service.api.documents import schemas as live_schemas
 from service.api.models import classify as classify_schemas
 from service.api.models import masked_lm_schemas as reading_schemas
+from service.api.openai import rerank_schemas
 from service.api.openai import schemas as embeddings_schemas
 from service.api.operations import schemas as operations_schemas
 from service.api.search import batch, similar
@@ -32,6 +34,7 @@ OPERATIONS = {
 }
 SCHEMA_MODULES = (
     schemas, search_schemas, operations_schemas, classify_schemas, reading_schemas, embeddings_schemas, live_schemas,
+    fetch_schemas, rerank_schemas,
     problems, batch, similar,
 )  # fmt: skip
 EXAMPLES = [(name, example) for name, schema in SCHEMAS.items() for example in schema.get("examples", [])]
