@@ -22,7 +22,7 @@ from service.api.models import classify, masked_lm
 from service.api.openai import embeddings
 from service.api.operations import metrics as metrics_route
 from service.api.operations import routes as operations
-from service.api.search import batch, rerank, similar
+from service.api.search import batch, export, rerank, similar
 from service.api.search import routes as search
 from service.api.search.rerank_memory import RerankMemory
 from service.observability import metrics, tracing
@@ -43,6 +43,7 @@ ROUTERS = (
     pages.router,
     documents.write_router,
     batch.router,
+    export.router,
     similar.router,
     classify.router,
     masked_lm.router,

@@ -12,11 +12,23 @@ import numpy.typing as npt
 
 from indexer.index.document_mask import Rows
 from indexer.index.served import Document
+from indexer.index.words import QueryTerms
 from indexer.inference.encoder import Vectors
 from indexer.retrieval.fusion import ranks
 
 Numbers = npt.NDArray[np.float64]
-COLUMNS = ("rows", "scores", "dense", "lexical", "sparse", "dense_part", "lexical_part", "sparse_part", "passages")
+COLUMNS = (
+    "rows",
+    "scores",
+    "dense",
+    "lexical",
+    "sparse",
+    "dense_part",
+    "lexical_part",
+    "sparse_part",
+    "passages",
+    "boost",
+)
 """Attributes of a `Ranking` that have a value for each candidate."""
 
 
@@ -67,10 +79,13 @@ class Ranking:
         sparse: scores of the learned-sparse leg, 0 where no term has a weight; None where it was not searched.
         sparse_part: what it adds to the fused score.
         passages: the passage of each document that is nearest to the query's vector, where there is one.
+        boost: what was added to each score by the request, as a share of ``spread``; None where nothing was.
+        spread: difference of the best and the worst score before anything was added.
         weight: of the dense leg in the fused scores; None where scores are not fused.
         weight_shift: part of that weight that is due to the query (`indexer.retrieval.query_weight`).
         vector: of the query, shape (dimension,).
         query: its text.
+        terms: its terms as the lexical leg has searched them; None where it was not searched.
         timings: milliseconds of each stage.
     """
 
@@ -83,10 +98,13 @@ class Ranking:
     sparse: Numbers | None = None
     sparse_part: Numbers | None = None
     passages: Rows | None = None
+    boost: Numbers | None = None
+    spread: float = 0.0
     weight: float | None = None
     weight_shift: float = 0.0
     vector: Vectors | None = None
     query: str = ""
+    terms: QueryTerms | None = None
     timings: dict[str, float] = field(default_factory=dict)
 
     def take(self, positions: Rows) -> Ranking:

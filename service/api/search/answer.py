@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from fastapi import Request
 
-from indexer.index.served import Neighbours, ServedIndex
+from indexer.filters.found import documents_found
+from indexer.filters.sort import SortByDistance, SortByField
+from indexer.index.served import Neighbours, Selection, ServedIndex
 from indexer.inference.encoder import Vectors
 from indexer.retrieval.highlights import SentenceVectors, nearest_sentences
 from indexer.retrieval.ranking import Hit, LegScore, Ranking
@@ -16,7 +19,10 @@ from indexer.retrieval.retriever import Mode, Retriever
 from indexer.retrieval.spelling import suggestion
 from service.api.dependencies import index_info
 from service.api.search import filtering, schemas
-from service.api.search.arrange import SCORE_DIGITS, arrange, check_columns
+from service.api.search.arrange import SCORE_DIGITS, arrange, check_columns, eligible_positions, group_value
+from service.api.search.boosts import boosted
+from service.api.search.browse import browse
+from service.api.search.combine import check_combination, pages_beyond
 from service.api.search.rerank import Reranking, TimeLeft, rerank_options
 from service.api.search.schemas import Highlights, Paged
 from service.observability.metrics import observe_stages
@@ -53,22 +59,44 @@ def answer_search(
     if pending and pending.vector is not None:
         vector = pending.vector
     check_columns(live.index, search, location)
+    check_combination(search, live.index, location)
+    if not search.query:
+        return _answer_browse(request, live, search, location, started)
     fusion = live.fusion.overridden(search.fusion)
     mask = filtering.document_mask(search.filter, live.index, location)
-    counts = filtering.count_matches(search, live.index, mask, location)
-    ranking = live.search(search.query, search.mode, fusion, vector=vector, neighbours=neighbours, allowed=mask)
+    over_results = search.facets_over == "results"
+    counts = {} if over_results else filtering.count_matches(search, live.index, mask, location)
+    ranking = live.search(
+        search.query,
+        search.mode,
+        fusion,
+        vector=vector,
+        neighbours=neighbours,
+        allowed=mask,
+        reach=pages_beyond(search),
+    )
+    if over_results:
+        find = partial(_find, live, ranking, search, mask)
+        counts = filtering.count_matches(search, live.index, mask, location, find)
+    ranking = boosted(ranking, search.boost, live.index, f"{location}.boost")
     if pending and vector is not None:
         ranking.timings["encode"] = pending.milliseconds
     state = request.app.state
     options = rerank_options(
-        search.rerank, search.mode, live, state.reranker.opened, on_request=state.settings.rerank_on_request
+        False if search.sort else search.rerank,
+        search.mode,
+        live,
+        state.reranker.opened,
+        on_request=state.settings.rerank_on_request,
     )
     reranking = (
         Reranking(state.reranker, state.rerank_memory, live, ranking, options, offset=search.offset, left=left)
         if options
         else None
     )
-    results = build_results(request, live, ranking, search, search.mode, explain=search.explain, reranking=reranking)
+    results = build_results(
+        request, live, ranking, search, search.mode, explain=search.explain, reranking=reranking, sort=search.sort
+    )
     fields = common_fields(request, live, ranking, results, started)
     if search.explain and ranking.weight is not None:
         fields["dense_weight"] = round(ranking.weight, 4)
@@ -77,6 +105,36 @@ def answer_search(
     if search.mode != "dense" and (ranking.lexical is None or not ranking.lexical.any()):
         fields["suggestion"] = suggestion(search.query, live.index.lexical, live.index.visible)
     return schemas.SearchResponse(query=search.query, offset=search.offset, **fields, **counts)
+
+
+def _answer_browse(
+    request: Request, live: Retriever, search: schemas.SearchRequest, location: str, started: float
+) -> schemas.SearchResponse:
+    """List the documents that pass the filter of a search without a query."""
+    mask = filtering.document_mask(search.filter, live.index, location)
+    counts = filtering.count_matches(search, live.index, mask, location)
+    if search.facets_over == "results" and search.facets:
+        counts["found"] = counts["matches"]
+    ranking = browse(live, search, mask)
+    hits = live.hits(ranking, range(len(ranking.rows)), search.offset + 1, explain=False)
+    results = [result_of(hit, fields=search.fields) for hit in hits]
+    for result, hit in zip(results, hits, strict=True):
+        if search.group_by is not None:
+            result.group = group_value(hit.document, search.group_by)
+        if search.explain:
+            result.scores = schemas.Scores(dense=None, lexical=None)
+        if search.highlight:
+            result.highlights = Highlights(title=[], text=[], sentence=None)
+    fields = common_fields(request, live, ranking, results, started)
+    return schemas.SearchResponse(query="", offset=search.offset, **fields, **counts)
+
+
+def _find(live: Retriever, ranking: Ranking, search: schemas.SearchRequest, allowed: Selection | None) -> Selection:
+    """Return the documents that a search finds, over which its facets count."""
+    found = ranking.rows[list(eligible_positions(ranking, search.mode, search.min_score))]
+    terms = ranking.terms if search.min_score is None else None  # other documents have no score that could reach it
+    selection: Selection = documents_found(live.index, found, terms, allowed)
+    return selection
 
 
 def build_results(
@@ -88,10 +146,18 @@ def build_results(
     *,
     explain: bool = False,
     reranking: Reranking | None = None,
+    sort: Sequence[SortByField | SortByDistance] = (),
 ) -> list[schemas.Result]:
     """Return the results of the requested page, with scores, groups and highlights as far as they were requested."""
     page = arrange(
-        live.index, ranking, options, mode=mode, offset=options.offset, count=options.top_k, rerank=reranking
+        live.index,
+        ranking,
+        options,
+        mode=mode,
+        offset=options.offset,
+        count=options.top_k,
+        rerank=reranking,
+        sort=sort,
     )
     hits = live.hits(ranking, page.positions, options.offset + 1, explain=explain)
     three_legs = ranking.sparse is not None
@@ -100,6 +166,10 @@ def build_results(
         for result, position in zip(results, page.positions, strict=True):
             if result.scores and position in reranking.scores:
                 result.scores.rerank = round(reranking.scores[position], 6)
+    if ranking.boost is not None and explain:
+        for result, position in zip(results, page.positions, strict=True):
+            if result.scores:
+                result.scores.boost = round(float(ranking.boost[position]) * ranking.spread, SCORE_DIGITS)
     if options.group_by is not None:
         for result, position in zip(results, page.positions, strict=True):
             result.group = page.groups[position]
