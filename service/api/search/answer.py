@@ -81,19 +81,7 @@ def answer_search(
     ranking = boosted(ranking, search.boost, live.index, f"{location}.boost")
     if pending and vector is not None:
         ranking.timings["encode"] = pending.milliseconds
-    state = request.app.state
-    options = rerank_options(
-        False if search.sort else search.rerank,
-        search.mode,
-        live,
-        state.reranker.opened,
-        on_request=state.settings.rerank_on_request,
-    )
-    reranking = (
-        Reranking(state.reranker, state.rerank_memory, live, ranking, options, offset=search.offset, left=left)
-        if options
-        else None
-    )
+    reranking = reranking_of(request, live, search, ranking, left)
     results = build_results(
         request, live, ranking, search, search.mode, explain=search.explain, reranking=reranking, sort=search.sort
     )
@@ -105,6 +93,23 @@ def answer_search(
     if search.mode != "dense" and (ranking.lexical is None or not ranking.lexical.any()):
         fields["suggestion"] = suggestion(search.query, live.index.lexical, live.index.visible)
     return schemas.SearchResponse(query=search.query, offset=search.offset, **fields, **counts)
+
+
+def reranking_of(
+    request: Request, live: Retriever, search: schemas.SearchRequest, ranking: Ranking, left: TimeLeft | None = None
+) -> Reranking | None:
+    """Return the re-ranking of a search; None where it is not re-ranked, as where a sort decides the order."""
+    state = request.app.state
+    options = rerank_options(
+        False if search.sort else search.rerank,
+        search.mode,
+        live,
+        state.reranker.opened,
+        on_request=state.settings.rerank_on_request,
+    )
+    if options is None:
+        return None
+    return Reranking(state.reranker, state.rerank_memory, live, ranking, options, offset=search.offset, left=left)
 
 
 def _answer_browse(

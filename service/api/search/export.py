@@ -25,6 +25,7 @@ from indexer.retrieval.retriever import Retriever
 from service.api.dependencies import QUEUED, Live
 from service.api.problem_responses import RESPONSES
 from service.api.search import filtering
+from service.api.search.answer import reranking_of
 from service.api.search.arrange import SCORE_DIGITS, arrange
 from service.api.search.boosts import boosted
 from service.api.search.browse import browse_rows
@@ -68,7 +69,7 @@ class ExportRequest(SearchRequest):
     )
 
 
-UNUSED = ("top_k", "offset", "explain", "highlight", "facets", "rerank")
+UNUSED = ("top_k", "offset", "explain", "highlight", "facets")
 
 
 @router.post(
@@ -88,7 +89,7 @@ UNUSED = ("top_k", "offset", "explain", "highlight", "facets", "rerank")
 )
 async def post_export(request: Request, live: Live, body: ExportRequest) -> StreamingResponse:
     """Return the candidates of a query, or all documents that pass the filter where there is none, as a file."""
-    export = Export(live, body)
+    export = Export(request, live, body)
     # The first part decides whether there is an answer at all; a problem in it has a status of its own.
     first = await _run(request, lambda: next(export.parts, b""))
     headers = {"Content-Disposition": f'attachment; filename="results.{body.format}"'}
@@ -102,8 +103,8 @@ class Export:
         parts: the lines of the next documents, encoded; each is made when it is asked for.
     """
 
-    def __init__(self, live: Retriever, search: ExportRequest) -> None:
-        self._live, self._search = live, search
+    def __init__(self, request: Request, live: Retriever, search: ExportRequest) -> None:
+        self._request, self._live, self._search = request, live, search
         self.parts = self._make_parts()
 
     def _make_parts(self) -> Iterator[bytes]:
@@ -140,7 +141,14 @@ class Export:
         ranking = live.search(search.query, search.mode, fusion, allowed=mask, reach=reach)
         ranking = boosted(ranking, search.boost, live.index, "body.boost")
         page = arrange(
-            live.index, ranking, search, mode=search.mode, offset=0, count=search.limit, sort=search.sort
+            live.index,
+            ranking,
+            search,
+            mode=search.mode,
+            offset=0,
+            count=search.limit,
+            rerank=reranking_of(self._request, live, search, ranking),
+            sort=search.sort,
         )
         at = np.array(page.positions, dtype=np.int64)
         return ranking.rows[at], ranking.scores[at]
