@@ -62,23 +62,21 @@ def answer_search(
     check_combination(search, live.index, location)
     if not search.query:
         return _answer_browse(request, live, search, location, started)
-    fusion = live.fusion.overridden(search.fusion)
     mask = filtering.document_mask(search.filter, live.index, location)
     over_results = search.facets_over == "results"
     counts = {} if over_results else filtering.count_matches(search, live.index, mask, location)
-    ranking = live.search(
-        search.query,
-        search.mode,
-        fusion,
+    ranking = rank(
+        live,
+        search,
+        mask,
+        location,
         vector=vector,
         neighbours=neighbours,
-        allowed=mask,
-        reach=pages_beyond(search),
+        reach=pages_beyond(search, search.offset + search.top_k),
     )
     if over_results:
         find = partial(_find, live, ranking, search, mask)
         counts = filtering.count_matches(search, live.index, mask, location, find)
-    ranking = boosted(ranking, search.boost, live.index, f"{location}.boost")
     if pending and vector is not None:
         ranking.timings["encode"] = pending.milliseconds
     reranking = reranking_of(request, live, search, ranking, left)
@@ -93,6 +91,34 @@ def answer_search(
     if search.mode != "dense" and (ranking.lexical is None or not ranking.lexical.any()):
         fields["suggestion"] = suggestion(search.query, live.index.lexical, live.index.visible)
     return schemas.SearchResponse(query=search.query, offset=search.offset, **fields, **counts)
+
+
+def rank(
+    live: Retriever,
+    search: schemas.SearchRequest,
+    allowed: Selection | None,
+    location: str,
+    *,
+    vector: Vectors | None = None,
+    neighbours: Neighbours | None = None,
+    reach: int = 0,
+) -> Ranking:
+    """Return all candidates of a search, with its boosts: what its pages and its export are parts of.
+
+    Args:
+        live: retriever of the live index.
+        search: what to search for; it has a query.
+        allowed: the documents that pass its filter; None for all.
+        location: the part of the request that holds ``search``, for errors.
+        vector: of the query, if it is encoded already.
+        neighbours: nearest passages of ``vector``, if they are known already.
+        reach: how many documents are ranked at least in lexical mode.
+    """
+    fusion = live.fusion.overridden(search.fusion)
+    ranking = live.search(
+        search.query, search.mode, fusion, vector=vector, neighbours=neighbours, allowed=allowed, reach=reach
+    )
+    return boosted(ranking, search.boost, live.index, f"{location}.boost")
 
 
 def reranking_of(

@@ -16,7 +16,7 @@ from indexer.filters.ordering import check_sort
 from indexer.filters.sort import SortByDistance, SortByField
 from indexer.index.served import ServedIndex
 from service.api.search.filtering import convert_error
-from service.api.search.schemas import Arrangement, SearchRequest
+from service.api.search.schemas import MAX_OFFSET, MAX_TOP_K, Arrangement, SearchRequest
 from service.problems import invalid
 
 
@@ -68,11 +68,11 @@ def check_sorted(
         )
 
 
-def pages_beyond(search: SearchRequest) -> int:
-    """Return how many documents a search has to rank for its page, where pages go on beyond the candidates; else 0.
+def pages_beyond(search: SearchRequest, end: int) -> int:
+    """Return how many documents a search ranks for results up to ``end``, where they go on beyond the candidates; else 0.
 
     They do in lexical mode. Where sort, diversity or boosts go by all candidates, these must be the same for every page.
     """
     if search.mode != "lexical" or search.sort or search.diversity or search.boost:
         return 0
-    return search.offset + search.top_k
+    return min(end, MAX_OFFSET + MAX_TOP_K)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, JsonValue
 from pydantic_core import to_json, to_jsonable_python
 from starlette.types import Message
 
@@ -25,12 +25,11 @@ from indexer.retrieval.retriever import Retriever
 from service.api.dependencies import QUEUED, Live
 from service.api.problem_responses import RESPONSES
 from service.api.search import filtering
-from service.api.search.answer import reranking_of
+from service.api.search.answer import rank, reranking_of
 from service.api.search.arrange import SCORE_DIGITS, arrange
-from service.api.search.boosts import boosted
 from service.api.search.browse import browse_rows
-from service.api.search.combine import check_combination
-from service.api.search.schemas import MAX_FIELDS, MAX_OFFSET, Column, SearchRequest
+from service.api.search.combine import check_combination, pages_beyond
+from service.api.search.schemas import MAX_FIELDS, Column, SearchRequest
 from service.problems import Problem, invalid
 from service.serving.queue import RequestQueue
 
@@ -48,17 +47,26 @@ Row = list[Any]
 router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500, 501, 503)})
 
 
+UNUSED = ("top_k", "offset", "explain", "highlight", "facets", "facets_over")
+"""Fields of a search that only a page has."""
+EXAMPLES: list[JsonValue] = [
+    {"format": "csv", "query": "run a command and get its output", "fields": ["id", "title", "score"]},
+    {"format": "jsonl", "filter": {"must_not": [{"field": "id", "prefix": "shelve."}]}},
+]
+
+
+def _describe(schema: dict[str, JsonValue]) -> None:
+    properties = schema["properties"]
+    if isinstance(properties, dict):
+        schema["properties"] = {name: value for name, value in properties.items() if name not in UNUSED}
+    schema["examples"] = EXAMPLES
+
+
 class ExportRequest(SearchRequest):
     """Body of `POST /search/export`: a search, without what only pages have."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"format": "csv", "query": "run a command and get its output", "fields": ["id", "title", "score"]},
-                {"format": "jsonl", "filter": {"must_not": [{"field": "id", "prefix": "shelve."}]}},
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra=_describe)
+
     format: Literal["csv", "jsonl"] = Field(default="csv", description="`csv`, or `jsonl`: a JSON object on each line")
     limit: int = Field(default=10_000, ge=1, le=MAX_EXPORTED, description="number of documents at most")
     fields: list[Column] | None = Field(
@@ -67,9 +75,6 @@ class ExportRequest(SearchRequest):
         description="the columns, in this order: metadata columns, `id`, `title`, `text` (the whole text), and `rank` and "
         "`score` unless metadata columns have these names; by default `id`, `title`, `text` and all metadata",
     )
-
-
-UNUSED = ("top_k", "offset", "explain", "highlight", "facets")
 
 
 @router.post(
@@ -135,11 +140,7 @@ class Export:
         if not search.query:
             rows = browse_rows(search, live.index, mask, search.limit)
             return rows, np.zeros(len(rows))
-        fusion = live.fusion.overridden(search.fusion)
-        plain = search.mode == "lexical" and not (search.sort or search.diversity or search.boost)
-        reach = min(search.limit, MAX_OFFSET) if plain else 0
-        ranking = live.search(search.query, search.mode, fusion, allowed=mask, reach=reach)
-        ranking = boosted(ranking, search.boost, live.index, "body.boost")
+        ranking = rank(live, search, mask, "body", reach=pages_beyond(search, search.limit))
         page = arrange(
             live.index,
             ranking,

@@ -17,8 +17,9 @@ from service.api.schemas import HIT, INDEX, AnsweredBy, Metadata, RequestId, Som
 
 MAX_FIELDS = 100
 MAX_OFFSET = 10_000
+MAX_TOP_K = 100
 
-TopK = Annotated[int, Field(ge=1, le=100, description="number of results")]
+TopK = Annotated[int, Field(ge=1, le=MAX_TOP_K, description="number of results")]
 Column = Annotated[str, Field(min_length=1, max_length=200)]
 
 
