@@ -234,4 +234,5 @@ async def _run(request: Request, work: Callable[[], bytes]) -> bytes:
 
 async def _never() -> Message:
     """Wait for ever: the response itself listens for the client's disconnect, and a message has one receiver only."""
-    return await asyncio.get_running_loop().create_future()
+    message: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+    return await message
