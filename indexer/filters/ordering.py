@@ -162,7 +162,12 @@ def _id_ranks(index: ServedIndex, rows: Rows | None) -> Rows:
 
 
 def _degrees(name: str, index: ServedIndex, rows: Rows | None) -> Degrees:
-    """Return the degrees of each document; NaN where it has none."""
+    """Return the degrees of each document; NaN where it has none, or what is no place."""
+    degrees = _stored_degrees(name, index, rows)
+    return np.where(np.isfinite(degrees), degrees, np.nan)
+
+
+def _stored_degrees(name: str, index: ServedIndex, rows: Rows | None) -> Degrees:
     if isinstance(index, ArrangingIndex):
         encoded = _stored(index, name, rows)
         values = np.append(encoded.values.cast(pa.float64()).to_numpy(), np.nan)

@@ -70,4 +70,6 @@ def parse_sort(text: str) -> list[SortByField | SortByDistance]:
     A field whose own name has a comma, or begins with a minus, can only be named in a body.
     """
     names = [name.strip() for name in text.split(",") if name.strip(" -")]
-    return [SortByField(field=name.removeprefix("-"), order="desc" if name[0] == "-" else "asc") for name in names]
+    return [
+        SortByField(field=name.removeprefix("-").strip(), order="desc" if name[0] == "-" else "asc") for name in names
+    ]

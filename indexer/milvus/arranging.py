@@ -73,7 +73,9 @@ def values_of(
         return EncodedColumn.encode(pa.chunked_array([pa.nulls(len(rows))]), None, len(rows))
     field = fields.get(name)
     if field is None:
-        raise NotSupported(f"Milvus as a store holds no field {name!r} of type {path.type}, and cannot sort by it")
+        raise NotSupported(
+            f"Milvus as a store holds no field {name!r} of type {path.type}, and can neither sort nor group by it"
+        )
     known: dict[int, object] = {}
     for start in range(0, len(rows), AT_ONCE):
         part = rows[start : start + AT_ONCE].tolist()

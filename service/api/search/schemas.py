@@ -8,9 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, field_valida
 from pydantic_core import to_jsonable_python
 
 from indexer.filters.boost import MAX_BOOSTS, Boost
+from indexer.filters.conditions import MAX_TEXT
 from indexer.filters.facets import Facet, FacetRequest
 from indexer.filters.filter import Filter
-from indexer.filters.sort import Sort, parse_sort
+from indexer.filters.sort import MAX_KEYS, Sort, parse_sort
 from indexer.retrieval.fusion import Fusion
 from indexer.retrieval.retriever import Mode
 from service.api.schemas import HIT, INDEX, AnsweredBy, Metadata, RequestId, SomeQuery, Took
@@ -197,7 +198,7 @@ class SearchQuery(Choices):
     )
     sort: str | None = Field(
         default=None,
-        max_length=2_000,
+        max_length=MAX_TEXT,
         description="fields by which the results are sorted, with commas between, and a minus before one for descending: "
         "`-price,name`",
     )
@@ -205,6 +206,13 @@ class SearchQuery(Choices):
     dense_weight: float | None = Field(default=None, ge=0, le=1, description="weight of the dense leg")
     sparse_weight: float | None = Field(default=None, ge=0, le=1, description="weight of the learned-sparse leg")
     rerank: bool | None = Field(default=None, description="whether results are re-ranked; see `POST /search`")
+
+    @field_validator("sort")
+    @classmethod
+    def _few_keys(cls, sort: str | None) -> str | None:
+        if sort and len(parse_sort(sort)) > MAX_KEYS:
+            raise ValueError(f"at most {MAX_KEYS} fields decide the order")
+        return sort
 
     def request(self) -> SearchRequest:
         """Return the same request as a body."""

@@ -84,7 +84,7 @@ def test_filters_of_candidates_and_what_is_found(files, milvus):
 
 def test_what_milvus_cannot_do_is_said(milvus, monkeypatch):
     """A field that it does not hold, and more documents than it returns, are refused, not answered by a part of them."""
-    with pytest.raises(NotSupported, match="cannot sort by it"):
+    with pytest.raises(NotSupported, match="neither sort nor group by it"):
         arranging.values_of(
             "kind", np.array([1]), milvus.columns, {}, collection=milvus.names.documents, engine=milvus.engine
         )

@@ -99,8 +99,9 @@ def test_the_query_string_sorts(pets):
         flat = pets.get("/search", params={"q": query, "sort": "-price,id", "top_k": 20})
         assert flat.status_code == 200, flat.text
         assert ids(flat.json()) == ids(search(pets, query=query, sort=keys, top_k=20))
-    refused = pets.get("/search", params={"q": "dog", "sort": "-prise"}).json()
-    assert refused["errors"][0]["field"] == "query.sort.0"
+    for sort, field in (("-prise", "query.sort.0"), (",".join(["id"] * 9), "query.sort"), ("x" * 1_001, "query.sort")):
+        refused = pets.get("/search", params={"q": "dog", "sort": sort})
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, field)
 
 
 def test_browsing_lists_all_that_passes(pets):
