@@ -284,5 +284,18 @@ FEEDBACK: Descriptions = {
     "document": "id of the result",
     "grade": "how well it answers, 0 to 3; null for a click",
     "generation": "generation of the index that answered",
+    "rank": "rank of the result, from 1; null where the client did not say it",
 }
 """Field of a line in `live/feedback.jsonl` → what it is."""
+
+QUERY: Descriptions = {
+    "time": "of the search, ISO 8601, UTC",
+    "query": "what was searched for, redacted; null where no words are kept",
+    "mode": "`hybrid`, `dense` or `lexical`",
+    "results": "number of results on the first page",
+    "relevance": "relevance of the first result; null where the index does not say it",
+    "ms": "milliseconds of the search",
+    "filtered": "whether the request had a filter",
+    "tenant": "digest of the filter of the caller's key; null for callers who see all documents",
+}
+"""Field of a line in `live/queries/` → what it is."""
