@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from indexer.artifacts.manifest import RELEVANCE
 from indexer.artifacts.store import Store
 from indexer.index.index import Index
 from indexer.retrieval.ranking import Ranking
 from indexer.retrieval.relevance import (
-    RELEVANCE,
     Calibration,
     Regressions,
     largest_score,
