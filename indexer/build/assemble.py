@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from indexer.artifacts.manifest import UNSET, Manifest, fingerprint, library_versions, read_manifest
 from indexer.build.dense_codes import EarlierCodes, index_vectors
 from indexer.build.executors.pool import Executor, InProcess
-from indexer.build.labels import Labeller
+from indexer.build.metadata.labels import Labeller
 from indexer.build.settings import BuildSettings
 from indexer.build.shards.earlier import EarlierShards
 from indexer.build.shards.embedding import Embedding, add_words, write_window

@@ -13,11 +13,11 @@ import numpy as np
 
 from indexer.artifacts.manifest import Manifest, fingerprint, read_manifest
 from indexer.artifacts.store import Store
-from indexer.attributes.fill import fill_attributes
 from indexer.build.assemble import Assembly
 from indexer.build.dense_codes import logged_queries
 from indexer.build.executors.open import open_executor
-from indexer.build.labels import Labeller
+from indexer.build.metadata.fill import fill_attributes
+from indexer.build.metadata.labels import Labeller
 from indexer.build.relevance.choose import choose_calibration
 from indexer.build.settings import BuildSettings
 from indexer.build.space import check_space, estimate_bytes

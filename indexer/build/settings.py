@@ -6,12 +6,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from indexer.artifacts.manifest import WEIGHTING, WORDS
+from indexer.artifacts.manifest import RELEVANCE, WEIGHTING, WORDS
 from indexer.build.executors.settings import ExecutorSettings
 from indexer.corpus.settings import CorpusSettings
 from indexer.index.approximate.kinds import RequestedKind
 from indexer.milvus.settings import StoreSettings
-from indexer.retrieval.relevance import RELEVANCE
 
 
 class BuildSettings(CorpusSettings, ExecutorSettings, StoreSettings):

@@ -20,12 +20,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from indexer.artifacts.manifest import RELEVANCE
 from indexer.index.legs import LexicalLeg
 from indexer.index.words import QueryTerms
 from indexer.retrieval.ranking import Mode, Numbers, Ranking
 
-RELEVANCE = 1
-"""Version of the features: coefficients of another version are not used."""
 SATURATION = 2.2
 """Factor of a term's weight in BM25 that its frequency approaches and never reaches: k1 + 1 with k1 = 1.2, as in tantivy."""
 DIGITS = 4
