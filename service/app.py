@@ -17,11 +17,12 @@ from indexer import __version__
 from indexer.milvus.settings import require_client
 from indexer.retrieval.highlights import SentenceVectors
 from service.api import errors, pages, request_id
-from service.api.documents import feedback
+from service.api.documents import feedback, fetch
 from service.api.documents import routes as documents
 from service.api.mcp import server as mcp
 from service.api.models import classify, masked_lm
 from service.api.openai import embeddings
+from service.api.openai import rerank as rerank_texts
 from service.api.operations import metrics as metrics_route
 from service.api.operations import queries, status
 from service.api.operations import routes as operations
@@ -50,12 +51,15 @@ ROUTERS = (
     pages.router,
     documents.write_router,
     feedback.router,
+    fetch.router,
+    fetch.write_router,
     batch.router,
     similar.router,
     example_queries.router,
     classify.router,
     masked_lm.router,
     embeddings.router,
+    rerank_texts.router,
 )
 
 

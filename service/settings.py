@@ -115,7 +115,7 @@ class ServiceSettings(StoreSettings):
         default=16,
         ge=1,
         le=1_000,
-        description="Largest body in megabytes of PUT /documents and POST /v1/embeddings; all other routes accept 1 MB",
+        description="Largest body in megabytes of PUT /documents, POST /v1/embeddings and POST /v1/rerank; all other routes accept 1 MB",
         json_schema_extra={"env": "DOWSE_MAX_BODY_MB"},
     )
     body_seconds: float = Field(

@@ -73,6 +73,8 @@ TABLE: dict[str, dict[str, Permission]] = {
     "/similar": {"POST": SEARCH},
     "/documents/{document_id:path}/similar": {"GET": SEARCH},
     "/documents/{document_id:path}": {"GET": SEARCH},
+    "/documents/fetch": {"POST": SEARCH},
+    "/documents/delete": {"POST": Permission("write")},
     "/documents": {"PUT": Permission("write", large_body=True), "DELETE": Permission("write")},
     # Clicks come from those who search; the service accepts them only with --clicks or --writable.
     "/feedback": {"POST": SEARCH},
@@ -85,6 +87,7 @@ TABLE: dict[str, dict[str, Permission]] = {
     "/model/compare": {"POST": SEARCH},
     # Clients of OpenAI's API send a thousand texts at once.
     "/v1/embeddings": {"POST": Permission("search", large_body=True)},
+    "/v1/rerank": {"POST": Permission("search", large_body=True)},
     "/v1/models": {"GET": SEARCH},
     "/v1/models/{model:path}": {"GET": SEARCH},
     "/metrics": {"GET": Permission("admin")},
@@ -101,11 +104,17 @@ TABLE: dict[str, dict[str, Permission]] = {
 _PATTERNS = [(compile_path(path)[0], methods) for path, methods in TABLE.items() if "{" in path]
 
 
+def _matched(path: str) -> dict[str, Permission]:
+    return next((methods for pattern, methods in _PATTERNS if pattern.match(path)), {})
+
+
+# A document may be called `fetch`: beside the methods of such a path are those of the pattern that matches it, too.
+_FIXED = {path: matched | own if (matched := _matched(path)) else own for path, own in TABLE.items() if "{" not in path}
+
+
 def methods_of(path: str) -> dict[str, Permission]:
     """Return the permission of each method of the route at a request's path; empty if there is no such route."""
-    if "{" not in path and (methods := TABLE.get(path)):
-        return methods
-    return next((methods for pattern, methods in _PATTERNS if pattern.match(path)), {})
+    return _FIXED.get(path) or _matched(path)
 
 
 def describe(document: dict[str, Any], responses: Mapping[int | str, dict[str, Any]]) -> None:

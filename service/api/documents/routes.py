@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
@@ -40,14 +40,18 @@ async def live_documents(request: Request) -> LiveDocuments | NoWrites:
 
 router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500, 503)})
 NO_WRITES = Problem(403, "not-writable", "This service takes no writes; start it with --writable or DOWSE_WRITABLE=1")
-write_router = APIRouter(
-    responses={
+
+
+def write_responses() -> dict[int | str, dict[str, Any]]:
+    """Return OpenAPI's description of the errors of a route that writes."""
+    return {
         403: documented(NO_WRITES),
         **{status: RESPONSES[status] for status in (422, 500, 501, 503, 507)},
         **QUEUED,
-    },
-    dependencies=[Depends(may_write)],
-)
+    }
+
+
+write_router = APIRouter(responses=write_responses(), dependencies=[Depends(may_write)])
 Documents = Annotated[LiveDocuments | NoWrites, Depends(live_documents)]
 
 

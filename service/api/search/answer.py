@@ -11,8 +11,8 @@ from fastapi import Request
 from indexer.index.served import Neighbours, ServedIndex
 from indexer.inference.encoder import Vectors
 from indexer.retrieval.highlights import SentenceVectors, nearest_sentences
-from indexer.retrieval.ranking import Hit, LegScore, Ranking
-from indexer.retrieval.retriever import Mode, Retriever
+from indexer.retrieval.ranking import Hit, LegScore, Mode, Ranking
+from indexer.retrieval.retriever import Retriever
 from indexer.retrieval.spelling import suggestion
 from service.api.dependencies import index_info
 from service.api.search import filtering, schemas
@@ -20,6 +20,7 @@ from service.api.search.arrange import SCORE_DIGITS, arrange, check_columns
 from service.api.search.rerank import Reranking, TimeLeft, rerank_options
 from service.api.search.schemas import Highlights, Paged
 from service.observability.metrics import observe_stages
+from service.problems import invalid
 from service.serving.batching import PendingQuery
 
 STAGES = ("encode", "dense", "lexical", "fuse", "fetch")
@@ -56,7 +57,14 @@ def answer_search(
     fusion = live.fusion.overridden(search.fusion)
     mask = filtering.document_mask(search.filter, live.index, location)
     counts = filtering.count_matches(search, live.index, mask, location)
+    if search.min_relevance is not None and live.calibration is None:
+        raise invalid(
+            f"{location}.min_relevance",
+            "the index has no calibration of relevance: it has too few documents, or an earlier version has built it; leave "
+            "it out, or build the index again",
+        )
     ranking = live.search(search.query, search.mode, fusion, vector=vector, neighbours=neighbours, allowed=mask)
+    live.judge(ranking, search.mode)
     if pending and vector is not None:
         ranking.timings["encode"] = pending.milliseconds
     state = request.app.state
@@ -68,7 +76,16 @@ def answer_search(
         if options
         else None
     )
-    results = build_results(request, live, ranking, search, search.mode, explain=search.explain, reranking=reranking)
+    results = build_results(
+        request,
+        live,
+        ranking,
+        search,
+        search.mode,
+        explain=search.explain,
+        reranking=reranking,
+        min_relevance=search.min_relevance,
+    )
     fields = common_fields(request, live, ranking, results, started)
     if search.explain and ranking.weight is not None:
         fields["dense_weight"] = round(ranking.weight, 4)
@@ -88,10 +105,18 @@ def build_results(
     *,
     explain: bool = False,
     reranking: Reranking | None = None,
+    min_relevance: float | None = None,
 ) -> list[schemas.Result]:
     """Return the results of the requested page, with scores, groups and highlights as far as they were requested."""
     page = arrange(
-        live.index, ranking, options, mode=mode, offset=options.offset, count=options.top_k, rerank=reranking
+        live.index,
+        ranking,
+        options,
+        mode=mode,
+        offset=options.offset,
+        count=options.top_k,
+        rerank=reranking,
+        min_relevance=min_relevance,
     )
     hits = live.hits(ranking, page.positions, options.offset + 1, explain=explain)
     three_legs = ranking.sparse is not None
@@ -139,6 +164,7 @@ def result_of(
         "id": hit.document.id,
         "rank": hit.rank,
         "score": round(hit.score, SCORE_DIGITS),
+        "relevance": hit.relevance,
         "title": hit.document.title,
         "text": hit.passage,
         "metadata": metadata if fields is None else {name: metadata.get(name) for name in fields},

@@ -16,8 +16,7 @@ import numpy as np
 
 from indexer.index.served import ServedIndex
 from indexer.retrieval.diversity import centroids, mmr, relevance
-from indexer.retrieval.ranking import Numbers, Ranking
-from indexer.retrieval.retriever import Mode
+from indexer.retrieval.ranking import Mode, Numbers, Ranking
 from service.api.search.schemas import Arrangement
 from service.problems import invalid
 
@@ -47,6 +46,7 @@ def arrange(
     offset: int,
     count: int,
     rerank: Callable[[list[int]], Mapping[int, float]] | None = None,
+    min_relevance: float | None = None,
 ) -> Page:
     """Return the page of ``count`` results from ``offset`` on.
 
@@ -58,11 +58,16 @@ def arrange(
         offset: number of results to skip.
         count: number of results of a page.
         rerank: takes positions, best first, and returns new scores of the first of them. These positions are ordered by
-            the new scores; all others follow.
+            the new scores; all others follow. Their relevances follow the new order, too: the first has the largest.
+        min_relevance: relevance below which a candidate is left out.
     """
     eligible = _filter_by_score(ranking, mode, options.min_score)
+    if min_relevance is not None and ranking.relevance is not None:
+        eligible = [position for position in eligible if ranking.relevance[position] >= min_relevance]
     scores = rerank(list(eligible)) if rerank else {}
     reranked = sorted(scores, key=lambda position: -scores[position])
+    if reranked and ranking.relevance is not None:
+        ranking.relevance[reranked] = np.sort(ranking.relevance[reranked])[::-1]
     others: Iterable[int] = (position for position in eligible if position not in scores) if scores else eligible
     if options.diversity and scores:  # only the re-ranked ones: their scores have no scale in common with the others'
         cross_scores = np.array([scores[position] for position in reranked])

@@ -21,6 +21,8 @@ const SCALES = {
   similar: "Cosine similarity of the documents, at most 1.",
 };
 
+const RELEVANCE = "Relevance: how probable it is that a result answers.";
+
 const $ = (id) => document.getElementById(id);
 const form = $("form").elements;
 const box = form.q;
@@ -169,7 +171,8 @@ function showHits({ results, index, took_ms, timings = {}, matches, suggestion }
   $("status").textContent = `${found} in ${milliseconds(took_ms)}`;
   $("stages").textContent = Object.entries(timings).map(([stage, ms]) => `${stage} ${milliseconds(ms)}`).join(" · ");
   $("timing").hidden = !$("stages").textContent;
-  $("scale").textContent = hits.length ? SCALES[kind()] : "";
+  const known = typeof hits[0]?.relevance === "number";
+  $("scale").textContent = known ? RELEVANCE : hits.length ? SCALES[kind()] : "";
   const link = $("suggestion").querySelector("a");
   link.textContent = suggestion ?? "";
   link.href = urlOf({ ...view, q: suggestion ?? "" });

@@ -6,8 +6,12 @@ import { anchor, imageOf, linkOf, metadataNodes } from "./values.js";
 
 export const SCORES = { hybrid: "fused score", dense: "cosine similarity", lexical: "BM25 score", similar: "cosine similarity" };
 const LEGS = { dense: "Semantic", lexical: "Words" };
+const LOW = 0.1; // relevance below which not even the first result is likely to answer
 
 export const scoreText = (score) => score.toFixed(Math.abs(score) < 10 ? 2 : 1).replace(/^-(0\.00)$/, "$1").replace("-", "−");
+
+/** A relevance in percent. Where an index has none, the score is shown instead. */
+export const percent = (relevance) => (relevance > 0 && relevance < 0.005 ? "< 1 %" : `${Math.round(100 * relevance)} %`);
 
 /** Text that may break after the marks inside names such as os.path or read_text, before it breaks anywhere. */
 export const breakable = (text) => text.split(/(?<=[._/])(?=\w)/).flatMap((piece) => [piece, make("wbr", "")]);
@@ -30,11 +34,13 @@ export function hitNode(hit, { kind, best, hidden, columns, like, opened }) {
   part("hit").ariaLabel = `${hit.rank}. ${name}`;
   part("rank").textContent = hit.rank;
   part("best").hidden = hit.rank !== 1;
-  part("best").textContent = kind === "similar" ? "Closest match" : "Best match";
+  const known = typeof hit.relevance === "number";
+  part("best").textContent = kind === "similar" ? "Closest match" : known && hit.relevance < LOW ? "Nothing close" : "Best match";
   part("id").hidden = name === hit.id;
   part("id").append(...breakable(hit.id));
-  part("score").firstElementChild.textContent = scoreText(hit.score);
-  part("score").lastElementChild.textContent = SCORES[kind];
+  part("score").firstElementChild.textContent = known ? percent(hit.relevance) : scoreText(hit.score);
+  part("score").lastElementChild.textContent = known ? "relevance" : SCORES[kind];
+  if (known) part("score").title = `${SCORES[kind]} ${scoreText(hit.score)}`;
   part("meta").append(...metadataNodes(metadata, columns, [...hidden, link?.field, image?.field]));
   part("legs").append(...Object.keys(LEGS).flatMap((leg) => legNode(leg, hit.scores?.[leg], best[leg], kind)));
   part("like").ariaLabel = `Similar to ${name}`;
