@@ -112,7 +112,15 @@ def test_every_error_is_documented_as_a_problem(name):
     assert {"400", "422"} - errors or refused == "422"
     assert ("404" in errors) == any(
         part in name
-        for part in ("{document_id}", "/report", "{model}", "/v1/embeddings", "/v1/rerank", "POST /feedback", "/queries.json")
+        for part in (
+            "{document_id}",
+            "/report",
+            "{model}",
+            "/v1/embeddings",
+            "/v1/rerank",
+            "POST /feedback",
+            "/queries.json",
+        )
     )
     for status in errors:
         assert responses[status]["description"]
