@@ -26,7 +26,7 @@ from service.api.openai import rerank as rerank_texts
 from service.api.operations import metrics as metrics_route
 from service.api.operations import queries, status
 from service.api.operations import routes as operations
-from service.api.search import batch, example_queries, rerank, similar
+from service.api.search import batch, example_queries, export, rerank, similar
 from service.api.search import routes as search
 from service.api.search.example_queries import ExampleQueries
 from service.api.search.rerank_memory import RerankMemory
@@ -54,6 +54,7 @@ ROUTERS = (
     fetch.router,
     fetch.write_router,
     batch.router,
+    export.router,
     similar.router,
     example_queries.router,
     classify.router,

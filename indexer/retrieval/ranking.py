@@ -20,7 +20,7 @@ from indexer.retrieval.fusion import ranks
 Numbers = npt.NDArray[np.float64]
 Mode = Literal["hybrid", "dense", "lexical"]
 """Both legs, or one alone."""
-COLUMNS = ("rows", "scores", "dense", "lexical", "sparse", "dense_part", "lexical_part", "sparse_part", "passages", "relevance")  # fmt: skip
+COLUMNS = ("rows", "scores", "dense", "lexical", "sparse", "dense_part", "lexical_part", "sparse_part", "passages", "relevance", "boost")  # fmt: skip
 """Attributes of a `Ranking` that have a value for each candidate."""
 
 
@@ -74,6 +74,8 @@ class Ranking:
         sparse_part: what it adds to the fused score.
         relevance: probability that each answers the query; None as long as nobody has asked for it.
         passages: the passage of each document that is nearest to the query's vector, where there is one.
+        boost: what was added to each score by the request, as a share of ``spread``; None where nothing was.
+        spread: difference of the best and the worst score before anything was added.
         weight: of the dense leg in the fused scores; None where scores are not fused.
         weight_shift: part of that weight that is due to the query (`indexer.retrieval.query_weight`).
         vector: of the query, shape (dimension,).
@@ -92,6 +94,8 @@ class Ranking:
     sparse_part: Numbers | None = None
     passages: Rows | None = None
     relevance: Numbers | None = None
+    boost: Numbers | None = None
+    spread: float = 0.0
     weight: float | None = None
     weight_shift: float = 0.0
     vector: Vectors | None = None

@@ -68,6 +68,7 @@ class Retriever:
         vector: Vectors | None = None,
         neighbours: Neighbours | None = None,
         allowed: Any | None = None,
+        reach: int = 0,
     ) -> Ranking:
         """Rank the documents for ``query``.
 
@@ -79,6 +80,7 @@ class Retriever:
             vector: of the query, shape (dimension,); by default the query is encoded here.
             neighbours: result of `nearest` for this vector at the same depth, where many queries are searched at once.
             allowed: the documents that may be returned, a `Selection` of the index; by default all that are visible.
+            reach: how many documents are ranked at least in lexical mode, for pages beyond the candidates.
 
         Returns:
             The candidates of one leg, or the fused candidates of both (up to twice as many).
@@ -94,9 +96,10 @@ class Retriever:
         with ranking.timed("lexical"):
             terms = ranking.terms = self.index.lexical.analyze(query)
         if mode == "lexical":
-            matches = self._lexical_leg(ranking, terms, depth, allowed)
-            scores = matches.scores[:depth]
-            return self._ordered(ranking, matches.rows[:depth], scores, lexical=scores)
+            reached = max(depth, -(-reach // depth) * depth)
+            matches = self._lexical_leg(ranking, terms, reached, allowed)
+            rows, scores = matches.rows[:reached], matches.scores[:reached]
+            return self._ordered(ranking, rows, scores, lexical=scores, together=depth)
         if len(self.index) >= MIN_PARALLEL_DOCUMENTS:
             pending = self._threads.submit(self._lexical_leg, ranking, terms, depth, allowed)
             neighbours = self._dense_leg(ranking, vector, neighbours, depth, allowed)
@@ -314,12 +317,18 @@ class Retriever:
         dense: npt.NDArray[np.floating] | None = None,
         lexical: npt.NDArray[np.floating] | None = None,
         passages: Rows | None = None,
+        together: int | None = None,
     ) -> Ranking:
-        """Put candidates into a ranking, ordered by score and then by id."""
+        """Put candidates into a ranking, ordered by score and then by id.
+
+        With ``together``, only so many candidates are ordered with each other at a time; they are given best first. However
+        many there are, the first ones are then the same, also where a score occurs on both sides of the border.
+        """
         order = np.argsort(-scores)
         best_first = scores[order]
         if (best_first[1:] == best_first[:-1]).any():  # only then do ids decide, which takes longer
-            order = np.lexsort((self.index.id_ranks(rows), -scores))
+            part = np.arange(len(rows)) // (together or max(len(rows), 1))
+            order = np.lexsort((self.index.id_ranks(rows), -scores, part))
         ranking.rows = rows
         ranking.scores = scores.astype(np.float64)
         ranking.dense = None if dense is None else dense.astype(np.float64)

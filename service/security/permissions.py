@@ -70,6 +70,7 @@ TABLE: dict[str, dict[str, Permission]] = {
     "/search": {"GET": SEARCH, "POST": SEARCH},
     "/search/batch": {"POST": SEARCH},
     "/search/examples": {"GET": SEARCH},
+    "/search/export": {"POST": SEARCH},
     "/similar": {"POST": SEARCH},
     "/documents/{document_id:path}/similar": {"GET": SEARCH},
     "/documents/{document_id:path}": {"GET": SEARCH},

@@ -22,11 +22,11 @@ router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500,
 
 
 def _query_of_body(request: Request, live: Retriever, body: schemas.SearchRequest) -> PendingQuery | None:  # noqa: ARG001
-    return None if body.mode == "lexical" else PendingQuery(live.index.encoder, body.query)
+    return None if body.mode == "lexical" or not body.query else PendingQuery(live.index.encoder, body.query)
 
 
 def _query_of_link(request: Request, live: Retriever, query: schemas.SearchQuery) -> PendingQuery | None:  # noqa: ARG001
-    return None if query.mode == "lexical" else PendingQuery(live.index.encoder, query.q)
+    return None if query.mode == "lexical" or not query.q else PendingQuery(live.index.encoder, query.q)
 
 
 @router.post(
@@ -34,7 +34,7 @@ def _query_of_link(request: Request, live: Retriever, query: schemas.SearchQuery
 )
 @queued_query(_query_of_body)
 def post_search(request: Request, live: Live, body: schemas.SearchRequest) -> schemas.SearchResponse:
-    """Rank the documents of the index for a query."""
+    """Rank the documents of the index for a query, or list them where there is none."""
     return recorded(request, body, answer_search(request, live, body, "body", pending=request.scope["query"]))
 
 
@@ -47,6 +47,6 @@ def post_search(request: Request, live: Live, body: schemas.SearchRequest) -> sc
 )
 @queued_query(_query_of_link)
 def get_search(request: Request, live: Live, query: Annotated[schemas.SearchQuery, Query()]) -> schemas.SearchResponse:
-    """Rank the documents of the index for a query: like `POST /search`, for links and browsers."""
+    """Rank the documents of the index for a query, or list them where there is none: like `POST /search`, for links and browsers."""
     search = query.request()
     return recorded(request, search, answer_search(request, live, search, "query", pending=request.scope["query"]))
