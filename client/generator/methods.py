@@ -18,8 +18,11 @@ NAMES = {
     "GET /v1/models/{model}": "embedding_model",
     "GET /v1/models": "embedding_models",
     "POST /v1/embeddings": "embeddings",
+    "POST /v1/rerank": "rerank",
     "PUT /documents": "put_documents",
     "DELETE /documents": "delete_documents",
+    "POST /documents/fetch": "fetch_documents",
+    "POST /documents/delete": "delete_by_filter",
 }
 """Operation → name of its method, where its path gives no name or a bad one."""
 FIRST = {"POST /search": "query"}

@@ -13,16 +13,18 @@ import numpy as np
 
 from indexer.artifacts.manifest import Manifest, fingerprint, read_manifest
 from indexer.artifacts.store import Store
+from indexer.attributes.fill import fill_attributes
 from indexer.build.assemble import Assembly
 from indexer.build.dense_codes import logged_queries
 from indexer.build.executors.open import open_executor
 from indexer.build.labels import Labeller
+from indexer.build.relevance.choose import choose_calibration
 from indexer.build.settings import BuildSettings
 from indexer.build.space import check_space, estimate_bytes
 from indexer.build.sparse import find_known_sparse
 from indexer.build.vectors import KnownVectors, find_known_vectors, vectors_of
 from indexer.build.weights.choose import choose_weights
-from indexer.corpus.corpus import Corpus
+from indexer.corpus.corpus import Corpus, Documents
 from indexer.corpus.settings import DocumentSettings, select
 from indexer.errors import UserError
 from indexer.index import dense
@@ -102,7 +104,7 @@ def build(
         encoder = Encoder.open(model, settings.precision, cores)
         with open_executor(settings, encoder) as executor:
             assembly = Assembly(
-                corpus,
+                _fill_cells(corpus, settings),
                 settings.model_copy(update={"language": _choose_language(corpus, settings)}),
                 encoder,
                 known or find_known_vectors(indexes, model, settings.precision, corpus.inputs),
@@ -133,7 +135,7 @@ def publish(
         key: the fingerprint.
         live: whether the index goes live.
         config: of the manifest, but for the dense index; by default the assembly's, with the dense weight as set, tuned
-            or estimated.
+            or estimated, and with a calibration of relevance.
         guard: see `Store.publish`.
 
     Raises:
@@ -142,8 +144,12 @@ def publish(
     started = time.monotonic()
     check_space(assembly.folder, estimate_bytes(assembly.corpus, assembly.settings, assembly.encoder))
     counts, dense_index = assembly.write()
+    fresh = config is None
     config = (config or assembly.config(**choose_weights(assembly, indexes.root))) | dense_index
-    share = measure_self_retrieval(assembly.open(counts, config))
+    index = assembly.open(counts, config)
+    share = measure_self_retrieval(index)
+    if fresh:
+        config |= choose_calibration(assembly, index)
     seconds = time.monotonic() - started
     metrics = {"seconds": round(seconds, 1), "self_retrieval": share}
     assembly.finish()
@@ -166,6 +172,11 @@ def _find_compacted(indexes: Store, key: str) -> Manifest | None:
     if config.get("folded_into") != key or retracted_since(indexes.root.parent, config["folded"]):
         return None
     return manifest
+
+
+def _fill_cells(corpus: Corpus, settings: BuildSettings) -> Documents:
+    columns = [name.strip() for name in (settings.extract or "").split(",") if name.strip()]
+    return fill_attributes(corpus, columns, settings.min_precision) if columns else corpus
 
 
 def _choose_language(corpus: Corpus, settings: BuildSettings) -> str:

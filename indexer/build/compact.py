@@ -23,6 +23,7 @@ from indexer.artifacts.store import Store, data_dir
 from indexer.build.assemble import Assembly
 from indexer.build.build import BuildResult, publish
 from indexer.build.dense_codes import logged_queries
+from indexer.build.relevance.choose import keep_calibration_sample
 from indexer.build.settings import BuildSettings
 from indexer.build.vectors import KnownVectors, passage_key
 from indexer.build.weights.choose import keep_sample
@@ -113,6 +114,7 @@ def _publish(
         logged=logged_queries(indexes.root.parent),
     )
     keep_sample(base.folder, assembly.folder)
+    keep_calibration_sample(base.folder, assembly.folder)
     return publish(indexes, assembly, key, config=config | folding | {"words": WORDS}, guard=lambda: _unreplaced(log))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +23,9 @@ from indexer.index.words import QueryTerms
 from indexer.inference.encoder import Vectors
 from indexer.retrieval.fusion import Fusion, add_sparse, fuse
 from indexer.retrieval.query_weight import MIN_CANDIDATES, SAMPLE_PASSAGES, shifted, weight_shift
-from indexer.retrieval.ranking import Hit, Ranking
+from indexer.retrieval.ranking import Hit, Mode, Ranking
+from indexer.retrieval.relevance import Calibration
 
-Mode = Literal["hybrid", "dense", "lexical"]
 Candidates = tuple[Rows, Vectors, Rows, npt.NDArray[np.float64]]
 """Rows of candidates, their cosines, their best passages, and their BM25 scores."""
 MIN_PARALLEL_DOCUMENTS = 20_000
@@ -52,6 +52,11 @@ class Retriever:
     def fusion(self) -> Fusion:
         """How the index combines the legs by default."""
         return Fusion.model_validate(self.index.manifest.config["fusion"])
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """How scores become a relevance in this index; None where it was built without."""
+        return Calibration.of_config(self.index.manifest.config)
 
     def search(
         self,
@@ -89,7 +94,7 @@ class Retriever:
             rows, cosines, passages = self._dense_leg(ranking, vector, neighbours, depth, allowed, mapped=True)
             return self._ordered(ranking, rows, cosines, dense=cosines, passages=passages)
         with ranking.timed("lexical"):
-            ranking.terms = terms = self.index.lexical.analyze(query)
+            terms = ranking.terms = self.index.lexical.analyze(query)
         if mode == "lexical":
             reached = max(depth, -(-reach // depth) * depth)
             matches = self._lexical_leg(ranking, terms, reached, allowed)
@@ -126,6 +131,12 @@ class Retriever:
                 ranking.sparse, ranking.sparse_part = learned, fused.sparse_part
             ranking.dense_part, ranking.lexical_part = fused.dense_part, fused.lexical_part
             return self._ordered(ranking, rows, fused.scores, dense=cosines, lexical=bm25, passages=passages)
+
+    def judge(self, ranking: Ranking, mode: Mode = "hybrid") -> None:
+        """Say of every candidate of a ranking how probable it is that it answers, where the index is calibrated."""
+        if self.calibration is not None:
+            with ranking.timed("fuse"):
+                ranking.relevance = self.calibration.relevance(ranking, mode, self.index.lexical)
 
     def nearest(self, vectors: Vectors, candidates: int | None = None, mode: Mode = "hybrid") -> list[Neighbours]:
         """Return the nearest documents of many queries at once, for `search` in the same mode.
@@ -175,6 +186,7 @@ class Retriever:
             bounds = self.index.offsets(self._passages_to_show(ranking, at, documents))
             dense, lexical = ranking.legs(at) if explain else (None, None)
             sparse = ranking.sparse_leg(at) if explain else None
+            relevance = None if ranking.relevance is None else ranking.relevance[at].tolist()
             return [
                 Hit(
                     rank=first_rank + number,
@@ -184,6 +196,7 @@ class Retriever:
                     dense=dense[number] if dense else None,
                     lexical=lexical[number] if lexical else None,
                     sparse=sparse[number] if sparse else None,
+                    relevance=None if relevance is None else relevance[number],
                 )
                 for number, (document, score) in enumerate(zip(documents, ranking.scores[at].tolist(), strict=True))
             ]

@@ -15,6 +15,7 @@ HIT: dict[str, JsonValue] = {
     "id": "subprocess.run",
     "rank": 1,
     "score": 3.41,
+    "relevance": 0.83,
     "title": "subprocess.run",
     "text": "Run command with arguments and return a CompletedProcess instance.",
     "metadata": {"module": "subprocess", "kind": "function"},

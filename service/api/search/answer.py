@@ -14,8 +14,8 @@ from indexer.filters.sort import SortByDistance, SortByField
 from indexer.index.served import Neighbours, Selection, ServedIndex
 from indexer.inference.encoder import Vectors
 from indexer.retrieval.highlights import SentenceVectors, nearest_sentences
-from indexer.retrieval.ranking import Hit, LegScore, Ranking
-from indexer.retrieval.retriever import Mode, Retriever
+from indexer.retrieval.ranking import Hit, LegScore, Mode, Ranking
+from indexer.retrieval.retriever import Retriever
 from indexer.retrieval.spelling import suggestion
 from service.api.dependencies import index_info
 from service.api.search import filtering, schemas
@@ -26,6 +26,7 @@ from service.api.search.combine import check_combination, pages_beyond
 from service.api.search.rerank import Reranking, TimeLeft, rerank_options
 from service.api.search.schemas import Highlights, Paged
 from service.observability.metrics import observe_stages
+from service.problems import invalid
 from service.serving.batching import PendingQuery
 
 STAGES = ("encode", "dense", "lexical", "fuse", "fetch")
@@ -81,7 +82,15 @@ def answer_search(
         ranking.timings["encode"] = pending.milliseconds
     reranking = reranking_of(request, live, search, ranking, left)
     results = build_results(
-        request, live, ranking, search, search.mode, explain=search.explain, reranking=reranking, sort=search.sort
+        request,
+        live,
+        ranking,
+        search,
+        search.mode,
+        explain=search.explain,
+        reranking=reranking,
+        sort=search.sort,
+        min_relevance=search.min_relevance,
     )
     fields = common_fields(request, live, ranking, results, started)
     if search.explain and ranking.weight is not None:
@@ -113,11 +122,21 @@ def rank(
         vector: of the query, if it is encoded already.
         neighbours: nearest passages of ``vector``, if they are known already.
         reach: how many documents are ranked at least in lexical mode.
+
+    Raises:
+        Problem: 422, a boost does not fit the index, or a least relevance is asked for where it has no calibration.
     """
+    if search.min_relevance is not None and live.calibration is None:
+        raise invalid(
+            f"{location}.min_relevance",
+            "the index has no calibration of relevance: it has too few documents, or an earlier version has built it; leave "
+            "it out, or build the index again",
+        )
     fusion = live.fusion.overridden(search.fusion)
     ranking = live.search(
         search.query, search.mode, fusion, vector=vector, neighbours=neighbours, allowed=allowed, reach=reach
     )
+    live.judge(ranking, search.mode)  # a boost changes the order, and not how well a document answers
     return boosted(ranking, search.boost, live.index, f"{location}.boost")
 
 
@@ -162,8 +181,9 @@ def _answer_browse(
 
 def _find(live: Retriever, ranking: Ranking, search: schemas.SearchRequest, allowed: Selection | None) -> Selection:
     """Return the documents that a search finds, over which its facets count."""
-    found = ranking.rows[list(eligible_positions(ranking, search.mode, search.min_score))]
-    terms = ranking.terms if search.min_score is None else None  # other documents have no score that could reach it
+    found = ranking.rows[list(eligible_positions(ranking, search.mode, search.min_score, search.min_relevance))]
+    is_cut = search.min_score is not None or search.min_relevance is not None
+    terms = None if is_cut else ranking.terms  # other documents have no score that could reach it
     selection: Selection = documents_found(live.index, found, terms, allowed)
     return selection
 
@@ -177,6 +197,7 @@ def build_results(
     *,
     explain: bool = False,
     reranking: Reranking | None = None,
+    min_relevance: float | None = None,
     sort: Sequence[SortByField | SortByDistance] = (),
 ) -> list[schemas.Result]:
     """Return the results of the requested page, with scores, groups and highlights as far as they were requested."""
@@ -188,6 +209,7 @@ def build_results(
         offset=options.offset,
         count=options.top_k,
         rerank=reranking,
+        min_relevance=min_relevance,
         sort=sort,
     )
     hits = live.hits(ranking, page.positions, options.offset + 1, explain=explain)
@@ -240,6 +262,7 @@ def result_of(
         "id": hit.document.id,
         "rank": hit.rank,
         "score": round(hit.score, SCORE_DIGITS),
+        "relevance": hit.relevance,
         "title": hit.document.title,
         "text": hit.passage,
         "metadata": metadata if fields is None else {name: metadata.get(name) for name in fields},

@@ -18,8 +18,7 @@ from indexer.filters.ordering import sorted_positions
 from indexer.filters.sort import SortByDistance, SortByField
 from indexer.index.served import Document, ServedIndex
 from indexer.retrieval.diversity import centroids, mmr, relevance
-from indexer.retrieval.ranking import Numbers, Ranking
-from indexer.retrieval.retriever import Mode
+from indexer.retrieval.ranking import Mode, Numbers, Ranking
 from service.api.search.boosts import boost_reranked
 from service.api.search.schemas import Arrangement
 from service.problems import invalid
@@ -50,6 +49,7 @@ def arrange(
     offset: int,
     count: int,
     rerank: Callable[[list[int]], Mapping[int, float]] | None = None,
+    min_relevance: float | None = None,
     sort: Sequence[SortByField | SortByDistance] = (),
 ) -> Page:
     """Return the page of ``count`` results from ``offset`` on.
@@ -62,14 +62,17 @@ def arrange(
         offset: number of results to skip.
         count: number of results of a page.
         rerank: takes positions, best first, and returns new scores of the first of them. These positions are ordered by
-            the new scores; all others follow.
+            the new scores; all others follow. Their relevances follow the new order, too: the first has the largest.
+        min_relevance: relevance below which a candidate is left out.
         sort: keys that order all of them in place of their scores; then neither re-ranking nor diversity takes part.
     """
-    eligible = eligible_positions(ranking, mode, options.min_score)
+    eligible = eligible_positions(ranking, mode, options.min_score, min_relevance)
     if sort and len(eligible):
         eligible = _sort(index, ranking, eligible, sort)
     scores = boost_reranked(rerank(list(eligible)), ranking) if rerank else {}
     reranked = sorted(scores, key=lambda position: -scores[position])
+    if reranked and ranking.relevance is not None:
+        ranking.relevance[reranked] = np.sort(ranking.relevance[reranked])[::-1]
     others: Iterable[int] = (position for position in eligible if position not in scores) if scores else eligible
     if options.diversity and scores:  # only the re-ranked ones: their scores have no scale in common with the others'
         cross_scores = np.array([scores[position] for position in reranked])
@@ -113,15 +116,21 @@ def _list_names(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "none"
 
 
-def eligible_positions(ranking: Ranking, mode: Mode, minimum: float | None) -> Sequence[int]:
-    """Return the positions whose score reaches a minimum: the cosine of the dense leg, or BM25 in lexical mode.
+def eligible_positions(
+    ranking: Ranking, mode: Mode, min_score: float | None, min_relevance: float | None = None
+) -> Sequence[int]:
+    """Return the positions that reach a least score and a least relevance.
 
-    Scores count as they are shown, with `SCORE_DIGITS`: a result of just the score that is given stays.
+    The score is the cosine of the dense leg, or BM25 in lexical mode. Scores count as they are shown, with `SCORE_DIGITS`:
+    a result of just the score that is given stays.
     """
     scores = ranking.lexical if mode == "lexical" else ranking.dense
-    if minimum is None or scores is None:
-        return range(len(ranking.rows))
-    return [int(position) for position in np.flatnonzero(np.round(scores, SCORE_DIGITS) >= minimum)]
+    reached = np.ones(len(ranking.rows), dtype=bool)
+    if min_score is not None and scores is not None:
+        reached &= np.round(scores, SCORE_DIGITS) >= min_score
+    if min_relevance is not None and ranking.relevance is not None:
+        reached &= ranking.relevance >= min_relevance
+    return range(len(reached)) if reached.all() else np.flatnonzero(reached).tolist()
 
 
 def _sort(

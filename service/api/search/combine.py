@@ -5,7 +5,7 @@
 | `rerank` | refused: the order would not be seen | boosts count again in the re-ranked scores | refused |
 | `diversity` | refused | yes | refused: it needs scores |
 | `group_by` | yes: the first of each group by the sort | yes | yes |
-| `min_score`, `fusion` | yes | yes; `min_score` looks at the legs' own scores | refused |
+| `min_score`, `min_relevance`, `fusion` | yes | yes; `min_score` looks at the legs' own scores | refused |
 | `boost` | refused: the order would not be seen | | refused |
 | `facets_over` | yes | yes | yes: everything that passes is found |
 """
@@ -34,6 +34,7 @@ def check_combination(search: SearchRequest, index: ServedIndex, location: str) 
     if not search.query:
         given = {
             "min_score": search.min_score is not None,
+            "min_relevance": search.min_relevance is not None,
             "diversity": search.diversity > 0,
             "fusion": search.fusion is not None,
             "rerank": bool(search.rerank),

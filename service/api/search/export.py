@@ -150,6 +150,7 @@ class Export:
             count=search.limit,
             rerank=reranking_of(self._request, live, search, ranking),
             sort=search.sort,
+            min_relevance=search.min_relevance,
         )
         at = np.array(page.positions, dtype=np.int64)
         return ranking.rows[at], ranking.scores[at]

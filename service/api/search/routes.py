@@ -14,6 +14,7 @@ from service.api.dependencies import QUEUED, Live
 from service.api.problem_responses import RESPONSES
 from service.api.search import schemas
 from service.api.search.answer import answer_search
+from service.api.search.record import recorded
 from service.serving.batching import PendingQuery
 from service.serving.queue import queued_query
 
@@ -34,7 +35,7 @@ def _query_of_link(request: Request, live: Retriever, query: schemas.SearchQuery
 @queued_query(_query_of_body)
 def post_search(request: Request, live: Live, body: schemas.SearchRequest) -> schemas.SearchResponse:
     """Rank the documents of the index for a query, or list them where there is none."""
-    return answer_search(request, live, body, "body", pending=request.scope["query"])
+    return recorded(request, body, answer_search(request, live, body, "body", pending=request.scope["query"]))
 
 
 @router.get(
@@ -47,4 +48,5 @@ def post_search(request: Request, live: Live, body: schemas.SearchRequest) -> sc
 @queued_query(_query_of_link)
 def get_search(request: Request, live: Live, query: Annotated[schemas.SearchQuery, Query()]) -> schemas.SearchResponse:
     """Rank the documents of the index for a query, or list them where there is none: like `POST /search`, for links and browsers."""
-    return answer_search(request, live, query.request(), "query", pending=request.scope["query"])
+    search = query.request()
+    return recorded(request, search, answer_search(request, live, search, "query", pending=request.scope["query"]))

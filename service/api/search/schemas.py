@@ -13,7 +13,7 @@ from indexer.filters.facets import Facet, FacetRequest
 from indexer.filters.filter import Filter
 from indexer.filters.sort import MAX_KEYS, Sort, parse_sort
 from indexer.retrieval.fusion import Fusion
-from indexer.retrieval.retriever import Mode
+from indexer.retrieval.ranking import Mode
 from service.api.schemas import HIT, INDEX, AnsweredBy, Metadata, RequestId, SomeQuery, Took
 
 MAX_FIELDS = 100
@@ -118,6 +118,13 @@ class Choices(Paged):
         default="hybrid",
         description="`dense`: by meaning, scores are cosines; `lexical`: by words, scores are BM25; "
         "`hybrid`: both, scores are fused and comparable only within one response",
+    )
+    min_relevance: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="leave out results below this relevance; refused where the index has no calibration",
     )
     explain: bool = Field(default=False, description="add each leg's score and rank to every result")
 
@@ -264,6 +271,11 @@ class Result(BaseModel):
     id: str = Field(description="id of the document")
     rank: int = Field(description="rank of the result, from 1; it continues over pages")
     score: float = Field(description="higher is better; see `mode` for its meaning. 0 without a query")
+    relevance: float | None = Field(
+        default=None,
+        description="probability that the result answers the query, from 0 to 1; comparable between queries of one index, and "
+        "never rising down a ranking. Null where the index has no calibration, and for similar documents",
+    )
     title: str | None = Field(description="title of the document, if it has one")
     text: str = Field(description="the passage of the document that fits best")
     metadata: Metadata

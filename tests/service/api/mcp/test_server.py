@@ -59,7 +59,7 @@ def test_an_assistant_searches_and_reads(with_assistant, client, mode):
     assert not found.is_error
     assert json.loads(found.content[0].text) == found.structured_content
     expected = client.post("/search", json={"query": "the sailor on the ship", "top_k": 3}).json()["results"]
-    wanted = ("id", "title", "text", "score", "metadata")
+    wanted = ("id", "title", "text", "score", "relevance", "metadata")
     assert found.structured_content["results"] == [{name: each[name] for name in wanted} for each in expected]
     document = client.get(f"/documents/{expected[0]['id']}").json()
     assert read.structured_content == {

@@ -76,7 +76,7 @@ def test_the_answer_has_the_documented_fields_and_no_others(client):
     assert answer["offset"] == 0
     assert answer["count"] == len(answer["results"]) == 6
     for result in answer["results"]:
-        assert set(result) == {"id", "rank", "score", "title", "text", "metadata"}
+        assert set(result) == {"id", "rank", "score", "relevance", "title", "text", "metadata"}
 
 
 def test_the_timings_are_measured_and_within_the_whole(client):
