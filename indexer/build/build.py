@@ -23,7 +23,8 @@ from indexer.build.sparse import find_known_sparse
 from indexer.build.vectors import KnownVectors, find_known_vectors, vectors_of
 from indexer.build.weights.choose import choose_weights
 from indexer.corpus.corpus import Corpus
-from indexer.corpus.settings import DocumentSettings, select
+from indexer.corpus.inspect import advice
+from indexer.corpus.settings import MetadataSettings, select
 from indexer.errors import UserError
 from indexer.index import dense
 from indexer.index.index import Index
@@ -83,12 +84,17 @@ def build(
         raise UserError(
             f"--dense-components {settings.dense_components}: the vectors of {model.name} have {dimension}; give no more"
         )
-    corpus = corpus or Corpus.check(source, **select(settings, DocumentSettings), data=data)
+    corpus = corpus or Corpus.check(source, **select(settings, MetadataSettings), data=data)
+    for line in advice(corpus.profile(), {name for name in MetadataSettings.model_fields if getattr(settings, name)}):
+        say(line)
     labeller = Labeller.find(settings.label_with, settings.label_column, data, cores) if settings.label_with else None
     sparse = (
         SparseEncoder.open(find_sparse_model(settings.sparse_model, data), cores) if settings.sparse_model else None
     )
-    recipe, parents = settings.recipe(), {"model": model.name} | ({"sparse": sparse.name} if sparse else {})
+    recipe, parents = (
+        settings.recipe() | corpus.treatment.config(),
+        {"model": model.name} | ({"sparse": sparse.name} if sparse else {}),
+    )
     if labeller:
         labeller.schema(corpus.schema)  # a conflict of column names is reported before any work
         recipe["labels"] = labeller.recipe()

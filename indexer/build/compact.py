@@ -27,6 +27,7 @@ from indexer.build.settings import BuildSettings
 from indexer.build.vectors import KnownVectors, passage_key
 from indexer.build.weights.choose import keep_sample
 from indexer.corpus.corpus import Reject, rebatch
+from indexer.corpus.treatment import Treatment
 from indexer.errors import UserError
 from indexer.index.index import Index
 from indexer.index.sparse import FOLDER as SPARSE_FOLDER
@@ -164,6 +165,7 @@ class LiveDocuments:
     id_from: str
     notes: list[str]
     text_bytes: int
+    treatment: Treatment
     rejects: list[Reject] = field(default_factory=list)
 
     @classmethod
@@ -182,6 +184,7 @@ class LiveDocuments:
             documents=len(index),
             id_from=index.manifest.config["ids"],
             notes=[note for note in index.manifest.notes if not note.startswith("ids: ")],
+            treatment=Treatment.of_config(index.manifest.config),
             text_bytes=size + sum(batch.nbytes for batch in index.contents.documents.batches),
         )
 

@@ -88,6 +88,7 @@ class BuildSettings(CorpusSettings, ExecutorSettings, StoreSettings):
     def recipe(self) -> dict[str, Any]:
         """Return the settings that decide the content of an index besides its corpus, its model and its labels."""
         aside = {"force", "model", "label_with", "label_column", "sparse_model", "sparse_terms", "sparse_weight"}
+        aside |= {"markup", "list_columns"}  # what they come to is part of the corpus's treatment
         if self.dense_components is None:
             aside.add("dense_components")  # an index of an earlier version is the same
         aside |= StoreSettings.model_fields.keys() | ExecutorSettings.model_fields.keys()

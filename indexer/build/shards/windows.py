@@ -21,6 +21,7 @@ from indexer.build.shards.earlier import EarlierShards
 from indexer.build.shards.shard import PASSAGE, Passages, Shard, number_shards
 from indexer.build.vectors import passage_key
 from indexer.corpus.corpus import Reject, rebatch
+from indexer.corpus.treatment import Treatment
 from indexer.errors import UserError
 from indexer.index.arrow import ArrowTable
 from indexer.index.document_mask import Rows
@@ -34,7 +35,8 @@ DOCUMENTS_PER_PART = 256
 class Documents(Protocol):
     """Documents to index: a corpus, or the documents of another index with the live writes since.
 
-    ``text_bytes`` is the size of their ids, titles and texts, as far as it is known before they are read.
+    ``text_bytes`` is the size of their ids, titles and texts, as far as it is known before they are read. ``treatment`` says
+    what was changed in them.
     """
 
     inputs: list[InputEntry]
@@ -44,6 +46,7 @@ class Documents(Protocol):
     id_from: str
     notes: list[str]
     text_bytes: int
+    treatment: Treatment
 
     @property
     def schema(self) -> pa.Schema:

@@ -153,23 +153,30 @@ def _prepare(
     Yields:
         None after each turn but the last, and bytes after the last: the queue takes them for the end.
     """
-    checked = _check(index, documents)
+    checked = check_documents(index, preparer, documents)
     yield from preparer.prepare_in_turns(checked, prepared, TOKENS_PER_TURN)
     yield b"prepared"
 
 
-def _check(index: ServedIndex, documents: list[schemas.NewDocument]) -> list[NewDocument]:
-    """Return the documents with their metadata converted to the types of the index's columns.
+def check_documents(index: ServedIndex, preparer: Preparer, documents: list[schemas.NewDocument]) -> list[NewDocument]:
+    """Return the documents as the index keeps them: HTML as text, metadata in the types of the columns.
 
     Raises:
-        Problem: two documents have the same id, or the metadata of one does not fit the columns.
+        Problem: two documents have the same id, one has nothing but markup, or its metadata does not fit the columns.
     """
     types = column_types(index.schema)
-    fitted = [fit_metadata(document.metadata, types) for document in documents]
+    treated = [preparer.treat(NewDocument(one.id, one.title, one.text, one.metadata)) for one in documents]
+    treated = [document._replace(fitted=fit_metadata(document.metadata, types)) for document in treated]
     errors = [
         ProblemField(field=f"body.documents.{position}.metadata.{name}", message=message)
-        for position, metadata in enumerate(fitted)
-        for name, message in metadata.errors.items()
+        for position, document in enumerate(treated)
+        if document.fitted
+        for name, message in document.fitted.errors.items()
+    ]
+    errors += [
+        ProblemField(field=f"body.documents.{position}.text", message="nothing but markup; give a text")
+        for position, document in enumerate(treated)
+        if not document.text.strip()
     ]
     id_counts = Counter(document.id for document in documents)
     errors += [
@@ -180,10 +187,7 @@ def _check(index: ServedIndex, documents: list[schemas.NewDocument]) -> list[New
     if errors:
         detail = "; ".join(f"{error.field}: {error.message}" for error in errors)
         raise Problem(422, "invalid-request", detail, errors)
-    return [
-        NewDocument(document.id, document.title, document.text, document.metadata, metadata)
-        for document, metadata in zip(documents, fitted, strict=True)
-    ]
+    return treated
 
 
 def _response(
