@@ -37,7 +37,9 @@ def sample(out: Annotated[Path, typer.Option(help="File to write")] = Path("data
 
 @app.command()
 def inspect(
-    corpus: Annotated[str, typer.Argument(help="A file, a folder or a quoted glob; or the URL of a database, with --query")],
+    corpus: Annotated[
+        str, typer.Argument(help="A file, a folder or a quoted glob; or the URL of a database, with --query")
+    ],
     query: Annotated[str | None, typer.Option("--query", help="SQL statement whose rows are the documents")] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Read only the first N rows")] = None,
 ) -> None:

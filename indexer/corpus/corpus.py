@@ -196,11 +196,13 @@ def _require_text(source: Source, spec: str, text_column: str, limit: int | None
     if not columns or any(text_column in names for names in columns):
         return  # a file of several that lacks it is named where roles are chosen
     found = guess(Profile.read(source, min(limit or SAMPLE_ROWS, SAMPLE_ROWS), bar=False)).text
-    looks = f"; {found!r} looks like the text: --text-column {shlex.quote(found)}" if found else ""
-    whole = "" if is_url(spec) else f"; `python -m indexer inspect {shlex.quote(spec)}` shows all columns"
+    looks = f", such as {found!r}" if found else ""
+    whole = (
+        "" if is_url(spec) else f"; `python -m indexer inspect {shlex.quote(spec)}` shows what each column looks like"
+    )
     raise UserError(
-        f"{source.files[0].name}: no column {text_column!r} among {', '.join(map(repr, columns[0]))}{looks}; name the right "
-        f"one with --text-column{whole}"
+        f"{source.files[0].name}: no column {text_column!r} among {', '.join(map(repr, columns[0]))}; name the right one with "
+        f"--text-column{looks}{whole}"
     )
 
 

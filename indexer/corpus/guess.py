@@ -16,12 +16,28 @@ from indexer.corpus.values.markup import LEAST_SHARE
 TEXT_NAMES = ("text", "description", "body", "content", "abstract", "summary", "details", "article", "passage", "answer",
               "review", "message", "comment")  # fmt: skip
 TITLE_NAMES = ("title", "name", "headline", "subject", "heading", "label", "question")
-ID_NAMES = ("id", "sku", "uuid", "guid", "key", "code", "slug", "asin", "isbn", "ean", "gtin", "number", "no", "listing")
+ID_NAMES = (
+    "id",
+    "sku",
+    "uuid",
+    "guid",
+    "key",
+    "code",
+    "slug",
+    "asin",
+    "isbn",
+    "ean",
+    "gtin",
+    "number",
+    "no",
+    "listing",
+)
 LIST_NAMES = ("tags", "categories", "keywords", "labels", "genres", "topics", "colors", "colours", "sizes", "amenities",
               "features", "authors", "materials", "tag", "keyword")  # fmt: skip
 EXACT_NAMES = ("sku", "ean", "gtin", "upc", "isbn", "asin", "mpn", "code", "model", "part", "number")
 _WORD = re.compile(r"[^\W_]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_CALL = re.compile(r"^\s*\(")
 _SEPARATED = re.compile(r"[,;|\n]")
 _ADDRESS = re.compile(r"^\s*(?:https?://|www\.|\S+@\S+\.\S+\s*$)|\.(?:jpe?g|png|webp|gif|svg)\s*$", re.IGNORECASE)
 
@@ -65,22 +81,15 @@ class Guess:
     def use(self, column: Column) -> str:
         """Say in a few words what a column would be used for."""
         name = column.name
-        if name == self.id:
-            return "id"
         if name in (self.title, self.text):
             role = "title" if name == self.title else "text"
             return f"{role}; HTML becomes text" if column.markup >= LEAST_SHARE else role
-        if not column.present:
-            return "nothing: it is empty"
-        if name in self.lists:
-            return "list: filter, facet, searched"
-        if name in self.exact:
-            return "searched as a whole; filter"
-        if name in self.search:
-            return "searched; filter, facet"
-        if column.is_text and column.share(_ADDRESS) > 0.9:
-            return "shown"
-        return "filter, facet" if column.is_text or pa.types.is_boolean(column.kind) else "filter"
+        uses = dict.fromkeys(self.search, "searched; filter, facet")
+        uses |= dict.fromkeys(self.exact, "searched as a whole; filter")
+        uses |= dict.fromkeys(self.lists, "list: filter, facet, searched")
+        if self.id:
+            uses[self.id] = "id"
+        return uses.get(name) or _metadata_use(column)
 
 
 def guess(profile: Profile) -> Guess:
@@ -96,6 +105,14 @@ def guess(profile: Profile) -> Guess:
     search = [column for column in rest if column in lists or (column not in exact and _is_category(column))]
     html = any(column.markup >= LEAST_SHARE for column in (title, text) if column)
     return Guess(_name(document_id), _name(title), _name(text), *map(_names, (lists, exact, search)), html)
+
+
+def _metadata_use(column: Column) -> str:
+    if not column.present:
+        return "nothing: it is empty"
+    if column.is_text and (column.words > 8 or column.share(_ADDRESS) > 0.9):
+        return "shown"
+    return "filter, facet" if column.is_text or pa.types.is_boolean(column.kind) else "filter"
 
 
 def _name(column: Column | None) -> str | None:
@@ -170,12 +187,15 @@ def _is_one_word(column: Column) -> bool:
 
 
 def _is_list(column: Column) -> bool:
-    """Say whether texts hold several values each: short ones that repeat, and not always as many."""
-    if not column.is_text or column.share(_SEPARATED) < 0.2:
+    """Say whether texts hold several values each: lists as they are written, or short values that repeat.
+
+    A town and its country, always two values, are one place.
+    """
+    if not column.is_text or column.share(_SEPARATED) < 0.2 or column.share(_CALL) > 0.5:
         return False
     lists = column.lists()
     items = [item for values in lists for item in values]
-    if not items or np.mean([len(item.split()) for item in items]) > 3 or max(map(len, items)) > 60:
+    if not items or np.mean([len(item.split()) for item in items]) > 4 or np.median([len(item) for item in items]) > 30:
         return False
     repeat = len(Counter(items)) <= len(items) / 2
     vary = len({len(values) for values in lists}) > 1

@@ -10,7 +10,7 @@ import pyarrow as pa
 from indexer.errors import UserError
 
 _DELIMITER = re.compile(r"[,;|\n]")
-_BRACKETS = {"[": "]", "{": "}", "(": ")"}
+_BRACKETS = {"[": "]", "{": "}"}
 _QUOTES = "\"'"
 LIST = pa.list_(pa.string())
 """Type of a column of lists."""

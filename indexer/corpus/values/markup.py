@@ -37,7 +37,6 @@ _NAME = rf"(?:{_names(f'{_BREAKING} {_INLINE}')}|[a-z][a-z0-9]*[:-][a-z0-9:-]+)"
 """Of HTML, or of its own with a colon or a hyphen, as word processors and web components write them."""
 _TAG = rf"/?{_NAME}{_ATTRIBUTES}>|!--|!doctype\s|!\[|\?xml"
 _STRAY = re.compile(rf"<(?!{_TAG})", re.IGNORECASE)
-_ANY_TAG = re.compile(rf"<(?:{_TAG})", re.IGNORECASE)
 _BREAK = re.compile(rf"</?(?:{_names(_BREAKING)}){_ATTRIBUTES}>", re.IGNORECASE)
 _SURE = re.compile(rf"<(?:{_names(_VOID)}){_ATTRIBUTES}>|</(?:{_names(f'{_BREAKING} {_INLINE}')})\s*+>", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,30});", re.IGNORECASE)
@@ -58,9 +57,10 @@ def share_with_markup(texts: Iterable[str | None]) -> float:
 def to_text(text: str) -> str:
     """Return a text with markup as what a reader sees: breaks for block elements, characters for entities.
 
-    Where no tag breaks lines, those of the text stay. A text without tags stays as it is but for its entities.
+    Where no tag breaks lines, those of the text stay. A text without an element stays as it is but for its entities: a tag
+    that nothing closes may be something else.
     """
-    if not _ANY_TAG.search(text):
+    if not _SURE.search(text) and "<!--" not in text:
         return html.unescape(text) if _ENTITY.search(text) else text
     text = _STRAY.sub("&lt;", text)
     if not _BREAK.search(text):
