@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from indexer.build.settings import BuildSettings
+from indexer.build.settings import BuildSettings, CreateSettings
 from indexer.corpus.settings import CorpusSettings
 from indexer.milvus.settings import StoreSettings, require_client
 from indexer.options import options
@@ -56,6 +56,35 @@ def inspect(
         say(remark)
     commands = (("trainer run", CorpusSettings), ("indexer build", BuildSettings))
     typer.echo("\n" + "\n".join(found.command(name, settings.model_fields) for name, settings in commands))
+
+
+@app.command()
+@options(CreateSettings)
+def create(settings: CreateSettings) -> None:
+    """Make an empty index, for a service that is started with --writable to fill. Prints its id.
+
+    Its documents come by PUT /documents and POST /documents/import. `compact` makes a whole index of them, and `export` a
+    file that the trainer reads.
+    """
+    from indexer.build.create import create as create_index
+    from indexer.progress import say
+
+    result = create_index(settings)
+    if not result.fresh:
+        say("up to date")
+    typer.echo(result.manifest.id)
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Argument(help="Parquet file to write")],
+    index: Annotated[str | None, typer.Option(help="Id of an index (default: indexes/CURRENT)")] = None,
+) -> None:
+    """Write the documents of an index to OUT, with the live writes over it: a corpus for the trainer, or for a build."""
+    from indexer.live.export import export as export_documents
+    from indexer.progress import say
+
+    say(f"{out}: {export_documents(out, index):,} documents")
 
 
 @app.command()

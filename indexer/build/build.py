@@ -18,6 +18,7 @@ from indexer.build.dense_codes import logged_queries
 from indexer.build.executors.open import open_executor
 from indexer.build.labels import Labeller
 from indexer.build.settings import BuildSettings
+from indexer.build.shards.windows import Documents
 from indexer.build.space import check_space, estimate_bytes
 from indexer.build.sparse import find_known_sparse
 from indexer.build.vectors import KnownVectors, find_known_vectors, vectors_of
@@ -100,7 +101,7 @@ def build(
         recipe["labels"] = labeller.recipe()
     key = fingerprint("index", parents, corpus.inputs, recipe)
     with indexes.building():
-        if not settings.force and (compacted := _find_compacted(indexes, key)):
+        if not settings.force and (compacted := find_compacted(indexes, key)):
             return BuildResult(compacted, fresh=False)
         if not settings.force and (existing := indexes.reuse(key, live=live)):
             return BuildResult(existing, fresh=False)
@@ -109,7 +110,7 @@ def build(
         with open_executor(settings, encoder) as executor:
             assembly = Assembly(
                 corpus,
-                settings.model_copy(update={"language": _choose_language(corpus, settings)}),
+                settings.model_copy(update={"language": choose_language(corpus, settings.language)}),
                 encoder,
                 known or find_known_vectors(indexes, model, settings.precision, corpus.inputs),
                 indexes.staging(key),
@@ -129,6 +130,7 @@ def publish(
     *,
     live: bool = True,
     config: dict[str, Any] | None = None,
+    more: dict[str, Any] | None = None,
     guard: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Manifest:
     """Write an index, check it, publish it, and return its manifest. Call inside `Store.building`.
@@ -140,6 +142,7 @@ def publish(
         live: whether the index goes live.
         config: of the manifest, but for the dense index; by default the assembly's, with the dense weight as set, tuned
             or estimated.
+        more: what the manifest's config gets besides.
         guard: see `Store.publish`.
 
     Raises:
@@ -148,7 +151,7 @@ def publish(
     started = time.monotonic()
     check_space(assembly.folder, estimate_bytes(assembly.corpus, assembly.settings, assembly.encoder))
     counts, dense_index = assembly.write()
-    config = (config or assembly.config(**choose_weights(assembly, indexes.root))) | dense_index
+    config = (config or assembly.config(**choose_weights(assembly, indexes.root))) | dense_index | (more or {})
     share = measure_self_retrieval(assembly.open(counts, config))
     seconds = time.monotonic() - started
     metrics = {"seconds": round(seconds, 1), "self_retrieval": share}
@@ -162,7 +165,7 @@ def publish(
     return manifest
 
 
-def _find_compacted(indexes: Store, key: str) -> Manifest | None:
+def find_compacted(indexes: Store, key: str) -> Manifest | None:
     """Return the live index where it is the index of this fingerprint with the live writes since folded in."""
     live = indexes.current_id()
     if live is None or live not in indexes.ids():
@@ -174,23 +177,26 @@ def _find_compacted(indexes: Store, key: str) -> Manifest | None:
     return manifest
 
 
-def _choose_language(corpus: Corpus, settings: BuildSettings) -> str:
-    if settings.language != "auto":
-        return settings.language
-    language = detect_language(next(corpus.batches(LANGUAGE_SAMPLE_DOCUMENTS)).column("text").to_pylist())
-    say(f"language: {language} (--language sets another)")
-    return language
+def choose_language(corpus: Documents, language: str) -> str:
+    """Return the language of an index: as set, or as the first texts of its documents have it."""
+    if language != "auto":
+        return language
+    found = detect_language(next(corpus.batches(LANGUAGE_SAMPLE_DOCUMENTS)).column("text").to_pylist())
+    say(f"language: {found} (--language sets another)")
+    return found
 
 
 def measure_self_retrieval(index: Index) -> float:
     """Return the share of sampled documents whose first passage has its own vector in the index: 1 in a sound index.
 
     The passages are encoded again and compared with the stored vectors. The share falls where vectors belong to other
-    passages than the files say.
+    passages than the files say. An empty index has nothing that could be wrong.
 
     Raises:
         UserError: the share is below 90 %.
     """
+    if not len(index):
+        return 1.0
     rows = np.linspace(0, len(index) - 1, min(SELF_CHECK_DOCUMENTS, len(index))).astype(np.int64)
     vectors = index.encoder.encode_documents([index.passage_texts(row)[0] for row in rows.tolist()])
     stored = index.dense.vectors(index.first_passage[rows])

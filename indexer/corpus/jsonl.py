@@ -57,7 +57,7 @@ class JsonReader:
             for number, line in enumerate(lines, 1):
                 text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
                 if text.strip():
-                    yield number, _parse(text)
+                    yield number, parse_object(text)
 
     def observe(self, name: str, values: Sequence[Any]) -> None:
         """Widen the type of column ``name`` to hold ``values``."""
@@ -91,7 +91,8 @@ class JsonReader:
         return pa.array(values, kind)
 
 
-def _parse(line: bytes) -> dict[str, Any] | str:
+def parse_object(line: bytes) -> dict[str, Any] | str:
+    """Return the object of a line; a string in its place says why there is none."""
     try:
         value = strict_json.loads(line.decode())
         if b"\\u" in line:

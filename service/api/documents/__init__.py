@@ -1,5 +1,8 @@
 """Document routes.
 
 routes.py   read, put and delete documents; feedback
+fit.py      documents checked against the index
+stream.py   a stream of documents: its body, its turns, its answer
+lines.py    lines of a body that arrives in pieces
 schemas.py  requests and responses
 """
