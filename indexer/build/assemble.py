@@ -26,11 +26,11 @@ from indexer.build.shards.embedding import Embedding, add_words, write_window
 from indexer.build.shards.pipeline import Behind, ahead
 from indexer.build.shards.shard import Shard, remove_shards, resume_shards
 from indexer.build.shards.tables import all_vectors, write_ids, write_keys, write_passages
-from indexer.build.shards.windows import Documents, Reader
+from indexer.build.shards.windows import Reader
 from indexer.build.sparse import Find, SparseWriter
 from indexer.build.vectors import MAP_FILE, KnownVectors, fold, maps_queries, origin_of
 from indexer.build.weights.dense_weight import EQUAL_WEIGHT
-from indexer.corpus.corpus import Corpus, write_rejects
+from indexer.corpus.corpus import Corpus, Documents, write_rejects
 from indexer.index import dense, lexical
 from indexer.index.approximate import codes
 from indexer.index.flat_file import write_flat
@@ -136,6 +136,7 @@ class Assembly:
         """
         config = self.settings.recipe() | self.corpus.treatment.config() | {"ids": self.corpus.id_from}
         del config["recall"]  # part of what `write` returns
+        del config["relevance"]  # its version; the calibration is made of the index
         if self.labeller:
             config["labels"] = self.labeller.facts()
         del config["dense_weight"]

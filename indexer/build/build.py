@@ -13,17 +13,18 @@ import numpy as np
 
 from indexer.artifacts.manifest import Manifest, fingerprint, read_manifest
 from indexer.artifacts.store import Store
+from indexer.attributes.fill import fill_attributes
 from indexer.build.assemble import Assembly
 from indexer.build.dense_codes import logged_queries
 from indexer.build.executors.open import open_executor
 from indexer.build.labels import Labeller
+from indexer.build.relevance.choose import choose_calibration
 from indexer.build.settings import BuildSettings
-from indexer.build.shards.windows import Documents
 from indexer.build.space import check_space, estimate_bytes
 from indexer.build.sparse import find_known_sparse
 from indexer.build.vectors import KnownVectors, find_known_vectors, vectors_of
 from indexer.build.weights.choose import choose_weights
-from indexer.corpus.corpus import Corpus
+from indexer.corpus.corpus import Corpus, Documents
 from indexer.corpus.inspect import advice
 from indexer.corpus.settings import MetadataSettings, select
 from indexer.errors import UserError
@@ -109,7 +110,7 @@ def build(
         encoder = Encoder.open(model, settings.precision, cores)
         with open_executor(settings, encoder) as executor:
             assembly = Assembly(
-                corpus,
+                _fill_cells(corpus, settings),
                 settings.model_copy(update={"language": choose_language(corpus, settings.language)}),
                 encoder,
                 known or find_known_vectors(indexes, model, settings.precision, corpus.inputs),
@@ -141,7 +142,7 @@ def publish(
         key: the fingerprint.
         live: whether the index goes live.
         config: of the manifest, but for the dense index; by default the assembly's, with the dense weight as set, tuned
-            or estimated.
+            or estimated, and with a calibration of relevance.
         more: what the manifest's config gets besides.
         guard: see `Store.publish`.
 
@@ -151,8 +152,12 @@ def publish(
     started = time.monotonic()
     check_space(assembly.folder, estimate_bytes(assembly.corpus, assembly.settings, assembly.encoder))
     counts, dense_index = assembly.write()
+    fresh = config is None
     config = (config or assembly.config(**choose_weights(assembly, indexes.root))) | dense_index | (more or {})
-    share = measure_self_retrieval(assembly.open(counts, config))
+    index = assembly.open(counts, config)
+    share = measure_self_retrieval(index)
+    if fresh:
+        config |= choose_calibration(assembly, index)
     seconds = time.monotonic() - started
     metrics = {"seconds": round(seconds, 1), "self_retrieval": share}
     assembly.finish()
@@ -184,6 +189,11 @@ def choose_language(corpus: Documents, language: str) -> str:
     found = detect_language(next(corpus.batches(LANGUAGE_SAMPLE_DOCUMENTS)).column("text").to_pylist())
     say(f"language: {found} (--language sets another)")
     return found
+
+
+def _fill_cells(corpus: Corpus, settings: BuildSettings) -> Documents:
+    columns = [name.strip() for name in (settings.extract or "").split(",") if name.strip()]
+    return fill_attributes(corpus, columns, settings.min_precision) if columns else corpus
 
 
 def measure_self_retrieval(index: Index) -> float:

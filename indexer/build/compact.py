@@ -24,6 +24,7 @@ from indexer.build.assemble import Assembly
 from indexer.build.build import BuildResult, choose_language, publish
 from indexer.build.create import CREATED
 from indexer.build.dense_codes import logged_queries
+from indexer.build.relevance.choose import keep_calibration_sample
 from indexer.build.settings import BuildSettings
 from indexer.build.vectors import KnownVectors, passage_key
 from indexer.build.weights.choose import keep_sample
@@ -122,6 +123,7 @@ def _publish(
     if created:
         return publish(indexes, assembly, key, more=folding, guard=lambda: _unreplaced(log))
     keep_sample(base.folder, assembly.folder)
+    keep_calibration_sample(base.folder, assembly.folder)
     return publish(indexes, assembly, key, config=config | folding | {"words": WORDS}, guard=lambda: _unreplaced(log))
 
 

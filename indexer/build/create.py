@@ -41,7 +41,7 @@ COLUMN_TYPES: dict[str, pa.DataType] = {
 
 @dataclass
 class NoDocuments:
-    """A corpus without documents, see `indexer.build.shards.windows.Documents`."""
+    """A corpus without documents, see `indexer.corpus.corpus.Documents`."""
 
     schema: pa.Schema
     treatment: Treatment

@@ -11,6 +11,7 @@ from indexer.build.executors.settings import ExecutorSettings
 from indexer.corpus.settings import CorpusSettings
 from indexer.index.approximate.kinds import RequestedKind
 from indexer.milvus.settings import StoreSettings
+from indexer.retrieval.relevance import RELEVANCE
 
 
 class BuildSettings(CorpusSettings, ExecutorSettings, StoreSettings):
@@ -83,6 +84,18 @@ class BuildSettings(CorpusSettings, ExecutorSettings, StoreSettings):
         min_length=1,
         description="Column that --label-with fills; the probabilities go into the column of this name and `_probability`",
     )
+    extract: str | None = Field(
+        default=None,
+        description="Columns, separated by commas, whose empty cells are filled from title and text, as the rows with a value "
+        "say (default: none)",
+    )
+    min_precision: float = Field(
+        default=0.95,
+        gt=0,
+        le=1,
+        description="Share of the cells that --extract fills that have to be right, measured on rows whose value is known; "
+        "what is less sure stays empty",
+    )
     force: bool = Field(default=False, description="Build even if an index of the same inputs and settings exists")
 
     def recipe(self) -> dict[str, Any]:
@@ -91,8 +104,10 @@ class BuildSettings(CorpusSettings, ExecutorSettings, StoreSettings):
         aside |= {"markup", "list_columns"}  # what they come to is part of the corpus's treatment
         if self.dense_components is None:
             aside.add("dense_components")  # an index of an earlier version is the same
+        if self.extract is None:
+            aside |= {"extract", "min_precision"}
         aside |= StoreSettings.model_fields.keys() | ExecutorSettings.model_fields.keys()
-        recipe = self.model_dump(exclude=aside) | {"words": WORDS, "weighting": WEIGHTING}
+        recipe = self.model_dump(exclude=aside) | {"words": WORDS, "weighting": WEIGHTING, "relevance": RELEVANCE}
         if self.sparse_model is None:
             return recipe
         return recipe | {"sparse": {"terms": self.sparse_terms, "weight": self.sparse_weight}}

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -28,11 +29,35 @@ from indexer.corpus.treatment import FIELDS, Treatment, find_markup, parse_names
 from indexer.errors import UserError
 from indexer.progress import Bar, say
 
-__all__ = ["Corpus", "Reject", "rebatch", "write_rejects"]
+__all__ = ["Corpus", "Documents", "Reject", "rebatch", "write_rejects"]
 
 REJECTS_SHOWN = 5
 ENCODING_REMEDY = "; if the file is in a code page such as Windows-1252, save it as UTF-8"
 ID_CHARACTERS_SHOWN = 60
+
+
+class Documents(Protocol):
+    """Documents to index: a corpus, or the documents of another index with the live writes since.
+
+    ``text_bytes`` is the size of their ids, titles and texts, as far as it is known before they are read. ``treatment`` says
+    what was changed in them.
+    """
+
+    inputs: list[InputEntry]
+    rows: int
+    documents: int
+    rejects: list[Reject]
+    id_from: str
+    notes: list[str]
+    text_bytes: int
+    treatment: Treatment
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Fields of a document: id, title, text and, where there are other columns, metadata."""
+
+    def batches(self, rows: int = 1024) -> Iterator[pa.RecordBatch]:
+        """Yield the documents in batches of exactly ``rows`` rows but for the last."""
 
 
 @dataclass

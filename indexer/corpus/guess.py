@@ -104,7 +104,7 @@ def guess(profile: Profile) -> Guess:
     exact = [column for column in rest if column not in lists and _is_exact(column)]
     search = [column for column in rest if column in lists or (column not in exact and _is_category(column))]
     html = any(column.markup >= LEAST_SHARE for column in (title, text) if column)
-    return Guess(_name(document_id), _name(title), _name(text), *map(_names, (lists, exact, search)), html)
+    return Guess(_name(document_id), _name(title), _name(text), _names(lists), _names(exact), _names(search), html)
 
 
 def _metadata_use(column: Column) -> str:

@@ -250,6 +250,12 @@ class Index(ServedIndex):
             return position, None
         return position, int(self.contents.ids.row(position, ["row"])["row"])
 
+    def follows(self, document_id: str) -> Mask:
+        """Return which documents have an id that sorts behind this one, whether it exists or not, shape (documents,)."""
+        position, row = self.position_of(document_id)
+        behind: Mask = self.id_rank >= position + (row is not None)
+        return behind
+
     def document(self, row: int) -> Document:
         """Return the document in ``row``."""
         documents = self.contents.documents

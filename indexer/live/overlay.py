@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from indexer.corpus.treatment import Treatment
 from indexer.index.dense import unit
-from indexer.index.document_mask import DocumentMask, Rows
+from indexer.index.document_mask import DocumentMask, Mask, Rows
 from indexer.index.index import Index
 from indexer.inference.encoder import Vectors
 from indexer.live.bm25 import InvertedIndex, Statistics
@@ -212,6 +212,11 @@ class LiveIndex(Index):
     def row_of(self, document_id: str) -> int | None:
         """Return the row of the document with this id, or None."""
         return self.overlay.row_of(document_id)
+
+    def follows(self, document_id: str) -> Mask:
+        """Return which documents have an id that sorts behind this one, whether it exists or not, shape (documents,)."""
+        live = [version.id.encode() > document_id.encode() for version in self.overlay.versions]
+        return np.concatenate([self.overlay.base.follows(document_id), np.array(live, dtype=np.bool_)])
 
     def passage_offsets(self, passage: int) -> tuple[int, int]:
         """Return the character offsets of a passage in the text of its document, the end excluded."""

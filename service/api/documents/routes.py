@@ -1,17 +1,16 @@
-"""Document routes: read one document, put and delete documents, and store feedback on results."""
+"""Document routes: read one document, put and delete documents."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
 from indexer.index.served import ServedIndex
-from indexer.live.feedback import FeedbackLog
 from indexer.live.metadata import column_types
 from indexer.live.prepare import NewDocument, Preparer
 from indexer.live.write import LiveDocument
@@ -22,7 +21,7 @@ from service.api.documents.stream import STREAM_ANSWER, STREAM_BODY, ImportRespo
 from service.api.problem_responses import RESPONSES, documented
 from service.api.schemas import DocumentId
 from service.problems import Problem, ProblemField
-from service.serving.live_documents import LiveDocuments, NoWrites, write_problem
+from service.serving.live_documents import LiveDocuments, NoWrites
 from service.serving.queue import RequestQueue, queued, queued_commit
 
 
@@ -40,14 +39,18 @@ async def live_documents(request: Request) -> LiveDocuments | NoWrites:
 
 router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500, 503)})
 NO_WRITES = Problem(403, "not-writable", "This service takes no writes; start it with --writable or DOWSE_WRITABLE=1")
-write_router = APIRouter(
-    responses={
+
+
+def write_responses() -> dict[int | str, dict[str, Any]]:
+    """Return OpenAPI's description of the errors of a route that writes."""
+    return {
         403: documented(NO_WRITES),
         **{status: RESPONSES[status] for status in (422, 500, 501, 503, 507)},
         **QUEUED,
-    },
-    dependencies=[Depends(may_write)],
-)
+    }
+
+
+write_router = APIRouter(responses=write_responses(), dependencies=[Depends(may_write)])
 Documents = Annotated[LiveDocuments | NoWrites, Depends(live_documents)]
 
 
@@ -142,26 +145,6 @@ def delete_documents(
     before, after = documents.write(documents.preparer.recipe, [], unique)
     deleted = sum(before.row_of(document_id) is not None for document_id in unique)
     return _response(request, after, started, deleted=deleted)
-
-
-@write_router.post(
-    "/feedback",
-    operation_id="give_feedback",
-    tags=["write"],
-    summary="Give feedback on a result",
-    responses={404: RESPONSES[404]},
-)
-@queued_commit
-def feedback(request: Request, live: Live, body: schemas.Feedback) -> schemas.FeedbackResponse:
-    """Store that a document was opened for a query, or how well it answers. The trainer learns from it."""
-    if live.index.row_of(body.document) is None:
-        raise Problem(404, "not-found", f"The index holds no document {body.document!r}")
-    log = FeedbackLog(request.app.state.settings.data)
-    try:
-        log.append(body.query, body.document, body.grade, live.index.generation)
-    except OSError as error:
-        raise write_problem(error, log.folder) from error
-    return schemas.FeedbackResponse(stored=True, request_id=request.scope["request_id"])
 
 
 def _prepare(

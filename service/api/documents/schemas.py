@@ -79,6 +79,10 @@ class Feedback(BaseModel):
         description="how well the document answers: 0 not at all, 1 a little, 2 well, 3 perfectly",
     )
 
+    rank: int | None = Field(
+        default=None, ge=1, le=10_100, description="rank of the document among the results, from 1; for statistics"
+    )
+
     @model_validator(mode="after")
     def _exactly_one(self) -> Feedback:
         if (self.click is None) == (self.grade is None):

@@ -133,6 +133,7 @@ class ImportResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - as Starlette calls it
         """Import all rows and answer."""
         answer = _Answer(send, self.raw_headers, self.status_code)
+        last: BaseModel
         try:
             last = await self._import(receive, answer)
         except Problem as problem:
