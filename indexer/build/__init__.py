@@ -11,6 +11,7 @@ dense_codes.py          codes of an approximate dense index, trained and written
 recall.py               recall of such an index, measured; effort of a search
 sparse.py               learned-sparse leg: vectors on disk, postings in parts
 share.py                a copy of an index for a model that differs in its queries only
+create.py               an empty index
 compact.py              fold live writes into a new index
-settings.py             flags of `indexer build`
+settings.py             flags of `indexer build` and `indexer create`
 """

@@ -134,7 +134,7 @@ class Assembly:
         Weights that were estimated for an earlier index are ``weights_of`` that one. What `write` returns of the dense
         index has to be added.
         """
-        config = self.settings.recipe() | {"ids": self.corpus.id_from}
+        config = self.settings.recipe() | self.corpus.treatment.config() | {"ids": self.corpus.id_from}
         del config["recall"]  # part of what `write` returns
         del config["relevance"]  # its version; the calibration is made of the index
         if self.labeller:
@@ -182,7 +182,8 @@ class Assembly:
 
     def _digest(self) -> str:
         """Return the digest of everything that decides what is written."""
-        recipe = self.settings.recipe() | {"labels": self.labeller.recipe() if self.labeller else None}
+        recipe = self.settings.recipe() | self.corpus.treatment.config()
+        recipe |= {"labels": self.labeller.recipe() if self.labeller else None}
         return fingerprint("index", {"model": self.encoder.folder.name}, self.corpus.inputs, recipe)
 
     def _embed(self, words: LexicalWriter) -> Embedding:

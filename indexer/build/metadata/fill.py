@@ -35,6 +35,7 @@ class FilledDocuments:
     def __post_init__(self) -> None:
         self.inputs, self.rows, self.documents = self.corpus.inputs, self.corpus.rows, self.corpus.documents
         self.rejects, self.id_from, self.text_bytes = self.corpus.rejects, self.corpus.id_from, self.corpus.text_bytes
+        self.treatment = self.corpus.treatment
 
     @property
     def schema(self) -> pa.Schema:

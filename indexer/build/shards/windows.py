@@ -93,6 +93,8 @@ class Reader:
         Raises:
             UserError: a file of the corpus has changed, or the folder holds shards of other documents.
         """
+        if not self.corpus.documents:
+            self._write(self.shard(0), [])  # the schema of an empty index
         pieces = number_shards(self.corpus.batches(ROWS_PER_BATCH))
         for number, group in groupby(pieces, key=itemgetter(0)):
             shard = self.shard(number)
