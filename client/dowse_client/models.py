@@ -1109,7 +1109,7 @@ class QueryReport(DowseModel):
     """null where nothing was searched"""
 
     nothing: int
-    """searches that found nothing, or nothing of a relevance of .5 where it is known"""
+    """searches that found nothing, or nothing of a relevance of .1 where it is known"""
 
     nothing_found: list[QueryRow]
     """the most frequent queries that never found anything"""

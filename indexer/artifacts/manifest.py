@@ -25,7 +25,7 @@ WORDS = 2
 WEIGHTING = 2
 """Version of how the weight of the legs is found and adapted to each query; an index of an earlier one is not up to date."""
 RELEVANCE = 1
-"""Version of the features of relevance: coefficients of another version are not used."""
+"""Version of the features of `indexer.retrieval.relevance`: coefficients of another version are not used."""
 UNSET = "0" * 64
 """Stands in place of the manifest's checksum while that is computed."""
 Kind = Literal["model", "index", "masked", "classifier", "reranker", "sparse"]

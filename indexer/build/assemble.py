@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from indexer.artifacts.manifest import UNSET, Manifest, fingerprint, library_versions, read_manifest
 from indexer.build.dense_codes import EarlierCodes, index_vectors
 from indexer.build.executors.pool import Executor, InProcess
-from indexer.build.labels import Labeller
+from indexer.build.metadata.labels import Labeller
 from indexer.build.settings import BuildSettings
 from indexer.build.shards.earlier import EarlierShards
 from indexer.build.shards.embedding import Embedding, add_words, write_window
@@ -134,7 +134,7 @@ class Assembly:
         Weights that were estimated for an earlier index are ``weights_of`` that one. What `write` returns of the dense
         index has to be added.
         """
-        config = self.settings.recipe() | {"ids": self.corpus.id_from}
+        config = self.settings.recipe() | self.corpus.treatment.config() | {"ids": self.corpus.id_from}
         del config["recall"]  # part of what `write` returns
         del config["relevance"]  # its version; the calibration is made of the index
         if self.labeller:
@@ -182,7 +182,8 @@ class Assembly:
 
     def _digest(self) -> str:
         """Return the digest of everything that decides what is written."""
-        recipe = self.settings.recipe() | {"labels": self.labeller.recipe() if self.labeller else None}
+        recipe = self.settings.recipe() | self.corpus.treatment.config()
+        recipe |= {"labels": self.labeller.recipe() if self.labeller else None}
         return fingerprint("index", {"model": self.encoder.folder.name}, self.corpus.inputs, recipe)
 
     def _embed(self, words: LexicalWriter) -> Embedding:

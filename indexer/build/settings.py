@@ -1,10 +1,10 @@
-"""Settings of `indexer build`: name, default and help text of every flag are defined here only."""
+"""Settings of `indexer build` and `indexer create`: name, default and help text of every flag are defined here only."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from indexer.artifacts.manifest import RELEVANCE, WEIGHTING, WORDS
 from indexer.build.executors.settings import ExecutorSettings
@@ -100,6 +100,7 @@ class BuildSettings(CorpusSettings, ExecutorSettings, StoreSettings):
     def recipe(self) -> dict[str, Any]:
         """Return the settings that decide the content of an index besides its corpus, its model and its labels."""
         aside = {"force", "model", "label_with", "label_column", "sparse_model", "sparse_terms", "sparse_weight"}
+        aside |= {"markup", "list_columns"}  # what they come to is part of the corpus's treatment
         if self.dense_components is None:
             aside.add("dense_components")  # an index of an earlier version is the same
         if self.extract is None:
@@ -109,3 +110,25 @@ class BuildSettings(CorpusSettings, ExecutorSettings, StoreSettings):
         if self.sparse_model is None:
             return recipe
         return recipe | {"sparse": {"terms": self.sparse_terms, "weight": self.sparse_weight}}
+
+
+class CreateSettings(BaseModel):
+    """Columns of an empty index, and how its documents will be read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    columns: str = Field(
+        default="",
+        description="Metadata columns with their types, such as `price:float,brand:text,tags:list`; types: "
+        "text, int, float, bool, date, time, list (default: no metadata)",
+    )
+    language: str = Field(
+        default="auto",
+        description="Language of stemming and stop words: none, or an ISO 639-1 code such as en, es or de; auto is none "
+        "until the first compaction, which finds the language in the texts",
+    )
+    markup: Literal["keep", "strip"] = Field(
+        default="keep", description="HTML in texts and titles: strip turns it into text, keep leaves it"
+    )
+    model: str | None = Field(default=None, description="Id of the model artifact (default: models/CURRENT)")
+    force: bool = Field(default=False, description="Make the empty index live although another one is")

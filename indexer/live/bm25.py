@@ -2,7 +2,8 @@
 
 Robertson, Zaragoza, «The Probabilistic Relevance Framework: BM25 and Beyond», 2009. As in tantivy, k1 = 1.2 and b = .75,
 and the length of a document is rounded to what the index keeps in one byte. Document frequencies and average lengths are
-those of the index: a live document with the text of an indexed one gets the same score.
+those of the index: a live document with the text of an indexed one gets the same score. An index that was created empty has
+none, so that those of the live documents stand in for them.
 """
 
 from __future__ import annotations
@@ -52,10 +53,19 @@ class Statistics:
             Field(name, weight, analyzer, index.average_length(name)) for name, weight, analyzer in index.fields()
         ]
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the index has no documents."""
+        return not len(self._index)
+
     def idf(self, name: str, term: str) -> float:
         """Return the inverse document frequency of a term."""
-        frequency = self._index.document_frequency(name, term)
-        return float(np.log1p((len(self._index) - frequency + 0.5) / (frequency + 0.5)))
+        return inverse_frequency(self._index.document_frequency(name, term), len(self._index))
+
+
+def inverse_frequency(frequency: int, documents: int) -> float:
+    """Return the inverse document frequency of a term that ``frequency`` of so many ``documents`` have."""
+    return float(np.log1p((documents - frequency + 0.5) / (frequency + 0.5)))
 
 
 @dataclass(frozen=True)
@@ -99,12 +109,18 @@ class InvertedIndex:
         scores = np.zeros(documents, dtype=np.float32)
         for text_field in self.statistics.fields:
             lengths = np.array(self.lengths.get(text_field.name, ()), dtype=np.float64)
-            norms = K1 * (1 - B + B * lengths / text_field.average_length)
+            average = max(lengths.mean(), 1) if self.statistics.is_empty and len(lengths) else text_field.average_length
+            norms = K1 * (1 - B + B * lengths / average)
             for term in query.fields[text_field.name]:
                 postings = self.postings.get((text_field.name, term))
                 if postings is None:
                     continue
                 rows, frequency = postings[:, 0], postings[:, 1]
-                weight = text_field.weight * self.statistics.idf(text_field.name, term) * (K1 + 1)
+                idf = (
+                    inverse_frequency(len(rows), len(lengths))
+                    if self.statistics.is_empty
+                    else self.statistics.idf(text_field.name, term)
+                )
+                weight = text_field.weight * idf * (K1 + 1)
                 scores[rows] += (weight * frequency / (frequency + norms[rows])).astype(np.float32)
         return scores

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from indexer.corpus.treatment import Treatment
 from indexer.index.dense import unit
 from indexer.index.document_mask import DocumentMask, Mask, Rows
 from indexer.index.index import Index
@@ -99,7 +100,7 @@ class Overlay:
             words=self.words.with_texts([f"{document.title or ''}\n{document.text}" for document in new]),
             terms=self._with_terms(new),
             versions=(*self.versions, *new),
-            batch=pa.concat_batches([self.batch, _to_batch(new, self.base.schema)]),
+            batch=pa.concat_batches([self.batch, _to_batch(new, self.base)]),
             vectors=np.concatenate([self.vectors, *(unit(document.vectors) for document in new)]),
             positions=(*self.positions, *(self.base.position_of(document.id)[0] for document in new)),
             rows=rows | {document.id: row for row, document in enumerate(new, len(self.versions))},
@@ -223,14 +224,14 @@ class LiveIndex(Index):
         return self.overlay.offsets[live] if live >= 0 else self.overlay.base.passage_offsets(passage)
 
 
-def _to_batch(documents: list[LiveDocument], schema: pa.Schema) -> pa.RecordBatch:
-    """Return documents as rows of an index, without metadata that has no column or does not fit its type."""
-    types = column_types(schema)
+def _to_batch(documents: list[LiveDocument], base: Index) -> pa.RecordBatch:
+    """Return documents as rows of the index ``base``, without metadata that has no column or does not fit its type."""
+    types, treatment = column_types(base.schema), Treatment.of_config(base.manifest.config)
     rows = []
     for document in documents:
-        fitted = document.fit(types)
+        fitted = document.fit(types, treatment)
         for name, reason in fitted.errors.items():
             log.warning("document %r: metadata %r is left out: %s", document.id, name, reason)
         row: dict[str, Any] = {"id": document.id, "title": document.title, "text": document.text}
         rows.append(row | {"metadata": fitted.values} if types else row)
-    return pa.RecordBatch.from_pylist(rows, schema)
+    return pa.RecordBatch.from_pylist(rows, base.schema)

@@ -38,11 +38,13 @@ class Permission:
     Attributes:
         scope: the scope that a key needs; None for a route that needs no key and has no rate limit.
         large_body: whether the body may have ``--max-body-mb`` megabytes instead of `MAX_BODY_BYTES`.
+        streamed: whether the route reads the body itself, piece by piece, whatever its length.
         requires_unrestricted_key: whether the answer is about the whole corpus, so that a key with a filter is refused.
     """
 
     scope: Scope | None
     large_body: bool = False
+    streamed: bool = False
     requires_unrestricted_key: bool = False
 
 
@@ -72,6 +74,8 @@ TABLE: dict[str, dict[str, Permission]] = {
     "/search/examples": {"GET": SEARCH},
     "/search/export": {"POST": SEARCH},
     "/similar": {"POST": SEARCH},
+    # GET: a document may have the id `import`.
+    "/documents/import": {"POST": Permission("write", streamed=True), "GET": SEARCH},
     "/documents/{document_id:path}/similar": {"GET": SEARCH},
     "/documents/{document_id:path}": {"GET": SEARCH},
     "/documents/fetch": {"POST": SEARCH},
