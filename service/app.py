@@ -22,7 +22,7 @@ from service.api.models import classify, masked_lm
 from service.api.openai import embeddings
 from service.api.operations import metrics as metrics_route
 from service.api.operations import routes as operations
-from service.api.search import batch, rerank, similar
+from service.api.search import batch, rerank, similar, suggest
 from service.api.search import routes as search
 from service.api.search.rerank_memory import RerankMemory
 from service.observability import metrics, tracing
@@ -31,7 +31,9 @@ from service.security.auth import AuthMiddleware
 from service.security.hosts import AllowedHosts
 from service.security.keys import Keyring
 from service.serving.follower import Follower
+from service.serving.query_source import NoQueries
 from service.serving.queue import RequestQueue
+from service.serving.rules import FollowedRules
 from service.serving.searcher import Searcher, Searching
 from service.settings import ServiceSettings
 
@@ -43,6 +45,7 @@ ROUTERS = (
     pages.router,
     documents.write_router,
     batch.router,
+    suggest.router,
     similar.router,
     classify.router,
     masked_lm.router,
@@ -88,6 +91,8 @@ def create_app(settings: ServiceSettings) -> FastAPI:
             state.sentences = SentenceVectors()
             state.rerank_memory = RerankMemory(state.workers_folder)
             stack.push_async_callback(run_in_threadpool, state.rerank_memory.stop)
+            state.rules = FollowedRules(settings.synonyms, settings.stop_words, poll)
+            state.query_source = NoQueries()
             state.searcher = open_searcher(settings)
             state.classifier = Follower("classifier", data, partial(classify.open_classifier, cores=cores), poll)
             state.masked = Follower("masked", data, partial(masked_lm.open_masked, cores=cores), poll)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from indexer.index.document_mask import DocumentMask
+from indexer.index.document_mask import DocumentMask, Rows
 from indexer.index.index import Index
 from indexer.index.served import ServedIndex
 
@@ -43,6 +43,11 @@ class RestrictedIndex(Index):
         return self._allowed
 
     @property
+    def is_restricted(self) -> bool:
+        """Whether for its caller only some of the documents exist."""
+        return True
+
+    @property
     def id_rank(self) -> npt.NDArray[np.int64]:
         """Rank of each document's id among all ids, shape (documents,): breaks ties between equal scores."""
         return self._base.id_rank
@@ -51,6 +56,13 @@ class RestrictedIndex(Index):
         """Return the row of the document with this id, or None."""
         row = self._base.row_of(document_id)
         return row if row is not None and self._allowed.mask[row] else None
+
+    def exact_rows(self, query: str, allowed: DocumentMask | None = None) -> Rows:
+        """Return the rows of the ``allowed`` documents that have the query as their id, or as an exact value."""
+        return super().exact_rows(query, self._allowed if allowed is None else allowed)
+
+    def _exact_rows(self, query: str) -> list[int]:
+        return self._base._exact_rows(query)  # noqa: SLF001 - of the same class
 
     def passage_offsets(self, passage: int) -> tuple[int, int]:
         """Return the character offsets of a passage in the text of its document, the end excluded."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from weakref import WeakKeyDictionary
 
@@ -10,6 +11,7 @@ import numpy as np
 from indexer.index.dense import unit
 from indexer.index.document_mask import DocumentMask, Rows
 from indexer.index.legs import DenseLeg, Field, LexicalLeg, Query, Scores
+from indexer.index.vocabulary import Near
 from indexer.index.words import QueryTerms, Spelling
 from indexer.inference.encoder import Vectors
 from indexer.live.bm25 import InvertedIndex
@@ -110,10 +112,19 @@ class LiveLexical:
         """The index's most frequent words, each with its document frequency."""
         return self._base.vocabulary
 
-    @property
-    def comparable_vocabulary(self) -> Mapping[str, str]:
-        """Each word of the vocabulary in the form in which it is compared with misspelt ones."""
-        return self._base.comparable_vocabulary
+    def near(self, word: str, edits: int) -> list[Near]:
+        """Return the words within so many edits, live ones too, nearest first, of equally near ones the most frequent."""
+        of_both: dict[str, Near] = {near.word: near for near in self._base.near(word, edits)}
+        for near in self._words.vocabulary(self.word_field, self._base.comparable).near(word, edits):
+            known = of_both.get(near.word)
+            of_both[near.word] = near._replace(documents=near.documents + (known.documents if known else 0))
+        return sorted(of_both.values(), key=lambda near: (near.edits, -near.documents, near.word))
+
+    def continuations(self, prefix: str, count: int, field: str | None = None) -> list[tuple[str, int]]:
+        """Return the most frequent words that begin with ``prefix``, live ones too, with their frequencies."""
+        of_both = Counter(dict(self._base.continuations(prefix, count, field)))
+        of_both.update(self._words.beginning(field or self.word_field, prefix))
+        return of_both.most_common(count)
 
     def comparable(self, word: str) -> str:
         """Return a word, spelt as in the vocabulary, in the form in which it is compared."""
@@ -135,6 +146,21 @@ class LiveLexical:
         """Return name, weight of a term, and analyzer of each field."""
         return self._base.fields()
 
+    @property
+    def columns(self) -> Mapping[str, float]:
+        """Weight of each column that is searched beside title and text."""
+        return self._base.columns
+
+    @property
+    def word_field(self) -> str:
+        """Name of the field that holds words as they are written."""
+        return self._base.word_field
+
+    @property
+    def title_field(self) -> str:
+        """Name of the field from which titles are completed."""
+        return self._base.title_field
+
     def document_frequency(self, name: str, term: str) -> int:
         """Return how many documents of the index have a term in a field."""
         return self._base.document_frequency(name, term)
@@ -145,13 +171,13 @@ class LiveLexical:
 
     def count_documents(self, word: str, allowed: DocumentMask) -> int:
         """Return how many of the ``allowed`` documents, live ones too, hold a word as it is written."""
-        live = self._words.documents(self.fields()[-1][0], word) + len(self._base)
+        live = self._words.documents(self.word_field, word) + len(self._base)
         in_base = self._base.count_documents(word, _base_part(allowed, self._first_passage))
         return in_base + int(np.count_nonzero(allowed.mask[live]))
 
     def knows(self, word: str) -> bool:
-        """Say whether ``word`` occurs in a document of the index, or has no terms to look for, like a stop word."""
-        return self._base.knows(word)
+        """Say whether ``word`` occurs in a document, live ones too, or has no terms to look for, like a stop word."""
+        return self._base.knows(word) or any(len(self._words.documents("body", term)) for term in self.terms(word))
 
     def search(self, query: Query, count: int, allowed: DocumentMask | None = None) -> tuple[Scores, Rows]:
         """Return BM25 score and row of the ``count`` best of the ``allowed`` documents that hold a term of the query."""

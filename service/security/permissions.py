@@ -67,6 +67,7 @@ TABLE: dict[str, dict[str, Permission]] = {
     "/readyz": PAGE,
     "/search": {"GET": SEARCH, "POST": SEARCH},
     "/search/batch": {"POST": SEARCH},
+    "/suggest": {"GET": SEARCH},
     "/similar": {"POST": SEARCH},
     "/documents/{document_id:path}/similar": {"GET": SEARCH},
     "/documents/{document_id:path}": {"GET": SEARCH},

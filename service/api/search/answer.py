@@ -56,10 +56,23 @@ def answer_search(
     fusion = live.fusion.overridden(search.fusion)
     mask = filtering.document_mask(search.filter, live.index, location)
     counts = filtering.count_matches(search, live.index, mask, location)
-    ranking = live.search(search.query, search.mode, fusion, vector=vector, neighbours=neighbours, allowed=mask)
+    state = request.app.state
+    expanded = live.expand(
+        search.query, prefix=search.prefix, typos=search.typos, rules=state.rules.over(live.index.rules)
+    )
+    if expanded.text != search.query:  # the vector is that of what was typed
+        vector = neighbours = None
+    ranking = live.search(
+        search.query,
+        search.mode,
+        fusion,
+        vector=vector,
+        neighbours=neighbours,
+        allowed=mask,
+        expanded=expanded,
+    )
     if pending and vector is not None:
         ranking.timings["encode"] = pending.milliseconds
-    state = request.app.state
     options = rerank_options(
         search.rerank, search.mode, live, state.reranker.opened, on_request=state.settings.rerank_on_request
     )
@@ -74,7 +87,13 @@ def answer_search(
         fields["dense_weight"] = round(ranking.weight, 4)
     if reranking:
         fields["rerank"] = reranking.outcome
-    if search.mode != "dense" and (ranking.lexical is None or not ranking.lexical.any()):
+    if expanded.expansions:
+        fields["expanded"] = [
+            schemas.Expansion.model_validate(each, from_attributes=True) for each in expanded.expansions
+        ]
+    found = ranking.lexical is not None and ranking.lexical.any()
+    misspelt = any(each.kind == "typo" for each in expanded.expansions)
+    if search.mode != "dense" and ranking.exact is None and (misspelt or not found):
         fields["suggestion"] = suggestion(search.query, live.index.lexical, live.index.visible)
     return schemas.SearchResponse(query=search.query, offset=search.offset, **fields, **counts)
 
@@ -100,6 +119,13 @@ def build_results(
         for result, position in zip(results, page.positions, strict=True):
             if result.scores and position in reranking.scores:
                 result.scores.rerank = round(reranking.scores[position], 6)
+    if explain and live.index.lexical.columns:
+        for result, parts in zip(results, live.lexical_parts(ranking, page.positions), strict=True):
+            if result.scores and result.scores.lexical:
+                result.scores.lexical.fields = parts
+    if ranking.exact is not None:
+        for result, position in zip(results, page.positions, strict=True):
+            result.exact = bool(ranking.exact[position])
     if options.group_by is not None:
         for result, position in zip(results, page.positions, strict=True):
             result.group = page.groups[position]
@@ -165,9 +191,9 @@ def find_highlights(
     if not hits:
         return []
     with ranking.timed("highlight"):
-        titles = index.lexical.spans(ranking.query, [hit.document.title or "" for hit in hits])
-        texts = index.lexical.spans(ranking.query, [hit.passage for hit in hits])
-        query = index.encoder.encode_query(ranking.query) if ranking.vector is None else ranking.vector
+        titles = index.lexical.spans(ranking.words, [hit.document.title or "" for hit in hits])
+        texts = index.lexical.spans(ranking.words, [hit.passage for hit in hits])
+        query = index.encoder.encode_query(ranking.text) if ranking.vector is None else ranking.vector
         model = index.manifest.parents["model"]
         sentences = nearest_sentences(query, [hit.passage for hit in hits], model, index.encoder, vectors)
         spans = zip(titles, texts, sentences, strict=True)

@@ -70,6 +70,9 @@ def arrange(
     elif options.diversity:
         others = _diversify(index, ranking, list(eligible), ranking.scores[list(eligible)], options.diversity)
     positions: Iterable[int] = chain(reranked, others)
+    exact = ranking.exact
+    if exact is not None:  # in front whatever else is asked for, also below the minimum score
+        positions = chain(np.flatnonzero(exact).tolist(), (each for each in positions if not exact[each]))
     groups: dict[int, Any] = {}
     if options.group_by is not None:
         positions = _limit_groups(index, ranking, positions, options, groups)
