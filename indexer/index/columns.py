@@ -18,6 +18,8 @@ COLUMN = "column:"
 """Begins the name of a column's field in the lexical index."""
 TITLE = "title"
 """Name of the field of the titles' words."""
+COLUMN_WORDS = "columns"
+"""Name of the field of the words of all searched columns as they are written; half-typed words are continued from it."""
 TEXT_FIELDS = ("body", "exact")
 """Fields of title and text together."""
 FieldTexts = Mapping[str, str]
@@ -27,7 +29,8 @@ FieldTexts = Mapping[str, str]
 def field_texts(title: str | None, metadata: Mapping[str, Any] | None, columns: Mapping[str, float]) -> FieldTexts:
     """Return what the fields of a document besides those of its text are made of."""
     values = metadata or {}
-    return {TITLE: title or ""} | {COLUMN + name: column_text(values.get(name)) for name in columns}
+    texts = {COLUMN + name: column_text(values.get(name)) for name in columns}
+    return {TITLE: title or "", COLUMN_WORDS: "\n".join(texts.values()), **texts}
 
 
 def selected(batch: pa.RecordBatch, columns: list[str]) -> list[dict[str, Any]]:

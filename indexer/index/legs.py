@@ -80,8 +80,8 @@ class LexicalLeg(Protocol[Allowed_contra]):
         """Weight of each column that is searched beside title and text."""
 
     @property
-    def word_field(self) -> str:
-        """Name of the field that holds words as they are written."""
+    def word_fields(self) -> list[str]:
+        """Names of the fields that hold words as they are written."""
 
     @property
     def title_field(self) -> str:

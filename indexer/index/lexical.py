@@ -11,6 +11,7 @@ import json
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +23,7 @@ import tantivy
 
 from indexer.artifacts.manifest import WORDS
 from indexer.index.analysis import Analysis, TantivyAnalysis, find_analysis
-from indexer.index.columns import COLUMN, TITLE, FieldTexts
+from indexer.index.columns import COLUMN, COLUMN_WORDS, TITLE, FieldTexts
 from indexer.index.document_mask import DocumentMask, Rows
 from indexer.index.legs import Field, Query, Scores
 from indexer.index.vocabulary import Near, Vocabulary
@@ -69,7 +70,8 @@ def _schema(others: Iterable[str]) -> tantivy.Schema:
 def _other_fields(folder: Path) -> list[str]:
     """Return the fields that an index has besides those of the text; an older one has none."""
     schema = json.loads((folder / "meta.json").read_bytes())["schema"]
-    return [field["name"] for field in schema if field["name"] == TITLE or field["name"].startswith(COLUMN)]
+    names = [field["name"] for field in schema]
+    return [name for name in names if name in (TITLE, COLUMN_WORDS) or name.startswith(COLUMN)]
 
 
 def _register(index: tantivy.Index, analysis: Analysis) -> None:
@@ -123,7 +125,10 @@ class LexicalWriter:
         columns: Iterable[str] = (),
     ) -> None:
         self._analysis = find_analysis(language, version)
-        analyzers = {TITLE: self._analysis.titles} | {COLUMN + name: self._analysis.fields["body"] for name in columns}
+        fields, of_columns = self._analysis.fields, [COLUMN + name for name in columns]
+        analyzers = {TITLE: self._analysis.titles} | dict.fromkeys(of_columns, fields["body"])
+        if of_columns:
+            analyzers[COLUMN_WORDS] = [*fields.values()][-1]
         self._others = {name: analyzer for name, analyzer in analyzers.items() if analyzer is not None}
         index = _reopen(folder) if resume else None
         if index is None or _other_fields(folder) != [*self._others]:
@@ -212,13 +217,17 @@ class AnalysedWords(ABC):
         return terms._replace(fields={**terms.fields, **in_columns})
 
     def fields(self) -> list[Field]:
-        """Return name, weight of a term, and analyzer of each field; that of titles is in no query for documents."""
+        """Return name, weight of a term, and analyzer of each field.
+
+        The fields of titles and of all columns' words are in no query for documents.
+        """
         weights = {"body": 1.0, "exact": EXACT_WEIGHT}
         fields = [(name, weights[name], analyzer) for name, analyzer in self._analysis.fields.items()]
         if self._titles:
             fields.append((TITLE, 1.0, self._titles))
-        body = self._analysis.fields["body"]
-        return [*fields, *((COLUMN + name, weight, body) for name, weight in self._columns.items())]
+        body, words = self._analysis.fields["body"], fields[len(self._analysis.fields) - 1][2]
+        fields += [(COLUMN + name, weight, body) for name, weight in self._columns.items()]
+        return [*fields, (COLUMN_WORDS, 1.0, words)] if self._columns else fields
 
     @property
     def columns(self) -> Mapping[str, float]:
@@ -226,14 +235,15 @@ class AnalysedWords(ABC):
         return self._columns
 
     @property
-    def word_field(self) -> str:
-        """Name of the field that holds words as they are written, or the nearest to it that an older index has."""
-        return [*self._analysis.fields][-1]
+    def word_fields(self) -> list[str]:
+        """Names of the fields that hold words as they are written, or the nearest to it that an older index has."""
+        words = [*self._analysis.fields][-1]
+        return [words, COLUMN_WORDS] if self._columns else [words]
 
     @property
     def title_field(self) -> str:
         """Name of the field from which titles are completed; an older index has none of its own."""
-        return TITLE if self._titles else self.word_field
+        return TITLE if self._titles else self.word_fields[0]
 
     def near(self, word: str, edits: int) -> list[Near]:
         """Return the words of the vocabulary within so many edits, nearest first, of equally near ones the most frequent."""
@@ -358,18 +368,23 @@ class LexicalIndex(AnalysedWords):
 
         Words of title and text, or those of another ``field``.
         """
-        return list(self._searcher.terms_with_prefix(field or self.word_field, prefix, limit=count))
+        found: Counter[str] = Counter()
+        for name in [field] if field else self.word_fields:
+            found |= Counter(dict(self._searcher.terms_with_prefix(name, prefix, limit=count)))  # the larger number
+        return found.most_common(count)
 
     def count_documents(self, word: str, allowed: DocumentMask) -> int:
         """Return how many of the ``allowed`` documents hold a word of `vocabulary` as it is written, not its stem."""
-        field = self.word_field
-        _, rows = self._search(self._term(field, word), self.document_frequency(field, word))
+        fields = self.word_fields
+        any_field = _any_of([self._term(field, word) for field in fields])
+        _, rows = self._search(any_field, sum(self.document_frequency(field, word) for field in fields))
         return int(np.count_nonzero(allowed.mask[rows]))
 
     def knows(self, word: str) -> bool:
         """Say whether ``word`` occurs in a document, or has no terms to look for, like a stop word."""
         terms = self.terms(word)
-        return not terms or any(self._searcher.doc_freq("body", term) for term in terms)
+        fields = ["body", *(COLUMN + name for name in self._columns)]
+        return not terms or any(self._searcher.doc_freq(field, term) for term in terms for field in fields)
 
     @cached_property
     def vocabulary(self) -> dict[str, int]:
@@ -379,8 +394,12 @@ class LexicalIndex(AnalysedWords):
         """
         if self._analysis.vocabulary_field is None:
             return {}
-        words = self._searcher.terms_with_prefix(self._analysis.vocabulary_field, "", limit=MAX_VOCABULARY)
-        return {word: documents for word, documents in words if is_of_letters(word)}
+        words: dict[str, int] = {}
+        for field in self.word_fields:
+            for word, documents in self._searcher.terms_with_prefix(field, "", limit=MAX_VOCABULARY):
+                if is_of_letters(word):
+                    words[word] = max(documents, words.get(word, 0))
+        return words
 
     def spans(self, query: str, texts: Iterable[str]) -> list[list[tuple[int, int]]]:
         """Return where the terms of ``query`` occur in each of ``texts``, as the index's own analyzer finds them.

@@ -70,7 +70,8 @@ def _read_synonyms(path: Path) -> tuple[tuple[str, tuple[str, ...]], ...]:
     for place, line in _lines(path):
         left, arrow, right = line.partition(ARROW)
         names, targets = _phrases(left), _phrases(right)
-        if ARROW in right or not all([*names, *targets]) or (not targets if arrow else len(names) < 2):
+        enough = names and targets if arrow else len(names) > 1
+        if ARROW in right or not enough or not all([*names, *targets]):
             raise UserError(f"{place}: {line!r} is not understood; write `a, b` for both ways, or `a => b, c` for one")
         for name in names:
             found = others.setdefault(name, {})

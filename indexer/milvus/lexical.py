@@ -14,6 +14,7 @@ import numpy as np
 
 from indexer.cache import Cache
 from indexer.index.analysis import Analysis
+from indexer.index.columns import COLUMN
 from indexer.index.document_mask import Rows
 from indexer.index.legs import Query, Scores
 from indexer.index.lexical import MAX_VOCABULARY, AnalysedWords, merge_spans
@@ -89,22 +90,23 @@ class MilvusLexical(AnalysedWords):
 
     def count_documents(self, word: str, allowed: MilvusSelection) -> int:
         """Return how many of the ``allowed`` documents hold a word as it is written; `MAX_HITS` stands for more."""
-        field = self.word_field
-        number, _ = self._lookup([(field, word)]).get((field, word), (0, 0))
-        return len(self._search({number: 1.0} if number else {}, MAX_HITS, allowed.where, MAX_HITS)[1])
+        numbers = [number for number, _ in self._lookup([(field, word) for field in self.word_fields]).values()]
+        return len(self._search(dict.fromkeys(numbers, 1.0), MAX_HITS, allowed.where, MAX_HITS)[1])
 
     def knows(self, word: str) -> bool:
         """Say whether ``word`` occurs in a document, or has no terms to look for, like a stop word."""
-        terms = [("body", term) for term in self.terms(word)]
+        fields = ["body", *(COLUMN + name for name in self.columns)]
+        terms = [(field, term) for term in self.terms(word) for field in fields]
         return not terms or bool(self._lookup(terms))
 
     @cached_property
     def vocabulary(self) -> Mapping[str, int]:
         """Words, unstemmed and in lower case, each with its document frequency; read when they are first needed."""
         words: dict[str, int] = {}
-        prefix = term_key(self.word_field, "")
         for rows in self._engine.pages(self._names.lookup, 'kind == "word"', ["key", "value"], MAX_VOCABULARY):
-            words |= {row["key"].removeprefix(prefix): int(row["value"].split()[1]) for row in rows}
+            for row in rows:
+                word, documents = row["key"].split(":", 2)[2], int(row["value"].split()[1])
+                words[word] = max(documents, words.get(word, 0))
         return words
 
     def continuations(self, prefix: str, count: int, field: str | None = None) -> list[tuple[str, int]]:  # noqa: ARG002 - of the protocol

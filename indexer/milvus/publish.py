@@ -215,12 +215,12 @@ class Copy:
         if not isinstance(lexical, LexicalIndex):
             raise TypeError(f"{type(lexical).__name__} has no list of its terms")
         numbers: dict[tuple[str, str], int] = {}
-        words = lexical.word_field
+        words = lexical.word_fields
 
         def rows() -> Iterator[dict[str, Any]]:
             for name, term, number, documents in numbered_terms(lexical):
                 numbers[name, term] = number
-                kind = "word" if name == words and is_of_letters(term) else "term"
+                kind = "word" if name in words and is_of_letters(term) else "term"
                 yield {"key": term_key(name, term), "kind": kind, "value": f"{number} {documents}", "unused": UNUSED}
 
         with Bar("copy terms", None, "terms") as bar:

@@ -12,6 +12,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import groupby, islice
+from operator import attrgetter
 from typing import Any, Literal
 
 from indexer.index.legs import LexicalLeg
@@ -109,16 +111,16 @@ def _complete(index: ServedIndex, expanded: Expanded, last: re.Match[str]) -> Ex
     """Return the query with words that begin as its last one; None where there are no others."""
     lexical, typed = index.lexical, last[0]
     analysed = lexical.analyze(typed)
-    form = (analysed.fields.get(lexical.word_field) or [typed.casefold()])[-1]
+    form = (analysed.fields.get(lexical.word_fields[0]) or [typed.casefold()])[-1]
     if len(form) < MIN_PREFIX:
         return None
     many = MAX_CONTINUATIONS if index.visible is None else MAX_CHECKED
     found = [(word, documents) for word, documents in lexical.continuations(form, many + 1) if word != form]
-    words = dict([each for each in found if _occurs(index, each[0])][:MAX_CONTINUATIONS])
+    words = dict(_shown(index, found)[:MAX_CONTINUATIONS])
     if not words:
         return None
     own = [term for term in analysed.fields["body"] if term in expanded.terms.fields["body"]]
-    known = bool(own) and _is_known(index, form)
+    known = _occurs(index, form)
     by_stem: Counter[str] = Counter()
     surface: dict[str, str] = {}
     for word, documents in words.items():
@@ -127,7 +129,9 @@ def _complete(index: ServedIndex, expanded: Expanded, last: re.Match[str]) -> Ex
             surface.setdefault(stem, word)
     factor = CONTINUATION_FACTOR if known else 1.0
     options = {stem: factor for stem in by_stem if stem not in own}
-    terms = _with_groups(expanded.terms, lexical, own if known else [], options, _word_fields(lexical))
+    if known and not options:  # other forms of the word, which it finds anyway
+        return None
+    terms = _with_groups(expanded.terms, lexical, own, options, _word_fields(lexical))
     best, most = by_stem.most_common(1)[0] if by_stem else ("", 0)
     certain = not known and bool(by_stem) and most >= CERTAIN_SHARE * by_stem.total()
     first = surface.get(best, "")
@@ -157,7 +161,7 @@ def _correct(index: ServedIndex, expanded: Expanded, end: int) -> Expanded:
             word: EDIT_FACTOR**edits * (REAL_WORD_FACTOR if real else 1.0) * math.log1p(documents) / math.log1p(most)
             for edits, documents, word in nearest
         }
-        for field in {**dict.fromkeys(_word_fields(lexical)), lexical.word_field: None}:
+        for field in {**dict.fromkeys(_word_fields(lexical)), lexical.word_fields[0]: None}:
             options: dict[str, float] = {}
             for word, factor in factors.items():
                 for term in lexical.analyze(word).fields.get(field, ()):
@@ -182,14 +186,13 @@ def _nearest(index: ServedIndex, word: str) -> list[tuple[int, int, str]]:
     """Return edits, documents and word of the nearest words, best first; those two edits away only if none is nearer."""
     if not (limit := edits_allowed(word)):
         return []
-    found = index.lexical.near(word, limit)
-    kept: list[tuple[int, int, str]] = []
-    for near in found[:MAX_CHECKED]:
-        if kept and (near.edits > kept[0][0] or len(kept) == MAX_NEAREST):
-            break
-        if _occurs(index, near.word):
-            kept.append(near)
-    return kept
+    near = index.lexical.near(word, limit)
+    for _, equally in groupby(near, key=attrgetter("edits")):
+        found = {each.word: each for each in islice(equally, MAX_CHECKED)}
+        shown = _shown(index, [(each.word, each.documents) for each in found.values()])
+        if shown:
+            return [(found[word].edits, documents, word) for word, documents in shown[:MAX_NEAREST]]
+    return []
 
 
 def _is_known(index: ServedIndex, word: str) -> bool:
@@ -200,12 +203,25 @@ def _is_known(index: ServedIndex, word: str) -> bool:
     return not lexical.terms(word) or bool(len(lexical.search(word, 1, index.visible)[1]))
 
 
+def _shown(index: ServedIndex, words: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Return those of ``words`` that a document that the index shows has, the most frequent first.
+
+    Where only some documents exist for the caller, they alone are counted.
+    """
+    lexical, visible = index.lexical, index.visible
+    if visible is None:
+        return words
+    if index.is_restricted:
+        counted = [(word, lexical.count_documents(word, visible)) for word, _ in words]
+        return sorted((each for each in counted if each[1]), key=lambda each: (-each[1], each[0]))
+    return [each for each in words if _occurs(index, each[0])]
+
+
 def _occurs(index: ServedIndex, word: str) -> bool:
     """Say whether a document that the index shows has a word as it is written."""
-    if index.visible is None:
-        return True
     lexical = index.lexical
-    return bool(len(lexical.search(QueryTerms([], {lexical.word_field: [word]}), 1, index.visible)[1]))
+    as_written = QueryTerms([], {name: [word] for name in lexical.word_fields})
+    return bool(len(lexical.search(as_written, 1, index.visible)[1]))
 
 
 def _word_fields(lexical: LexicalLeg[Any]) -> list[str]:

@@ -42,7 +42,7 @@ def drop_stop_words(terms: QueryTerms, lexical: LexicalLeg[Any], rules: Rules) -
     if not (stopped := _stopped(rules, body)):
         return terms
     kept = {
-        name: [term for term in own if stopped.isdisjoint(body.analyze(term))] if name == lexical.word_field else
+        name: [term for term in own if stopped.isdisjoint(body.analyze(term))] if name == lexical.word_fields[0] else
         [term for term in own if term not in stopped]
         for name, own in terms.fields.items()
     }  # fmt: skip
@@ -78,21 +78,25 @@ def add_synonyms(
 
 
 def _with_rule(terms: QueryTerms, lexical: LexicalLeg[Any], rule: _Rule) -> QueryTerms:
-    """Return the terms with those of the phrase, and its synonyms, as alternatives."""
+    """Return the terms with those of the phrase, and its synonyms, as alternatives.
+
+    A synonym has no more weight than the phrase; where no document has that, than all synonyms as one term.
+    """
     phrase = lexical.analyze(rule.phrase).fields
     own = {name: [term for term in phrase.get(name, ()) if term in known] for name, known in terms.fields.items()}
     others = [analysed for each in rule.others if (analysed := lexical.analyze(each)).stems]
-    single = [analysed.stems[0] for analysed in others if len(analysed.stems) == 1]
-    having = sum(lexical.document_frequency("body", stem) for stem in {*single, *own["body"][:1]})
+    weight = _weight(lexical, [stem for stem in own["body"] if lexical.document_frequency("body", stem)])
+    if not weight:
+        rarest = [min(lexical.document_frequency("body", stem) for stem in each.stems) for each in others]
+        weight = inverse_frequency(len(lexical), sum(rarest))
     group: list[Option] = [tuple((name, term, 1.0) for name, kept in own.items() for term in kept)]
     for analysed in others:
-        factor = FACTOR * len(rule.stems) / len(analysed.stems)
-        if len(analysed.stems) == 1:
-            factor *= min(
-                1.0,
-                inverse_frequency(len(lexical), having)
-                / inverse_frequency(len(lexical), lexical.document_frequency("body", analysed.stems[0])),
-            )
+        factor = FACTOR * min(1.0, weight / _weight(lexical, analysed.stems))
         group.append(tuple((name, term, factor) for name, new in analysed.fields.items() for term in new))
     kept = {name: [term for term in known if term not in own[name]] for name, known in terms.fields.items()}
     return terms._replace(fields=kept, groups=(*terms.groups, tuple(option for option in group if option)))
+
+
+def _weight(lexical: LexicalLeg[Any], stems: list[str]) -> float:
+    """Return the sum of the inverse document frequencies of stems."""
+    return sum(inverse_frequency(len(lexical), lexical.document_frequency("body", stem)) for stem in stems)
