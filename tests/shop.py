@@ -23,7 +23,8 @@ def shop_rows() -> list[dict[str, object]]:
         {
             "id": f"P-{number:03}",
             "title": row["name"],
-            "text": f"{row['_colour']} {row['_category']} that lasts. It is number {number} of the shop.",
+            "text": f"{row['_colour']} {row['_category']} that lasts. It is number {number} of the shop."
+            + (" Good for the back." if number % 7 == 0 else ""),
             "brand": row["_brand"],
             "tags": row["tags"].split(", "),
             "sku": row["sku"],

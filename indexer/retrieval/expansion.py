@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from operator import attrgetter
@@ -252,9 +252,12 @@ def _with_groups(
     return terms._replace(fields=kept, groups=tuple(groups))
 
 
-def alternatives(lexical: LexicalLeg[Any], field: str, own: Iterable[str], options: dict[str, float]) -> Group:
-    """Return a group of single terms that share the inverse document frequency of all ``options`` together."""
-    documents = {term: lexical.document_frequency(field, term) for term in options}
+def alternatives(lexical: LexicalLeg[Any], field: str, own: Sequence[str], options: dict[str, float]) -> Group:
+    """Return a group of single terms that share the inverse document frequency of all of them together.
+
+    Those of the word's ``own`` keep theirs, which is as high or higher: it counts more than what stands beside it.
+    """
+    documents = {term: lexical.document_frequency(field, term) for term in (*own, *options)}
     shared = inverse_frequency(len(lexical), sum(documents.values()))
     group = [((field, term, 1.0),) for term in own]
     for term, factor in options.items():
