@@ -64,14 +64,18 @@ class DowseSearch:
         manifest = build(str(path), settings, self._data, live=False).manifest
         self._retriever = Retriever(Index.open(Store("index", self._data).path(manifest.id), verify=False))
 
-    def search(self, queries: Any, *, top_k: int, top_ranked: Any = None, **_options: Any) -> dict[str, dict[str, float]]:
+    def search(
+        self, queries: Any, *, top_k: int, top_ranked: Any = None, **_options: Any
+    ) -> dict[str, dict[str, float]]:
         """Return the scores of at most ``top_k`` documents for each query, as many as both legs have found.
 
         Raises:
             NotImplementedError: only given documents are to be ranked.
         """
         if top_ranked is not None:
-            raise NotImplementedError("Dowse searches a whole corpus; tasks that re-rank given documents are not for it")
+            raise NotImplementedError(
+                "Dowse searches a whole corpus; tasks that re-rank given documents are not for it"
+            )
         if self._retriever is None:
             raise RuntimeError("search was called before index")
         index, results = self._retriever.index, {}
@@ -155,7 +159,9 @@ def main() -> None:
     parser.add_argument("datasets", nargs="*", type=Path, metavar="DATASET_DIR", help="directory of a data set")
     parser.add_argument("--task", action="append", default=[], help="a task of mteb, which it downloads")
     parser.add_argument("--mode", default="hybrid", choices=get_args(Mode))
-    parser.add_argument("--data", type=Path, default=data_dir(), help="data directory with a model (default: DOWSE_DATA)")
+    parser.add_argument(
+        "--data", type=Path, default=data_dir(), help="data directory with a model (default: DOWSE_DATA)"
+    )
     parser.add_argument("--json", type=Path, help="file for mteb's results")
     arguments = parser.parse_args()
     mteb = _mteb()

@@ -73,9 +73,9 @@ TABLE: dict[str, dict[str, Permission]] = {
     "/search/batch": {"POST": SEARCH},
     "/search/examples": {"GET": SEARCH},
     "/search/export": {"POST": SEARCH},
+    "/suggest": {"GET": SEARCH},
     "/similar": {"POST": SEARCH},
-    # GET: a document may have the id `import`.
-    "/documents/import": {"POST": Permission("write", streamed=True), "GET": SEARCH},
+    "/documents/import": {"POST": Permission("write", streamed=True)},
     "/documents/{document_id:path}/similar": {"GET": SEARCH},
     "/documents/{document_id:path}": {"GET": SEARCH},
     "/documents/fetch": {"POST": SEARCH},

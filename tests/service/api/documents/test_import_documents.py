@@ -189,10 +189,11 @@ def test_a_service_that_takes_no_writes_refuses_before_it_reads(empty: Path) -> 
 
 
 def test_a_document_may_be_called_import(empty: Path) -> None:
-    """The route takes no document's address away."""
+    """No route takes a document's address away."""
     with client_of(empty) as client:
-        send(client, [{"id": "import", "text": "The cat."}])
-        assert client.get("/documents/import").json()["text"] == "The cat."
+        send(client, [{"id": name, "text": "The cat."} for name in ("import", "fetch", "delete")])
+        for name in ("import", "fetch", "delete"):
+            assert client.get(f"/documents/{name}").json()["text"] == "The cat."
 
 
 def chunked(lines: Iterator[bytes]) -> Iterator[bytes]:
