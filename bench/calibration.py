@@ -89,7 +89,7 @@ def first_result(retriever: Retriever, query: str, mode: Mode, bar: Bar) -> tupl
     Raises:
         UserError: the index has no calibration.
     """
-    ranking = retriever.search(query, mode)
+    ranking = retriever.search(query, mode, expanded=retriever.expand(query, typos=True))
     retriever.judge(ranking, mode)
     bar.advance(1)
     if ranking.relevance is None:
