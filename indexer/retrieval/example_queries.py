@@ -23,7 +23,7 @@ TEXT_WORDS = 12
 """First words of a text from which key words are taken where there is no title."""
 
 
-def example_queries(live: Retriever, count: int = 3, seconds: float = 0.5) -> list[str]:
+def example_queries(live: Retriever, count: int = 3, seconds: float = 1.0) -> list[str]:
     """Return at most ``count`` queries of two to four words, each of which finds its own document first.
 
     The same index gives the same queries, unless the time is over first.
