@@ -56,9 +56,11 @@ def _documents(live: Retriever) -> Iterator[tuple[int, Document]]:
     index = live.index
     rng = np.random.default_rng(random.Random(index.manifest.id).randrange(2**32))  # noqa: S311 - a sample, no secret
     seen: set[int] = set()
+    if not len(index):
+        return
     for _ in range(DIRECTIONS):
         direction = rng.standard_normal(index.manifest.contract.dimension).astype(np.float32)
-        rows, _, _ = index.nearest_documents(direction / np.linalg.norm(direction), NEAREST)
+        rows, _, _ = index.nearest_documents(direction / np.linalg.norm(direction), NEAREST, index.visible)
         for row in rows.tolist():
             if row not in seen:
                 seen.add(row)

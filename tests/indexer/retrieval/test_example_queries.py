@@ -55,7 +55,7 @@ def test_each_finds_its_own_document_first(index: Index) -> None:
 def test_none_is_of_a_hidden_document(index: Index) -> None:
     """A view gives examples of its own documents alone."""
     view = restrict(Filter.model_validate({"must": [{"field": "owner", "eq": "y"}]}), index)
-    assert set(example_queries(Retriever(index).with_index(view), seconds=60)) <= {"river dog"}
+    assert set(example_queries(Retriever(index).with_index(view), seconds=60)) == {"river dog"}
     nothing = restrict(Filter.model_validate({"must": [{"field": "owner", "eq": "z"}]}), index)
     assert example_queries(Retriever(index).with_index(nothing), seconds=60) == []
 
