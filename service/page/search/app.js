@@ -3,7 +3,7 @@
 import { ask } from "../api.js";
 import { tellClick } from "./clicks.js";
 import { tellModel } from "./footer.js";
-import { browsed } from "./browse.js";
+import { listed } from "./browse.js";
 import { breakable, fill, hitNode, measure, weightOf } from "./hits.js";
 import { listenToKeys, stops } from "./keyboard.js";
 import { Panel } from "../filters/panel.js";
@@ -169,7 +169,8 @@ function showHits({ results, index, took_ms, timings = {}, matches, suggestion }
     if (kind() === "hybrid") best.dense = best.lexical = Math.max(best.dense, best.lexical); // what they add compares
   }
   const hidden = Object.values(panel.columns.place ?? {});
-  const node = kind() === "browse" ? browsed(hitNode) : hitNode;
+  const browsing = kind() === "browse";
+  const node = browsing || view.sort ? listed(hitNode, { scored: !browsing }) : hitNode;
   $("results").append(...fresh.map((hit) => node(hit, { kind: kind(), best, hidden, columns: panel.columns, like: () => showSimilar(hit), opened: () => opened(hit) })));
   const filtered = restricted(view.filters) ? "filtered " : "";
   const all = matches ?? (filtered ? null : index.documents); // similar documents are not counted
@@ -185,9 +186,9 @@ function showHits({ results, index, took_ms, timings = {}, matches, suggestion }
   const extra = [...(restricted(view.filters) ? ["chosen"] : []), ...(suggestion ? ["suggestion"] : [])];
   if (!hits.length) return showNothing(view, matches, extra);
   const further = fresh.length > 0 && results.length >= size && hits.length < (matches ?? index.documents);
-  const start = kind() === "browse" && !restricted(view.filters) && !view.sort;
+  const start = browsing && !restricted(view.filters) && !view.sort;
   if (start) tellSize(index);
-  show(...(start ? ["welcome"] : []), "about", "results", ...extra, ...(further ? ["more"] : []));
+  show(start ? "welcome" : "about", "results", ...extra, ...(further ? ["more"] : []));
   measure();
   if (!more) return;
   history.replaceState({ ...history.state, shown: hits.length }, "");

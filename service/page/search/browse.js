@@ -1,9 +1,10 @@
-// Documents that are listed without a query: as results, but without what only a query gives them.
+// Documents in another order than that of their scores: none of them is the best match, and without a query none has a score.
 
-/** Makes of `hitNode` a function that shows a document without score and without «best match». */
-export const browsed = (hitNode) => (hit, options) => {
-  const item = hitNode({ ...hit, relevance: null }, options);
+/** Makes of `hitNode` a function that shows a document without «best match» and, unless it is `scored`, without a score. */
+export const listed = (hitNode, { scored }) => (hit, options) => {
+  const item = hitNode(hit, options);
   item.querySelector(".hit").classList.remove("is-best");
-  for (const part of ["score", "best"]) item.querySelector(`.${part}`).hidden = true;
+  item.querySelector(".best").hidden = true;
+  item.querySelector(".score").hidden = !scored;
   return item;
 };

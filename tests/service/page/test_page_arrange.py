@@ -41,7 +41,6 @@ def test_the_first_screen_lists_documents(open_page, shop):
     expect(page.get_by_role("heading", name=f"Search {COUNT} documents")).to_be_visible()
     expect(page.locator("#results .hit")).to_have_count(10)
     assert ids(page) == SHOP["id"][:10]
-    expect(page.get_by_role("status")).to_contain_text(f"10 of {COUNT} documents")
     expect(page.locator("#results .score:visible")).to_have_count(0)
     expect(page.locator("#results .best:visible")).to_have_count(0)
     expect(page.get_by_role("group", name="Kind").locator("li").first).to_contain_text("9")
@@ -59,6 +58,7 @@ def test_an_order_is_chosen_and_stays_in_the_link(open_page, shop):
     order.select_option("Price: high to low")
     expect(page.locator("#results .id").first).to_have_text(by_price(descending=True)[0])
     assert ids(page) == by_price(descending=True)[:10]
+    expect(page.get_by_role("status")).to_contain_text(f"10 of {COUNT} documents")
     assert parse_qs(urlsplit(page.url).query) == {"sort": ["-price"]}
     page.reload()
     expect(order).to_have_value("-price")
@@ -69,6 +69,8 @@ def test_an_order_is_chosen_and_stays_in_the_link(open_page, shop):
     cats = [name for name in by_price(descending=True) if name in SHOP["id"][:6]]
     expect(page.locator("#results .id").first).to_have_text(cats[0])
     assert ids(page) == cats
+    expect(page.locator("#results .best:visible")).to_have_count(0)  # the first one is the dearest
+    expect(page.locator("#results .score:visible")).to_have_count(6)
     with page.expect_request(lambda request: '"varied"' in request.url or "search" in request.url) as asked:
         page.get_by_role("checkbox", name="Varied").check()
     assert "diversity" not in (asked.value.post_data or "")  # the order alone decides
