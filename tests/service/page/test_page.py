@@ -166,7 +166,7 @@ def test_an_older_answer_never_replaces_a_newer_one(open_page):
     held = []
 
     def hold(route):
-        held.append(route) if route.request.post_data_json["query"] == "parse json" else route.continue_()
+        held.append(route) if route.request.post_data_json.get("query") == "parse json" else route.continue_()
 
     page.route("**/search", hold)
     search_box(page).fill("parse json")
@@ -183,6 +183,7 @@ def test_an_older_answer_never_replaces_a_newer_one(open_page):
 def test_a_problem_is_shown_with_its_request_and_can_be_retried(open_page):
     """A problem shows its title, detail and request id, and a retry that succeeds brings the results."""
     page = open_page()
+    page.wait_for_load_state("networkidle")  # the first screen has asked for its documents
     problem = {
         "type": "about:blank",
         "title": "No index",
