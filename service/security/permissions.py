@@ -38,11 +38,13 @@ class Permission:
     Attributes:
         scope: the scope that a key needs; None for a route that needs no key and has no rate limit.
         large_body: whether the body may have ``--max-body-mb`` megabytes instead of `MAX_BODY_BYTES`.
+        streamed: whether the route reads the body itself, piece by piece, whatever its length.
         requires_unrestricted_key: whether the answer is about the whole corpus, so that a key with a filter is refused.
     """
 
     scope: Scope | None
     large_body: bool = False
+    streamed: bool = False
     requires_unrestricted_key: bool = False
 
 
@@ -71,7 +73,9 @@ TABLE: dict[str, dict[str, Permission]] = {
     "/search/batch": {"POST": SEARCH},
     "/search/examples": {"GET": SEARCH},
     "/search/export": {"POST": SEARCH},
+    "/suggest": {"GET": SEARCH},
     "/similar": {"POST": SEARCH},
+    "/documents/import": {"POST": Permission("write", streamed=True)},
     "/documents/{document_id:path}/similar": {"GET": SEARCH},
     "/documents/{document_id:path}": {"GET": SEARCH},
     "/documents/fetch": {"POST": SEARCH},

@@ -84,7 +84,7 @@ def test_these_are_the_operations():
     assert set(OPERATIONS) == {
         "POST /search", "GET /search", "POST /search/batch", "POST /search/export", "POST /similar", "GET /documents/{document_id}", "GET /documents/{document_id}/similar",
         "GET /info", "GET /report", "GET /report.json", "GET /livez", "GET /healthz", "GET /readyz",
-        "PUT /documents", "DELETE /documents", "POST /documents/fetch", "POST /documents/delete", "POST /feedback",
+        "POST /documents/import", "PUT /documents", "DELETE /documents", "POST /documents/fetch", "POST /documents/delete", "POST /feedback",
         "POST /classify", "POST /fill-mask", "GET /model/info", "POST /model/read", "POST /model/compare",
         "POST /v1/embeddings", "POST /v1/rerank", "GET /v1/models", "GET /v1/models/{model}",
         "GET /metrics", "GET /status.json", "GET /queries.json", "GET /search/examples",
@@ -151,7 +151,7 @@ def test_operations_have_names_to_call_them_by():
         "POST /search": "search", "GET /search": "search_with_query_string", "POST /search/batch": "search_batch", "POST /search/export": "export_search",
         "POST /similar": "find_similar", "GET /documents/{document_id}/similar": "get_similar_documents",
         "GET /documents/{document_id}": "get_document", "PUT /documents": "put_documents",
-        "DELETE /documents": "delete_documents", "POST /documents/fetch": "fetch_documents",
+        "DELETE /documents": "delete_documents", "POST /documents/import": "import_documents", "POST /documents/fetch": "fetch_documents",
         "POST /documents/delete": "delete_by_filter", "POST /feedback": "give_feedback",
         "GET /info": "get_info", "GET /report": "get_report_page", "GET /report.json": "get_report",
         "GET /livez": "get_livez", "GET /healthz": "get_healthz", "GET /readyz": "get_readyz", "GET /metrics": "get_metrics",

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from indexer.build.labels import Labeller
+from indexer.build.metadata.labels import Labeller
 from indexer.build.shards.earlier import EarlierShards
 from indexer.build.shards.shard import PASSAGE, Passages, Shard, number_shards
 from indexer.build.vectors import passage_key
@@ -93,6 +93,8 @@ class Reader:
         Raises:
             UserError: a file of the corpus has changed, or the folder holds shards of other documents.
         """
+        if not self.corpus.documents:
+            self._write(self.shard(0), [])  # the schema of an empty index
         pieces = number_shards(self.corpus.batches(ROWS_PER_BATCH))
         for number, group in groupby(pieces, key=itemgetter(0)):
             shard = self.shard(number)

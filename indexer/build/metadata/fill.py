@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from indexer.attributes.attribute import Attribute, Document, is_empty, learn_attribute
-from indexer.attributes.contexts import Words
-from indexer.attributes.grams import Vocabulary
+from indexer.build.metadata.attribute import Attribute, Document, is_empty, learn_attribute
+from indexer.build.metadata.contexts import Words
+from indexer.build.metadata.grams import Vocabulary
 from indexer.corpus.corpus import Documents
 from indexer.errors import UserError
 from indexer.progress import Bar, say
@@ -35,6 +35,7 @@ class FilledDocuments:
     def __post_init__(self) -> None:
         self.inputs, self.rows, self.documents = self.corpus.inputs, self.corpus.rows, self.corpus.documents
         self.rejects, self.id_from, self.text_bytes = self.corpus.rejects, self.corpus.id_from, self.corpus.text_bytes
+        self.treatment = self.corpus.treatment
 
     @property
     def schema(self) -> pa.Schema:
