@@ -64,15 +64,18 @@ export function filterTree({ choices, bounds, near }, columns, except = null) {
   return kept.length ? { must: kept } : null;
 }
 
+/** What decides which documents a view with a query finds. */
+export const findingOf = ({ q, mode }) => ({ query: q, mode });
+
 /** What to ask for a view: [path, body]. One without a query and a document lists the documents. */
 export function question(view, columns, size, offset) {
-  const { q, mode, varied, similar, filters } = view;
+  const { q, varied, similar, filters } = view;
   const filter = filterTree(filters, columns);
   const sort = sortOf(view, columns);
   const common = { top_k: size, offset, ...(filter && { filter }), ...(sort && { sort }) };
   if (similar) return ["similar", { ids: [similar], ...common }];
   if (!q) return ["search", common];
-  return ["search", { query: q, mode, explain: true, ...common, ...(varied && !sort && { diversity: VARIETY }) }];
+  return ["search", { ...findingOf(view), explain: true, ...common, ...(varied && !sort && { diversity: VARIETY }) }];
 }
 
 function halves(name) {

@@ -5,7 +5,7 @@ import { stringify } from "../exact.js";
 import { Columns } from "./columns.js";
 import { Filters, overviewOf } from "./facets.js";
 import { ResultMap } from "./map.js";
-import { question, restricted } from "../view.js";
+import { findingOf, question, restricted } from "../view.js";
 
 const MAPPED = 100; // of the best results that are on the map
 const PAUSE_MS = 250; // until the map asks for them: it follows once the list has come to rest
@@ -57,7 +57,7 @@ export class Panel {
       if (!used || !this.useful) return;
       if (!this.built) await this.build(signal);
       this.filters.show(view.filters);
-      const found = view.similar || !view.q ? {} : { query: view.q, mode: view.mode, facets_over: "results" };
+      const found = view.similar || !view.q ? {} : { ...findingOf(view), facets_over: "results" };
       const counted = stringify([this.known, view.filters, found]);
       if (counted !== this.counted) await this.filters.count(found, view.filters, signal);
       this.counted = counted;

@@ -207,6 +207,7 @@ def test_an_older_answer_never_replaces_a_newer_one(open_page):
 def test_a_problem_is_shown_with_its_request_and_can_be_retried(open_page):
     """A problem shows its title, detail and request id, and a retry that succeeds brings the results."""
     page = open_page()
+    page.wait_for_load_state("networkidle")  # the first screen has asked for its documents
     problem = {
         "type": "about:blank",
         "title": "No index",
