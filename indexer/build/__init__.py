@@ -9,6 +9,7 @@ weights/                how much each leg counts in hybrid search
 dense_codes.py          codes of an approximate dense index, trained and written
 recall.py               recall of such an index, measured; effort of a search
 sparse.py               learned-sparse leg: vectors on disk, postings in parts
+words.py                searched and exact columns checked; files of rules copied
 labels.py               --label-with: a classifier's answers as metadata
 share.py                a copy of an index for a model that differs in its queries only
 compact.py              fold live writes into a new index
