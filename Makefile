@@ -15,8 +15,9 @@ environment: .venv/installed  ## .venv with what the three programs need
 demo: .venv/installed    ## environment, sample corpus, model, index, and the service on http://127.0.0.1:8000 (PORT=)
 	@scripts/demo $(BIN)/python $(PORT)
 
-test: .venv/installed-dev  ## environment, Chromium, linters, type checks and all tests
+test: .venv/installed-dev  ## environment, Chromium, the suites of others, linters, type checks and all tests
 	@scripts/chromium
+	@scripts/suites
 	@$(MAKE) --no-print-directory --jobs 2 lint tests
 
 # On both cores, the tests of a file in one process: they share services, databases and browsers.

@@ -44,7 +44,9 @@ KINDS = {
     "forbidden-origin": Kind("Origin not allowed", (403,), "a web page of another site has called `/mcp`"),
     "not-writable": Kind("Writes disabled", (403,), "the service takes no writes; start it with `--writable`"),
     "not-found": Kind("Not found", (404,), "no such route, document or report"),
-    "model-not-found": Kind("Model not found", (404,), "`model` of `/v1` is not the live one; `detail` has its names"),
+    "model-not-found": Kind(
+        "Model not found", (404,), "`model` of `/v1` is not the live one, encoder or re-ranker; `detail` has its names"
+    ),
     "method-not-allowed": Kind("Method not allowed", (405,), "the header `Allow` has the methods of the route"),
     "timeout": Kind("Request body timed out", (408,), "the body came too slowly"),
     "too-large": Kind("Request too large", (413,), "the body is too long"),

@@ -54,6 +54,8 @@ FILES: dict[Kind, Descriptions] = {
         "keys.i32": "the passage of each",
         "weights_sample.npy": "digests of the documents on which the weights of the legs were estimated; of an index whose "
         "weights were",
+        "relevance_sample.npy": "digests of the documents of which the calibration of relevance was made; of an index that "
+        "has made it, or has taken it over",
         "lexical/": "the BM25 index of tantivy",
         "sparse/": "the learned-sparse leg: postings of its terms, and the vectors that they are made from; of an index "
         "that has one",
@@ -135,6 +137,7 @@ CONFIG: dict[Kind, Descriptions] = {
         "compared_with": "id of the model that it was compared with",
         "judged_by": "`labels` or `synthetic queries`",
         "dense_weight": "weight of the dense leg with which an index of this model is searched",
+        "relevance": "calibration of relevance that was fitted on labels, as in an index; absent where there were none, or too few",
         "query_precision": "weights of the encoder, `fp32` or `int8`, that encode queries",
         "query_encoder": "whether a small query encoder might be trained",
         "small_query_encoder": "`layers` of the full encoder that it was made of, number of short `texts` and `seconds` of its "
@@ -161,6 +164,9 @@ CONFIG: dict[Kind, Descriptions] = {
         "fusion": "`method` of hybrid search, and the `dense_weight` that was given, tuned or estimated; with a "
         "learned-sparse leg also its `sparse_weight`",
         "weights_of": "index for which these weights were estimated; absent where that is this index, and where they were set",
+        "relevance": "calibration of relevance: its `version`, whether it was `fitted_on` questions or labels, and for each of "
+        "its `modes` the coefficients of two logistic regressions; null where there is none",
+        "relevance_of": "index or model whose calibration it is; absent where it was made for this index",
         "candidates": "documents of each leg that hybrid search fuses",
         "labels": "classifier that added labels to the metadata, and the column that it filled",
         "search_columns": "columns whose words are fields of the lexical index, with their weights; absent for none",
@@ -286,5 +292,18 @@ FEEDBACK: Descriptions = {
     "document": "id of the result",
     "grade": "how well it answers, 0 to 3; null for a click",
     "generation": "generation of the index that answered",
+    "rank": "rank of the result, from 1; null where the client did not say it",
 }
 """Field of a line in `live/feedback.jsonl` → what it is."""
+
+QUERY: Descriptions = {
+    "time": "of the search, ISO 8601, UTC",
+    "query": "what was searched for, redacted; null where no words are kept",
+    "mode": "`hybrid`, `dense` or `lexical`",
+    "results": "number of results on the first page",
+    "relevance": "relevance of the first result; null where the index does not say it",
+    "ms": "milliseconds of the search",
+    "filtered": "whether the request had a filter",
+    "tenant": "digest of the filter of the caller's key; null for callers who see all documents",
+}
+"""Field of a line in `live/queries/` → what it is."""

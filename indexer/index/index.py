@@ -269,6 +269,12 @@ class Index(ServedIndex):
             return position, None
         return position, int(self.contents.ids.row(position, ["row"])["row"])
 
+    def follows(self, document_id: str) -> Mask:
+        """Return which documents have an id that sorts behind this one, whether it exists or not, shape (documents,)."""
+        position, row = self.position_of(document_id)
+        behind: Mask = self.id_rank >= position + (row is not None)
+        return behind
+
     def exact_rows(self, query: str, allowed: DocumentMask | None = None) -> Rows:
         """Return the rows of the ``allowed`` documents that have the query as their id, or as an exact value."""
         rows = np.array(self._exact_rows(query), dtype=np.int64)

@@ -69,6 +69,9 @@ class LexicalLeg(Protocol[Allowed_contra]):
     def search_all(self, query: Query) -> tuple[Scores, Rows] | None:
         """Return BM25 score and row of every document that holds a term of the query; None where there may be too many."""
 
+    def matching(self, query: Query, allowed: Allowed_contra | None = None) -> Rows:
+        """Return the rows of all documents that hold a term of the query, in any order; of the ``allowed`` ones alone."""
+
     def scores(self, query: Query, documents: Rows) -> Scores:
         """Return the BM25 score of each of ``documents``, shape (len(documents),); 0 where no term occurs."""
 

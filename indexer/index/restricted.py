@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from indexer.index.document_mask import DocumentMask, Rows
+from indexer.index.document_mask import DocumentMask, Mask, Rows
 from indexer.index.index import Index
 from indexer.index.served import ServedIndex
 
@@ -56,6 +56,10 @@ class RestrictedIndex(Index):
         """Return the row of the document with this id, or None."""
         row = self._base.row_of(document_id)
         return row if row is not None and self._allowed.mask[row] else None
+
+    def follows(self, document_id: str) -> Mask:
+        """Return which documents have an id that sorts behind this one, whether it exists or not, shape (documents,)."""
+        return self._base.follows(document_id)
 
     def exact_rows(self, query: str, allowed: DocumentMask | None = None) -> Rows:
         """Return the rows of the ``allowed`` documents that have the query as their id, or as an exact value."""

@@ -90,7 +90,7 @@ class Reranker:
             clock: returns seconds.
         """
         started = clock()
-        pairs = self._tokenizer.encode_batch([(query, passage) for passage in passages])
+        pairs = self.encode_pairs(query, passages)
         batches = batches_by_length([pair.ids for pair in pairs], BATCH_TOKENS)
         scores = np.empty(len(passages), dtype=np.float32)
         scored, spent = 0, clock() - started
@@ -106,6 +106,11 @@ class Reranker:
             if expected > budget:
                 return RerankResult(None, scored, spent, expected)
         return RerankResult(scores, scored, spent, spent)
+
+    def encode_pairs(self, query: str, passages: Sequence[str]) -> list[Encoding]:
+        """Return the tokens of the query with each passage; what of a pair was cut off is its ``overflowing``."""
+        pairs: list[Encoding] = self._tokenizer.encode_batch([(query, passage) for passage in passages])
+        return pairs
 
     def run(self, pairs: Sequence[Encoding]) -> Scores:
         """Return the logits of one batch, shape (pairs,)."""

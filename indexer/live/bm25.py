@@ -2,7 +2,8 @@
 
 Robertson, Zaragoza, «The Probabilistic Relevance Framework: BM25 and Beyond», 2009. As in tantivy, k1 = 1.2 and b = .75,
 and the length of a document is rounded to what the index keeps in one byte. Document frequencies and average lengths are
-those of the index: a live document with the text of an indexed one gets the same score.
+those of the index: a live document with the text of an indexed one gets the same score. An index that was created empty has
+none, so that those of the live documents stand in for them.
 """
 
 from __future__ import annotations
@@ -58,10 +59,19 @@ class Statistics:
             Field(name, weight, analyzer, index.average_length(name)) for name, weight, analyzer in index.fields()
         ]
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the index has no documents."""
+        return not len(self._index)
+
     def idf(self, name: str, term: str) -> float:
         """Return the inverse document frequency of a term."""
-        frequency = self._index.document_frequency(name, term)
-        return float(np.log1p((len(self._index) - frequency + 0.5) / (frequency + 0.5)))
+        return inverse_frequency(self._index.document_frequency(name, term), len(self._index))
+
+
+def inverse_frequency(frequency: int, documents: int) -> float:
+    """Return the inverse document frequency of a term that ``frequency`` of so many ``documents`` have."""
+    return float(np.log1p((documents - frequency + 0.5) / (frequency + 0.5)))
 
 
 @dataclass(frozen=True)
@@ -162,8 +172,14 @@ class InvertedIndex:
         if postings is None:
             return
         rows, frequency = postings[:, 0], postings[:, 1]
-        weight = factor * self._fields[name].weight * self.statistics.idf(name, term) * (K1 + 1)
+        weight = factor * self._fields[name].weight * self._idf(name, term) * (K1 + 1)
         scores[rows] += (weight * frequency / (frequency + self._norms[name][rows])).astype(np.float32)
+
+    def _idf(self, name: str, term: str) -> float:
+        """Return how much a term tells; over an empty index these documents alone say it."""
+        if not self.statistics.is_empty:
+            return self.statistics.idf(name, term)
+        return inverse_frequency(len(self.documents(name, term)), len(self.lengths.get(name, ())))
 
     @cached_property
     def _fields(self) -> dict[str, Field]:
@@ -175,5 +191,6 @@ class InvertedIndex:
         norms = {}
         for name, text_field in self._fields.items():
             lengths = np.array(self.lengths.get(name, ()), dtype=np.float64)
-            norms[name] = K1 * (1 - B + B * lengths / text_field.average_length)
+            average = max(lengths.mean(), 1) if self.statistics.is_empty and len(lengths) else text_field.average_length
+            norms[name] = K1 * (1 - B + B * lengths / average)
         return norms

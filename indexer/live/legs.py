@@ -212,6 +212,13 @@ class LiveLexical:
         scores, rows = np.concatenate([base[0], live_scores[live]]), np.concatenate([base[1], live + len(self._base)])
         return _best(scores, rows, len(rows))
 
+    def matching(self, query: Query, allowed: DocumentMask | None = None) -> Rows:
+        """Return the rows of all documents that hold a term of the query, hidden ones included unless ``allowed`` are given."""
+        query = self.analyze(query)
+        live = np.flatnonzero(self._words.scores(query, self._live_count) > 0) + len(self._base)
+        rows = np.concatenate([self._base.matching(query), live])
+        return rows if allowed is None else rows[allowed.mask[rows]]
+
     def scores(self, query: Query, documents: Rows) -> Scores:
         """Return the BM25 score of each of ``documents``, shape (len(documents),); 0 where no term occurs."""
         query = self.analyze(query)

@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from indexer.corpus.treatment import Treatment
 from indexer.index.column_names import parse_names
 from indexer.index.columns import FieldTexts, exact_key, exact_keys, field_texts
 from indexer.index.dense import unit
-from indexer.index.document_mask import DocumentMask, Rows
+from indexer.index.document_mask import DocumentMask, Mask, Rows
 from indexer.index.exact import ids_are_values
 from indexer.index.index import Index
 from indexer.inference.encoder import Vectors
@@ -99,7 +100,7 @@ class Overlay:
     def _append(self, documents: Iterable[LiveDocument], rows: dict[str, int]) -> Overlay:
         """Return the snapshot with more documents appended; ``rows`` are those that were visible before."""
         new = list(documents)
-        batch = _to_batch(new, self.base.schema)
+        batch = _to_batch(new, self.base)
         return replace(
             self,
             words=self.words.with_texts(
@@ -238,6 +239,11 @@ class LiveIndex(Index):
         """Return the row of the document with this id, or None."""
         return self.overlay.row_of(document_id)
 
+    def follows(self, document_id: str) -> Mask:
+        """Return which documents have an id that sorts behind this one, whether it exists or not, shape (documents,)."""
+        live = [version.id.encode() > document_id.encode() for version in self.overlay.versions]
+        return np.concatenate([self.overlay.base.follows(document_id), np.array(live, dtype=np.bool_)])
+
     def _exact_rows(self, query: str) -> list[int]:
         overlay = self.overlay
         live = [row for key in dict.fromkeys((query.strip(), exact_key(query))) for row in overlay.exact.get(key, ())]
@@ -249,14 +255,14 @@ class LiveIndex(Index):
         return self.overlay.offsets[live] if live >= 0 else self.overlay.base.passage_offsets(passage)
 
 
-def _to_batch(documents: list[LiveDocument], schema: pa.Schema) -> pa.RecordBatch:
-    """Return documents as rows of an index, without metadata that has no column or does not fit its type."""
-    types = column_types(schema)
+def _to_batch(documents: list[LiveDocument], base: Index) -> pa.RecordBatch:
+    """Return documents as rows of the index ``base``, without metadata that has no column or does not fit its type."""
+    types, treatment = column_types(base.schema), Treatment.of_config(base.manifest.config)
     rows = []
     for document in documents:
-        fitted = document.fit(types)
+        fitted = document.fit(types, treatment)
         for name, reason in fitted.errors.items():
             log.warning("document %r: metadata %r is left out: %s", document.id, name, reason)
         row: dict[str, Any] = {"id": document.id, "title": document.title, "text": document.text}
         rows.append(row | {"metadata": fitted.values} if types else row)
-    return pa.RecordBatch.from_pylist(rows, schema)
+    return pa.RecordBatch.from_pylist(rows, base.schema)

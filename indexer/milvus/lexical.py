@@ -13,6 +13,7 @@ from itertools import islice, takewhile
 import numpy as np
 
 from indexer.cache import Cache
+from indexer.errors import NotSupported
 from indexer.index.analysis import Analysis
 from indexer.index.columns import COLUMN
 from indexer.index.document_mask import Rows
@@ -66,6 +67,22 @@ class MilvusLexical(AnalysedWords):
     def search_all(self, query: Query) -> tuple[Scores, Rows] | None:  # noqa: ARG002 - of the protocol
         """Return None: the best are searched, and others are scored where it takes them."""
         return None
+
+    def matching(self, query: Query, allowed: MilvusSelection | None = None) -> Rows:
+        """Return the rows of all ``allowed`` documents that hold a term of the query, in any order.
+
+        Raises:
+            NotSupported: there may be more than Milvus returns; a part of them would give wrong numbers.
+        """
+        _, rows = self._search(
+            self._query_vector(query), MAX_HITS, Expression("") if allowed is None else allowed.where, MAX_HITS
+        )
+        if len(rows) == MAX_HITS:
+            raise NotSupported(
+                f"Milvus as a store finds the words of a query in {MAX_HITS:,} documents at most, and more have them; add "
+                'a filter, or count over all documents (`"facets_over": "all"`)'
+            )
+        return rows
 
     def scores(self, query: Query, documents: Rows) -> Scores:
         """Return the BM25 score of each of ``documents``, shape (len(documents),); 0 where no term occurs."""

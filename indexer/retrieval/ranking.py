@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +18,10 @@ from indexer.retrieval.expansion import Expanded
 from indexer.retrieval.fusion import ranks
 
 Numbers = npt.NDArray[np.float64]
-COLUMNS = ("rows", "scores", "dense", "lexical", "sparse", "dense_part", "lexical_part", "sparse_part", "passages",
-           "exact")  # fmt: skip
+Mode = Literal["hybrid", "dense", "lexical"]
+"""Both legs, or one alone."""
+COLUMNS = ("rows", "scores", "dense", "lexical", "sparse", "dense_part", "lexical_part", "sparse_part", "passages", "exact",
+           "relevance", "boost")  # fmt: skip
 """Attributes of a `Ranking` that have a value for each candidate."""
 
 
@@ -44,6 +47,7 @@ class Hit:
         dense: score of the dense leg; None where it was not searched.
         lexical: score of the lexical leg; None also where no term of the query occurs.
         sparse: score of the learned-sparse leg; None also where no term of the query has a weight.
+        relevance: probability that it answers the query; None where it was not asked for, or cannot be told.
     """
 
     rank: int
@@ -53,6 +57,7 @@ class Hit:
     dense: LegScore | None
     lexical: LegScore | None
     sparse: LegScore | None = None
+    relevance: float | None = None
 
 
 @dataclass
@@ -68,7 +73,10 @@ class Ranking:
         lexical_part: the same of the lexical leg.
         sparse: scores of the learned-sparse leg, 0 where no term has a weight; None where it was not searched.
         sparse_part: what it adds to the fused score.
+        relevance: probability that each answers the query; None as long as nobody has asked for it.
         passages: the passage of each document that is nearest to the query's vector, where there is one.
+        boost: what was added to each score by the request, as a share of ``spread``; None where nothing was.
+        spread: difference of the best and the worst score before anything was added.
         weight: of the dense leg in the fused scores; None where scores are not fused.
         weight_shift: part of that weight that is due to the query (`indexer.retrieval.query_weight`).
         vector: of the query, shape (dimension,).
@@ -87,6 +95,9 @@ class Ranking:
     sparse: Numbers | None = None
     sparse_part: Numbers | None = None
     passages: Rows | None = None
+    relevance: Numbers | None = None
+    boost: Numbers | None = None
+    spread: float = 0.0
     weight: float | None = None
     weight_shift: float = 0.0
     vector: Vectors | None = None

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +25,9 @@ from indexer.inference.encoder import Vectors
 from indexer.retrieval.expansion import Expanded, expand
 from indexer.retrieval.fusion import Fusion, add_sparse, fuse
 from indexer.retrieval.query_weight import MIN_CANDIDATES, SAMPLE_PASSAGES, shifted, weight_shift
-from indexer.retrieval.ranking import Hit, Ranking
+from indexer.retrieval.ranking import Hit, Mode, Ranking
+from indexer.retrieval.relevance import Calibration
 
-Mode = Literal["hybrid", "dense", "lexical"]
 NO_ROWS = np.empty(0, dtype=np.int64)
 Candidates = tuple[Rows, Vectors, Rows, npt.NDArray[np.float64]]
 """Rows of candidates, their cosines, their best passages, and their BM25 scores."""
@@ -56,6 +56,11 @@ class Retriever:
         """How the index combines the legs by default."""
         return Fusion.model_validate(self.index.manifest.config["fusion"])
 
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """How scores become a relevance in this index; None where it was built without."""
+        return Calibration.of_config(self.index.manifest.config)
+
     def search(
         self,
         query: str,
@@ -66,6 +71,7 @@ class Retriever:
         vector: Vectors | None = None,
         neighbours: Neighbours | None = None,
         allowed: Any | None = None,
+        reach: int = 0,
         expanded: Expanded | None = None,
         exact: bool = True,
     ) -> Ranking:
@@ -79,6 +85,7 @@ class Retriever:
             vector: of the query, shape (dimension,); by default the query is encoded here.
             neighbours: result of `nearest` for this vector at the same depth, where many queries are searched at once.
             allowed: the documents that may be returned, a `Selection` of the index; by default all that are visible.
+            reach: how many documents are ranked at least in lexical mode, for pages beyond the candidates.
             expanded: the query as `expand` has returned it; by default as it does without prefixes and typos.
             exact: whether documents that have the query as their id, or as a value of an exact column, come first.
 
@@ -103,12 +110,13 @@ class Retriever:
             return self._ordered(ranking, rows, cosines, dense=cosines, passages=passages, exact=first)
         terms = ranking.expanded.terms if ranking.expanded else self.index.lexical.analyze(query)
         if mode == "lexical":
-            matches = self._lexical_leg(ranking, terms, depth, allowed)
-            rows, scores = matches.rows[:depth], matches.scores[:depth]
+            reached = max(depth, -(-reach // depth) * depth)
+            matches = self._lexical_leg(ranking, terms, reached, allowed)
+            rows, scores = matches.rows[:reached], matches.scores[:reached]
             if len(new := first[~np.isin(first, rows)]):
                 rows = np.concatenate([rows, new])
                 scores = np.concatenate([scores, self.index.lexical.scores(terms, new)])
-            return self._ordered(ranking, rows, scores, lexical=scores, exact=first)
+            return self._ordered(ranking, rows, scores, lexical=scores, exact=first, together=depth)
         if len(self.index) >= MIN_PARALLEL_DOCUMENTS:
             pending = self._threads.submit(self._lexical_leg, ranking, terms, depth, allowed)
             neighbours = self._dense_leg(ranking, vector, neighbours, depth, allowed)
@@ -160,6 +168,12 @@ class Retriever:
         rules = self.index.rules if rules is None else rules
         return expand(self.index, query, prefix=prefix, typos=typos, rules=rules)
 
+    def judge(self, ranking: Ranking, mode: Mode = "hybrid") -> None:
+        """Say of every candidate of a ranking how probable it is that it answers, where the index is calibrated."""
+        if self.calibration is not None:
+            with ranking.timed("fuse"):
+                ranking.relevance = self.calibration.relevance(ranking, mode, self.index.lexical)
+
     def nearest(self, vectors: Vectors, candidates: int | None = None, mode: Mode = "hybrid") -> list[Neighbours]:
         """Return the nearest documents of many queries at once, for `search` in the same mode.
 
@@ -208,6 +222,7 @@ class Retriever:
             bounds = self.index.offsets(self._passages_to_show(ranking, at, documents))
             dense, lexical = ranking.legs(at) if explain else (None, None)
             sparse = ranking.sparse_leg(at) if explain else None
+            relevance = None if ranking.relevance is None else ranking.relevance[at].tolist()
             return [
                 Hit(
                     rank=first_rank + number,
@@ -217,6 +232,7 @@ class Retriever:
                     dense=dense[number] if dense else None,
                     lexical=lexical[number] if lexical else None,
                     sparse=sparse[number] if sparse else None,
+                    relevance=None if relevance is None else relevance[number],
                 )
                 for number, (document, score) in enumerate(zip(documents, ranking.scores[at].tolist(), strict=True))
             ]
@@ -345,15 +361,23 @@ class Retriever:
         lexical: npt.NDArray[np.floating] | None = None,
         passages: Rows | None = None,
         exact: Rows | None = None,
+        together: int | None = None,
     ) -> Ranking:
-        """Put candidates into a ranking, ordered by score and then by id; those of ``exact`` come first."""
+        """Put candidates into a ranking, ordered by score and then by id; those of ``exact`` come first.
+
+        With ``together``, only so many candidates are ordered with each other at a time; they are given best first. However
+        many there are, the first ones are then the same, also where a score occurs on both sides of the border.
+        """
         order = np.argsort(-scores)
         best_first = scores[order]
         if exact is not None and len(exact):
             ranking.exact = np.isin(rows, exact)
-            order = np.lexsort((self.index.id_ranks(rows), -scores, ~ranking.exact))
-        elif (best_first[1:] == best_first[:-1]).any():  # only then do ids decide, which takes longer
-            order = np.lexsort((self.index.id_ranks(rows), -scores))
+        if (
+            ranking.exact is not None or (best_first[1:] == best_first[:-1]).any()
+        ):  # only then do ids decide: it takes longer
+            part = np.arange(len(rows)) // (together or max(len(rows), 1))
+            first = np.zeros(len(rows), dtype=bool) if ranking.exact is None else ranking.exact
+            order = np.lexsort((self.index.id_ranks(rows), -scores, part, ~first))
         ranking.rows = rows
         ranking.scores = scores.astype(np.float64)
         ranking.dense = None if dense is None else dense.astype(np.float64)

@@ -12,4 +12,5 @@ query_source.py    port to past queries, for completions
 model.py           model of the live index
 queue.py           bounded request queue: 429, 504, commits
 batching.py        queued queries encoded together
+queries/           query log of a running service
 """

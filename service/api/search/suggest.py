@@ -12,7 +12,7 @@ from indexer.retrieval.completion import complete_titles
 from service.api.dependencies import QUEUED, Live, index_info
 from service.api.problem_responses import RESPONSES
 from service.api.schemas import AnsweredBy, RequestId, Took
-from service.serving.query_source import QuerySource
+from service.serving.queries.recorder import QueryRecorder
 from service.serving.queue import queued
 
 router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500, 501, 503)})
@@ -49,11 +49,11 @@ def suggest(
 ) -> SuggestResponse:
     """Return titles that have all words of the text, and one that begins as its last; and past queries that begin so.
 
-    Titles are those of documents that the caller may see. Past queries are told only to callers who may see all of them.
+    Titles are those of documents that the caller may see. Past queries are those of callers who may see the same documents.
     """
     started = time.perf_counter()
-    source: QuerySource = request.app.state.query_source
-    queries = [] if live.index.is_restricted else source.complete(q, limit // 2)
+    recorder: QueryRecorder | None = request.app.state.queries
+    queries = recorder.complete(q, limit // 2, request.scope["caller"].key) if recorder else []
     found = [Suggestion(text=text, source="query") for text in queries]
     known = {text.casefold() for text in queries}
     titles = complete_titles(live.index, q, limit)

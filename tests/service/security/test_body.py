@@ -29,6 +29,8 @@ PLACES = {
     ("/v1/embeddings", 400): '{"model": "m", "input": "%s"}',
     ("/v1/embeddings", 400, "list"): '{"model": "m", "input": ["a", "%s"]}',
     ("/v1/embeddings", 400, "model"): '{"model": "%s", "input": "a"}',
+    ("/v1/rerank", 400): '{"query": "%s", "documents": ["a"]}',
+    ("/v1/rerank", 400, "document"): '{"query": "a", "documents": [{"text": "%s"}]}',
     ("/mcp", 422): '{"jsonrpc": "2.0", "id": "%s", "method": "tools/list"}',
 }
 

@@ -138,6 +138,9 @@ REQUESTS = [
     *[("POST", "/feedback", {"query": "x", "document": name, "grade": 1}) for name in ("one", "b1", "gone")],
     *[("POST", "/mcp", each) for each in (message("tools/list"), call("search", query="sings", mode="dense", top_k=50), call("get_document", id="one"), call("get_document", id="b1"))],
     ("POST", "/v1/embeddings", {"model": "MODEL", "input": ["a crystal", "lamp"]}),
+    ("POST", "/documents/fetch", {"ids": ["one", "b1", "a1"]}), ("POST", "/documents/fetch", {}),
+    *[("POST", "/documents/fetch", {"filter": each, "limit": 2, "after": "a1"}) for each in FILTERS],
+    ("POST", "/v1/rerank", {"query": "a crystal", "documents": ["a crystal", "lamp"]}),
     ("POST", "/model/compare", {"first": "a crystal", "second": "a lamp"}),
     *[("GET", path, None) for path in ("/info", "/v1/models", "/v1/models/MODEL", "/model/info", "/livez", "/healthz", "/readyz")],
     ("POST", "/classify", {"texts": ["a crystal"]}), ("POST", "/fill-mask", {"text": "[MASK]"}), ("POST", "/model/read", {"text": "a"}),
@@ -148,6 +151,7 @@ REFUSED = [
     ("GET", "/report.json"),
     ("PUT", "/documents"),
     ("DELETE", "/documents?id=b1"),
+    ("POST", "/documents/delete"),
 ]
 """What is about all documents, or writes."""
 

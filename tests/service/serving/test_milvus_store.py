@@ -93,12 +93,16 @@ def test_what_the_store_does_not_do_is_a_problem(client):
         client.post("/search", json={**SEARCH, "filter": {"must": [circle]}}),
         client.put("/documents", json={"documents": [{"id": "new", "text": "a castle"}]}),
         client.delete("/documents", params={"id": "d037"}),
+        client.post("/documents/fetch", json={"filter": {}}),
+        client.post("/documents/delete", json={"filter": {}}),
     ]
     for answer in answers:
         assert answer.status_code == 501, answer.text
         assert answer.json()["type"] == "urn:dowse:problem:not-supported"
         assert "Milvus as a store" in answer.json()["detail"]
     assert client.get("/documents/d037").status_code == 200
+    fetched = client.post("/documents/fetch", json={"ids": ["d037", "nope"]}).json()
+    assert [document["id"] for document in fetched["documents"]] == ["d037"]
 
 
 def test_check_counts_the_rows(stored_data, published):

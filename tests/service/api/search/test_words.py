@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 from indexer.errors import UserError
 from indexer.filters.filter import Filter
 from service.app import create_app
-from service.security.keys import add_key
+from service.security.keys import Key, add_key
 from service.settings import ServiceSettings
 
 ROWS = shop_rows()
@@ -116,7 +116,9 @@ def test_past_queries_are_not_told_to_keys_with_a_filter(shop_data: Path, tmp_pa
     """They come first for others, and a title that was asked for stands there once; a filter applies to titles."""
 
     class Source:
-        def complete(self, text: str, limit: int) -> list[str]:
+        def complete(self, text: str, limit: int, key: Key | None) -> list[str]:
+            if key and key.filter is not None:
+                return []
             return [str(ROWS[0]["title"]), f"{text} past"][:limit]
 
     keys = tmp_path / "keys.json"
@@ -124,7 +126,7 @@ def test_past_queries_are_not_told_to_keys_with_a_filter(shop_data: Path, tmp_pa
     everything = {"Authorization": f"Bearer {add_key(keys, 'all', ('search',))}"}
     tenant = {"Authorization": f"Bearer {add_key(keys, 'tenant', ('search',), filter_=own)}"}
     with TestClient(create_app(ServiceSettings(data=shop_data, keys=keys))) as client:
-        client.app.state.query_source = Source()
+        client.app.state.queries = Source()
         found = client.get("/suggest", params={"q": BRAND, "limit": 20}, headers=everything).json()["suggestions"]
         assert [each["source"] for each in found[:3]] == ["query", "query", "title"]
         assert [each["text"] for each in found].count(ROWS[0]["title"]) == 1
