@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from indexer.attributes.fill import fill_attributes
+from indexer.build.metadata.fill import fill_attributes
 from indexer.corpus.corpus import Corpus
 from indexer.progress import say
 

@@ -26,7 +26,7 @@ from service.api.openai import rerank as rerank_texts
 from service.api.operations import metrics as metrics_route
 from service.api.operations import queries, status
 from service.api.operations import routes as operations
-from service.api.search import batch, example_queries, export, rerank, similar
+from service.api.search import batch, example_queries, export, rerank, similar, suggest
 from service.api.search import routes as search
 from service.api.search.example_queries import ExampleQueries
 from service.api.search.rerank_memory import RerankMemory
@@ -38,6 +38,7 @@ from service.security.keys import Keyring
 from service.serving.follower import Follower
 from service.serving.queries.recorder import QueryRecorder
 from service.serving.queue import RequestQueue
+from service.serving.rules import FollowedRules
 from service.serving.searcher import Searcher, Searching
 from service.settings import ServiceSettings
 
@@ -55,6 +56,7 @@ ROUTERS = (
     fetch.write_router,
     batch.router,
     export.router,
+    suggest.router,
     similar.router,
     example_queries.router,
     classify.router,
@@ -104,6 +106,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
             state.examples = ExampleQueries()
             state.rerank_memory = RerankMemory(state.workers_folder)
             stack.push_async_callback(run_in_threadpool, state.rerank_memory.stop)
+            state.rules = FollowedRules(settings.synonyms, settings.stop_words, poll)
             state.searcher = open_searcher(settings)
             state.classifier = Follower("classifier", data, partial(classify.open_classifier, cores=cores), poll)
             state.masked = Follower("masked", data, partial(masked_lm.open_masked, cores=cores), poll)

@@ -77,6 +77,16 @@ class ServiceSettings(StoreSettings):
         description="Megabytes for a cache of the vectors of recent queries; 0 for no cache",
         json_schema_extra={"env": "DOWSE_QUERY_CACHE_MB"},
     )
+    synonyms: Path | None = Field(
+        default=None,
+        description="File of synonyms in place of those of the index; it is read again when it changes",
+        json_schema_extra={"env": "DOWSE_SYNONYMS"},
+    )
+    stop_words: Path | None = Field(
+        default=None,
+        description="File of words that are not searched, in place of those of the index; it is read again when it changes",
+        json_schema_extra={"env": "DOWSE_STOP_WORDS"},
+    )
     rerank_on_request: bool = Field(
         default=False,
         description="Re-rank only searches that ask for it, also where the live cross-encoder has won its comparison",

@@ -226,9 +226,11 @@ class Dowse(Transport):
         min_score: float | None = None,
         mode: Literal["hybrid", "dense", "lexical"] | None = None,
         offset: int | None = None,
+        prefix: bool | None = None,
         rerank: models.RerankRequest | bool | Mapping[str, Any] | None = None,
         sort: Sequence[models.SortByField | models.SortByDistance] | Sequence[Mapping[str, Any]] | None = None,
         top_k: int | None = None,
+        typos: bool | None = None,
     ) -> models.SearchResponse:
         """Rank the documents of the index for a query, or list them where there is none.
 
@@ -249,9 +251,11 @@ class Dowse(Transport):
             min_score: leave out results below this score: with `dense` and `hybrid` the cosine of the dense leg, with `lexical` the BM25 score. Fused scores are not comparable between responses
             mode: `dense`: by meaning, scores are cosines; `lexical`: by words, scores are BM25; `hybrid`: both, scores are fused and comparable only within one response (default: "hybrid")
             offset: number of results to skip (default: 0)
+            prefix: the last word may be half typed: words that begin so are searched, too. A blank behind it ends it (default: false)
             rerank: order the first results by the published cross-encoder; `true` for the defaults, `false` for the first order. By default hybrid search is re-ranked where the cross-encoder has won its comparison with the live model
             sort: the order of the results, in place of their scores: of the query's candidates or, without a query, of all documents that pass the filter. The first key decides, among equal ones the second; then the rank
             top_k: number of results (default: 10)
+            typos: a word that no document has is searched as the words nearest to it in spelling (default: true)
         """
         return self._call(
             "POST",
@@ -274,9 +278,11 @@ class Dowse(Transport):
                 "min_score": min_score,
                 "mode": mode,
                 "offset": offset,
+                "prefix": prefix,
                 "rerank": rerank,
                 "sort": sort,
                 "top_k": top_k,
+                "typos": typos,
             },
         )
 
@@ -309,9 +315,11 @@ class Dowse(Transport):
         min_relevance: float | None = None,
         min_score: float | None = None,
         mode: Literal["hybrid", "dense", "lexical"] | None = None,
+        prefix: bool | None = None,
         query: str | None = None,
         rerank: models.RerankRequest | bool | Mapping[str, Any] | None = None,
         sort: Sequence[models.SortByField | models.SortByDistance] | Sequence[Mapping[str, Any]] | None = None,
+        typos: bool | None = None,
     ) -> str:
         """Return the candidates of a query, or all documents that pass the filter where there is none, as a file.
 
@@ -328,9 +336,11 @@ class Dowse(Transport):
             min_relevance: leave out results below this relevance; refused where the index has no calibration
             min_score: leave out results below this score: with `dense` and `hybrid` the cosine of the dense leg, with `lexical` the BM25 score. Fused scores are not comparable between responses
             mode: `dense`: by meaning, scores are cosines; `lexical`: by words, scores are BM25; `hybrid`: both, scores are fused and comparable only within one response (default: "hybrid")
+            prefix: the last word may be half typed: words that begin so are searched, too. A blank behind it ends it (default: false)
             query: what to look for, in plain words; empty or left out, all documents that pass the filter are listed, in the order of the corpus or as `sort` says (default: "")
             rerank: order the first results by the published cross-encoder; `true` for the defaults, `false` for the first order. By default hybrid search is re-ranked where the cross-encoder has won its comparison with the live model
             sort: the order of the results, in place of their scores: of the query's candidates or, without a query, of all documents that pass the filter. The first key decides, among equal ones the second; then the rank
+            typos: a word that no document has is searched as the words nearest to it in spelling (default: true)
         """
         return self._call(
             "POST",
@@ -349,9 +359,11 @@ class Dowse(Transport):
                 "min_relevance": min_relevance,
                 "min_score": min_score,
                 "mode": mode,
+                "prefix": prefix,
                 "query": query,
                 "rerank": rerank,
                 "sort": sort,
+                "typos": typos,
             },
         )
 
@@ -419,6 +431,17 @@ class Dowse(Transport):
     def status_json(self) -> models.Status:
         """Return what is live, all artifacts with verdict and report, live writes, disk, queue and query log."""
         return self._call("GET", "/status.json", models.Status)
+
+    def suggest(self, q: str, *, limit: int | None = None) -> models.SuggestResponse:
+        """Return titles that have all words of the text, and one that begins as its last; and past queries that begin so.
+
+        Titles are those of documents that the caller may see. Past queries are those of callers who may see the same documents.
+
+        Args:
+            q: what has been typed so far
+            limit: number of completions (default: 8)
+        """
+        return self._call("GET", "/suggest", models.SuggestResponse, query={"q": q, "limit": limit})
 
     def embeddings(
         self,
@@ -717,9 +740,11 @@ class AsyncDowse(AsyncTransport):
         min_score: float | None = None,
         mode: Literal["hybrid", "dense", "lexical"] | None = None,
         offset: int | None = None,
+        prefix: bool | None = None,
         rerank: models.RerankRequest | bool | Mapping[str, Any] | None = None,
         sort: Sequence[models.SortByField | models.SortByDistance] | Sequence[Mapping[str, Any]] | None = None,
         top_k: int | None = None,
+        typos: bool | None = None,
     ) -> models.SearchResponse:
         """Rank the documents of the index for a query, or list them where there is none.
 
@@ -740,9 +765,11 @@ class AsyncDowse(AsyncTransport):
             min_score: leave out results below this score: with `dense` and `hybrid` the cosine of the dense leg, with `lexical` the BM25 score. Fused scores are not comparable between responses
             mode: `dense`: by meaning, scores are cosines; `lexical`: by words, scores are BM25; `hybrid`: both, scores are fused and comparable only within one response (default: "hybrid")
             offset: number of results to skip (default: 0)
+            prefix: the last word may be half typed: words that begin so are searched, too. A blank behind it ends it (default: false)
             rerank: order the first results by the published cross-encoder; `true` for the defaults, `false` for the first order. By default hybrid search is re-ranked where the cross-encoder has won its comparison with the live model
             sort: the order of the results, in place of their scores: of the query's candidates or, without a query, of all documents that pass the filter. The first key decides, among equal ones the second; then the rank
             top_k: number of results (default: 10)
+            typos: a word that no document has is searched as the words nearest to it in spelling (default: true)
         """
         return await self._call(
             "POST",
@@ -765,9 +792,11 @@ class AsyncDowse(AsyncTransport):
                 "min_score": min_score,
                 "mode": mode,
                 "offset": offset,
+                "prefix": prefix,
                 "rerank": rerank,
                 "sort": sort,
                 "top_k": top_k,
+                "typos": typos,
             },
         )
 
@@ -800,9 +829,11 @@ class AsyncDowse(AsyncTransport):
         min_relevance: float | None = None,
         min_score: float | None = None,
         mode: Literal["hybrid", "dense", "lexical"] | None = None,
+        prefix: bool | None = None,
         query: str | None = None,
         rerank: models.RerankRequest | bool | Mapping[str, Any] | None = None,
         sort: Sequence[models.SortByField | models.SortByDistance] | Sequence[Mapping[str, Any]] | None = None,
+        typos: bool | None = None,
     ) -> str:
         """Return the candidates of a query, or all documents that pass the filter where there is none, as a file.
 
@@ -819,9 +850,11 @@ class AsyncDowse(AsyncTransport):
             min_relevance: leave out results below this relevance; refused where the index has no calibration
             min_score: leave out results below this score: with `dense` and `hybrid` the cosine of the dense leg, with `lexical` the BM25 score. Fused scores are not comparable between responses
             mode: `dense`: by meaning, scores are cosines; `lexical`: by words, scores are BM25; `hybrid`: both, scores are fused and comparable only within one response (default: "hybrid")
+            prefix: the last word may be half typed: words that begin so are searched, too. A blank behind it ends it (default: false)
             query: what to look for, in plain words; empty or left out, all documents that pass the filter are listed, in the order of the corpus or as `sort` says (default: "")
             rerank: order the first results by the published cross-encoder; `true` for the defaults, `false` for the first order. By default hybrid search is re-ranked where the cross-encoder has won its comparison with the live model
             sort: the order of the results, in place of their scores: of the query's candidates or, without a query, of all documents that pass the filter. The first key decides, among equal ones the second; then the rank
+            typos: a word that no document has is searched as the words nearest to it in spelling (default: true)
         """
         return await self._call(
             "POST",
@@ -840,9 +873,11 @@ class AsyncDowse(AsyncTransport):
                 "min_relevance": min_relevance,
                 "min_score": min_score,
                 "mode": mode,
+                "prefix": prefix,
                 "query": query,
                 "rerank": rerank,
                 "sort": sort,
+                "typos": typos,
             },
         )
 
@@ -910,6 +945,17 @@ class AsyncDowse(AsyncTransport):
     async def status_json(self) -> models.Status:
         """Return what is live, all artifacts with verdict and report, live writes, disk, queue and query log."""
         return await self._call("GET", "/status.json", models.Status)
+
+    async def suggest(self, q: str, *, limit: int | None = None) -> models.SuggestResponse:
+        """Return titles that have all words of the text, and one that begins as its last; and past queries that begin so.
+
+        Titles are those of documents that the caller may see. Past queries are those of callers who may see the same documents.
+
+        Args:
+            q: what has been typed so far
+            limit: number of completions (default: 8)
+        """
+        return await self._call("GET", "/suggest", models.SuggestResponse, query={"q": q, "limit": limit})
 
     async def embeddings(
         self,

@@ -439,6 +439,22 @@ class Exists(DowseModel):
     """a metadata column, `id`, or a field of a struct column as `column.field`"""
 
 
+class Expansion(DowseModel):
+    """What was searched beside a word of the query."""
+
+    certain: bool
+    """whether the dense leg searched the first of them in place of the word"""
+
+    kind: Literal["prefix", "typo", "synonym"]
+    """`prefix`: words that begin so; `typo`: the nearest words; `synonym`: what a rule says"""
+
+    word: str
+    """as it was typed"""
+
+    words: list[str]
+    """that were searched, the best first"""
+
+
 class ExportRequest(DowseModel):
     """Body of `POST /search/export`: a search, without what only pages have."""
 
@@ -478,6 +494,9 @@ class ExportRequest(DowseModel):
     mode: Literal["hybrid", "dense", "lexical"] = "hybrid"
     """`dense`: by meaning, scores are cosines; `lexical`: by words, scores are BM25; `hybrid`: both, scores are fused and comparable only within one response"""
 
+    prefix: bool = False
+    """the last word may be half typed: words that begin so are searched, too. A blank behind it ends it"""
+
     query: str = ""
     """what to look for, in plain words; empty or left out, all documents that pass the filter are listed, in the order of the corpus or as `sort` says"""
 
@@ -486,6 +505,9 @@ class ExportRequest(DowseModel):
 
     sort: list[SortByField | SortByDistance] = Field(default_factory=list)
     """the order of the results, in place of their scores: of the query's candidates or, without a query, of all documents that pass the filter. The first key decides, among equal ones the second; then the rank"""
+
+    typos: bool = True
+    """a word that no document has is searched as the words nearest to it in spelling"""
 
 
 class Facet(DowseModel):
@@ -799,6 +821,9 @@ class Latency(DowseModel):
 class LegScore(DowseModel):
     """Score and rank of a result in one leg."""
 
+    fields: dict[str, float] | None = None
+    """lexical leg of an index with searched columns: what each field adds to the score. `body` has the stems of title and text, `exact` their words as they are written, `column:NAME` the words of a column"""
+
     part: float | None = None
     """`hybrid`: what the leg adds to the fused score, minus the smallest such addition among the candidates. Parts are comparable within a result and between results"""
 
@@ -1109,7 +1134,7 @@ class QueryReport(DowseModel):
     """null where nothing was searched"""
 
     nothing: int
-    """searches that found nothing, or nothing of a relevance of .5 where it is known"""
+    """searches that found nothing, or nothing of a relevance of .1 where it is known"""
 
     nothing_found: list[QueryRow]
     """the most frequent queries that never found anything"""
@@ -1356,6 +1381,9 @@ class RerankerFacts(DowseModel):
 class Result(DowseModel):
     """One document."""
 
+    exact: bool | None = None
+    """whether the query is this document's id or its value of an exact column, which puts it first; present only where that holds for a document"""
+
     group: Any = None
     """the document's value of the `group_by` column, where that was requested"""
 
@@ -1454,6 +1482,9 @@ class SearchRequest(DowseModel):
     offset: int = 0
     """number of results to skip"""
 
+    prefix: bool = False
+    """the last word may be half typed: words that begin so are searched, too. A blank behind it ends it"""
+
     query: str = ""
     """what to look for, in plain words; empty or left out, all documents that pass the filter are listed, in the order of the corpus or as `sort` says"""
 
@@ -1466,6 +1497,9 @@ class SearchRequest(DowseModel):
     top_k: int = 10
     """number of results"""
 
+    typos: bool = True
+    """a word that no document has is searched as the words nearest to it in spelling"""
+
 
 class SearchResponse(DowseModel):
     """Answer of `/search`."""
@@ -1475,6 +1509,9 @@ class SearchResponse(DowseModel):
 
     dense_weight: float | None = None
     """weight that the dense leg had for this query, adapted to it where `fusion` says so; hybrid mode with `explain` only"""
+
+    expanded: list[Expansion] | None = None
+    """what was searched beside the words of the query; present only where something was"""
 
     facets: dict[str, Facet] | None = None
     """counts of each requested field, over the documents that `facets_over` says"""
@@ -1504,7 +1541,7 @@ class SearchResponse(DowseModel):
     """best first, equal scores in the order of their ids; or as `sort` says, or without a query in the order of the corpus"""
 
     suggestion: str | None = None
-    """did you mean: the query with its unknown words replaced by the nearest of the corpus. Present only where the query's words find nothing; null where no word is near"""
+    """did you mean: the query with its unknown words replaced by the nearest of the corpus. Present only where the query's words find nothing, or a word was searched as its nearest ones; null where no word is near"""
 
     timings: Timings
     """milliseconds of each stage"""
@@ -1670,6 +1707,35 @@ class Status(DowseModel):
 
     writes: LiveWrites
     """documents written while the index is served"""
+
+
+class SuggestResponse(DowseModel):
+    """Answer of `/suggest`."""
+
+    index: IndexInfo
+    """the index that answered"""
+
+    query: str
+    """what was to be completed"""
+
+    request_id: str
+    """id of the request, as in the header X-Request-ID and in the log"""
+
+    suggestions: list[Suggestion]
+    """best first: past queries, then titles; each text once"""
+
+    took_ms: float
+    """milliseconds from the start of the search to the finished results"""
+
+
+class Suggestion(DowseModel):
+    """A completion."""
+
+    source: Literal["title", "query"]
+    """`title`: the title of a document; `query`: a query that found something"""
+
+    text: str
+    """what can be searched for"""
 
 
 class Timings(DowseModel):

@@ -10,7 +10,11 @@ from textwrap import dedent, indent
 
 from generator.models import HEADER, Schema, annotation, safe
 
-LEFT_OUT = {"GET /search": "the same as POST /search", "GET /healthz": "the older name of GET /livez"}
+LEFT_OUT = {
+    "GET /search": "the same as POST /search",
+    "GET /healthz": "the older name of GET /livez",
+    "POST /documents/import": "a stream in both directions; `put_documents` writes some documents",
+}
 NAMES = {
     "GET /documents/{document_id}": "document",
     "GET /documents/{document_id}/similar": "similar_documents",

@@ -46,6 +46,10 @@ FILES: dict[Kind, Descriptions] = {
         "passages.arrow": "of each passage: its document, where it begins and ends in the text, and the hash of its text",
         "documents/": "ids, titles, texts and metadata, in shards; a shard of an earlier index is linked where it is the same",
         "ids.arrow": "the ids in their order, with the row of each",
+        "exact.arrow": "values of the exact columns in their order, and ids that are compared in another form, with their "
+        "rows; of an index that has such",
+        "synonyms.txt": "copy of the file that `--synonyms` named, where there was one",
+        "stop_words.txt": "copy of the file that `--stop-words` named, where there was one",
         "keys.b16": "the hashes of the passages' texts in their order, by which a later build finds vectors",
         "keys.i32": "the passage of each",
         "weights_sample.npy": "digests of the documents on which the weights of the legs were estimated; of an index whose "
@@ -165,6 +169,10 @@ CONFIG: dict[Kind, Descriptions] = {
         "relevance_of": "index or model whose calibration it is; absent where it was made for this index",
         "candidates": "documents of each leg that hybrid search fuses",
         "labels": "classifier that added labels to the metadata, and the column that it filled",
+        "search_columns": "columns whose words are fields of the lexical index, with their weights; absent for none",
+        "exact_columns": "columns of which a value that equals the query puts its documents first; absent for none",
+        "synonyms": "SHA-256 of `synonyms.txt`; absent for none",
+        "stop_words": "SHA-256 of `stop_words.txt`; absent for none",
         "sparse": "of an index with a learned-sparse leg: `terms`, most of them that a passage has",
         "folded": "number of the last live write in a compacted index",
         "set_aside": "numbers of live writes up to that one that fit no index and are kept in the log; absent for none",

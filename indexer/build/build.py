@@ -13,17 +13,18 @@ import numpy as np
 
 from indexer.artifacts.manifest import Manifest, fingerprint, read_manifest
 from indexer.artifacts.store import Store
-from indexer.attributes.fill import fill_attributes
 from indexer.build.assemble import Assembly
 from indexer.build.dense_codes import logged_queries
 from indexer.build.executors.open import open_executor
-from indexer.build.labels import Labeller
+from indexer.build.metadata.fill import fill_attributes
+from indexer.build.metadata.labels import Labeller
 from indexer.build.relevance.choose import choose_calibration
 from indexer.build.settings import BuildSettings
 from indexer.build.space import check_space, estimate_bytes
 from indexer.build.sparse import find_known_sparse
 from indexer.build.vectors import KnownVectors, find_known_vectors, vectors_of
 from indexer.build.weights.choose import choose_weights
+from indexer.build.words import check_words
 from indexer.corpus.corpus import Corpus, Documents
 from indexer.corpus.inspect import advice
 from indexer.corpus.settings import MetadataSettings, select
@@ -93,12 +94,13 @@ def build(
     sparse = (
         SparseEncoder.open(find_sparse_model(settings.sparse_model, data), cores) if settings.sparse_model else None
     )
+    # Conflicts of column names, and columns that are not there, are reported before any work.
+    check_words(settings, labeller.schema(corpus.schema) if labeller else corpus.schema)
     recipe, parents = (
         settings.recipe() | corpus.treatment.config(),
         {"model": model.name} | ({"sparse": sparse.name} if sparse else {}),
     )
     if labeller:
-        labeller.schema(corpus.schema)  # a conflict of column names is reported before any work
         recipe["labels"] = labeller.recipe()
     key = fingerprint("index", parents, corpus.inputs, recipe)
     with indexes.building():

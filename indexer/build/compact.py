@@ -32,6 +32,7 @@ from indexer.corpus.corpus import Reject, rebatch
 from indexer.corpus.treatment import Treatment
 from indexer.errors import UserError
 from indexer.index.index import Index
+from indexer.index.rules import RULE_FILES
 from indexer.index.sparse import FOLDER as SPARSE_FOLDER
 from indexer.index.sparse import StoredVectors
 from indexer.inference.encoder import Encoder, Vectors
@@ -96,7 +97,7 @@ def _publish(
     documents = LiveDocuments.of(index, writes)
     config = {name: value for name, value in base.manifest.config.items() if name not in ("set_aside", CREATED)}
     model = Store("model", indexes.root.parent).path(base.manifest.parents["model"])
-    settings = _settings_of(config)
+    settings = _settings_of(config, base.folder)
     created = base.manifest.config.get(CREATED)
     if created:  # what an empty index left open is decided now, as a build of these documents would
         settings = settings.model_copy(
@@ -147,8 +148,8 @@ def _unreplaced(log: WriteLog) -> Iterator[None]:
         yield
 
 
-def _settings_of(config: dict[str, Any]) -> BuildSettings:
-    """Return the settings with which an index was built."""
+def _settings_of(config: dict[str, Any], folder: Path) -> BuildSettings:
+    """Return the settings with which the index in ``folder`` was built."""
     fields = {name: config[name] for name in BuildSettings.model_fields if name in config}
     if sparse := config.get("sparse"):
         fields["sparse_terms"] = sparse["terms"]
@@ -160,6 +161,7 @@ def _settings_of(config: dict[str, Any]) -> BuildSettings:
     if "target" in dense_index:
         fields["recall"] = dense_index["target"]
     fields["dense_components"] = dense_index.get("requested_components")
+    fields |= {name: folder / file for name, file in RULE_FILES.items() if name in config}
     fusion = config["fusion"]
     return BuildSettings(**fields | {"fusion": fusion["method"], "dense_weight": fusion["dense_weight"]})
 

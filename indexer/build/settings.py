@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from indexer.artifacts.manifest import WEIGHTING, WORDS
+from indexer.artifacts.manifest import RELEVANCE, WEIGHTING, WORDS, file_sha256
 from indexer.build.executors.settings import ExecutorSettings
 from indexer.corpus.settings import CorpusSettings
 from indexer.index.approximate.kinds import RequestedKind
+from indexer.index.column_names import parse_weights
+from indexer.index.rules import RULE_FILES
 from indexer.milvus.settings import StoreSettings
-from indexer.retrieval.relevance import RELEVANCE
 
 
 class BuildSettings(CorpusSettings, ExecutorSettings, StoreSettings):
@@ -50,6 +52,25 @@ class BuildSettings(CorpusSettings, ExecutorSettings, StoreSettings):
         description="Make the codes of an approximate dense index of the first components of a vector only, for models "
         "that are trained for it (Matryoshka); full vectors score what is found (default: of a Matryoshka model the shortest "
         "length that reaches --recall; of others all)",
+    )
+    search_columns: str | None = Field(
+        default=None,
+        description="Columns whose words are searched beside title and text, with commas between them; a weight may stand "
+        "behind each: brand^2,tags (default: none)",
+    )
+    exact_columns: str | None = Field(
+        default=None,
+        description="Columns of which a value that equals the whole query puts its documents first, as ids do, with commas "
+        "between them: sku,ean (default: none)",
+    )
+    synonyms: Path | None = Field(
+        default=None,
+        description="File of synonyms, one rule a line: `sofa, couch` for both ways, `tv => television set` for one. "
+        "They are searched beside the words of a query (default: none)",
+    )
+    stop_words: Path | None = Field(
+        default=None,
+        description="File of words that are not searched, one a line, besides those of the language (default: none)",
     )
     fusion: Literal["convex", "rrf"] = Field(
         default="convex", description="How hybrid search combines the legs: by score or by rank"
@@ -98,16 +119,27 @@ class BuildSettings(CorpusSettings, ExecutorSettings, StoreSettings):
     )
     force: bool = Field(default=False, description="Build even if an index of the same inputs and settings exists")
 
+    @property
+    def weights_of_columns(self) -> dict[str, float]:
+        """Weight of each column that is searched."""
+        return parse_weights(self.search_columns)
+
+    def rule_files(self) -> dict[str, Path]:
+        """Return the files of synonyms and stop words that are given, by the name of their setting."""
+        return {name: path for name in RULE_FILES if (path := getattr(self, name)) is not None}
+
     def recipe(self) -> dict[str, Any]:
         """Return the settings that decide the content of an index besides its corpus, its model and its labels."""
         aside = {"force", "model", "label_with", "label_column", "sparse_model", "sparse_terms", "sparse_weight"}
         aside |= {"markup", "list_columns"}  # what they come to is part of the corpus's treatment
-        if self.dense_components is None:
-            aside.add("dense_components")  # an index of an earlier version is the same
+        optional = ("dense_components", "search_columns", "exact_columns", *RULE_FILES)
+        # An index of an earlier version, which had no such setting, is the same.
+        aside |= {name for name in optional if getattr(self, name) is None}
         if self.extract is None:
             aside |= {"extract", "min_precision"}
         aside |= StoreSettings.model_fields.keys() | ExecutorSettings.model_fields.keys()
         recipe = self.model_dump(exclude=aside) | {"words": WORDS, "weighting": WEIGHTING, "relevance": RELEVANCE}
+        recipe |= {name: file_sha256(path) for name, path in self.rule_files().items()}
         if self.sparse_model is None:
             return recipe
         return recipe | {"sparse": {"terms": self.sparse_terms, "weight": self.sparse_weight}}

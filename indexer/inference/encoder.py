@@ -227,6 +227,11 @@ class Encoder:
         prompted = [self.contract.query_prompt + query for query in queries]
         return self._encode(self._queries, self._query_tokenizer, prompted, exactly=True)
 
+    def has_token(self, word: str) -> bool:
+        """Say whether the tokenizer of queries has a word as a whole, in its own vocabulary."""
+        tokens = self._query_tokenizer.encode(word, add_special_tokens=False)
+        return len(tokens.ids) == 1 and tokens.offsets[0] == (0, len(word)) and "unk" not in tokens.tokens[0].lower()
+
     def count_tokens(self, texts: Sequence[str], *, queries: bool) -> list[TokenCount]:
         """Return how many tokens the model reads of each text, its prompt included; nothing is encoded.
 

@@ -15,11 +15,13 @@ from typing import Any
 
 from indexer.live.query_log import QueryLog, normalised, read_lines
 
-CLOSE = 0.5
-"""Least relevance of the first result with which a search counts as one that found something, where it is known."""
+CLOSE = 0.1
+"""Relevance of the first result below which a search has found nothing close, where it is known; the page says so, too."""
 SHARED = 2
 """Times that a query must have found something before it is suggested to others: who asks alone may name a person."""
 
+MAX_PAST = 20_000
+"""Past queries that are kept at hand for suggestions, the most frequent."""
 REDACTED = ("[email]", "[number]")
 """What stands in a query for what was left out."""
 
@@ -106,7 +108,7 @@ class QueryStatistics:
                 if owner == tenant and count.found and not any(map(key.__contains__, REDACTED)):
                     found[key] += count.found
                     texts.setdefault(key, count.text)
-        return {texts[key]: number for key, number in found.most_common() if number >= SHARED}
+        return {texts[key]: number for key, number in found.most_common(MAX_PAST) if number >= SHARED}
 
     def searches(self) -> dict[str, int]:
         """Return each normalised query → how often it was searched, by all callers."""

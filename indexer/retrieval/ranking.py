@@ -13,14 +13,15 @@ import numpy.typing as npt
 
 from indexer.index.document_mask import Rows
 from indexer.index.served import Document
-from indexer.index.words import QueryTerms
 from indexer.inference.encoder import Vectors
+from indexer.retrieval.expansion import Expanded
 from indexer.retrieval.fusion import ranks
 
 Numbers = npt.NDArray[np.float64]
 Mode = Literal["hybrid", "dense", "lexical"]
 """Both legs, or one alone."""
-COLUMNS = ("rows", "scores", "dense", "lexical", "sparse", "dense_part", "lexical_part", "sparse_part", "passages", "relevance", "boost")  # fmt: skip
+COLUMNS = ("rows", "scores", "dense", "lexical", "sparse", "dense_part", "lexical_part", "sparse_part", "passages", "exact",
+           "relevance", "boost")  # fmt: skip
 """Attributes of a `Ranking` that have a value for each candidate."""
 
 
@@ -80,7 +81,8 @@ class Ranking:
         weight_shift: part of that weight that is due to the query (`indexer.retrieval.query_weight`).
         vector: of the query, shape (dimension,).
         query: its text.
-        terms: of the query; None where the lexical leg was not searched.
+        expanded: the query as it was searched; None where there was none.
+        exact: whether a document has the query as its id or as an exact value; these come first. None where none has.
         timings: milliseconds of each stage.
     """
 
@@ -100,13 +102,24 @@ class Ranking:
     weight_shift: float = 0.0
     vector: Vectors | None = None
     query: str = ""
-    terms: QueryTerms | None = None
+    expanded: Expanded | None = None
+    exact: npt.NDArray[np.bool_] | None = None
     timings: dict[str, float] = field(default_factory=dict)
 
     def take(self, positions: Rows) -> Ranking:
         """Return the ranking of the candidates at ``positions`` alone, in that order; every column follows."""
         columns = {name: column for name in COLUMNS if (column := getattr(self, name)) is not None}
         return replace(self, **{name: column[positions] for name, column in columns.items()})
+
+    @property
+    def text(self) -> str:
+        """What the encoder gets: the query, or what it certainly means."""
+        return self.expanded.text if self.expanded else self.query
+
+    @property
+    def words(self) -> str:
+        """The query and all words that were searched beside it."""
+        return self.expanded.words if self.expanded else self.query
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

@@ -20,12 +20,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from indexer.artifacts.manifest import RELEVANCE
 from indexer.index.legs import LexicalLeg
 from indexer.index.words import QueryTerms
 from indexer.retrieval.ranking import Mode, Numbers, Ranking
 
-RELEVANCE = 1
-"""Version of the features: coefficients of another version are not used."""
 SATURATION = 2.2
 """Factor of a term's weight in BM25 that its frequency approaches and never reaches: k1 + 1 with k1 = 1.2, as in tantivy."""
 DIGITS = 4
@@ -78,6 +77,8 @@ class Calibration(BaseModel):
         columns = leg_features(ranking, mode, lexical)
         answered = predict(regressions.query, query_features(columns)[None, :])
         found: Numbers = answered * predict(regressions.result, result_features(columns))
+        if ranking.exact is not None:
+            found[ranking.exact] = 1.0  # the query is their id, or a value that was asked for
         return np.minimum.accumulate(found).round(DIGITS)
 
 
@@ -87,7 +88,7 @@ def leg_features(ranking: Ranking, mode: Mode, lexical: LexicalLeg[Any]) -> list
     if mode != "lexical":
         columns.append(nothing if ranking.dense is None else ranking.dense)
     if mode != "dense":
-        most = 0.0 if ranking.terms is None else largest_score(ranking.terms, lexical)
+        most = 0.0 if ranking.expanded is None else largest_score(ranking.expanded.terms, lexical)
         columns.append(nothing if ranking.lexical is None or not most else ranking.lexical / most)
     return columns
 
@@ -105,11 +106,16 @@ def result_features(columns: Sequence[Numbers], count: int | None = None) -> Num
 
 def largest_score(terms: QueryTerms, lexical: LexicalLeg[Any]) -> float:
     """Return the BM25 score that no document can exceed for these terms; 0 where there are none."""
-    documents, total = len(lexical), 0.0
-    for name, weight, _ in lexical.fields():
-        for term in terms.fields.get(name, ()):
-            frequency = lexical.document_frequency(name, term)
-            total += weight * float(np.log1p((documents - frequency + 0.5) / (frequency + 0.5)))
+    documents = len(lexical)
+    weights = {name: weight for name, weight, _ in lexical.fields()}
+
+    def most(name: str, term: str) -> float:
+        frequency = lexical.document_frequency(name, term)
+        return weights.get(name, 0.0) * float(np.log1p((documents - frequency + 0.5) / (frequency + 0.5)))
+
+    total = sum(most(name, term) for name, terms_of in terms.fields.items() for term in terms_of)
+    for group in terms.groups:  # as if each word were written as it was typed: a corrected one counts for less
+        total += max((sum(most(name, term) for name, term, _ in option) for option in group), default=0.0)
     return SATURATION * total
 
 

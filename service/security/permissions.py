@@ -73,6 +73,7 @@ TABLE: dict[str, dict[str, Permission]] = {
     "/search/batch": {"POST": SEARCH},
     "/search/examples": {"GET": SEARCH},
     "/search/export": {"POST": SEARCH},
+    "/suggest": {"GET": SEARCH},
     "/similar": {"POST": SEARCH},
     "/documents/import": {"POST": Permission("write", streamed=True)},
     "/documents/{document_id:path}/similar": {"GET": SEARCH},

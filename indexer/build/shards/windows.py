@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from indexer.build.labels import Labeller
+from indexer.build.metadata.labels import Labeller
 from indexer.build.shards.earlier import EarlierShards
 from indexer.build.shards.shard import PASSAGE, Passages, Shard, number_shards
 from indexer.build.vectors import passage_key

@@ -67,8 +67,8 @@ class FetchResponse(BaseModel):
             "examples": [
                 {
                     "documents": [{**DOCUMENT, "metadata": {}}],
-                    "matches": 1,
-                    "next": None,
+                    "matches": 2,
+                    "next": DOCUMENT["id"],
                     "index": INDEX,
                     "request_id": "0f8fad5bd9cb469fa16570867728950e",
                 }

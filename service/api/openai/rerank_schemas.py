@@ -55,7 +55,7 @@ class RerankTextsRequest(BaseModel):
         json_schema_extra={
             "examples": [
                 {"query": "copy a file", "documents": ["Copy data and metadata.", "Remove a directory."], "top_n": 1},
-                {"query": "copy a file", "documents": [{"text": "Remove a directory."}], "return_documents": True},
+                {"query": "copy a file", "documents": ["Remove a directory."], "return_documents": True},
             ]
         },
     )

@@ -125,7 +125,7 @@ class QueryReport(BaseModel):
     days: int = Field(description="the last days that are counted, today included")
     searches: int = Field(description="number of searches")
     distinct: int = Field(description="number of different queries of which the words were kept")
-    nothing: int = Field(description="searches that found nothing, or nothing of a relevance of .5 where it is known")
+    nothing: int = Field(description="searches that found nothing, or nothing of a relevance of .1 where it is known")
     milliseconds: Latency | None = Field(description="null where nothing was searched")
     top: list[QueryRow] = Field(description="the most frequent queries")
     nothing_found: list[QueryRow] = Field(description="the most frequent queries that never found anything")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ from fastapi import Request
 
 from indexer.filters.found import documents_found
 from indexer.filters.sort import SortByDistance, SortByField
+from indexer.index.rules import Rules
 from indexer.index.served import Neighbours, Selection, ServedIndex
 from indexer.inference.encoder import Vectors
 from indexer.retrieval.highlights import SentenceVectors, nearest_sentences
@@ -71,6 +72,7 @@ def answer_search(
         search,
         mask,
         location,
+        request.app.state.rules.over(live.index.rules),
         vector=vector,
         neighbours=neighbours,
         reach=pages_beyond(search, search.offset + search.top_k),
@@ -78,7 +80,7 @@ def answer_search(
     if over_results:
         find = partial(_find, live, ranking, search, mask)
         counts = filtering.count_matches(search, live.index, mask, location, find)
-    if pending and vector is not None:
+    if pending and pending.vector is not None and ranking.text == search.query:
         ranking.timings["encode"] = pending.milliseconds
     reranking = reranking_of(request, live, search, ranking, left)
     results = build_results(
@@ -97,7 +99,12 @@ def answer_search(
         fields["dense_weight"] = round(ranking.weight, 4)
     if reranking:
         fields["rerank"] = reranking.outcome
-    if search.mode != "dense" and (ranking.lexical is None or not ranking.lexical.any()):
+    expansions = ranking.expanded.expansions if ranking.expanded else ()
+    if expansions:
+        fields["expanded"] = [schemas.Expansion.model_validate(each, from_attributes=True) for each in expansions]
+    found = ranking.lexical is not None and ranking.lexical.any()
+    misspelt = any(each.kind == "typo" for each in expansions)
+    if search.mode != "dense" and ranking.exact is None and (misspelt or not found):
         fields["suggestion"] = suggestion(search.query, live.index.lexical, live.index.visible)
     return schemas.SearchResponse(query=search.query, offset=search.offset, **fields, **counts)
 
@@ -107,6 +114,7 @@ def rank(
     search: schemas.SearchRequest,
     allowed: Selection | None,
     location: str,
+    rules: Rules,
     *,
     vector: Vectors | None = None,
     neighbours: Neighbours | None = None,
@@ -119,6 +127,7 @@ def rank(
         search: what to search for; it has a query.
         allowed: the documents that pass its filter; None for all.
         location: the part of the request that holds ``search``, for errors.
+        rules: synonyms and stop words.
         vector: of the query, if it is encoded already.
         neighbours: nearest passages of ``vector``, if they are known already.
         reach: how many documents are ranked at least in lexical mode.
@@ -132,9 +141,18 @@ def rank(
             "the index has no calibration of relevance: it has too few documents, or an earlier version has built it; leave "
             "it out, or build the index again",
         )
-    fusion = live.fusion.overridden(search.fusion)
+    expanded = live.expand(search.query, prefix=search.prefix, typos=search.typos, rules=rules)
+    if expanded.text != search.query:  # the vector is that of what was typed
+        vector = neighbours = None
     ranking = live.search(
-        search.query, search.mode, fusion, vector=vector, neighbours=neighbours, allowed=allowed, reach=reach
+        search.query,
+        search.mode,
+        live.fusion.overridden(search.fusion),
+        vector=vector,
+        neighbours=neighbours,
+        allowed=allowed,
+        reach=reach,
+        expanded=expanded,
     )
     live.judge(ranking, search.mode)  # a boost changes the order, and not how well a document answers
     return boosted(ranking, search.boost, live.index, f"{location}.boost")
@@ -183,7 +201,9 @@ def _find(live: Retriever, ranking: Ranking, search: schemas.SearchRequest, allo
     """Return the documents that a search finds, over which its facets count."""
     found = ranking.rows[list(eligible_positions(ranking, search.mode, search.min_score, search.min_relevance))]
     is_cut = search.min_score is not None or search.min_relevance is not None
-    terms = None if is_cut else ranking.terms  # other documents have no score that could reach it
+    # Other documents have no score that could reach it.
+    alone = is_cut or search.mode == "dense"
+    terms = None if alone or ranking.expanded is None else ranking.expanded.terms
     selection: Selection = documents_found(live.index, found, terms, allowed)
     return selection
 
@@ -215,14 +235,11 @@ def build_results(
     hits = live.hits(ranking, page.positions, options.offset + 1, explain=explain)
     three_legs = ranking.sparse is not None
     results = [result_of(hit, explain=explain, fields=options.fields, three_legs=three_legs) for hit in hits]
-    if reranking and explain:
+    if explain:
+        _explain(live, ranking, results, page.positions, reranking.scores if reranking else {})
+    if ranking.exact is not None:
         for result, position in zip(results, page.positions, strict=True):
-            if result.scores and position in reranking.scores:
-                result.scores.rerank = round(reranking.scores[position], 6)
-    if ranking.boost is not None and explain:
-        for result, position in zip(results, page.positions, strict=True):
-            if result.scores:
-                result.scores.boost = round(float(ranking.boost[position]) * ranking.spread, SCORE_DIGITS)
+            result.exact = bool(ranking.exact[position])
     if options.group_by is not None:
         for result, position in zip(results, page.positions, strict=True):
             result.group = page.groups[position]
@@ -231,6 +248,26 @@ def build_results(
         for result, spans in zip(results, highlights, strict=True):
             result.highlights = spans
     return results
+
+
+def _explain(
+    live: Retriever,
+    ranking: Ranking,
+    results: Sequence[schemas.Result],
+    positions: Sequence[int],
+    reranked: Mapping[int, float],
+) -> None:
+    """Add to the scores of results what the re-ranking, boosts and each searched field say of them."""
+    parts = live.lexical_parts(ranking, positions) if live.index.lexical.columns else [None] * len(results)
+    for result, position, fields in zip(results, positions, parts, strict=True):
+        if result.scores is None:
+            continue
+        if position in reranked:
+            result.scores.rerank = round(reranked[position], 6)
+        if ranking.boost is not None:
+            result.scores.boost = round(float(ranking.boost[position]) * ranking.spread, SCORE_DIGITS)
+        if result.scores.lexical and fields is not None:
+            result.scores.lexical.fields = fields
 
 
 def common_fields(
@@ -289,9 +326,9 @@ def find_highlights(
     if not hits:
         return []
     with ranking.timed("highlight"):
-        titles = index.lexical.spans(ranking.query, [hit.document.title or "" for hit in hits])
-        texts = index.lexical.spans(ranking.query, [hit.passage for hit in hits])
-        query = index.encoder.encode_query(ranking.query) if ranking.vector is None else ranking.vector
+        titles = index.lexical.spans(ranking.words, [hit.document.title or "" for hit in hits])
+        texts = index.lexical.spans(ranking.words, [hit.passage for hit in hits])
+        query = index.encoder.encode_query(ranking.text) if ranking.vector is None else ranking.vector
         model = index.manifest.parents["model"]
         sentences = nearest_sentences(query, [hit.passage for hit in hits], model, index.encoder, vectors)
         spans = zip(titles, texts, sentences, strict=True)

@@ -71,8 +71,10 @@ def arrange(
         eligible = _sort(index, ranking, eligible, sort)
     scores = boost_reranked(rerank(list(eligible)), ranking) if rerank else {}
     reranked = sorted(scores, key=lambda position: -scores[position])
+    exact = ranking.exact
     if reranked and ranking.relevance is not None:
-        ranking.relevance[reranked] = np.sort(ranking.relevance[reranked])[::-1]
+        inexact = [position for position in reranked if exact is None or not exact[position]]
+        ranking.relevance[inexact] = np.sort(ranking.relevance[inexact])[::-1]
     others: Iterable[int] = (position for position in eligible if position not in scores) if scores else eligible
     if options.diversity and scores:  # only the re-ranked ones: their scores have no scale in common with the others'
         cross_scores = np.array([scores[position] for position in reranked])
@@ -80,6 +82,8 @@ def arrange(
     elif options.diversity:
         others = _diversify(index, ranking, list(eligible), ranking.scores[list(eligible)], options.diversity)
     positions: Iterable[int] = chain(reranked, others)
+    if exact is not None:  # in front whatever else is asked for, also below the minimum score
+        positions = chain(np.flatnonzero(exact).tolist(), (each for each in positions if not exact[each]))
     groups: dict[int, Any] = {}
     if options.group_by is not None:
         positions = _limit_groups(index, ranking, positions, options, groups)

@@ -40,7 +40,9 @@ def boosted(ranking: Ranking, boosts: list[Boost], index: ServedIndex, location:
     shares = np.clip(shares, -1, 1)
     spread = float(ranking.scores.max() - ranking.scores.min())
     scores = ranking.scores + shares * spread
-    order = np.lexsort((np.arange(len(scores)), -scores))  # equal ones as they were: by score, then by id
+    # Documents that have the query as their id or value stay in front; equal ones stay as they were: by score, then by id.
+    inexact = np.zeros(len(scores), dtype=bool) if ranking.exact is None else ~ranking.exact
+    order = np.lexsort((np.arange(len(scores)), -scores, inexact))
     return replace(ranking, scores=scores, boost=shares, spread=spread).take(order)
 
 

@@ -140,7 +140,14 @@ class Export:
         if not search.query:
             rows = browse_rows(search, live.index, mask, search.limit)
             return rows, np.zeros(len(rows))
-        ranking = rank(live, search, mask, "body", reach=pages_beyond(search, search.limit))
+        ranking = rank(
+            live,
+            search,
+            mask,
+            "body",
+            self._request.app.state.rules.over(live.index.rules),
+            reach=pages_beyond(search, search.limit),
+        )
         page = arrange(
             live.index,
             ranking,

@@ -22,11 +22,14 @@ router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500,
 
 
 def _query_of_body(request: Request, live: Retriever, body: schemas.SearchRequest) -> PendingQuery | None:  # noqa: ARG001
-    return None if body.mode == "lexical" or not body.query else PendingQuery(live.index.encoder, body.query)
+    # What a word half typed is completed to is known only once the search runs.
+    alone = body.mode == "lexical" or body.prefix or not body.query
+    return None if alone else PendingQuery(live.index.encoder, body.query)
 
 
 def _query_of_link(request: Request, live: Retriever, query: schemas.SearchQuery) -> PendingQuery | None:  # noqa: ARG001
-    return None if query.mode == "lexical" or not query.q else PendingQuery(live.index.encoder, query.q)
+    alone = query.mode == "lexical" or query.prefix or not query.q
+    return None if alone else PendingQuery(live.index.encoder, query.q)
 
 
 @router.post(

@@ -127,6 +127,13 @@ class Choices(Paged):
         description="leave out results below this relevance; refused where the index has no calibration",
     )
     explain: bool = Field(default=False, description="add each leg's score and rank to every result")
+    prefix: bool = Field(
+        default=False,
+        description="the last word may be half typed: words that begin so are searched, too. A blank behind it ends it",
+    )
+    typos: bool = Field(
+        default=True, description="a word that no document has is searched as the words nearest to it in spelling"
+    )
 
 
 class SearchRequest(Choices):
@@ -241,6 +248,11 @@ class LegScore(BaseModel):
 
     score: float = Field(description="cosine (dense), BM25 (lexical), or sum of products of weights (sparse)")
     rank: int = Field(description="rank by this score among the query's candidates, from 1")
+    fields: dict[str, float] | None = Field(
+        default=None,
+        description="lexical leg of an index with searched columns: what each field adds to the score. `body` has the "
+        "stems of title and text, `exact` their words as they are written, `column:NAME` the words of a column",
+    )
     part: float | None = Field(
         default=None,
         description="`hybrid`: what the leg adds to the fused score, minus the smallest such addition among the "
@@ -284,6 +296,22 @@ class Result(BaseModel):
         default=None, description="matching words and nearest sentence, where `highlight` was set"
     )
     group: Group = None
+    exact: bool | None = Field(
+        default=None,
+        description="whether the query is this document's id or its value of an exact column, which puts it first; present "
+        "only where that holds for a document",
+    )
+
+
+class Expansion(BaseModel):
+    """What was searched beside a word of the query."""
+
+    word: str = Field(description="as it was typed")
+    kind: Literal["prefix", "typo", "synonym"] = Field(
+        description="`prefix`: words that begin so; `typo`: the nearest words; `synonym`: what a rule says"
+    )
+    words: list[str] = Field(description="that were searched, the best first")
+    certain: bool = Field(description="whether the dense leg searched the first of them in place of the word")
 
 
 class Timings(BaseModel):
@@ -350,7 +378,10 @@ class SearchResponse(BaseModel):
     suggestion: str | None = Field(
         default=None,
         description="did you mean: the query with its unknown words replaced by the nearest of the corpus. Present only "
-        "where the query's words find nothing; null where no word is near",
+        "where the query's words find nothing, or a word was searched as its nearest ones; null where no word is near",
+    )
+    expanded: list[Expansion] | None = Field(
+        default=None, description="what was searched beside the words of the query; present only where something was"
     )
     request_id: RequestId
     matches: int | None = Field(

@@ -127,7 +127,7 @@ def post_similar(request: Request, live: Live, body: SimilarRequest) -> Examples
     vector = _query_vector(live, body, positive, negative)
     # The examples are left out of the ranking: with as many more candidates, its depth is the usual one.
     depth = live.index.candidates + len(examples)
-    ranking = live.search(body.text or "", "dense", candidates=depth, vector=vector, allowed=mask)
+    ranking = live.search(body.text or "", "dense", candidates=depth, vector=vector, allowed=mask, exact=False)
     ranking = ranking.take(np.flatnonzero(~np.isin(ranking.rows, examples)))
     results = build_results(request, live, ranking, body, "dense", sort=body.sort)
     return ExamplesResponse(offset=body.offset, **common_fields(request, live, ranking, results, started))

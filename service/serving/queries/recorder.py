@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from indexer.live.query_log import QueryLog, normalised
@@ -127,6 +128,11 @@ class QueryRecorder:
             self._past[tenant] = {}
             self._next_refresh = 0.0
         return self._past[tenant]
+
+    def complete(self, text: str, limit: int, key: Key | None = None) -> list[str]:
+        """Return at most ``limit`` of `past_queries` that begin with ``text``, without regard to case, the best first."""
+        begin = normalised(text)
+        return list(islice((query for query in self.past_queries(key) if normalised(query).startswith(begin)), limit))
 
     @contextmanager
     def statistics(self) -> Iterator[QueryStatistics]:

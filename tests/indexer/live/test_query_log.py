@@ -104,7 +104,7 @@ def test_only_the_owner_may_read_it(tmp_path: Path) -> None:
 def test_statistics_count_queries_that_differ_in_case_once(tmp_path: Path) -> None:
     """Searches, those that found nothing or nothing close, and those without words are counted; deleted files are not."""
     log, statistics = QueryLog(tmp_path), QueryStatistics(tmp_path)
-    log.append([entry("Red  lamp"), entry("red LAMP"), entry("qqq", 0), entry(None), entry("far", 10, relevance=0.1)])
+    log.append([entry("Red  lamp"), entry("red LAMP"), entry("qqq", 0), entry(None), entry("far", 10, relevance=0.09)])
     statistics.refresh()
     counts = [counts for _, counts in statistics.days(1)]
     assert sum(each.searches for each in counts) == 5

@@ -60,6 +60,30 @@ def test_typing_shows_the_best_match_with_its_score(open_page):
     assert params(page) == {"q": QUERY}
 
 
+@pytest.mark.parametrize(
+    ("relevance", "best", "shown"), [(0.834, "Best match", "83 %"), (0.04, "Nothing close", "4 %"), (0.001, "Nothing close", "< 1 %")]
+)  # fmt: skip
+def test_relevance_takes_the_place_of_the_score(open_page, relevance, best, shown):
+    """Where the index is calibrated, a result shows how probable it is that it answers, and a poor first one is no match."""
+
+    def judge(route):
+        answer = route.fetch()
+        body = answer.json()
+        for result in body["results"]:
+            result["relevance"] = relevance
+        route.fulfill(response=answer, json=body)
+
+    page = open_page()
+    page.route(re.compile(r"/search(\?|$)"), judge)
+    search(page, QUERY)
+    first = hits(page).first
+    expect(first.get_by_text(best)).to_be_visible()
+    expect(first.locator(".score strong")).to_have_text(shown)
+    expect(first.locator(".score")).to_contain_text("relevance")
+    expect(first.locator(".score")).to_have_attribute("title", re.compile(r"^fused score −?\d"))
+    expect(page.locator("#scale")).to_contain_text("how probable it is that a result answers")
+
+
 def test_similar_has_its_own_url_and_back_returns(open_page):
     """«Similar» lists other documents under its own URL, which survives a reload; Back restores the search."""
     page = open_page()

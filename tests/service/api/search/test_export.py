@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 
 from service.api.search import export
 from service.app import create_app
+from service.problems import Problem
 from service.settings import ServiceSettings
 
 COUNT = 40
@@ -135,3 +136,40 @@ def test_others_are_answered_between_two_parts(client, monkeypatch):
     monkeypatch.setattr(queue, "run", counted)
     exported(client, format="jsonl")
     assert [bool(size) for size in turns] == [True, True, True, True, False]
+
+
+def test_a_full_queue_delays_a_part_and_loses_nothing(client, monkeypatch):
+    """A part that finds the queue full is asked for again; the file is complete."""
+    monkeypatch.setattr(export, "PART", 10)
+    monkeypatch.setattr(export, "BUSY_SECONDS", 0.01)
+    queue, tries = client.app.state.queue, []
+    run = queue.run
+
+    async def sometimes_full(work, *rest):
+        tries.append(len(tries))
+        if len(tries) in {2, 3, 5}:
+            raise Problem(429, "overloaded", "full")
+        return await run(work, *rest)
+
+    monkeypatch.setattr(queue, "run", sometimes_full)
+    assert [row["id"] for row in lines(exported(client, format="jsonl"))] == COLUMNS["id"]
+    assert len(tries) == 8
+
+
+def test_a_part_that_fails_ends_the_connection(client, monkeypatch):
+    """The answer breaks off, so that nobody takes half a file for a whole one; the queue is free again."""
+    monkeypatch.setattr(export, "PART", 10)
+    queue = client.app.state.queue
+    run, turns = queue.run, []
+
+    async def failing(work, *rest):
+        turns.append(work)
+        if len(turns) == 3:
+            raise Problem(504, "deadline", "too late")
+        return await run(work, *rest)
+
+    monkeypatch.setattr(queue, "run", failing)
+    with pytest.raises(RuntimeError, match="response already started"):
+        client.post("/search/export", json={"format": "jsonl"})
+    monkeypatch.undo()
+    assert len(lines(exported(client, format="jsonl"))) == COUNT

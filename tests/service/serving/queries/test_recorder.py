@@ -140,3 +140,5 @@ def test_tenants_see_their_own_past_queries(tmp_path: Path, monkeypatch: pytest.
     assert [log.past_queries(key) for key in keys] == [{}] * 4
     log._refresh_past()
     assert [log.past_queries(key) for key in keys] == [{"public": 2}, {"of a": 2}, {"of a": 2}, {"of b": 2}]
+    assert (log.complete("PU", 5), log.complete("of", 5)) == (["public"], [])
+    assert (log.complete("of", 5, keys[1]), log.complete("of", 0, keys[1])) == (["of a"], [])

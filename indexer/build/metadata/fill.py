@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from indexer.attributes.attribute import Attribute, Document, is_empty, learn_attribute
-from indexer.attributes.contexts import Words
-from indexer.attributes.grams import Vocabulary
+from indexer.build.metadata.attribute import Attribute, Document, is_empty, learn_attribute
+from indexer.build.metadata.contexts import Words
+from indexer.build.metadata.grams import Vocabulary
 from indexer.corpus.corpus import Documents
 from indexer.errors import UserError
 from indexer.progress import Bar, say

@@ -8,10 +8,10 @@ from functools import cached_property
 
 import numpy as np
 
-from indexer.attributes.contexts import Contexts, Words
-from indexer.attributes.grams import Grams
-from indexer.attributes.measure import Measured, measure_contexts, measure_rules
-from indexer.attributes.rules import Rules
+from indexer.build.metadata.contexts import Contexts, Words
+from indexer.build.metadata.grams import Grams
+from indexer.build.metadata.measure import Measured, measure_contexts, measure_rules
+from indexer.build.metadata.rules import Rules
 
 Document = tuple[Grams, list[Words]]
 """Runs of words of a document, and its texts."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from indexer.attributes.grams import Grams
+from indexer.build.metadata.grams import Grams
 
 MIN_ROWS = 3
 """Rows in which a run of words has to stand."""

@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 from products import write_products
 
-from indexer.attributes.fill import FilledDocuments, fill_attributes
-from indexer.attributes.grams import MAX_WORDS, Vocabulary
-from indexer.attributes.measure import measure_rules
-from indexer.attributes.rules import MIN_ROWS, learn_rules, lower_bound
 from indexer.build.build import build
+from indexer.build.metadata.fill import FilledDocuments, fill_attributes
+from indexer.build.metadata.grams import MAX_WORDS, Vocabulary
+from indexer.build.metadata.measure import measure_rules
+from indexer.build.metadata.rules import MIN_ROWS, learn_rules, lower_bound
 from indexer.build.settings import BuildSettings
 from indexer.corpus.corpus import Corpus
 from indexer.errors import UserError

@@ -12,8 +12,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from indexer.attributes.grams import WORD
-from indexer.attributes.rules import MIN_ROWS, lower_bound
+from indexer.build.metadata.grams import WORD
+from indexer.build.metadata.rules import MIN_ROWS, lower_bound
 
 MAX_CONTEXT_WORDS = 120
 """Words of a text in which values are looked for."""

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from indexer.attributes.contexts import Contexts, Words, learn_contexts
-from indexer.attributes.grams import Grams
-from indexer.attributes.rules import Numbers, Rules, Shares, learn_rules, lower_bound
+from indexer.build.metadata.contexts import Contexts, Words, learn_contexts
+from indexer.build.metadata.grams import Grams
+from indexer.build.metadata.rules import Numbers, Rules, Shares, learn_rules, lower_bound
 
 Flags = npt.NDArray[np.bool_]
 
