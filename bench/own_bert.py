@@ -29,7 +29,8 @@ from indexer.build.build import build
 from indexer.build.settings import BuildSettings
 from indexer.errors import UserError
 from indexer.index.index import Index
-from indexer.retrieval.retriever import Mode, Retriever
+from indexer.retrieval.ranking import Mode
+from indexer.retrieval.retriever import Retriever
 from trainer.finetune.finetune import finetune
 from trainer.finetune.settings import FinetuneSettings, TsdaeSettings
 from trainer.finetune.tsdae import tsdae

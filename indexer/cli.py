@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from indexer.build.settings import BuildSettings
+from indexer.build.settings import BuildSettings, CreateSettings
+from indexer.corpus.settings import CorpusSettings
 from indexer.milvus.settings import StoreSettings, require_client
 from indexer.options import options
 
@@ -32,6 +33,58 @@ def sample(out: Annotated[Path, typer.Option(help="File to write")] = Path("data
     from indexer.progress import say
 
     say(f"{out}: {write_sample(out):,} documents")
+
+
+@app.command()
+def inspect(
+    corpus: Annotated[
+        str, typer.Argument(help="A file, a folder or a quoted glob; or the URL of a database, with --query")
+    ],
+    query: Annotated[str | None, typer.Option("--query", help="SQL statement whose rows are the documents")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Read only the first N rows")] = None,
+) -> None:
+    """Show the columns of CORPUS, what each would be used for, and the commands that take them so.
+
+    Nothing is written.
+    """
+    from indexer.corpus.inspect import inspect as inspect_corpus
+    from indexer.progress import say
+
+    found = inspect_corpus(corpus, query, limit)
+    typer.echo("\n".join(found.table()))
+    for remark in found.remarks():
+        say(remark)
+    commands = (("trainer run", CorpusSettings), ("indexer build", BuildSettings))
+    typer.echo("\n" + "\n".join(found.command(name, settings.model_fields) for name, settings in commands))
+
+
+@app.command()
+@options(CreateSettings)
+def create(settings: CreateSettings) -> None:
+    """Make an empty index, for a service that is started with --writable to fill. Prints its id.
+
+    Its documents come by PUT /documents and POST /documents/import. `compact` makes a whole index of them, and `export` a
+    file that the trainer reads.
+    """
+    from indexer.build.create import create as create_index
+    from indexer.progress import say
+
+    result = create_index(settings)
+    if not result.fresh:
+        say("up to date")
+    typer.echo(result.manifest.id)
+
+
+@app.command()
+def export(
+    out: Annotated[Path, typer.Argument(help="Parquet file to write")],
+    index: Annotated[str | None, typer.Option(help="Id of an index (default: indexes/CURRENT)")] = None,
+) -> None:
+    """Write the documents of an index to OUT, with the live writes over it: a corpus for the trainer, or for a build."""
+    from indexer.live.export import export as export_documents
+    from indexer.progress import say
+
+    say(f"{out}: {export_documents(out, index):,} documents")
 
 
 @app.command()

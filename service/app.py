@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
 
@@ -16,24 +17,28 @@ from indexer import __version__
 from indexer.milvus.settings import require_client
 from indexer.retrieval.highlights import SentenceVectors
 from service.api import errors, pages, request_id
-from service.api.documents import fetch
+from service.api.documents import feedback, fetch
 from service.api.documents import routes as documents
 from service.api.mcp import server as mcp
 from service.api.models import classify, masked_lm
 from service.api.openai import embeddings
 from service.api.openai import rerank as rerank_texts
 from service.api.operations import metrics as metrics_route
+from service.api.operations import queries, status
 from service.api.operations import routes as operations
-from service.api.search import batch, rerank, similar
+from service.api.search import batch, example_queries, export, rerank, similar, suggest
 from service.api.search import routes as search
+from service.api.search.example_queries import ExampleQueries
 from service.api.search.rerank_memory import RerankMemory
 from service.observability import metrics, tracing
-from service.security import cors
+from service.security import cors, image_sources
 from service.security.auth import AuthMiddleware
 from service.security.hosts import AllowedHosts
 from service.security.keys import Keyring
 from service.serving.follower import Follower
+from service.serving.queries.recorder import QueryRecorder
 from service.serving.queue import RequestQueue
+from service.serving.rules import FollowedRules
 from service.serving.searcher import Searcher, Searching
 from service.settings import ServiceSettings
 
@@ -42,12 +47,18 @@ ROUTERS = (
     search.router,
     documents.router,
     operations.router,
+    status.router,
+    queries.router,
     pages.router,
     documents.write_router,
+    feedback.router,
     fetch.router,
     fetch.write_router,
     batch.router,
+    export.router,
+    suggest.router,
     similar.router,
+    example_queries.router,
     classify.router,
     masked_lm.router,
     embeddings.router,
@@ -90,14 +101,19 @@ def create_app(settings: ServiceSettings) -> FastAPI:
             stack.push_async_callback(run_in_threadpool, app.state.stop_tracing)
             state = app.state
             state.settings = settings
+            state.started = datetime.now(UTC).isoformat(timespec="seconds")
             state.sentences = SentenceVectors()
+            state.examples = ExampleQueries()
             state.rerank_memory = RerankMemory(state.workers_folder)
             stack.push_async_callback(run_in_threadpool, state.rerank_memory.stop)
+            state.rules = FollowedRules(settings.synonyms, settings.stop_words, poll)
             state.searcher = open_searcher(settings)
             state.classifier = Follower("classifier", data, partial(classify.open_classifier, cores=cores), poll)
             state.masked = Follower("masked", data, partial(masked_lm.open_masked, cores=cores), poll)
             state.reranker = Follower("reranker", data, partial(rerank.open_reranker, cores=cores), poll)
-            for component in (state.searcher, state.classifier, state.masked, state.reranker):
+            state.queries = QueryRecorder(settings) if settings.query_log else None
+            components = (state.searcher, state.classifier, state.masked, state.reranker, state.queries)
+            for component in filter(None, components):
                 await run(component)
             state.queue = RequestQueue(state.searcher.cores, settings.queue, settings.deadline_seconds)
             stack.push_async_callback(run_in_threadpool, state.queue.stop)
@@ -113,6 +129,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         docs_url=None,
         redirect_slashes=False,  # /search/ is a 404 like any other unknown path
     )
+    image_sources.parse_sources(settings.image_sources)  # a wrong one is an error of the start
     app.state.keyring = Keyring(settings.key_file, settings.poll_seconds)
     app.state.draining = threading.Event()
     app.state.closed = threading.Event()

@@ -74,12 +74,13 @@ def _check_disk(settings: ServiceSettings) -> Iterator[Finding]:
     free = shutil.disk_usage(settings.data).free
     level: Literal["ok", "warning"] = "ok" if free >= MIN_FREE_BYTES else "warning"
     yield Finding(level, f"{settings.data}: {_megabytes(free)} free on the disk")
-    if settings.writable:
+    flags = {"--writable": settings.writable, "--clicks": settings.clicks, "--query-log": settings.query_log}
+    if given := " ".join(flag for flag, is_given in flags.items() if is_given):
         live = settings.data / "live"
         folder = live if live.exists() else settings.data
         if not os.access(folder, os.W_OK):
             yield Finding(
-                "problem", f"--writable: this user may not write to {folder}; chown it, or start without --writable"
+                "problem", f"{given}: this user may not write to {folder}; chown it, or start without {given}"
             )
 
 

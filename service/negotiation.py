@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
@@ -9,11 +10,19 @@ from starlette.datastructures import Headers
 from starlette.types import Scope
 
 PAGE = Path(__file__).parent / "page"
-PAGE_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-    "Cache-Control": "no-cache",
-}
+
+
+def page_headers(image_sources: Sequence[str] = ()) -> dict[str, str]:
+    """Return the headers of a page, whose policy lets it load pictures from ``image_sources``, too."""
+    images = " ".join(["'self'", "data:", *image_sources])
+    return {
+        "Content-Security-Policy": f"default-src 'none'; script-src 'self'; style-src 'self'; img-src {images}; "
+        "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+        "Cache-Control": "no-cache",
+    }
+
+
+PAGE_HEADERS = page_headers()
 HTML = "text/html"
 PROBLEM_PAGE = (PAGE / "problem.html").read_text(encoding="utf-8")
 """Template of `problem_page`, read once: a problem must not need an open file."""

@@ -77,6 +77,16 @@ class ServiceSettings(StoreSettings):
         description="Megabytes for a cache of the vectors of recent queries; 0 for no cache",
         json_schema_extra={"env": "DOWSE_QUERY_CACHE_MB"},
     )
+    synonyms: Path | None = Field(
+        default=None,
+        description="File of synonyms in place of those of the index; it is read again when it changes",
+        json_schema_extra={"env": "DOWSE_SYNONYMS"},
+    )
+    stop_words: Path | None = Field(
+        default=None,
+        description="File of words that are not searched, in place of those of the index; it is read again when it changes",
+        json_schema_extra={"env": "DOWSE_STOP_WORDS"},
+    )
     rerank_on_request: bool = Field(
         default=False,
         description="Re-rank only searches that ask for it, also where the live cross-encoder has won its comparison",
@@ -129,6 +139,61 @@ class ServiceSettings(StoreSettings):
         description="Origins whose pages may use the API from a browser, separated by commas; `*` for all "
         "(default: only the service's own)",
         json_schema_extra={"env": "DOWSE_CORS"},
+    )
+
+    url_column: str | None = Field(
+        default=None,
+        description="Metadata column with the address to which a result's title leads on the page (default: one called url, "
+        "link or the like, else the only one with addresses)",
+        json_schema_extra={"env": "DOWSE_URL_COLUMN"},
+    )
+    image_column: str | None = Field(
+        default=None,
+        description="Metadata column with the address of a result's picture (default: one called image, picture or the like, "
+        "else one with addresses of picture files); shown with --image-sources only",
+        json_schema_extra={"env": "DOWSE_IMAGE_COLUMN"},
+    )
+    image_sources: str | None = Field(
+        default=None,
+        description="Origins from which the page may load pictures, separated by commas, such as https://images.example.com, "
+        "https://*.example.com, or `https:` for all. Readers' browsers then ask these hosts (default: no pictures)",
+        json_schema_extra={"env": "DOWSE_IMAGE_SOURCES"},
+    )
+    clicks: bool = Field(
+        default=False,
+        description="Have the page send which results are opened to POST /feedback, which then needs no --writable",
+        json_schema_extra={"env": "DOWSE_CLICKS"},
+    )
+    query_log: bool = Field(
+        default=False,
+        description="Keep what is searched for in live/queries/ of the data directory, for statistics, suggestions and "
+        "training; the next four settings bound and redact it",
+        json_schema_extra={"env": "DOWSE_QUERY_LOG"},
+    )
+    query_log_mb: int = Field(
+        default=16,
+        ge=1,
+        description="Megabytes of the query log; the oldest entries go first",
+        json_schema_extra={"env": "DOWSE_QUERY_LOG_MB"},
+    )
+    query_log_days: int = Field(
+        default=90,
+        ge=1,
+        description="Days for which the query log keeps an entry",
+        json_schema_extra={"env": "DOWSE_QUERY_LOG_DAYS"},
+    )
+    query_log_redact: Literal["personal", "none"] = Field(
+        default="personal",
+        description="`personal`: e-mail addresses and numbers of six digits or more are replaced before a query is kept, also "
+        "in feedback; `none`: kept as written",
+        json_schema_extra={"env": "DOWSE_QUERY_LOG_REDACT"},
+    )
+    query_log_min_count: int = Field(
+        default=1,
+        ge=1,
+        description="Times that a query must be searched before its words are kept; of rarer ones only the time, the mode "
+        "and the milliseconds are",
+        json_schema_extra={"env": "DOWSE_QUERY_LOG_MIN_COUNT"},
     )
 
     @property

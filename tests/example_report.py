@@ -9,6 +9,7 @@ import numpy as np
 
 from trainer.evaluate.groups import biggest_changes, group, separation
 from trainer.evaluate.metrics import METRICS, per_query
+from trainer.evaluate.reliability import Bin, Calibration
 from trainer.evaluate.report import (
     ALL,
     SYSTEMS,
@@ -27,6 +28,9 @@ from trainer.evaluate.report import (
     Weights,
 )
 from trainer.reports.plots import short
+
+RELEVANCES = [(41, 0.05, 0.02), (52, 0.22, 0.25), (60, 0.43, 0.4), (88, 0.68, 0.74), (71, 0.9, 0.86)]
+"""Bins of the relevance of first results: queries, mean relevance, and the share that is right."""
 
 LOG_RANKS = {"BM25": 1.9, "base dense": 2.3, "tuned dense": 1.7, "base hybrid": 1.6, "tuned hybrid": 1.45}
 """Mean logarithm of the rank at which a system puts a query's relevant document."""
@@ -136,6 +140,10 @@ def example_report(queries: int = 312, unseen: int = 208, **changes: Any) -> Rep
         },
         "gains": [change(query) for query in gains],
         "losses": [change(query) for query in losses],
+        "relevance": Calibration(
+            ece=0.036,
+            bins=[Bin(rows=rows, said=said, true=true) for rows, said, true in RELEVANCES],
+        ),
         "curves": Curves(
             loss=[
                 LossPoint(step=step, seconds=step / 9, loss=0.4 + 1.9 * 0.985**step + abs(rng.normal(0, 0.04)))

@@ -12,6 +12,7 @@ from stories import WORDS
 STOP_WORDS = WORDS[:15]
 """English stop words: the lexical leg does not see them, the tiny model does."""
 BIG_WORDS = WORDS[15:]
+SYLLABLES = ("ba", "du", "ke", "li", "mo", "na", "pe", "ri", "so", "tu", "va", "zi")
 
 
 def _sentence(rng: random.Random, topic: list[str], others: list[str]) -> str:
@@ -28,6 +29,16 @@ def write_tales(path: Path, count: int, seed: int = 0) -> Path:
         topic = rng.sample(BIG_WORDS, 6)
         texts.append(" ".join(_sentence(rng, topic, BIG_WORDS) for _ in range(rng.randint(3, 5))))
     pq.write_table(pa.table({"id": [f"t{number:03}" for number in range(count)], "text": texts}), path)
+    return path
+
+
+def write_named_tales(path: Path, count: int, seed: int = 0) -> Path:
+    """Write tales that begin with three names each, which hardly any other tale has, and return the path."""
+    rng = random.Random(seed)
+    table = pq.read_table(write_tales(path, count, seed))
+    names = ["".join(rng.choices(SYLLABLES, k=3)).capitalize() for _ in range(3 * count)]
+    texts = [f"{' '.join(names[3 * row : 3 * row + 3])}. {text}" for row, text in enumerate(table["text"].to_pylist())]
+    pq.write_table(pa.table({"id": table["id"], "text": texts}), path)
     return path
 
 

@@ -42,6 +42,37 @@ class Dowse(Transport):
         """
         return self._call("PUT", "/documents", models.WriteResponse, body={"documents": documents})
 
+    def delete_by_filter(self, filter: models.Filter | Mapping[str, Any]) -> models.DeleteResponse:
+        """Delete the documents that pass a filter now, all of them or none; of very many the first by their ids.
+
+        Args:
+            filter: which documents are deleted; an empty tree means all
+        """
+        return self._call("POST", "/documents/delete", models.DeleteResponse, body={"filter": filter})
+
+    def fetch_documents(
+        self,
+        *,
+        after: str | None = None,
+        filter: models.Filter | Mapping[str, Any] | None = None,
+        ids: Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> models.FetchResponse:
+        """Return whole documents: those of some ids, or all that pass a filter, page by page in the order of their ids.
+
+        Args:
+            after: go on behind this id: `next` of the answer before, whether it still exists or not
+            filter: which documents; all by default
+            ids: ids of documents, which come in this order; those that the index does not have are left out
+            limit: number of documents; 0 only counts them (default: 100)
+        """
+        return self._call(
+            "POST",
+            "/documents/fetch",
+            models.FetchResponse,
+            body={"after": after, "filter": filter, "ids": ids, "limit": limit},
+        )
+
     def document(self, document_id: str) -> models.DocumentResponse:
         """Return one document with its whole text.
 
@@ -62,7 +93,13 @@ class Dowse(Transport):
         )
 
     def feedback(
-        self, document: str, query: str, *, click: Literal[True] | None = None, grade: int | None = None
+        self,
+        document: str,
+        query: str,
+        *,
+        click: Literal[True] | None = None,
+        grade: int | None = None,
+        rank: int | None = None,
     ) -> models.FeedbackResponse:
         """Store that a document was opened for a query, or how well it answers. The trainer learns from it.
 
@@ -71,12 +108,13 @@ class Dowse(Transport):
             query: the query that was searched
             click: true if the document was opened
             grade: how well the document answers: 0 not at all, 1 a little, 2 well, 3 perfectly
+            rank: rank of the document among the results, from 1; for statistics
         """
         return self._call(
             "POST",
             "/feedback",
             models.FeedbackResponse,
-            body={"document": document, "query": query, "click": click, "grade": grade},
+            body={"document": document, "query": query, "click": click, "grade": grade, "rank": rank},
         )
 
     def fill_mask(self, text: str, *, top_k: int | None = None) -> models.FillMaskResponse:
@@ -143,6 +181,17 @@ class Dowse(Transport):
             body={"text": text, "head": head, "hide": hide, "layer": layer, "top_k": top_k},
         )
 
+    def queries_json(self, *, days: int | None = None, limit: int | None = None) -> models.QueryReport:
+        """Return the most frequent queries, those that found nothing, clicks by rank, and latencies.
+
+        A query counts seconds after it was searched, all workers together.
+
+        Args:
+            days: the last days to count, today included (default: 30)
+            limit: queries of each list (default: 50)
+        """
+        return self._call("GET", "/queries.json", models.QueryReport, query={"days": days, "limit": limit})
+
     def readyz(self) -> models.Health:
         """Answer 200 once an index is open. Before that, and while the service shuts down, answer 503 with the reason."""
         return self._call("GET", "/readyz", models.Health)
@@ -160,41 +209,53 @@ class Dowse(Transport):
 
     def search(
         self,
-        query: str,
+        query: str | None = None,
         *,
+        boost: Sequence[models.Boost] | Sequence[Mapping[str, Any]] | None = None,
         diversity: float | None = None,
         explain: bool | None = None,
         facets: Sequence[models.FacetRequest] | Sequence[Mapping[str, Any]] | None = None,
+        facets_over: Literal["all", "results"] | None = None,
         fields: Sequence[str] | None = None,
         filter: models.Filter | Mapping[str, Any] | None = None,
         fusion: models.Fusion | Mapping[str, Any] | None = None,
         group_by: str | None = None,
         group_size: int | None = None,
         highlight: bool | None = None,
+        min_relevance: float | None = None,
         min_score: float | None = None,
         mode: Literal["hybrid", "dense", "lexical"] | None = None,
         offset: int | None = None,
+        prefix: bool | None = None,
         rerank: models.RerankRequest | bool | Mapping[str, Any] | None = None,
+        sort: Sequence[models.SortByField | models.SortByDistance] | Sequence[Mapping[str, Any]] | None = None,
         top_k: int | None = None,
+        typos: bool | None = None,
     ) -> models.SearchResponse:
-        """Rank the documents of the index for a query.
+        """Rank the documents of the index for a query, or list them where there is none.
 
         Args:
-            query: what to look for, in plain words
+            query: what to look for, in plain words; empty or left out, all documents that pass the filter are listed, in the order of the corpus or as `sort` says (default: "")
+            boost: documents whose scores are raised or lowered among the candidates
             diversity: how far results similar to an earlier one move down (maximal marginal relevance): 0 not at all, 1 regardless of relevance. Scores stay the same and need not descend (default: 0.0)
             explain: add each leg's score and rank to every result (default: false)
-            facets: fields whose values are counted over all documents that pass the filter; each field once
+            facets: fields whose values are counted; each field once
+            facets_over: what facets count: `all` documents that pass the filter, or of these the `results`: the query's candidates and, but in dense mode, every document that has a word of the query. With `min_score` only candidates that reach it (default: "all")
             fields: metadata columns to return; all by default
             filter: which documents may be returned
             fusion: how the legs are combined; the index has the defaults
             group_by: metadata column of which each value gets at most `group_size` results; documents without a value are not grouped
             group_size: maximum number of results with the same value of `group_by` (default: 1)
             highlight: return the positions of the query's words, and the sentence that is nearest in meaning (default: false)
+            min_relevance: leave out results below this relevance; refused where the index has no calibration
             min_score: leave out results below this score: with `dense` and `hybrid` the cosine of the dense leg, with `lexical` the BM25 score. Fused scores are not comparable between responses
             mode: `dense`: by meaning, scores are cosines; `lexical`: by words, scores are BM25; `hybrid`: both, scores are fused and comparable only within one response (default: "hybrid")
             offset: number of results to skip (default: 0)
+            prefix: the last word may be half typed: words that begin so are searched, too. A blank behind it ends it (default: false)
             rerank: order the first results by the published cross-encoder; `true` for the defaults, `false` for the first order. By default hybrid search is re-ranked where the cross-encoder has won its comparison with the live model
+            sort: the order of the results, in place of their scores: of the query's candidates or, without a query, of all documents that pass the filter. The first key decides, among equal ones the second; then the rank
             top_k: number of results (default: 10)
+            typos: a word that no document has is searched as the words nearest to it in spelling (default: true)
         """
         return self._call(
             "POST",
@@ -202,20 +263,26 @@ class Dowse(Transport):
             models.SearchResponse,
             body={
                 "query": query,
+                "boost": boost,
                 "diversity": diversity,
                 "explain": explain,
                 "facets": facets,
+                "facets_over": facets_over,
                 "fields": fields,
                 "filter": filter,
                 "fusion": fusion,
                 "group_by": group_by,
                 "group_size": group_size,
                 "highlight": highlight,
+                "min_relevance": min_relevance,
                 "min_score": min_score,
                 "mode": mode,
                 "offset": offset,
+                "prefix": prefix,
                 "rerank": rerank,
+                "sort": sort,
                 "top_k": top_k,
+                "typos": typos,
             },
         )
 
@@ -228,6 +295,77 @@ class Dowse(Transport):
             searches: the searches, each like the body of `POST /search`
         """
         return self._call("POST", "/search/batch", models.BatchResponse, body={"searches": searches})
+
+    def search_examples(self) -> models.ExampleQueriesResponse:
+        """Return queries that the index answers well, made of the documents that the caller may see."""
+        return self._call("GET", "/search/examples", models.ExampleQueriesResponse)
+
+    def search_export(
+        self,
+        *,
+        boost: Sequence[models.Boost] | Sequence[Mapping[str, Any]] | None = None,
+        diversity: float | None = None,
+        fields: Sequence[str] | None = None,
+        filter: models.Filter | Mapping[str, Any] | None = None,
+        format: Literal["csv", "jsonl"] | None = None,
+        fusion: models.Fusion | Mapping[str, Any] | None = None,
+        group_by: str | None = None,
+        group_size: int | None = None,
+        limit: int | None = None,
+        min_relevance: float | None = None,
+        min_score: float | None = None,
+        mode: Literal["hybrid", "dense", "lexical"] | None = None,
+        prefix: bool | None = None,
+        query: str | None = None,
+        rerank: models.RerankRequest | bool | Mapping[str, Any] | None = None,
+        sort: Sequence[models.SortByField | models.SortByDistance] | Sequence[Mapping[str, Any]] | None = None,
+        typos: bool | None = None,
+    ) -> str:
+        """Return the candidates of a query, or all documents that pass the filter where there is none, as a file.
+
+        Args:
+            boost: documents whose scores are raised or lowered among the candidates
+            diversity: how far results similar to an earlier one move down (maximal marginal relevance): 0 not at all, 1 regardless of relevance. Scores stay the same and need not descend (default: 0.0)
+            fields: the columns, in this order: metadata columns, `id`, `title`, `text` (the whole text), and `rank` and `score` unless metadata columns have these names; by default `id`, `title`, `text` and all metadata
+            filter: which documents may be returned
+            format: `csv`, or `jsonl`: a JSON object on each line (default: "csv")
+            fusion: how the legs are combined; the index has the defaults
+            group_by: metadata column of which each value gets at most `group_size` results; documents without a value are not grouped
+            group_size: maximum number of results with the same value of `group_by` (default: 1)
+            limit: number of documents at most (default: 10000)
+            min_relevance: leave out results below this relevance; refused where the index has no calibration
+            min_score: leave out results below this score: with `dense` and `hybrid` the cosine of the dense leg, with `lexical` the BM25 score. Fused scores are not comparable between responses
+            mode: `dense`: by meaning, scores are cosines; `lexical`: by words, scores are BM25; `hybrid`: both, scores are fused and comparable only within one response (default: "hybrid")
+            prefix: the last word may be half typed: words that begin so are searched, too. A blank behind it ends it (default: false)
+            query: what to look for, in plain words; empty or left out, all documents that pass the filter are listed, in the order of the corpus or as `sort` says (default: "")
+            rerank: order the first results by the published cross-encoder; `true` for the defaults, `false` for the first order. By default hybrid search is re-ranked where the cross-encoder has won its comparison with the live model
+            sort: the order of the results, in place of their scores: of the query's candidates or, without a query, of all documents that pass the filter. The first key decides, among equal ones the second; then the rank
+            typos: a word that no document has is searched as the words nearest to it in spelling (default: true)
+        """
+        return self._call(
+            "POST",
+            "/search/export",
+            str,
+            body={
+                "boost": boost,
+                "diversity": diversity,
+                "fields": fields,
+                "filter": filter,
+                "format": format,
+                "fusion": fusion,
+                "group_by": group_by,
+                "group_size": group_size,
+                "limit": limit,
+                "min_relevance": min_relevance,
+                "min_score": min_score,
+                "mode": mode,
+                "prefix": prefix,
+                "query": query,
+                "rerank": rerank,
+                "sort": sort,
+                "typos": typos,
+            },
+        )
 
     def similar(
         self,
@@ -243,6 +381,7 @@ class Dowse(Transport):
         negative_ids: Sequence[str] | None = None,
         negative_text: str | None = None,
         offset: int | None = None,
+        sort: Sequence[models.SortByField | models.SortByDistance] | Sequence[Mapping[str, Any]] | None = None,
         text: str | None = None,
         top_k: int | None = None,
     ) -> models.ExamplesResponse:
@@ -263,6 +402,7 @@ class Dowse(Transport):
             negative_ids: ids of documents not to resemble; they are not among the results either
             negative_text: what not to look for, in plain words
             offset: number of results to skip (default: 0)
+            sort: the order of the candidates, in place of their scores; see `POST /search`
             text: what to look for, in plain words
             top_k: number of results (default: 10)
         """
@@ -282,10 +422,26 @@ class Dowse(Transport):
                 "negative_ids": negative_ids,
                 "negative_text": negative_text,
                 "offset": offset,
+                "sort": sort,
                 "text": text,
                 "top_k": top_k,
             },
         )
+
+    def status_json(self) -> models.Status:
+        """Return what is live, all artifacts with verdict and report, live writes, disk, queue and query log."""
+        return self._call("GET", "/status.json", models.Status)
+
+    def suggest(self, q: str, *, limit: int | None = None) -> models.SuggestResponse:
+        """Return titles that have all words of the text, and one that begins as its last; and past queries that begin so.
+
+        Titles are those of documents that the caller may see. Past queries are those of callers who may see the same documents.
+
+        Args:
+            q: what has been typed so far
+            limit: number of completions (default: 8)
+        """
+        return self._call("GET", "/suggest", models.SuggestResponse, query={"q": q, "limit": limit})
 
     def embeddings(
         self,
@@ -333,6 +489,37 @@ class Dowse(Transport):
         """
         return self._call("GET", f"/v1/models/{quote(model)}", models.Model)
 
+    def rerank(
+        self,
+        documents: Sequence[str | dict[str, Any]],
+        query: str,
+        *,
+        model: str | None = None,
+        return_documents: bool | None = None,
+        top_n: int | None = None,
+    ) -> models.RerankTextsResponse:
+        """Score texts for a query with the live re-ranker; the best come first.
+
+        Args:
+            documents: 1 to 1,000 texts, or objects with a `text`; of query and document together only the re-ranker's `max_tokens` are read
+            query: what the documents should answer
+            model: id or name of the live re-ranker, or nothing for whichever is live; `GET /model/info` has its id
+            return_documents: whether results repeat the texts of the documents (default: false)
+            top_n: number of results; by default all documents
+        """
+        return self._call(
+            "POST",
+            "/v1/rerank",
+            models.RerankTextsResponse,
+            body={
+                "documents": documents,
+                "query": query,
+                "model": model,
+                "return_documents": return_documents,
+                "top_n": top_n,
+            },
+        )
+
 
 class AsyncDowse(AsyncTransport):
     """The same for asyncio: every method is to be awaited."""
@@ -367,6 +554,37 @@ class AsyncDowse(AsyncTransport):
         """
         return await self._call("PUT", "/documents", models.WriteResponse, body={"documents": documents})
 
+    async def delete_by_filter(self, filter: models.Filter | Mapping[str, Any]) -> models.DeleteResponse:
+        """Delete the documents that pass a filter now, all of them or none; of very many the first by their ids.
+
+        Args:
+            filter: which documents are deleted; an empty tree means all
+        """
+        return await self._call("POST", "/documents/delete", models.DeleteResponse, body={"filter": filter})
+
+    async def fetch_documents(
+        self,
+        *,
+        after: str | None = None,
+        filter: models.Filter | Mapping[str, Any] | None = None,
+        ids: Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> models.FetchResponse:
+        """Return whole documents: those of some ids, or all that pass a filter, page by page in the order of their ids.
+
+        Args:
+            after: go on behind this id: `next` of the answer before, whether it still exists or not
+            filter: which documents; all by default
+            ids: ids of documents, which come in this order; those that the index does not have are left out
+            limit: number of documents; 0 only counts them (default: 100)
+        """
+        return await self._call(
+            "POST",
+            "/documents/fetch",
+            models.FetchResponse,
+            body={"after": after, "filter": filter, "ids": ids, "limit": limit},
+        )
+
     async def document(self, document_id: str) -> models.DocumentResponse:
         """Return one document with its whole text.
 
@@ -387,7 +605,13 @@ class AsyncDowse(AsyncTransport):
         )
 
     async def feedback(
-        self, document: str, query: str, *, click: Literal[True] | None = None, grade: int | None = None
+        self,
+        document: str,
+        query: str,
+        *,
+        click: Literal[True] | None = None,
+        grade: int | None = None,
+        rank: int | None = None,
     ) -> models.FeedbackResponse:
         """Store that a document was opened for a query, or how well it answers. The trainer learns from it.
 
@@ -396,12 +620,13 @@ class AsyncDowse(AsyncTransport):
             query: the query that was searched
             click: true if the document was opened
             grade: how well the document answers: 0 not at all, 1 a little, 2 well, 3 perfectly
+            rank: rank of the document among the results, from 1; for statistics
         """
         return await self._call(
             "POST",
             "/feedback",
             models.FeedbackResponse,
-            body={"document": document, "query": query, "click": click, "grade": grade},
+            body={"document": document, "query": query, "click": click, "grade": grade, "rank": rank},
         )
 
     async def fill_mask(self, text: str, *, top_k: int | None = None) -> models.FillMaskResponse:
@@ -470,6 +695,17 @@ class AsyncDowse(AsyncTransport):
             body={"text": text, "head": head, "hide": hide, "layer": layer, "top_k": top_k},
         )
 
+    async def queries_json(self, *, days: int | None = None, limit: int | None = None) -> models.QueryReport:
+        """Return the most frequent queries, those that found nothing, clicks by rank, and latencies.
+
+        A query counts seconds after it was searched, all workers together.
+
+        Args:
+            days: the last days to count, today included (default: 30)
+            limit: queries of each list (default: 50)
+        """
+        return await self._call("GET", "/queries.json", models.QueryReport, query={"days": days, "limit": limit})
+
     async def readyz(self) -> models.Health:
         """Answer 200 once an index is open. Before that, and while the service shuts down, answer 503 with the reason."""
         return await self._call("GET", "/readyz", models.Health)
@@ -487,41 +723,53 @@ class AsyncDowse(AsyncTransport):
 
     async def search(
         self,
-        query: str,
+        query: str | None = None,
         *,
+        boost: Sequence[models.Boost] | Sequence[Mapping[str, Any]] | None = None,
         diversity: float | None = None,
         explain: bool | None = None,
         facets: Sequence[models.FacetRequest] | Sequence[Mapping[str, Any]] | None = None,
+        facets_over: Literal["all", "results"] | None = None,
         fields: Sequence[str] | None = None,
         filter: models.Filter | Mapping[str, Any] | None = None,
         fusion: models.Fusion | Mapping[str, Any] | None = None,
         group_by: str | None = None,
         group_size: int | None = None,
         highlight: bool | None = None,
+        min_relevance: float | None = None,
         min_score: float | None = None,
         mode: Literal["hybrid", "dense", "lexical"] | None = None,
         offset: int | None = None,
+        prefix: bool | None = None,
         rerank: models.RerankRequest | bool | Mapping[str, Any] | None = None,
+        sort: Sequence[models.SortByField | models.SortByDistance] | Sequence[Mapping[str, Any]] | None = None,
         top_k: int | None = None,
+        typos: bool | None = None,
     ) -> models.SearchResponse:
-        """Rank the documents of the index for a query.
+        """Rank the documents of the index for a query, or list them where there is none.
 
         Args:
-            query: what to look for, in plain words
+            query: what to look for, in plain words; empty or left out, all documents that pass the filter are listed, in the order of the corpus or as `sort` says (default: "")
+            boost: documents whose scores are raised or lowered among the candidates
             diversity: how far results similar to an earlier one move down (maximal marginal relevance): 0 not at all, 1 regardless of relevance. Scores stay the same and need not descend (default: 0.0)
             explain: add each leg's score and rank to every result (default: false)
-            facets: fields whose values are counted over all documents that pass the filter; each field once
+            facets: fields whose values are counted; each field once
+            facets_over: what facets count: `all` documents that pass the filter, or of these the `results`: the query's candidates and, but in dense mode, every document that has a word of the query. With `min_score` only candidates that reach it (default: "all")
             fields: metadata columns to return; all by default
             filter: which documents may be returned
             fusion: how the legs are combined; the index has the defaults
             group_by: metadata column of which each value gets at most `group_size` results; documents without a value are not grouped
             group_size: maximum number of results with the same value of `group_by` (default: 1)
             highlight: return the positions of the query's words, and the sentence that is nearest in meaning (default: false)
+            min_relevance: leave out results below this relevance; refused where the index has no calibration
             min_score: leave out results below this score: with `dense` and `hybrid` the cosine of the dense leg, with `lexical` the BM25 score. Fused scores are not comparable between responses
             mode: `dense`: by meaning, scores are cosines; `lexical`: by words, scores are BM25; `hybrid`: both, scores are fused and comparable only within one response (default: "hybrid")
             offset: number of results to skip (default: 0)
+            prefix: the last word may be half typed: words that begin so are searched, too. A blank behind it ends it (default: false)
             rerank: order the first results by the published cross-encoder; `true` for the defaults, `false` for the first order. By default hybrid search is re-ranked where the cross-encoder has won its comparison with the live model
+            sort: the order of the results, in place of their scores: of the query's candidates or, without a query, of all documents that pass the filter. The first key decides, among equal ones the second; then the rank
             top_k: number of results (default: 10)
+            typos: a word that no document has is searched as the words nearest to it in spelling (default: true)
         """
         return await self._call(
             "POST",
@@ -529,20 +777,26 @@ class AsyncDowse(AsyncTransport):
             models.SearchResponse,
             body={
                 "query": query,
+                "boost": boost,
                 "diversity": diversity,
                 "explain": explain,
                 "facets": facets,
+                "facets_over": facets_over,
                 "fields": fields,
                 "filter": filter,
                 "fusion": fusion,
                 "group_by": group_by,
                 "group_size": group_size,
                 "highlight": highlight,
+                "min_relevance": min_relevance,
                 "min_score": min_score,
                 "mode": mode,
                 "offset": offset,
+                "prefix": prefix,
                 "rerank": rerank,
+                "sort": sort,
                 "top_k": top_k,
+                "typos": typos,
             },
         )
 
@@ -555,6 +809,77 @@ class AsyncDowse(AsyncTransport):
             searches: the searches, each like the body of `POST /search`
         """
         return await self._call("POST", "/search/batch", models.BatchResponse, body={"searches": searches})
+
+    async def search_examples(self) -> models.ExampleQueriesResponse:
+        """Return queries that the index answers well, made of the documents that the caller may see."""
+        return await self._call("GET", "/search/examples", models.ExampleQueriesResponse)
+
+    async def search_export(
+        self,
+        *,
+        boost: Sequence[models.Boost] | Sequence[Mapping[str, Any]] | None = None,
+        diversity: float | None = None,
+        fields: Sequence[str] | None = None,
+        filter: models.Filter | Mapping[str, Any] | None = None,
+        format: Literal["csv", "jsonl"] | None = None,
+        fusion: models.Fusion | Mapping[str, Any] | None = None,
+        group_by: str | None = None,
+        group_size: int | None = None,
+        limit: int | None = None,
+        min_relevance: float | None = None,
+        min_score: float | None = None,
+        mode: Literal["hybrid", "dense", "lexical"] | None = None,
+        prefix: bool | None = None,
+        query: str | None = None,
+        rerank: models.RerankRequest | bool | Mapping[str, Any] | None = None,
+        sort: Sequence[models.SortByField | models.SortByDistance] | Sequence[Mapping[str, Any]] | None = None,
+        typos: bool | None = None,
+    ) -> str:
+        """Return the candidates of a query, or all documents that pass the filter where there is none, as a file.
+
+        Args:
+            boost: documents whose scores are raised or lowered among the candidates
+            diversity: how far results similar to an earlier one move down (maximal marginal relevance): 0 not at all, 1 regardless of relevance. Scores stay the same and need not descend (default: 0.0)
+            fields: the columns, in this order: metadata columns, `id`, `title`, `text` (the whole text), and `rank` and `score` unless metadata columns have these names; by default `id`, `title`, `text` and all metadata
+            filter: which documents may be returned
+            format: `csv`, or `jsonl`: a JSON object on each line (default: "csv")
+            fusion: how the legs are combined; the index has the defaults
+            group_by: metadata column of which each value gets at most `group_size` results; documents without a value are not grouped
+            group_size: maximum number of results with the same value of `group_by` (default: 1)
+            limit: number of documents at most (default: 10000)
+            min_relevance: leave out results below this relevance; refused where the index has no calibration
+            min_score: leave out results below this score: with `dense` and `hybrid` the cosine of the dense leg, with `lexical` the BM25 score. Fused scores are not comparable between responses
+            mode: `dense`: by meaning, scores are cosines; `lexical`: by words, scores are BM25; `hybrid`: both, scores are fused and comparable only within one response (default: "hybrid")
+            prefix: the last word may be half typed: words that begin so are searched, too. A blank behind it ends it (default: false)
+            query: what to look for, in plain words; empty or left out, all documents that pass the filter are listed, in the order of the corpus or as `sort` says (default: "")
+            rerank: order the first results by the published cross-encoder; `true` for the defaults, `false` for the first order. By default hybrid search is re-ranked where the cross-encoder has won its comparison with the live model
+            sort: the order of the results, in place of their scores: of the query's candidates or, without a query, of all documents that pass the filter. The first key decides, among equal ones the second; then the rank
+            typos: a word that no document has is searched as the words nearest to it in spelling (default: true)
+        """
+        return await self._call(
+            "POST",
+            "/search/export",
+            str,
+            body={
+                "boost": boost,
+                "diversity": diversity,
+                "fields": fields,
+                "filter": filter,
+                "format": format,
+                "fusion": fusion,
+                "group_by": group_by,
+                "group_size": group_size,
+                "limit": limit,
+                "min_relevance": min_relevance,
+                "min_score": min_score,
+                "mode": mode,
+                "prefix": prefix,
+                "query": query,
+                "rerank": rerank,
+                "sort": sort,
+                "typos": typos,
+            },
+        )
 
     async def similar(
         self,
@@ -570,6 +895,7 @@ class AsyncDowse(AsyncTransport):
         negative_ids: Sequence[str] | None = None,
         negative_text: str | None = None,
         offset: int | None = None,
+        sort: Sequence[models.SortByField | models.SortByDistance] | Sequence[Mapping[str, Any]] | None = None,
         text: str | None = None,
         top_k: int | None = None,
     ) -> models.ExamplesResponse:
@@ -590,6 +916,7 @@ class AsyncDowse(AsyncTransport):
             negative_ids: ids of documents not to resemble; they are not among the results either
             negative_text: what not to look for, in plain words
             offset: number of results to skip (default: 0)
+            sort: the order of the candidates, in place of their scores; see `POST /search`
             text: what to look for, in plain words
             top_k: number of results (default: 10)
         """
@@ -609,10 +936,26 @@ class AsyncDowse(AsyncTransport):
                 "negative_ids": negative_ids,
                 "negative_text": negative_text,
                 "offset": offset,
+                "sort": sort,
                 "text": text,
                 "top_k": top_k,
             },
         )
+
+    async def status_json(self) -> models.Status:
+        """Return what is live, all artifacts with verdict and report, live writes, disk, queue and query log."""
+        return await self._call("GET", "/status.json", models.Status)
+
+    async def suggest(self, q: str, *, limit: int | None = None) -> models.SuggestResponse:
+        """Return titles that have all words of the text, and one that begins as its last; and past queries that begin so.
+
+        Titles are those of documents that the caller may see. Past queries are those of callers who may see the same documents.
+
+        Args:
+            q: what has been typed so far
+            limit: number of completions (default: 8)
+        """
+        return await self._call("GET", "/suggest", models.SuggestResponse, query={"q": q, "limit": limit})
 
     async def embeddings(
         self,
@@ -659,3 +1002,34 @@ class AsyncDowse(AsyncTransport):
             model: model
         """
         return await self._call("GET", f"/v1/models/{quote(model)}", models.Model)
+
+    async def rerank(
+        self,
+        documents: Sequence[str | dict[str, Any]],
+        query: str,
+        *,
+        model: str | None = None,
+        return_documents: bool | None = None,
+        top_n: int | None = None,
+    ) -> models.RerankTextsResponse:
+        """Score texts for a query with the live re-ranker; the best come first.
+
+        Args:
+            documents: 1 to 1,000 texts, or objects with a `text`; of query and document together only the re-ranker's `max_tokens` are read
+            query: what the documents should answer
+            model: id or name of the live re-ranker, or nothing for whichever is live; `GET /model/info` has its id
+            return_documents: whether results repeat the texts of the documents (default: false)
+            top_n: number of results; by default all documents
+        """
+        return await self._call(
+            "POST",
+            "/v1/rerank",
+            models.RerankTextsResponse,
+            body={
+                "documents": documents,
+                "query": query,
+                "model": model,
+                "return_documents": return_documents,
+                "top_n": top_n,
+            },
+        )

@@ -13,6 +13,58 @@ class DowseModel(BaseModel):
     model_config = ConfigDict(extra="allow", populate_by_name=True, protected_namespaces=())
 
 
+class Artifact(DowseModel):
+    """One published artifact of the data directory."""
+
+    activate: str | None = None
+    """command that makes it the live one; null where it is"""
+
+    created: str | None = None
+    """when it was published, UTC"""
+
+    current: bool
+    """whether it is the live one of its kind, by `CURRENT`"""
+
+    dense: Gain | None = None
+    """dense search alone; null where it was not measured"""
+
+    documents: int | None = None
+    """documents of an index"""
+
+    hybrid: Gain | None = None
+    """hybrid search; null where it was not measured"""
+
+    id: str
+    """id of the artifact"""
+
+    judged_by: str | None = None
+    """queries of the verdict: `labels` or `synthetic queries`"""
+
+    kind: str
+    """`index`, `model`, `reranker`, …"""
+
+    model: str | None = None
+    """id of the model with which an index was built"""
+
+    name: str | None = None
+    """name of the base model; null for an index"""
+
+    problem: str | None = None
+    """why its manifest cannot be read; null where it can"""
+
+    report: str | None = None
+    """path of its report, relative to the service's root"""
+
+    serving: bool
+    """whether this service answers from it"""
+
+    tuned_from: str | None = None
+    """id of the model from which its training started"""
+
+    verdict: str | None = None
+    """`WIN`, `TIE` or `LOSS` against its base; null where unjudged"""
+
+
 class Attention(DowseModel):
     """Attention of each piece to each piece, in one head."""
 
@@ -63,6 +115,16 @@ class Between(DowseModel):
 
     lte: int | float | str | None = None
     """at most"""
+
+
+class Boost(DowseModel):
+    """Documents whose score is raised or lowered, and by how much."""
+
+    filter: Filter
+    """which documents"""
+
+    weight: float
+    """what is added to their scores, as a share of the difference between the best and the worst score of the query's candidates: .1 is a nudge, 1 puts even the worst of them level with the best. Below 0 they sink. Weights of several boosts add up, to -1 or 1 at most"""
 
 
 class Candidate(DowseModel):
@@ -181,6 +243,58 @@ class CompareResponse(DowseModel):
     """words of both texts, each at its first occurrence, in the order of the first text; null while no masked-language model is published"""
 
 
+class DayRow(DowseModel):
+    """Searches of one day."""
+
+    day: str
+    """UTC"""
+
+    nothing: int
+    """of these, how many found nothing"""
+
+    searches: int
+    """number of searches"""
+
+
+class DeleteRequest(DowseModel):
+    """Body of `POST /documents/delete`."""
+
+    filter: Filter
+    """which documents are deleted; an empty tree means all"""
+
+
+class DeleteResponse(DowseModel):
+    """Answer of `POST /documents/delete`. The deletion is on disk, and every search that begins now sees it."""
+
+    deleted: int
+    """number of documents that were deleted, at most 10,000"""
+
+    index: IndexInfo
+    """the index that answered"""
+
+    remaining: int
+    """number of documents that pass the filter and are still there: send it again"""
+
+    request_id: str
+    """id of the request, as in the header X-Request-ID and in the log"""
+
+    took_ms: float
+    """milliseconds until the write was on disk and visible"""
+
+
+class Disk(DowseModel):
+    """The disk of the data directory."""
+
+    free_bytes: int
+    """room that is free"""
+
+    total_bytes: int
+    """its size"""
+
+    used_bytes: dict[str, int]
+    """folder of the data directory → bytes in it"""
+
+
 class DocumentResponse(DowseModel):
     """One whole document."""
 
@@ -277,6 +391,19 @@ class Equals(DowseModel):
     """a metadata column, `id`, or a field of a struct column as `column.field`"""
 
 
+class ExampleQueriesResponse(DowseModel):
+    """Answer of `/search/examples`."""
+
+    index: IndexInfo
+    """the index that answered"""
+
+    queries: list[str]
+    """at most three; each finds the document first of which it has key words"""
+
+    request_id: str
+    """id of the request, as in the header X-Request-ID and in the log"""
+
+
 class ExamplesResponse(DowseModel):
     """Answer of `POST /similar`; scores are cosines to the vector of the examples."""
 
@@ -293,7 +420,7 @@ class ExamplesResponse(DowseModel):
     """id of the request, as in the header X-Request-ID and in the log"""
 
     results: list[Result]
-    """best first; equal scores in the order of their ids"""
+    """best first, equal scores in the order of their ids; or as `sort` says, or without a query in the order of the corpus"""
 
     timings: Timings
     """milliseconds of each stage"""
@@ -310,6 +437,77 @@ class Exists(DowseModel):
 
     field: str
     """a metadata column, `id`, or a field of a struct column as `column.field`"""
+
+
+class Expansion(DowseModel):
+    """What was searched beside a word of the query."""
+
+    certain: bool
+    """whether the dense leg searched the first of them in place of the word"""
+
+    kind: Literal["prefix", "typo", "synonym"]
+    """`prefix`: words that begin so; `typo`: the nearest words; `synonym`: what a rule says"""
+
+    word: str
+    """as it was typed"""
+
+    words: list[str]
+    """that were searched, the best first"""
+
+
+class ExportRequest(DowseModel):
+    """Body of `POST /search/export`: a search, without what only pages have."""
+
+    boost: list[Boost] = Field(default_factory=list)
+    """documents whose scores are raised or lowered among the candidates"""
+
+    diversity: float = 0.0
+    """how far results similar to an earlier one move down (maximal marginal relevance): 0 not at all, 1 regardless of relevance. Scores stay the same and need not descend"""
+
+    fields: list[str] | None = None
+    """the columns, in this order: metadata columns, `id`, `title`, `text` (the whole text), and `rank` and `score` unless metadata columns have these names; by default `id`, `title`, `text` and all metadata"""
+
+    filter: Filter | None = None
+    """which documents may be returned"""
+
+    format: Literal["csv", "jsonl"] = "csv"
+    """`csv`, or `jsonl`: a JSON object on each line"""
+
+    fusion: Fusion | None = None
+    """how the legs are combined; the index has the defaults"""
+
+    group_by: str | None = None
+    """metadata column of which each value gets at most `group_size` results; documents without a value are not grouped"""
+
+    group_size: int = 1
+    """maximum number of results with the same value of `group_by`"""
+
+    limit: int = 10000
+    """number of documents at most"""
+
+    min_relevance: float | None = None
+    """leave out results below this relevance; refused where the index has no calibration"""
+
+    min_score: float | None = None
+    """leave out results below this score: with `dense` and `hybrid` the cosine of the dense leg, with `lexical` the BM25 score. Fused scores are not comparable between responses"""
+
+    mode: Literal["hybrid", "dense", "lexical"] = "hybrid"
+    """`dense`: by meaning, scores are cosines; `lexical`: by words, scores are BM25; `hybrid`: both, scores are fused and comparable only within one response"""
+
+    prefix: bool = False
+    """the last word may be half typed: words that begin so are searched, too. A blank behind it ends it"""
+
+    query: str = ""
+    """what to look for, in plain words; empty or left out, all documents that pass the filter are listed, in the order of the corpus or as `sort` says"""
+
+    rerank: RerankRequest | bool | None = None
+    """order the first results by the published cross-encoder; `true` for the defaults, `false` for the first order. By default hybrid search is re-ranked where the cross-encoder has won its comparison with the live model"""
+
+    sort: list[SortByField | SortByDistance] = Field(default_factory=list)
+    """the order of the results, in place of their scores: of the query's candidates or, without a query, of all documents that pass the filter. The first key decides, among equal ones the second; then the rank"""
+
+    typos: bool = True
+    """a word that no document has is searched as the words nearest to it in spelling"""
 
 
 class Facet(DowseModel):
@@ -369,6 +567,9 @@ class Feedback(DowseModel):
     query: str
     """the query that was searched"""
 
+    rank: int | None = None
+    """rank of the document among the results, from 1; for statistics"""
+
 
 class FeedbackResponse(DowseModel):
     """Answer to feedback. It is on disk."""
@@ -378,6 +579,57 @@ class FeedbackResponse(DowseModel):
 
     stored: Literal[True]
     """the next `python -m trainer run --feedback` learns from it"""
+
+
+class FetchRequest(DowseModel):
+    """Body of `POST /documents/fetch`: ids, or a filter and where to go on."""
+
+    after: str | None = None
+    """go on behind this id: `next` of the answer before, whether it still exists or not"""
+
+    filter: Filter | None = None
+    """which documents; all by default"""
+
+    ids: list[str] | None = None
+    """ids of documents, which come in this order; those that the index does not have are left out"""
+
+    limit: int = 100
+    """number of documents; 0 only counts them"""
+
+
+class FetchResponse(DowseModel):
+    """Answer of `POST /documents/fetch`."""
+
+    documents: list[FetchedDocument]
+    """in the order of `ids`, or of their ids by their bytes. Fewer than asked for where their texts have more than 4,000,000 characters together"""
+
+    index: IndexInfo
+    """the index that answered"""
+
+    matches: int
+    """number of documents that there are of `ids`, or that pass the filter"""
+
+    next: str | None
+    """null where this is all; else `after` of the next request or, with `ids`, the first id to ask for again"""
+
+    request_id: str
+    """id of the request, as in the header X-Request-ID and in the log"""
+
+
+class FetchedDocument(DowseModel):
+    """One whole document."""
+
+    id: str
+    """id of the document"""
+
+    metadata: dict[str, Any]
+    """all other columns of the corpus, with their types: dates and times in ISO 8601, binary values in URL-safe base64, NaN and infinite numbers as null"""
+
+    text: str
+    """the whole text"""
+
+    title: str | None
+    """title of the document, if it has one"""
 
 
 class FillMaskRequest(DowseModel):
@@ -533,6 +785,9 @@ class Info(DowseModel):
     name: str
     """name of the service"""
 
+    page: PageFacts | None = None
+    """settings of the page"""
+
     reranker: RerankerFacts | None = None
     """null while none is published"""
 
@@ -550,8 +805,24 @@ class LabelProbability(DowseModel):
     """calibrated probability: of the answers with 0.9, nine in ten are right"""
 
 
+class Latency(DowseModel):
+    """Percentiles of the milliseconds of a search."""
+
+    p50: float
+    """half of all searches took no longer"""
+
+    p95: float
+    """95 of 100 took no longer"""
+
+    p99: float
+    """99 of 100 took no longer"""
+
+
 class LegScore(DowseModel):
     """Score and rank of a result in one leg."""
+
+    fields: dict[str, float] | None = None
+    """lexical leg of an index with searched columns: what each field adds to the score. `body` has the stems of title and text, `exact` their words as they are written, `column:NAME` the words of a column"""
 
     part: float | None = None
     """`hybrid`: what the leg adds to the fused score, minus the smallest such addition among the candidates. Parts are comparable within a result and between results"""
@@ -561,6 +832,31 @@ class LegScore(DowseModel):
 
     score: float
     """cosine (dense), BM25 (lexical), or sum of products of weights (sparse)"""
+
+
+class LiveWrites(DowseModel):
+    """Documents written while the index is served."""
+
+    accepted: bool
+    """whether the service is writable"""
+
+    changed: int
+    """documents that were put or deleted since the index was built"""
+
+    documents: int
+    """documents that were put, and are not folded into the index"""
+
+    last: str | None
+    """when the log was last written to, UTC; null for never"""
+
+    log_bytes: int
+    """size of the log of writes"""
+
+    set_aside: int
+    """writes that could not be applied to the index"""
+
+    since: str | None
+    """when the index was built, UTC"""
 
 
 class MaskedFacts(DowseModel):
@@ -722,6 +1018,32 @@ class OpenAIError(DowseModel):
     """`invalid_request_error`, `authentication_error`, `permission_error`, `rate_limit_error` or `server_error`"""
 
 
+class PageFacts(DowseModel):
+    """What the operator has set for the page."""
+
+    clicks: bool
+    """whether the page sends which results are opened to `POST /feedback`"""
+
+    image_column: str | None
+    """metadata column with a picture's address; null where it is found"""
+
+    image_sources: list[str]
+    """origins from which pictures are loaded; empty for no pictures"""
+
+    url_column: str | None
+    """metadata column to whose address a title leads; null where it is found"""
+
+
+class Point(DowseModel):
+    """A place on the earth."""
+
+    lat: float
+    """latitude in degrees, north positive"""
+
+    lon: float
+    """longitude in degrees, east positive"""
+
+
 class Prefix(DowseModel):
     """The field is a text that begins with exactly these characters."""
 
@@ -774,6 +1096,88 @@ class PutDocuments(DowseModel):
     """written together: all of them or none"""
 
 
+class QueryLogState(DowseModel):
+    """State of the query log."""
+
+    bytes: int
+    """size of the log"""
+
+    dropped: int
+    """searches that this worker could not write and did not keep"""
+
+    kept: bool
+    """whether the service keeps a query log"""
+
+    problem: str | None
+    """why nothing is written at present; null where all is well"""
+
+
+class QueryReport(DowseModel):
+    """Answer of `/queries.json`: the statistics of the query log."""
+
+    by_day: list[DayRow]
+    """oldest first"""
+
+    clicks: int
+    """results that were opened, as far as clients have said"""
+
+    clicks_by_rank: list[RankRow]
+    """where they stood, as far as clients have said; from rank 1"""
+
+    days: int
+    """the last days that are counted, today included"""
+
+    distinct: int
+    """number of different queries of which the words were kept"""
+
+    milliseconds: Latency | None
+    """null where nothing was searched"""
+
+    nothing: int
+    """searches that found nothing, or nothing of a relevance of .1 where it is known"""
+
+    nothing_found: list[QueryRow]
+    """the most frequent queries that never found anything"""
+
+    searches: int
+    """number of searches"""
+
+    top: list[QueryRow]
+    """the most frequent queries"""
+
+
+class QueryRow(DowseModel):
+    """One query."""
+
+    clicks: int
+    """how often a result of it was opened, as far as clients have said"""
+
+    found: int
+    """how often it found something"""
+
+    query: str
+    """as it was written first"""
+
+    searches: int
+    """how often it was searched"""
+
+
+class Queue(DowseModel):
+    """The request queue of the worker that answers."""
+
+    capacity: int
+    """requests that may wait or run; further ones are refused with 429"""
+
+    cores: int
+    """queries that this worker encodes at the same time"""
+
+    open: int
+    """requests that wait or run now"""
+
+    workers: int
+    """worker processes of the service"""
+
+
 class RangeCount(DowseModel):
     """A range and how many documents have a value in it."""
 
@@ -785,6 +1189,16 @@ class RangeCount(DowseModel):
 
     lt: str | bool | int | float | None = None
     """less than"""
+
+
+class RankRow(DowseModel):
+    """Clicks on one rank."""
+
+    clicks: int
+    """results that were opened there"""
+
+    rank: int
+    """rank among the results, from 1"""
 
 
 class ReadRequest(DowseModel):
@@ -847,6 +1261,13 @@ class Rerank(DowseModel):
     """milliseconds spent on it"""
 
 
+class RerankMeta(DowseModel):
+    """What Cohere's clients look for beside the results."""
+
+    tokens: RerankTokens
+    """tokens that were read"""
+
+
 class RerankRequest(DowseModel):
     """How results are re-ranked."""
 
@@ -858,6 +1279,87 @@ class RerankRequest(DowseModel):
 
     weight: float | None = None
     """weight of the cross-encoder's score; that of the first ranking has the rest. By default what was best when the cross-encoder was judged, else 1"""
+
+
+class RerankTextsRequest(DowseModel):
+    """Body of `POST /v1/rerank`."""
+
+    documents: list[str | dict[str, Any]]
+    """1 to 1,000 texts, or objects with a `text`; of query and document together only the re-ranker's `max_tokens` are read"""
+
+    model: str | None = None
+    """id or name of the live re-ranker, or nothing for whichever is live; `GET /model/info` has its id"""
+
+    query: str
+    """what the documents should answer"""
+
+    return_documents: bool = False
+    """whether results repeat the texts of the documents"""
+
+    top_n: int | None = None
+    """number of results; by default all documents"""
+
+
+class RerankTextsResponse(DowseModel):
+    """Answer of `POST /v1/rerank`."""
+
+    id: str
+    """id of the request, as in the header X-Request-ID and in the log"""
+
+    meta: RerankMeta
+    """the same as Cohere's clients read it"""
+
+    model: str
+    """id of the re-ranker that answered"""
+
+    object: Literal["list"] = "list"
+    """type of this object"""
+
+    results: list[RerankedDocument]
+    """the best documents, the best first; equal ones as they came"""
+
+    truncated: list[int] = Field(default_factory=list)
+    """positions of the documents that were not read whole, or whose query was not: a field of Dowse, absent where there are none"""
+
+    usage: RerankUsage
+    """tokens that were read"""
+
+
+class RerankTokens(DowseModel):
+    """Tokens, as Cohere reports them."""
+
+    input_tokens: int
+    """as `usage.total_tokens`"""
+
+
+class RerankUsage(DowseModel):
+    """Tokens that the re-ranker has read, special tokens included, as Jina and OpenAI report them."""
+
+    prompt_tokens: int
+    """tokens of all pairs of query and document"""
+
+    total_tokens: int
+    """the same number: nothing is generated"""
+
+
+class RerankedDocument(DowseModel):
+    """One document with its score."""
+
+    document: RerankedText | None = None
+    """with `return_documents` the document"""
+
+    index: int
+    """position of the document in `documents`, from 0"""
+
+    relevance_score: float
+    """between 0 and 1, the sigmoid of the cross-encoder's output: comparable within a re-ranker, and a probability only as far as it was trained to give one"""
+
+
+class RerankedText(DowseModel):
+    """The text of a document."""
+
+    text: str
+    """as it stands in the request"""
 
 
 class RerankerFacts(DowseModel):
@@ -879,6 +1381,9 @@ class RerankerFacts(DowseModel):
 class Result(DowseModel):
     """One document."""
 
+    exact: bool | None = None
+    """whether the query is this document's id or its value of an exact column, which puts it first; present only where that holds for a document"""
+
     group: Any = None
     """the document's value of the `group_by` column, where that was requested"""
 
@@ -894,8 +1399,11 @@ class Result(DowseModel):
     rank: int
     """rank of the result, from 1; it continues over pages"""
 
+    relevance: float | None = None
+    """probability that the result answers the query, from 0 to 1; comparable between queries of one index, and never rising down a ranking. Null where the index has no calibration, and for similar documents"""
+
     score: float
-    """higher is better; see `mode` for its meaning"""
+    """higher is better; see `mode` for its meaning. 0 without a query"""
 
     scores: Scores | None = None
     """each leg's score and rank, where `explain` was set"""
@@ -909,6 +1417,9 @@ class Result(DowseModel):
 
 class Scores(DowseModel):
     """Scores of a result; null for a leg that was not searched or has not found it."""
+
+    boost: float | None = None
+    """what the request's boosts have added to `score`, where it has any"""
 
     dense: LegScore | None = None
     """score of the dense leg, by meaning"""
@@ -926,6 +1437,9 @@ class Scores(DowseModel):
 class SearchRequest(DowseModel):
     """Body of `POST /search`."""
 
+    boost: list[Boost] = Field(default_factory=list)
+    """documents whose scores are raised or lowered among the candidates"""
+
     diversity: float = 0.0
     """how far results similar to an earlier one move down (maximal marginal relevance): 0 not at all, 1 regardless of relevance. Scores stay the same and need not descend"""
 
@@ -933,7 +1447,10 @@ class SearchRequest(DowseModel):
     """add each leg's score and rank to every result"""
 
     facets: list[FacetRequest] = Field(default_factory=list)
-    """fields whose values are counted over all documents that pass the filter; each field once"""
+    """fields whose values are counted; each field once"""
+
+    facets_over: Literal["all", "results"] = "all"
+    """what facets count: `all` documents that pass the filter, or of these the `results`: the query's candidates and, but in dense mode, every document that has a word of the query. With `min_score` only candidates that reach it"""
 
     fields: list[str] | None = None
     """metadata columns to return; all by default"""
@@ -953,6 +1470,9 @@ class SearchRequest(DowseModel):
     highlight: bool = False
     """return the positions of the query's words, and the sentence that is nearest in meaning"""
 
+    min_relevance: float | None = None
+    """leave out results below this relevance; refused where the index has no calibration"""
+
     min_score: float | None = None
     """leave out results below this score: with `dense` and `hybrid` the cosine of the dense leg, with `lexical` the BM25 score. Fused scores are not comparable between responses"""
 
@@ -962,14 +1482,23 @@ class SearchRequest(DowseModel):
     offset: int = 0
     """number of results to skip"""
 
-    query: str
-    """what to look for, in plain words"""
+    prefix: bool = False
+    """the last word may be half typed: words that begin so are searched, too. A blank behind it ends it"""
+
+    query: str = ""
+    """what to look for, in plain words; empty or left out, all documents that pass the filter are listed, in the order of the corpus or as `sort` says"""
 
     rerank: RerankRequest | bool | None = None
     """order the first results by the published cross-encoder; `true` for the defaults, `false` for the first order. By default hybrid search is re-ranked where the cross-encoder has won its comparison with the live model"""
 
+    sort: list[SortByField | SortByDistance] = Field(default_factory=list)
+    """the order of the results, in place of their scores: of the query's candidates or, without a query, of all documents that pass the filter. The first key decides, among equal ones the second; then the rank"""
+
     top_k: int = 10
     """number of results"""
+
+    typos: bool = True
+    """a word that no document has is searched as the words nearest to it in spelling"""
 
 
 class SearchResponse(DowseModel):
@@ -981,14 +1510,20 @@ class SearchResponse(DowseModel):
     dense_weight: float | None = None
     """weight that the dense leg had for this query, adapted to it where `fusion` says so; hybrid mode with `explain` only"""
 
+    expanded: list[Expansion] | None = None
+    """what was searched beside the words of the query; present only where something was"""
+
     facets: dict[str, Facet] | None = None
-    """counts of each requested field, over all documents that pass the filter"""
+    """counts of each requested field, over the documents that `facets_over` says"""
+
+    found: int | None = None
+    """number of documents that facets were counted over, with `facets_over` `results`"""
 
     index: IndexInfo
     """the index that answered"""
 
     matches: int | None = None
-    """number of documents that pass the filter, where a filter or facets were requested; without a filter it counts all documents"""
+    """number of documents that pass the filter, where a filter or facets were requested, and without a query; without a filter it counts all documents"""
 
     offset: int
     """number of results that were skipped"""
@@ -1003,10 +1538,10 @@ class SearchResponse(DowseModel):
     """outcome of the re-ranking, where there was one"""
 
     results: list[Result]
-    """best first; equal scores in the order of their ids"""
+    """best first, equal scores in the order of their ids; or as `sort` says, or without a query in the order of the corpus"""
 
     suggestion: str | None = None
-    """did you mean: the query with its unknown words replaced by the nearest of the corpus. Present only where the query's words find nothing; null where no word is near"""
+    """did you mean: the query with its unknown words replaced by the nearest of the corpus. Present only where the query's words find nothing, or a word was searched as its nearest ones; null where no word is near"""
 
     timings: Timings
     """milliseconds of each stage"""
@@ -1067,6 +1602,9 @@ class SimilarRequest(DowseModel):
     offset: int = 0
     """number of results to skip"""
 
+    sort: list[SortByField | SortByDistance] = Field(default_factory=list)
+    """the order of the candidates, in place of their scores; see `POST /search`"""
+
     text: str | None = None
     """what to look for, in plain words"""
 
@@ -1090,13 +1628,114 @@ class SimilarResponse(DowseModel):
     """id of the request, as in the header X-Request-ID and in the log"""
 
     results: list[Result]
-    """best first; equal scores in the order of their ids"""
+    """best first, equal scores in the order of their ids; or as `sort` says, or without a query in the order of the corpus"""
 
     timings: Timings
     """milliseconds of each stage"""
 
     took_ms: float
     """milliseconds from the start of the search to the finished results"""
+
+
+class SortByDistance(DowseModel):
+    """Sort by the great-circle distance of a place to a point."""
+
+    latitude: str
+    """the field with the latitude in degrees"""
+
+    longitude: str
+    """the field with the longitude in degrees"""
+
+    near: Point
+    """the point"""
+
+    order: Literal["asc", "desc"] = "asc"
+    """`asc`: small, early, near and false first; `desc`: the other way round. Documents without a value come last in both"""
+
+
+class SortByField(DowseModel):
+    """Sort by the value of a field: numbers, dates and times by size, texts by their code points, false before true."""
+
+    field: str
+    """a metadata column, `id`, or a field of a struct column as `column.field`"""
+
+    order: Literal["asc", "desc"] = "asc"
+    """`asc`: small, early, near and false first; `desc`: the other way round. Documents without a value come last in both"""
+
+
+class Status(DowseModel):
+    """Answer of `/status.json`."""
+
+    artifacts: list[Artifact]
+    """all artifacts, indexes first and then models, the newest first"""
+
+    data: str
+    """the data directory"""
+
+    disk: Disk
+    """the disk of the data directory"""
+
+    documents: int | None
+    """documents that can be found"""
+
+    generation: str | None
+    """the index and the number of the last visible write"""
+
+    index: str | None
+    """id of the index that is served; null while there is none"""
+
+    model: str | None
+    """id of the model of that index"""
+
+    queries: QueryLogState
+    """state of the query log"""
+
+    queue: Queue
+    """the request queue of the worker that answers"""
+
+    reason: str | None
+    """why nothing is served; null where something is"""
+
+    started: str
+    """when the worker that answers was started, UTC"""
+
+    store: str
+    """`files`, or `milvus`: where served indexes are kept"""
+
+    version: str
+    """version of Dowse"""
+
+    writes: LiveWrites
+    """documents written while the index is served"""
+
+
+class SuggestResponse(DowseModel):
+    """Answer of `/suggest`."""
+
+    index: IndexInfo
+    """the index that answered"""
+
+    query: str
+    """what was to be completed"""
+
+    request_id: str
+    """id of the request, as in the header X-Request-ID and in the log"""
+
+    suggestions: list[Suggestion]
+    """best first: past queries, then titles; each text once"""
+
+    took_ms: float
+    """milliseconds from the start of the search to the finished results"""
+
+
+class Suggestion(DowseModel):
+    """A completion."""
+
+    source: Literal["title", "query"]
+    """`title`: the title of a document; `query`: a query that found something"""
+
+    text: str
+    """what can be searched for"""
 
 
 class Timings(DowseModel):

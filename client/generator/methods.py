@@ -10,7 +10,11 @@ from textwrap import dedent, indent
 
 from generator.models import HEADER, Schema, annotation, safe
 
-LEFT_OUT = {"GET /search": "the same as POST /search", "GET /healthz": "the older name of GET /livez"}
+LEFT_OUT = {
+    "GET /search": "the same as POST /search",
+    "GET /healthz": "the older name of GET /livez",
+    "POST /documents/import": "a stream in both directions; `put_documents` writes some documents",
+}
 NAMES = {
     "GET /documents/{document_id}": "document",
     "GET /documents/{document_id}/similar": "similar_documents",
@@ -25,6 +29,8 @@ NAMES = {
     "POST /documents/delete": "delete_by_filter",
 }
 """Operation → name of its method, where its path gives no name or a bad one."""
+FIRST = {"POST /search": "query"}
+"""Operation → field of its body that is named by its place, although it may be left out."""
 
 
 def clients(document: Schema) -> str:
@@ -103,8 +109,10 @@ def method(document: Schema, key: str, operation: Schema, *, is_async: bool) -> 
     verb, _, path = key.partition(" ")
     name = NAMES.get(key) or re.sub(r"\W", "_", path.strip("/"))
     arguments = arguments_of(document, operation)
-    signature = ["self", *(each.declared for each in arguments if each.required)]
-    if optional := [each.declared for each in arguments if not each.required]:
+    first = FIRST.get(key)
+    arguments.sort(key=lambda each: each.name != first)
+    signature = ["self", *(each.declared for each in arguments if each.required or each.name == first)]
+    if optional := [each.declared for each in arguments if not each.required and each.name != first]:
         signature += ["*", *optional]
     answer, result = returned(operation["responses"]["200"])
     quoted = path.replace("{", "{quote(").replace("}", ")}")

@@ -46,10 +46,16 @@ FILES: dict[Kind, Descriptions] = {
         "passages.arrow": "of each passage: its document, where it begins and ends in the text, and the hash of its text",
         "documents/": "ids, titles, texts and metadata, in shards; a shard of an earlier index is linked where it is the same",
         "ids.arrow": "the ids in their order, with the row of each",
+        "exact.arrow": "values of the exact columns in their order, and ids that are compared in another form, with their "
+        "rows; of an index that has such",
+        "synonyms.txt": "copy of the file that `--synonyms` named, where there was one",
+        "stop_words.txt": "copy of the file that `--stop-words` named, where there was one",
         "keys.b16": "the hashes of the passages' texts in their order, by which a later build finds vectors",
         "keys.i32": "the passage of each",
         "weights_sample.npy": "digests of the documents on which the weights of the legs were estimated; of an index whose "
         "weights were",
+        "relevance_sample.npy": "digests of the documents of which the calibration of relevance was made; of an index that "
+        "has made it, or has taken it over",
         "lexical/": "the BM25 index of tantivy",
         "sparse/": "the learned-sparse leg: postings of its terms, and the vectors that they are made from; of an index "
         "that has one",
@@ -131,6 +137,7 @@ CONFIG: dict[Kind, Descriptions] = {
         "compared_with": "id of the model that it was compared with",
         "judged_by": "`labels` or `synthetic queries`",
         "dense_weight": "weight of the dense leg with which an index of this model is searched",
+        "relevance": "calibration of relevance that was fitted on labels, as in an index; absent where there were none, or too few",
         "query_precision": "weights of the encoder, `fp32` or `int8`, that encode queries",
         "query_encoder": "whether a small query encoder might be trained",
         "small_query_encoder": "`layers` of the full encoder that it was made of, number of short `texts` and `seconds` of its "
@@ -157,8 +164,15 @@ CONFIG: dict[Kind, Descriptions] = {
         "fusion": "`method` of hybrid search, and the `dense_weight` that was given, tuned or estimated; with a "
         "learned-sparse leg also its `sparse_weight`",
         "weights_of": "index for which these weights were estimated; absent where that is this index, and where they were set",
+        "relevance": "calibration of relevance: its `version`, whether it was `fitted_on` questions or labels, and for each of "
+        "its `modes` the coefficients of two logistic regressions; null where there is none",
+        "relevance_of": "index or model whose calibration it is; absent where it was made for this index",
         "candidates": "documents of each leg that hybrid search fuses",
         "labels": "classifier that added labels to the metadata, and the column that it filled",
+        "search_columns": "columns whose words are fields of the lexical index, with their weights; absent for none",
+        "exact_columns": "columns of which a value that equals the query puts its documents first; absent for none",
+        "synonyms": "SHA-256 of `synonyms.txt`; absent for none",
+        "stop_words": "SHA-256 of `stop_words.txt`; absent for none",
         "sparse": "of an index with a learned-sparse leg: `terms`, most of them that a passage has",
         "folded": "number of the last live write in a compacted index",
         "set_aside": "numbers of live writes up to that one that fit no index and are kept in the log; absent for none",
@@ -278,5 +292,18 @@ FEEDBACK: Descriptions = {
     "document": "id of the result",
     "grade": "how well it answers, 0 to 3; null for a click",
     "generation": "generation of the index that answered",
+    "rank": "rank of the result, from 1; null where the client did not say it",
 }
 """Field of a line in `live/feedback.jsonl` → what it is."""
+
+QUERY: Descriptions = {
+    "time": "of the search, ISO 8601, UTC",
+    "query": "what was searched for, redacted; null where no words are kept",
+    "mode": "`hybrid`, `dense` or `lexical`",
+    "results": "number of results on the first page",
+    "relevance": "relevance of the first result; null where the index does not say it",
+    "ms": "milliseconds of the search",
+    "filtered": "whether the request had a filter",
+    "tenant": "digest of the filter of the caller's key; null for callers who see all documents",
+}
+"""Field of a line in `live/queries/` → what it is."""

@@ -6,11 +6,12 @@ assemble.py             write documents, passages, vectors and words into a fold
 vectors.py              vectors of an earlier index by the digest of a text, also mapped
 space.py                a disk that will not suffice
 weights/                how much each leg counts in hybrid search
+relevance/              calibration of how probable it is that a result answers
 dense_codes.py          codes of an approximate dense index, trained and written
 recall.py               recall of such an index, measured; effort of a search
 sparse.py               learned-sparse leg: vectors on disk, postings in parts
-labels.py               --label-with: a classifier's answers as metadata
 share.py                a copy of an index for a model that differs in its queries only
+create.py               an empty index
 compact.py              fold live writes into a new index
-settings.py             flags of `indexer build`
+settings.py             flags of `indexer build` and `indexer create`
 """

@@ -19,20 +19,24 @@ import pyarrow.parquet as pq
 from indexer.artifacts.manifest import UNSET, Manifest, fingerprint, library_versions, read_manifest
 from indexer.build.dense_codes import EarlierCodes, index_vectors
 from indexer.build.executors.pool import Executor, InProcess
-from indexer.build.labels import Labeller
+from indexer.build.metadata.labels import Labeller
 from indexer.build.settings import BuildSettings
 from indexer.build.shards.earlier import EarlierShards
 from indexer.build.shards.embedding import Embedding, add_words, write_window
+from indexer.build.shards.exact import write_exact
 from indexer.build.shards.pipeline import Behind, ahead
 from indexer.build.shards.shard import Shard, remove_shards, resume_shards
 from indexer.build.shards.tables import all_vectors, write_ids, write_keys, write_passages
-from indexer.build.shards.windows import Documents, Reader
+from indexer.build.shards.windows import Reader
 from indexer.build.sparse import Find, SparseWriter
 from indexer.build.vectors import MAP_FILE, KnownVectors, fold, maps_queries, origin_of
 from indexer.build.weights.dense_weight import EQUAL_WEIGHT
-from indexer.corpus.corpus import Corpus, write_rejects
+from indexer.build.words import copy_rules
+from indexer.corpus.corpus import Corpus, Documents, write_rejects
 from indexer.index import dense, lexical
 from indexer.index.approximate import codes
+from indexer.index.column_names import parse_names
+from indexer.index.exact import ids_are_values
 from indexer.index.flat_file import write_flat
 from indexer.index.index import DENSE_MAP, Index
 from indexer.index.lexical import LexicalWriter
@@ -89,12 +93,17 @@ class Assembly:
         dimension = self.encoder.contract.dimension
         resume = resume_shards(self.folder, self._digest())
         folder, documents = self.folder / lexical.FOLDER, self.corpus.documents
-        with LexicalWriter(folder, self.settings.language, documents=documents, resume=resume) as words:
+        columns = self.settings.weights_of_columns
+        with LexicalWriter(
+            folder, self.settings.language, documents=documents, resume=resume, columns=columns
+        ) as words:
             embedding = self._embed(words)
         shards = embedding.shards
         passages = write_passages(self.folder, shards)
         write_flat(self.folder / dense.FILE, dimension, passages, all_vectors(shards))
         write_ids(self.folder)
+        write_exact(self.folder, parse_names(self.settings.exact_columns), ids=ids_are_values(self.corpus.id_from))
+        copy_rules(self.folder, self.settings)
         write_keys(self.folder)
         if (matrix := self._dense_map()) is not None:
             np.save(self.folder / DENSE_MAP, matrix, allow_pickle=False)
@@ -134,8 +143,9 @@ class Assembly:
         Weights that were estimated for an earlier index are ``weights_of`` that one. What `write` returns of the dense
         index has to be added.
         """
-        config = self.settings.recipe() | {"ids": self.corpus.id_from}
+        config = self.settings.recipe() | self.corpus.treatment.config() | {"ids": self.corpus.id_from}
         del config["recall"]  # part of what `write` returns
+        del config["relevance"]  # its version; the calibration is made of the index
         if self.labeller:
             config["labels"] = self.labeller.facts()
         del config["dense_weight"]
@@ -181,7 +191,8 @@ class Assembly:
 
     def _digest(self) -> str:
         """Return the digest of everything that decides what is written."""
-        recipe = self.settings.recipe() | {"labels": self.labeller.recipe() if self.labeller else None}
+        recipe = self.settings.recipe() | self.corpus.treatment.config()
+        recipe |= {"labels": self.labeller.recipe() if self.labeller else None}
         return fingerprint("index", {"model": self.encoder.folder.name}, self.corpus.inputs, recipe)
 
     def _embed(self, words: LexicalWriter) -> Embedding:
@@ -204,7 +215,7 @@ class Assembly:
                 self.passage_maker,
                 self._earlier_shards(),
                 lambda number: Shard(self.folder, number, self.encoder.contract.dimension),
-                lambda shard: word_thread.put(add_words, words, shard),
+                lambda shard: word_thread.put(add_words, words, self.settings.weights_of_columns, shard),
             )
             with closing(ahead(reader.windows(), WINDOWS_AHEAD)) as windows:
                 for window, vectors in embedding.finished(windows):

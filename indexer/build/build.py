@@ -16,14 +16,18 @@ from indexer.artifacts.store import Store
 from indexer.build.assemble import Assembly
 from indexer.build.dense_codes import logged_queries
 from indexer.build.executors.open import open_executor
-from indexer.build.labels import Labeller
+from indexer.build.metadata.fill import fill_attributes
+from indexer.build.metadata.labels import Labeller
+from indexer.build.relevance.choose import choose_calibration
 from indexer.build.settings import BuildSettings
 from indexer.build.space import check_space, estimate_bytes
 from indexer.build.sparse import find_known_sparse
 from indexer.build.vectors import KnownVectors, find_known_vectors, vectors_of
 from indexer.build.weights.choose import choose_weights
-from indexer.corpus.corpus import Corpus
-from indexer.corpus.settings import DocumentSettings, select
+from indexer.build.words import check_words
+from indexer.corpus.corpus import Corpus, Documents
+from indexer.corpus.inspect import advice
+from indexer.corpus.settings import MetadataSettings, select
 from indexer.errors import UserError
 from indexer.index import dense
 from indexer.index.index import Index
@@ -83,18 +87,24 @@ def build(
         raise UserError(
             f"--dense-components {settings.dense_components}: the vectors of {model.name} have {dimension}; give no more"
         )
-    corpus = corpus or Corpus.check(source, **select(settings, DocumentSettings), data=data)
+    corpus = corpus or Corpus.check(source, **select(settings, MetadataSettings), data=data)
+    for line in advice(corpus.profile(), {name for name in MetadataSettings.model_fields if getattr(settings, name)}):
+        say(line)
     labeller = Labeller.find(settings.label_with, settings.label_column, data, cores) if settings.label_with else None
     sparse = (
         SparseEncoder.open(find_sparse_model(settings.sparse_model, data), cores) if settings.sparse_model else None
     )
-    recipe, parents = settings.recipe(), {"model": model.name} | ({"sparse": sparse.name} if sparse else {})
+    # Conflicts of column names, and columns that are not there, are reported before any work.
+    check_words(settings, labeller.schema(corpus.schema) if labeller else corpus.schema)
+    recipe, parents = (
+        settings.recipe() | corpus.treatment.config(),
+        {"model": model.name} | ({"sparse": sparse.name} if sparse else {}),
+    )
     if labeller:
-        labeller.schema(corpus.schema)  # a conflict of column names is reported before any work
         recipe["labels"] = labeller.recipe()
     key = fingerprint("index", parents, corpus.inputs, recipe)
     with indexes.building():
-        if not settings.force and (compacted := _find_compacted(indexes, key)):
+        if not settings.force and (compacted := find_compacted(indexes, key)):
             return BuildResult(compacted, fresh=False)
         if not settings.force and (existing := indexes.reuse(key, live=live)):
             return BuildResult(existing, fresh=False)
@@ -102,8 +112,8 @@ def build(
         encoder = Encoder.open(model, settings.precision, cores)
         with open_executor(settings, encoder) as executor:
             assembly = Assembly(
-                corpus,
-                settings.model_copy(update={"language": _choose_language(corpus, settings)}),
+                _fill_cells(corpus, settings),
+                settings.model_copy(update={"language": choose_language(corpus, settings.language)}),
                 encoder,
                 known or find_known_vectors(indexes, model, settings.precision, corpus.inputs),
                 indexes.staging(key),
@@ -123,6 +133,7 @@ def publish(
     *,
     live: bool = True,
     config: dict[str, Any] | None = None,
+    more: dict[str, Any] | None = None,
     guard: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Manifest:
     """Write an index, check it, publish it, and return its manifest. Call inside `Store.building`.
@@ -133,7 +144,8 @@ def publish(
         key: the fingerprint.
         live: whether the index goes live.
         config: of the manifest, but for the dense index; by default the assembly's, with the dense weight as set, tuned
-            or estimated.
+            or estimated, and with a calibration of relevance.
+        more: what the manifest's config gets besides.
         guard: see `Store.publish`.
 
     Raises:
@@ -142,8 +154,12 @@ def publish(
     started = time.monotonic()
     check_space(assembly.folder, estimate_bytes(assembly.corpus, assembly.settings, assembly.encoder))
     counts, dense_index = assembly.write()
-    config = (config or assembly.config(**choose_weights(assembly, indexes.root))) | dense_index
-    share = measure_self_retrieval(assembly.open(counts, config))
+    fresh = config is None
+    config = (config or assembly.config(**choose_weights(assembly, indexes.root))) | dense_index | (more or {})
+    index = assembly.open(counts, config)
+    share = measure_self_retrieval(index)
+    if fresh:
+        config |= choose_calibration(assembly, index)
     seconds = time.monotonic() - started
     metrics = {"seconds": round(seconds, 1), "self_retrieval": share}
     assembly.finish()
@@ -156,7 +172,7 @@ def publish(
     return manifest
 
 
-def _find_compacted(indexes: Store, key: str) -> Manifest | None:
+def find_compacted(indexes: Store, key: str) -> Manifest | None:
     """Return the live index where it is the index of this fingerprint with the live writes since folded in."""
     live = indexes.current_id()
     if live is None or live not in indexes.ids():
@@ -168,23 +184,31 @@ def _find_compacted(indexes: Store, key: str) -> Manifest | None:
     return manifest
 
 
-def _choose_language(corpus: Corpus, settings: BuildSettings) -> str:
-    if settings.language != "auto":
-        return settings.language
-    language = detect_language(next(corpus.batches(LANGUAGE_SAMPLE_DOCUMENTS)).column("text").to_pylist())
-    say(f"language: {language} (--language sets another)")
-    return language
+def choose_language(corpus: Documents, language: str) -> str:
+    """Return the language of an index: as set, or as the first texts of its documents have it."""
+    if language != "auto":
+        return language
+    found = detect_language(next(corpus.batches(LANGUAGE_SAMPLE_DOCUMENTS)).column("text").to_pylist())
+    say(f"language: {found} (--language sets another)")
+    return found
+
+
+def _fill_cells(corpus: Corpus, settings: BuildSettings) -> Documents:
+    columns = [name.strip() for name in (settings.extract or "").split(",") if name.strip()]
+    return fill_attributes(corpus, columns, settings.min_precision) if columns else corpus
 
 
 def measure_self_retrieval(index: Index) -> float:
     """Return the share of sampled documents whose first passage has its own vector in the index: 1 in a sound index.
 
     The passages are encoded again and compared with the stored vectors. The share falls where vectors belong to other
-    passages than the files say.
+    passages than the files say. An empty index has nothing that could be wrong.
 
     Raises:
         UserError: the share is below 90 %.
     """
+    if not len(index):
+        return 1.0
     rows = np.linspace(0, len(index) - 1, min(SELF_CHECK_DOCUMENTS, len(index))).astype(np.int64)
     vectors = index.encoder.encode_documents([index.passage_texts(row)[0] for row in rows.tolist()])
     stored = index.dense.vectors(index.first_passage[rows])

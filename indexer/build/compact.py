@@ -21,14 +21,18 @@ import pyarrow as pa
 from indexer.artifacts.manifest import WORDS, InputEntry, Manifest, fingerprint
 from indexer.artifacts.store import Store, data_dir
 from indexer.build.assemble import Assembly
-from indexer.build.build import BuildResult, publish
+from indexer.build.build import BuildResult, choose_language, publish
+from indexer.build.create import CREATED
 from indexer.build.dense_codes import logged_queries
+from indexer.build.relevance.choose import keep_calibration_sample
 from indexer.build.settings import BuildSettings
 from indexer.build.vectors import KnownVectors, passage_key
 from indexer.build.weights.choose import keep_sample
 from indexer.corpus.corpus import Reject, rebatch
+from indexer.corpus.treatment import Treatment
 from indexer.errors import UserError
 from indexer.index.index import Index
+from indexer.index.rules import RULE_FILES
 from indexer.index.sparse import FOLDER as SPARSE_FOLDER
 from indexer.index.sparse import StoredVectors
 from indexer.inference.encoder import Encoder, Vectors
@@ -91,9 +95,14 @@ def _publish(
 ) -> Manifest:
     """Publish ``index``: the index ``base`` with the ``writes`` of ``log`` over it."""
     documents = LiveDocuments.of(index, writes)
-    config = {name: value for name, value in base.manifest.config.items() if name != "set_aside"}
+    config = {name: value for name, value in base.manifest.config.items() if name not in ("set_aside", CREATED)}
     model = Store("model", indexes.root.parent).path(base.manifest.parents["model"])
-    settings = _settings_of(config)
+    settings = _settings_of(config, base.folder)
+    created = base.manifest.config.get(CREATED)
+    if created:  # what an empty index left open is decided now, as a build of these documents would
+        settings = settings.model_copy(
+            update={"language": choose_language(documents, created["language"]), "dense_weight": None}
+        )
     # The fingerprint of the index that was built from the corpus: a build of the same corpus is then up to date.
     origin = config.get("folded_into", base.manifest.fingerprint)
     if any(write.retraction for write in writes):  # retracted writes may be folded in, which a build would not have
@@ -112,7 +121,10 @@ def _publish(
         known_sparse=None if base.sparse is None else KnownAndLiveTerms(base.folder, documents.index).find,
         logged=logged_queries(indexes.root.parent),
     )
+    if created:
+        return publish(indexes, assembly, key, more=folding, guard=lambda: _unreplaced(log))
     keep_sample(base.folder, assembly.folder)
+    keep_calibration_sample(base.folder, assembly.folder)
     return publish(indexes, assembly, key, config=config | folding | {"words": WORDS}, guard=lambda: _unreplaced(log))
 
 
@@ -136,8 +148,8 @@ def _unreplaced(log: WriteLog) -> Iterator[None]:
         yield
 
 
-def _settings_of(config: dict[str, Any]) -> BuildSettings:
-    """Return the settings with which an index was built."""
+def _settings_of(config: dict[str, Any], folder: Path) -> BuildSettings:
+    """Return the settings with which the index in ``folder`` was built."""
     fields = {name: config[name] for name in BuildSettings.model_fields if name in config}
     if sparse := config.get("sparse"):
         fields["sparse_terms"] = sparse["terms"]
@@ -149,6 +161,7 @@ def _settings_of(config: dict[str, Any]) -> BuildSettings:
     if "target" in dense_index:
         fields["recall"] = dense_index["target"]
     fields["dense_components"] = dense_index.get("requested_components")
+    fields |= {name: folder / file for name, file in RULE_FILES.items() if name in config}
     fusion = config["fusion"]
     return BuildSettings(**fields | {"fusion": fusion["method"], "dense_weight": fusion["dense_weight"]})
 
@@ -164,6 +177,7 @@ class LiveDocuments:
     id_from: str
     notes: list[str]
     text_bytes: int
+    treatment: Treatment
     rejects: list[Reject] = field(default_factory=list)
 
     @classmethod
@@ -182,6 +196,7 @@ class LiveDocuments:
             documents=len(index),
             id_from=index.manifest.config["ids"],
             notes=[note for note in index.manifest.notes if not note.startswith("ids: ")],
+            treatment=Treatment.of_config(index.manifest.config),
             text_bytes=size + sum(batch.nbytes for batch in index.contents.documents.batches),
         )
 

@@ -1,15 +1,18 @@
-"""Settings of `indexer build`: name, default and help text of every flag are defined here only."""
+"""Settings of `indexer build` and `indexer create`: name, default and help text of every flag are defined here only."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from indexer.artifacts.manifest import WEIGHTING, WORDS
+from indexer.artifacts.manifest import RELEVANCE, WEIGHTING, WORDS, file_sha256
 from indexer.build.executors.settings import ExecutorSettings
 from indexer.corpus.settings import CorpusSettings
 from indexer.index.approximate.kinds import RequestedKind
+from indexer.index.column_names import parse_weights
+from indexer.index.rules import RULE_FILES
 from indexer.milvus.settings import StoreSettings
 
 
@@ -50,6 +53,25 @@ class BuildSettings(CorpusSettings, ExecutorSettings, StoreSettings):
         "that are trained for it (Matryoshka); full vectors score what is found (default: of a Matryoshka model the shortest "
         "length that reaches --recall; of others all)",
     )
+    search_columns: str | None = Field(
+        default=None,
+        description="Columns whose words are searched beside title and text, with commas between them; a weight may stand "
+        "behind each: brand^2,tags (default: none)",
+    )
+    exact_columns: str | None = Field(
+        default=None,
+        description="Columns of which a value that equals the whole query puts its documents first, as ids do, with commas "
+        "between them: sku,ean (default: none)",
+    )
+    synonyms: Path | None = Field(
+        default=None,
+        description="File of synonyms, one rule a line: `sofa, couch` for both ways, `tv => television set` for one. "
+        "They are searched beside the words of a query (default: none)",
+    )
+    stop_words: Path | None = Field(
+        default=None,
+        description="File of words that are not searched, one a line, besides those of the language (default: none)",
+    )
     fusion: Literal["convex", "rrf"] = Field(
         default="convex", description="How hybrid search combines the legs: by score or by rank"
     )
@@ -83,15 +105,63 @@ class BuildSettings(CorpusSettings, ExecutorSettings, StoreSettings):
         min_length=1,
         description="Column that --label-with fills; the probabilities go into the column of this name and `_probability`",
     )
+    extract: str | None = Field(
+        default=None,
+        description="Columns, separated by commas, whose empty cells are filled from title and text, as the rows with a value "
+        "say (default: none)",
+    )
+    min_precision: float = Field(
+        default=0.95,
+        gt=0,
+        le=1,
+        description="Share of the cells that --extract fills that have to be right, measured on rows whose value is known; "
+        "what is less sure stays empty",
+    )
     force: bool = Field(default=False, description="Build even if an index of the same inputs and settings exists")
+
+    @property
+    def weights_of_columns(self) -> dict[str, float]:
+        """Weight of each column that is searched."""
+        return parse_weights(self.search_columns)
+
+    def rule_files(self) -> dict[str, Path]:
+        """Return the files of synonyms and stop words that are given, by the name of their setting."""
+        return {name: path for name in RULE_FILES if (path := getattr(self, name)) is not None}
 
     def recipe(self) -> dict[str, Any]:
         """Return the settings that decide the content of an index besides its corpus, its model and its labels."""
         aside = {"force", "model", "label_with", "label_column", "sparse_model", "sparse_terms", "sparse_weight"}
-        if self.dense_components is None:
-            aside.add("dense_components")  # an index of an earlier version is the same
+        aside |= {"markup", "list_columns"}  # what they come to is part of the corpus's treatment
+        optional = ("dense_components", "search_columns", "exact_columns", *RULE_FILES)
+        # An index of an earlier version, which had no such setting, is the same.
+        aside |= {name for name in optional if getattr(self, name) is None}
+        if self.extract is None:
+            aside |= {"extract", "min_precision"}
         aside |= StoreSettings.model_fields.keys() | ExecutorSettings.model_fields.keys()
-        recipe = self.model_dump(exclude=aside) | {"words": WORDS, "weighting": WEIGHTING}
+        recipe = self.model_dump(exclude=aside) | {"words": WORDS, "weighting": WEIGHTING, "relevance": RELEVANCE}
+        recipe |= {name: file_sha256(path) for name, path in self.rule_files().items()}
         if self.sparse_model is None:
             return recipe
         return recipe | {"sparse": {"terms": self.sparse_terms, "weight": self.sparse_weight}}
+
+
+class CreateSettings(BaseModel):
+    """Columns of an empty index, and how its documents will be read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    columns: str = Field(
+        default="",
+        description="Metadata columns with their types, such as `price:float,brand:text,tags:list`; types: "
+        "text, int, float, bool, date, time, list (default: no metadata)",
+    )
+    language: str = Field(
+        default="auto",
+        description="Language of stemming and stop words: none, or an ISO 639-1 code such as en, es or de; auto is none "
+        "until the first compaction, which finds the language in the texts",
+    )
+    markup: Literal["keep", "strip"] = Field(
+        default="keep", description="HTML in texts and titles: strip turns it into text, keep leaves it"
+    )
+    model: str | None = Field(default=None, description="Id of the model artifact (default: models/CURRENT)")
+    force: bool = Field(default=False, description="Make the empty index live although another one is")

@@ -12,6 +12,7 @@ from pathlib import Path
 from indexer.artifacts.manifest import Manifest, fingerprint
 from indexer.artifacts.store import Store
 from indexer.build.build import measure_self_retrieval
+from indexer.build.relevance.choose import SAMPLE, calibrate
 from indexer.build.vectors import vectors_of
 from indexer.errors import UserError
 from indexer.index.index import Index
@@ -63,10 +64,12 @@ def share_index(index: Index, model: str, data: Path) -> Manifest:
                 "counts": counts,
             }
         )
-        share = measure_self_retrieval(
-            Index.load(staging, draft, encoder, None if index.sparse is None else index.sparse.encoder)
-        )
+        copy = Index.load(staging, draft, encoder, None if index.sparse is None else index.sparse.encoder)
+        share = measure_self_retrieval(copy)
+        (staging / SAMPLE).unlink(missing_ok=True)  # other vectors of queries have other cosines
+        config = {name: value for name, value in config.items() if name != "relevance_of"}
+        config |= {"relevance": calibrate(copy)}
         metrics = {"seconds": round(time.monotonic() - started, 1), "self_retrieval": share}
-        manifest = indexes.publish(staging, draft.model_copy(update={"metrics": metrics}), live=False)
+        manifest = indexes.publish(staging, draft.model_copy(update={"config": config, "metrics": metrics}), live=False)
     say(f"index {manifest.id}: {counts['documents']:,} documents, their vectors taken from {index.manifest.id}")
     return manifest

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from indexer.build.settings import BuildSettings
-from indexer.build.shards.windows import Documents
+from indexer.corpus.corpus import Documents
 from indexer.errors import UserError
 from indexer.inference.encoder import Encoder
 

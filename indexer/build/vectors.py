@@ -60,7 +60,7 @@ def find_known_vectors(
         except UserError as error:
             say(f"nothing is reused from the index {artifact}: {error}")
             continue
-        if manifest.config["precision"] == precision and origin in {own, base}:
+        if manifest.counts["passages"] and manifest.config["precision"] == precision and origin in {own, base}:
             candidates.append((manifest, origin))
 
     def preference(candidate: tuple[Manifest, str]) -> tuple[bool, bool, str]:
@@ -136,6 +136,8 @@ class KnownVectors:
 
     def find(self, keys: list[bytes]) -> tuple[npt.NDArray[np.bool_], Vectors]:
         """Return which of ``keys`` are known, shape (len(keys),), and the vectors of those that are."""
+        if not len(self._keys):  # the index is empty
+            return np.zeros(len(keys), dtype=np.bool_), self._vectors.vectors(np.empty(0, dtype=np.int64))
         requested = np.array(keys, dtype=f"S{KEY_BYTES}")
         positions = np.searchsorted(self._keys, requested).clip(max=len(self._keys) - 1)
         known: npt.NDArray[np.bool_] = self._keys[positions] == requested
@@ -178,6 +180,8 @@ def _sorted_keys(folder: Path) -> tuple[Keys, npt.NDArray[np.int32]]:
     In an index of before December 2026 the keys have no file, and are sorted here.
     """
     if (folder / KEYS).is_file():
+        if not (folder / KEYS).stat().st_size:  # nothing can be mapped
+            return np.empty(0, dtype=f"S{KEY_BYTES}"), np.empty(0, dtype=np.int32)
         keys = np.memmap(folder / KEYS, dtype=f"S{KEY_BYTES}", mode="r")
         return keys, np.memmap(folder / KEY_ROWS, dtype="<i4", mode="r")
     batches = [fixed_bytes(batch.column("key")) for batch in ArrowTable.open(folder / PASSAGES).batches]

@@ -11,29 +11,16 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from indexer.corpus.files import suffix_of
 from indexer.corpus.text_file import open_bytes
+from indexer.corpus.values.text_types import PATTERNS, fits
 from indexer.errors import UserError
 
 DELIMITERS = (",", ";", "\t", "|")
 MAX_FIELD_CHARACTERS = 1 << 27  # the default of the csv module, 128 Ki, is shorter than many documents
 
 _STATED_DELIMITER = re.compile(r"sep=(.)[\r\n]*", re.IGNORECASE)
-
-# From the narrowest type to the widest; a value must match the pattern and survive the cast. Numbers with leading zeros
-# ("007") and whole numbers beyond 64 bits are names rather than quantities: they stay text. So do numbers of 16 digits before
-# the point where others have fractions, since a double-precision number would change them.
-_TIMESTAMP = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?"
-_PATTERNS: dict[pa.DataType, str] = {
-    pa.int64(): r"0|-?[1-9]\d{0,18}",
-    pa.float64(): r"-?(0|[1-9]\d{0,14})(\.\d+)?([eE][+-]?\d+)?|nan|NaN|-?inf",
-    pa.bool_(): r"true|false|True|False|TRUE|FALSE",
-    pa.date32(): r"\d{4}-\d\d-\d\d",
-    pa.timestamp("us"): _TIMESTAMP + r"|\d{4}-\d\d-\d\d",
-    pa.timestamp("us", "UTC"): _TIMESTAMP + r"(Z|[+-]\d\d:?\d\d)",
-}
 
 
 class CsvReader:
@@ -47,7 +34,7 @@ class CsvReader:
         """Return the columns that the header names; each is text until all rows have been observed."""
         names = _read_header(path)
         for name in names:
-            self._candidate_types.setdefault(name, list(_PATTERNS))
+            self._candidate_types.setdefault(name, list(PATTERNS))
         return dict.fromkeys(names, pa.string())
 
     def read_records(self, path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
@@ -83,7 +70,7 @@ class CsvReader:
         present = pa.array([value for value in values if value is not None], pa.string())
         if len(present):
             self._columns_with_values.add(name)
-            self._candidate_types[name] = [kind for kind in self._candidate_types[name] if _fits(present, kind)]
+            self._candidate_types[name] = [kind for kind in self._candidate_types[name] if fits(present, kind)]
 
     def column_types(self) -> dict[str, pa.DataType]:
         """Return the narrowest type of each column that fits all observed values; text where there were none."""
@@ -94,7 +81,7 @@ class CsvReader:
 
     def infer_type(self, name: str, values: Sequence[str | None]) -> pa.DataType:
         """Return the narrowest type of a column that is called ``name`` and has only these ``values``."""
-        self._candidate_types[name] = list(_PATTERNS)
+        self._candidate_types[name] = list(PATTERNS)
         self.observe(name, values)
         return self.column_types()[name]
 
@@ -147,14 +134,3 @@ def _read_header(path: Path) -> list[str]:
         if names.count(name) > 1:
             raise UserError(f"{path}: two columns are called {name!r}; rename one, or write a header if there is none")
     return names
-
-
-def _fits(values: pa.Array, kind: pa.DataType) -> bool:
-    """Say whether every text in ``values`` can be read as ``kind`` without loss."""
-    if not pc.all(pc.match_substring_regex(values, f"^({_PATTERNS[kind]})$")).as_py():
-        return False
-    try:
-        values.cast(kind)
-    except pa.ArrowInvalid:  # 2024-02-30, or a whole number beyond 64 bits
-        return False
-    return True

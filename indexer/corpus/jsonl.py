@@ -14,6 +14,7 @@ from indexer import strict_json
 from indexer.corpus.files import suffix_of
 from indexer.corpus.json_array import elements
 from indexer.corpus.text_file import open_bytes
+from indexer.corpus.values.text_types import MOMENTS, fits
 
 PEEK_ROWS = 1000  # rows that decide which columns there are, before the corpus is read
 _EXACT = pa.int32()
@@ -36,6 +37,7 @@ class JsonReader:
 
     def __init__(self) -> None:
         self._types: dict[str, pa.DataType | None] = {}  # None: the types conflict, the column becomes text
+        self._moments: dict[str, list[pa.DataType]] = {}  # types of dates and times that all texts of a column fit
 
     def read_columns(self, path: Path) -> dict[str, pa.DataType]:
         """Return the columns of the first `PEEK_ROWS` rows with their types in these rows; the type may be null."""
@@ -55,7 +57,7 @@ class JsonReader:
             for number, line in enumerate(lines, 1):
                 text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
                 if text.strip():
-                    yield number, _parse(text)
+                    yield number, parse_object(text)
 
     def observe(self, name: str, values: Sequence[Any]) -> None:
         """Widen the type of column ``name`` to hold ``values``."""
@@ -65,10 +67,17 @@ class JsonReader:
                 self._types[name] = _merge(current, _common_type(values))
             except _ConflictError:
                 self._types[name] = None
+        if self._types[name] == pa.string() and self._moments.get(name, MOMENTS):
+            present = pa.array([value for value in values if value is not None], pa.string())
+            self._moments[name] = [kind for kind in self._moments.get(name, MOMENTS) if fits(present, kind)]
 
     def column_types(self) -> dict[str, pa.DataType]:
-        """Return the type of each column; text where types conflict or where all values are null."""
+        """Return the type of each column; text where types conflict or where all values are null.
+
+        Texts that are all dates, or times, in ISO 8601 are read as such.
+        """
         types = {name: _known(kind) if kind else pa.null() for name, kind in self._types.items()}
+        types |= {name: kinds[0] for name, kinds in self._moments.items() if kinds and types[name] == pa.string()}
         return {name: pa.string() if pa.types.is_null(kind) else kind for name, kind in types.items()}
 
     def to_array(self, values: Sequence[Any], kind: pa.DataType) -> pa.Array:
@@ -77,10 +86,13 @@ class JsonReader:
             values = [value if value is None or isinstance(value, str) else _text(value) for value in values]
         elif kind == pa.float64():
             values = [None if value is None else float(value) for value in values]
+        elif kind in MOMENTS:
+            return pa.array(values, pa.string()).cast(kind)
         return pa.array(values, kind)
 
 
-def _parse(line: bytes) -> dict[str, Any] | str:
+def parse_object(line: bytes) -> dict[str, Any] | str:
+    """Return the object of a line; a string in its place says why there is none."""
     try:
         value = strict_json.loads(line.decode())
         if b"\\u" in line:

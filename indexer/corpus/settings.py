@@ -5,17 +5,25 @@ A command inherits the smallest of these models that has all fields it uses: no 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Markup = Literal["auto", "strip", "keep"]
+"""What becomes of HTML in texts and titles."""
+
 
 class TextSettings(BaseModel):
-    """Which column holds the texts, and how many rows are read."""
+    """Which column holds the texts, whether they are HTML, and how many rows are read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     text_column: str = Field(default="text", description="Column of the texts")
+    markup: Markup = Field(
+        default="auto",
+        description="HTML in texts and titles: strip turns it into text, keep leaves it; auto turns it into text where a "
+        "column has it, in one text of ten at least",
+    )
     limit: int | None = Field(default=None, ge=1, description="Read only the first N rows")
 
 
@@ -49,8 +57,18 @@ class DocumentSettings(RowSettings):
     )
 
 
-class CorpusSettings(DocumentSettings):
-    """Documents, their titles and their language."""
+class MetadataSettings(DocumentSettings):
+    """Documents with metadata."""
+
+    list_columns: str | None = Field(
+        default=None,
+        description="Columns of texts such as `oak, dining; outdoor` that become lists, with commas between their names: "
+        "filters and facets have each value (default: none)",
+    )
+
+
+class CorpusSettings(MetadataSettings):
+    """Documents, their metadata and their language."""
 
     language: str = Field(
         default="auto",

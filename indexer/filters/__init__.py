@@ -1,4 +1,4 @@
-"""Filters and facets: conditions on metadata → document mask, counts.
+"""Filters and facets: conditions on metadata → document mask, counts, order.
 
 filter.py      tree of conditions, as a request holds it
 conditions.py  operators: eq, in, gte, exists, prefix, within
@@ -9,4 +9,9 @@ leaves.py      values within lists and structs, and their documents
 encoded.py     columns as small numbers, kept with the index
 evaluate.py    bound conditions → document mask, cached
 facets.py      counts of values and ranges
+sort.py        sort keys: fields, distance from a point
+ordering.py    sort keys → documents in order
+grouping.py    first documents of each value
+boost.py       filters with weights that scores are raised by
+found.py       all documents that a query finds
 """

@@ -156,6 +156,19 @@ class EncodedColumn:
             passing |= self.codes == code
         return passing
 
+    def places(self, rows: Rows | None, *, descending: bool = False) -> Codes:
+        """Return the place of the value of each document in the order of all values, missing ones last.
+
+        Args:
+            rows: of the documents; None for all. Each has one code.
+            descending: whether the greatest value is in the first place; missing ones are last all the same.
+        """
+        count = len(self.values)
+        places = np.arange(count) if self.rank is None else self.rank
+        place_of = np.concatenate([[count], count - 1 - places if descending else places])
+        table: Codes = place_of.astype(self.codes.dtype)
+        return table[self.codes if rows is None else self.codes[rows]]
+
     def in_order(self, codes: Rows) -> Rows:
         """Return the place in the order of all values of each of ``values`` at these places."""
         return codes if self.rank is None else self.rank[codes]

@@ -28,6 +28,10 @@ class Analysis(Protocol):
         """The analyzer of each field, by its name."""
 
     @property
+    def titles(self) -> Analyzer | None:
+        """The analyzer of the field of titles; None where there is none."""
+
+    @property
     def vocabulary_field(self) -> str | None:
         """Name of the field that holds words and no stems; None where there is none."""
 
@@ -69,6 +73,7 @@ class TantivyAnalysis:
         self._analyzers = {"body": analyzer(language)}
         if exact := exact_analyzer(language):
             self._analyzers["exact"] = exact
+        self.titles: Analyzer | None = None
         self.fields: dict[str, Analyzer] = {name: TantivyAnalyzer(each) for name, each in self._analyzers.items()}
         self.vocabulary_field = None if language in UNSPACED else [*self._analyzers][-1]
 

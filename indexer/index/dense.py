@@ -96,6 +96,8 @@ class DenseIndex:
         With ``allowed``, only passages of these documents are compared. Both methods are exact: few passages are
         compared one by one; for many, FAISS scans the index and skips those whose bit is not set.
         """
+        if not len(self):  # FAISS refuses to search nothing
+            return np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64)
         if allowed is None:
             scores, rows = self._index.search(unit(vector)[None, :], min(count + SPARE, len(self)))
             return best_first(count, scores[0], rows[0])
@@ -116,6 +118,8 @@ class DenseIndex:
         FAISS compares many vectors by products of matrices, which add up in another order. So what is found is compared
         again as `search` does: a score does not depend on the other vectors.
         """
+        if not len(self):
+            return np.empty((len(vectors), 0), dtype=np.float32), np.empty((len(vectors), 0), dtype=np.int64)
         _, rows = self._index.search(unit(vectors), min(count + SPARE, len(self)))
         best = [
             best_first(count, self.scores(vector, found), found) for vector, found in zip(vectors, rows, strict=True)

@@ -22,10 +22,13 @@ from indexer.artifacts.verified import verify_once
 from indexer.errors import UserError
 from indexer.index.approximate.leg import ApproximateDense, open_dense
 from indexer.index.arrow import ArrowTable, SortedStrings
+from indexer.index.column_names import parse_weights
 from indexer.index.document_mask import DocumentMask, Mask, Rows
+from indexer.index.exact import ExactValues, ids_are_values
 from indexer.index.legs import DenseLeg, LexicalLeg, SparseLeg
 from indexer.index.lexical import FOLDER, LexicalIndex
 from indexer.index.passage_search import PassageSearch
+from indexer.index.rules import Rules, rules_of_index
 from indexer.index.served import Document, Neighbours, ServedIndex
 from indexer.index.sparse import FOLDER as SPARSE_FOLDER
 from indexer.index.sparse import SparseIndex
@@ -55,6 +58,8 @@ class Contents:
         document_of: row of the document of each passage, shape (passages,), ascending.
         first_passage: row of the first passage of each document, and one past the last, shape (documents + 1,).
         passage_maker: what cut the documents into passages.
+        exact: documents by their ids and by the values of the exact columns.
+        rules: synonyms and stop words of queries.
         dense_map: matrix by which a query's vector is multiplied in dense mode, shape (dimension, dimension); None for none.
         sparse: learned weights of the documents' terms; None for an index without this leg.
     """
@@ -67,6 +72,8 @@ class Contents:
     document_of: Rows
     first_passage: Rows
     passage_maker: PassageMaker
+    exact: ExactValues
+    rules: Rules
     dense_map: Vectors | None = None
     sparse: SparseLeg | None = None
 
@@ -135,14 +142,21 @@ class Index(ServedIndex):
             UserError: files do not belong together.
         """
         passages = ArrowTable.open(folder / PASSAGES)
-        documents = open_documents(folder)
+        documents, ids = open_documents(folder), ArrowTable.open(folder / IDS)
         document_of = passages.numbers("document")
         contents = Contents(
             documents=documents,
             passages=passages,
-            ids=ArrowTable.open(folder / IDS),
+            ids=ids,
             dense=open_dense(folder, manifest.config),
-            lexical=LexicalIndex.open(folder / FOLDER, manifest.config["language"], manifest.config.get("words", 1)),
+            lexical=LexicalIndex.open(
+                folder / FOLDER,
+                manifest.config["language"],
+                manifest.config.get("words", 1),
+                parse_weights(manifest.config.get("search_columns")),
+            ),
+            exact=ExactValues(folder, ids if ids_are_values(manifest.config.get("ids", "")) else None),
+            rules=rules_of_index(folder),
             document_of=document_of,
             first_passage=np.searchsorted(document_of, np.arange(len(documents) + 1)),
             passage_maker=PassageMaker.of_config(encoder, manifest.config),
@@ -216,6 +230,11 @@ class Index(ServedIndex):
         """The documents that searches may return at all; None for all of them."""
         return None
 
+    @property
+    def is_restricted(self) -> bool:
+        """Whether for its caller only some of the documents exist; deleted ones exist for nobody."""
+        return False
+
     def column(self, name: str) -> pa.ChunkedArray:
         """Return one of `columns`, a value for each document in the order of the rows; it is memory-mapped."""
         return self.contents.documents.column(*(["id"] if name == "id" else ["metadata", name]))
@@ -255,6 +274,19 @@ class Index(ServedIndex):
         position, row = self.position_of(document_id)
         behind: Mask = self.id_rank >= position + (row is not None)
         return behind
+
+    def exact_rows(self, query: str, allowed: DocumentMask | None = None) -> Rows:
+        """Return the rows of the ``allowed`` documents that have the query as their id, or as an exact value."""
+        rows = np.array(self._exact_rows(query), dtype=np.int64)
+        return rows if allowed is None else rows[allowed.mask[rows]]
+
+    def _exact_rows(self, query: str) -> list[int]:
+        return self.contents.exact.rows(query)
+
+    @property
+    def rules(self) -> Rules:
+        """Synonyms and stop words of queries with which the index was built."""
+        return self.contents.rules
 
     def document(self, row: int) -> Document:
         """Return the document in ``row``."""

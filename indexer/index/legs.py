@@ -14,6 +14,7 @@ import numpy.typing as npt
 from typing_extensions import TypeVar
 
 from indexer.index.document_mask import DocumentMask, Rows
+from indexer.index.vocabulary import Near
 from indexer.index.words import Analyzer, QueryTerms, Spelling
 from indexer.inference.encoder import Vectors
 from indexer.inference.sparse_encoder import SparseEncoder
@@ -68,11 +69,26 @@ class LexicalLeg(Protocol[Allowed_contra]):
     def search_all(self, query: Query) -> tuple[Scores, Rows] | None:
         """Return BM25 score and row of every document that holds a term of the query; None where there may be too many."""
 
+    def matching(self, query: Query, allowed: Allowed_contra | None = None) -> Rows:
+        """Return the rows of all documents that hold a term of the query, in any order; of the ``allowed`` ones alone."""
+
     def scores(self, query: Query, documents: Rows) -> Scores:
         """Return the BM25 score of each of ``documents``, shape (len(documents),); 0 where no term occurs."""
 
     def fields(self) -> list[Field]:
         """Return name, weight of a term, and analyzer of each field."""
+
+    @property
+    def columns(self) -> Mapping[str, float]:
+        """Weight of each column that is searched beside title and text."""
+
+    @property
+    def word_fields(self) -> list[str]:
+        """Names of the fields that hold words as they are written."""
+
+    @property
+    def title_field(self) -> str:
+        """Name of the field from which titles are completed."""
 
     def document_frequency(self, name: str, term: str) -> int:
         """Return how many documents have a term in a field."""
@@ -90,9 +106,14 @@ class LexicalLeg(Protocol[Allowed_contra]):
     def vocabulary(self) -> Mapping[str, int]:
         """The most frequent words, unstemmed and in lower case, each with its document frequency."""
 
-    @property
-    def comparable_vocabulary(self) -> Mapping[str, str]:
-        """Each word of the vocabulary in the form in which it is compared with misspelt ones."""
+    def near(self, word: str, edits: int) -> list[Near]:
+        """Return the words of the vocabulary within so many edits, nearest first, of equally near ones the most frequent."""
+
+    def continuations(self, prefix: str, count: int, field: str | None = None) -> list[tuple[str, int]]:
+        """Return the most frequent words that begin with ``prefix``, as they are written, with their frequencies.
+
+        Words of title and text, or those of another ``field``.
+        """
 
     def comparable(self, word: str) -> str:
         """Return a word, spelt as in the vocabulary, in the form in which it is compared."""

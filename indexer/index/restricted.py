@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from indexer.index.document_mask import DocumentMask, Mask
+from indexer.index.document_mask import DocumentMask, Mask, Rows
 from indexer.index.index import Index
 from indexer.index.served import ServedIndex
 
@@ -43,6 +43,11 @@ class RestrictedIndex(Index):
         return self._allowed
 
     @property
+    def is_restricted(self) -> bool:
+        """Whether for its caller only some of the documents exist."""
+        return True
+
+    @property
     def id_rank(self) -> npt.NDArray[np.int64]:
         """Rank of each document's id among all ids, shape (documents,): breaks ties between equal scores."""
         return self._base.id_rank
@@ -55,6 +60,13 @@ class RestrictedIndex(Index):
     def follows(self, document_id: str) -> Mask:
         """Return which documents have an id that sorts behind this one, whether it exists or not, shape (documents,)."""
         return self._base.follows(document_id)
+
+    def exact_rows(self, query: str, allowed: DocumentMask | None = None) -> Rows:
+        """Return the rows of the ``allowed`` documents that have the query as their id, or as an exact value."""
+        return super().exact_rows(query, self._allowed if allowed is None else allowed)
+
+    def _exact_rows(self, query: str) -> list[int]:
+        return self._base._exact_rows(query)  # noqa: SLF001 - of the same class
 
     def passage_offsets(self, passage: int) -> tuple[int, int]:
         """Return the character offsets of a passage in the text of its document, the end excluded."""

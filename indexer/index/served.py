@@ -19,6 +19,7 @@ from indexer.artifacts.manifest import Manifest
 from indexer.index.arrow import is_scalar
 from indexer.index.document_mask import Rows
 from indexer.index.legs import LexicalLeg, SparseLeg
+from indexer.index.rules import Rules
 from indexer.inference.encoder import Encoder, Vectors
 
 Neighbours = tuple[Rows, Vectors, Rows]
@@ -96,6 +97,15 @@ class ServedIndex(ABC):
         """Return the row of the document with this id, or None."""
 
     @abstractmethod
+    def exact_rows(self, query: str, allowed: Any | None = None) -> Rows:
+        """Return the rows of the ``allowed`` documents that have the query as their id, or as an exact value."""
+
+    @property
+    @abstractmethod
+    def rules(self) -> Rules:
+        """Synonyms and stop words of queries with which the index was built."""
+
+    @abstractmethod
     def documents(self, rows: Rows) -> list[Document]:
         """Return the documents in ``rows``, in their order."""
 
@@ -147,6 +157,11 @@ class ServedIndex(ABC):
     def root(self) -> ServedIndex:
         """The index of which this one is a view; itself where it is none. Views share the memory of its caches."""
         return self
+
+    @property
+    def is_restricted(self) -> bool:
+        """Whether for its caller only some of the documents exist."""
+        return self.visible is not None
 
     @property
     def folded(self) -> int:

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -48,16 +49,35 @@ class Analyzer(Protocol):
         """Return the terms of a text, in order."""
 
 
+Option = tuple[tuple[str, str, float], ...]
+"""Fields, terms and factors; its score is the sum of their scores, each times its factor."""
+Group = tuple[Option, ...]
+"""Alternatives for a word of a query; its score in a document is that of the best one."""
+
+
 class QueryTerms(NamedTuple):
     """Distinct terms of a query, analysed once for all that is asked about it.
 
     Attributes:
         stems: as the field of stems has them of a text; the length of a query is their number.
         fields: name of a field → terms that are looked for in it.
+        groups: alternatives, of which the best one counts in each document.
     """
 
     stems: list[str]
     fields: Mapping[str, list[str]]
+    groups: tuple[Group, ...] = ()
+
+    def only(self, name: str) -> QueryTerms:
+        """Return what is looked for in one field alone."""
+        groups = (tuple(tuple(part for part in option if part[0] == name) for option in group) for group in self.groups)
+        kept = (tuple(option for option in group if option) for group in groups)
+        return QueryTerms(self.stems, {name: self.fields.get(name, [])}, tuple(group for group in kept if group))
+
+    def all_terms(self) -> Iterator[tuple[str, str]]:
+        """Yield field and term of everything that is looked for."""
+        yield from ((name, term) for name, terms in self.fields.items() for term in terms)
+        yield from ((name, term) for group in self.groups for option in group for name, term, _ in option)
 
 
 class Spelling(NamedTuple):
@@ -90,6 +110,7 @@ class Words:
         self._cached_stems = lru_cache(CACHED_WORDS)(self._stems)
         self._cached_terms = lru_cache(CACHED_WORDS)(self._terms)
         self.fields: dict[str, Analyzer] = {"body": _Stems(self), "exact": _Spellings(self)}
+        self.titles: Analyzer | None = _Titles(self)
         self.vocabulary_field = "exact"
 
     def tokenizers(self) -> dict[str, tantivy.TextAnalyzer]:
@@ -187,6 +208,22 @@ class _Spellings:
         return [*chain.from_iterable(map(_SPELLINGS, self._words.terms(text)))]
 
 
+class _Titles:
+    """The field of titles: words as they are written but for accents, stop words left out."""
+
+    def __init__(self, words: Words) -> None:
+        self._words = words
+
+    def analyze(self, text: str) -> list[str]:
+        """Return the terms of a text, in order."""
+        return [fold(spelling) for term in self._words.terms(text) for spelling in term.spellings]
+
+
 def is_of_letters(form: str) -> bool:
     """Say whether a normalised word has no digits."""
     return form.isalpha() or not any(character.isnumeric() for character in form)
+
+
+def inverse_frequency(documents: int, having: int) -> float:
+    """Return the inverse document frequency, as BM25 has it, of a term that so many of the documents have."""
+    return math.log1p((max(documents - having, 0) + 0.5) / (having + 0.5))

@@ -1,6 +1,7 @@
 """Published models without torch: ONNX Runtime and tokenizers.
 
 session.py         ONNX sessions, tokenizers, padded batches
+pace.py            which of two ways is faster at present
 encoder.py         text → unit vector
 passages.py        documents → passages and encoder inputs
 sparse_encoder.py  learned-sparse model: text → weights of terms

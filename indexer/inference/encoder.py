@@ -6,7 +6,8 @@ their vectors from the full graph.
 
 There are two ONNX Runtime sessions over a model file. The *narrow* session uses one thread per call: as many calls as
 there are cores run in parallel without waiting for each other. The *wide* session spreads one call over the cores: a
-query that comes alone uses it, and is answered sooner. The measurements are in docs/decisions/encoder.md.
+query that comes alone uses it, and is answered sooner, unless other programs use the cores (`pace.py`). The measurements
+are in docs/decisions/encoder.md.
 
 A query's vector is the same to the bit whoever else asks at that moment. So queries share a batch, and the wide session
 is used, only where a probe at the start finds that both give exactly the vector of a query alone on one thread.
@@ -33,6 +34,7 @@ from tokenizers import Tokenizer
 from indexer.artifacts.manifest import EncoderContract, read_manifest
 from indexer.cache import ENTRY_BYTES, OwnedCache
 from indexer.errors import UserError
+from indexer.inference.pace import Pace
 from indexer.inference.session import (
     BATCH_TOKENS,
     GPU_BATCH_TOKENS,
@@ -56,6 +58,8 @@ BRIDGE_GRAPH, BRIDGE_CONTRACT = "model.onnx", "contract.json"
 """Files in it, beside its tokenizer: the graph that ends in the map, and what the other model says of its inputs."""
 CONTENTION_WINDOW = 0.25
 """Seconds after two concurrent queries for which every query gets one thread: under load others need the cores."""
+FIXED_TOKENS = 10
+"""A query without a token takes as long as so many tokens: times of queries of unlike lengths are compared so."""
 PROBE = "which of the small museums of the old town are open on holidays, and what do they show of clocks and watches?"
 PROBES = [PROBE[:length] for length in (1, 8, 15, 23, 38, 61, len(PROBE))]
 """Texts of unlike lengths, for finding out at the start whether an encoder's vectors depend on company or threads."""
@@ -130,6 +134,7 @@ class Encoder:
         self._query_vectors: OwnedCache[str, Vectors] = OwnedCache(query_cache_bytes, _entry_bytes)
         self._running = 0
         self._last_contention = -CONTENTION_WINDOW
+        self._pace = Pace()
         self._lock = threading.Lock()
 
     @classmethod
@@ -171,8 +176,12 @@ class Encoder:
                 self._last_contention = now
             alone = now - self._last_contention > CONTENTION_WINDOW
             self._running += 1
+        spread = alone and self._queries.can_spread and self._pace.prefer()
         try:
-            vector: Vectors = self._queries.run(ids, spread=alone)[0]
+            vector: Vectors = self._queries.run(ids, spread=spread)[0]
+            if alone:
+                work = len(ids[0]) + FIXED_TOKENS
+                self._pace.add((time.monotonic() - now) / work, preferred=spread)
         finally:
             with self._lock:
                 self._running -= 1
@@ -217,6 +226,11 @@ class Encoder:
         """
         prompted = [self.contract.query_prompt + query for query in queries]
         return self._encode(self._queries, self._query_tokenizer, prompted, exactly=True)
+
+    def has_token(self, word: str) -> bool:
+        """Say whether the tokenizer of queries has a word as a whole, in its own vocabulary."""
+        tokens = self._query_tokenizer.encode(word, add_special_tokens=False)
+        return len(tokens.ids) == 1 and tokens.offsets[0] == (0, len(word)) and "unk" not in tokens.tokens[0].lower()
 
     def count_tokens(self, texts: Sequence[str], *, queries: bool) -> list[TokenCount]:
         """Return how many tokens the model reads of each text, its prompt included; nothing is encoded.
@@ -283,6 +297,7 @@ class _Graph:
         self.batches_exactly, spreads_exactly = self._probe(probes)
         if not spreads_exactly:
             self._wide = self._narrow
+        self.can_spread = self._wide is not self._narrow
 
     def run(self, tokens: Sequence[Sequence[int]], *, spread: bool = False) -> Vectors:
         """Return the vectors of a batch, on one core, or ``spread`` over several."""

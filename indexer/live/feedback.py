@@ -2,9 +2,10 @@
 
     $DOWSE_DATA/live/feedback.jsonl
 
-    {"time": "2026-11-21T18:20:04.112+00:00", "query": "copy a file", "document": "shutil.copy2", "grade": null, "generation": "…"}
+    {"time": "2026-11-21T18:20:04.112+00:00", "query": "copy a file", "document": "shutil.copy2", "grade": null, "generation": "…", "rank": 1}
 
 ``grade`` is 0 to 3, null for a click; ``generation`` says which index and which last write the answer came from.
+``rank`` is that of the document among the results; null, or absent from older lines, where the client did not say it.
 """
 
 from __future__ import annotations
@@ -30,14 +31,21 @@ class FeedbackLog:
         self.folder = data / FOLDER
         self.path = self.folder / FILE
 
-    def append(self, query: str, document: str, grade: int | None, generation: str) -> None:
+    def append(self, query: str, document: str, grade: int | None, generation: str, rank: int | None = None) -> None:
         """Append one judgement; it is on the disk when this returns.
 
         Raises:
             OSError: the disk is full, or cannot be written; the file is then as it was.
         """
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        content = {"time": now, "query": query, "document": document, "grade": grade, "generation": generation}
+        content = {
+            "time": now,
+            "query": query,
+            "document": document,
+            "grade": grade,
+            "generation": generation,
+            "rank": rank,
+        }
         line = (json.dumps(content, ensure_ascii=False) + "\n").encode()
         self.folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from indexer.index.columns import COLUMN
 from indexer.index.dense import unit
 from indexer.index.document_mask import DocumentMask, Rows
 from indexer.index.legs import DenseLeg, Field, LexicalLeg, Query, Scores
+from indexer.index.vocabulary import Near
 from indexer.index.words import QueryTerms, Spelling
 from indexer.inference.encoder import Vectors
 from indexer.live.bm25 import InvertedIndex
@@ -110,10 +113,21 @@ class LiveLexical:
         """The index's most frequent words, each with its document frequency."""
         return self._base.vocabulary
 
-    @property
-    def comparable_vocabulary(self) -> Mapping[str, str]:
-        """Each word of the vocabulary in the form in which it is compared with misspelt ones."""
-        return self._base.comparable_vocabulary
+    def near(self, word: str, edits: int) -> list[Near]:
+        """Return the words within so many edits, live ones too, nearest first, of equally near ones the most frequent."""
+        of_both: dict[str, Near] = {near.word: near for near in self._base.near(word, edits)}
+        for field in self.word_fields:
+            for near in self._words.vocabulary(field, self._base.comparable).near(word, edits):
+                known = of_both.get(near.word)
+                of_both[near.word] = near._replace(documents=near.documents + (known.documents if known else 0))
+        return sorted(of_both.values(), key=lambda near: (near.edits, -near.documents, near.word))
+
+    def continuations(self, prefix: str, count: int, field: str | None = None) -> list[tuple[str, int]]:
+        """Return the most frequent words that begin with ``prefix``, live ones too, with their frequencies."""
+        of_both = Counter(dict(self._base.continuations(prefix, count, field)))
+        for name in [field] if field else self.word_fields:
+            of_both.update(self._words.beginning(name, prefix))
+        return of_both.most_common(count)
 
     def comparable(self, word: str) -> str:
         """Return a word, spelt as in the vocabulary, in the form in which it is compared."""
@@ -135,6 +149,21 @@ class LiveLexical:
         """Return name, weight of a term, and analyzer of each field."""
         return self._base.fields()
 
+    @property
+    def columns(self) -> Mapping[str, float]:
+        """Weight of each column that is searched beside title and text."""
+        return self._base.columns
+
+    @property
+    def word_fields(self) -> list[str]:
+        """Names of the fields that hold words as they are written."""
+        return self._base.word_fields
+
+    @property
+    def title_field(self) -> str:
+        """Name of the field from which titles are completed."""
+        return self._base.title_field
+
     def document_frequency(self, name: str, term: str) -> int:
         """Return how many documents of the index have a term in a field."""
         return self._base.document_frequency(name, term)
@@ -145,13 +174,18 @@ class LiveLexical:
 
     def count_documents(self, word: str, allowed: DocumentMask) -> int:
         """Return how many of the ``allowed`` documents, live ones too, hold a word as it is written."""
-        live = self._words.documents(self.fields()[-1][0], word) + len(self._base)
+        rows = np.concatenate([self._words.documents(field, word) for field in self.word_fields])
+        live = np.unique(rows) + len(self._base)
         in_base = self._base.count_documents(word, _base_part(allowed, self._first_passage))
         return in_base + int(np.count_nonzero(allowed.mask[live]))
 
     def knows(self, word: str) -> bool:
-        """Say whether ``word`` occurs in a document of the index, or has no terms to look for, like a stop word."""
-        return self._base.knows(word)
+        """Say whether ``word`` occurs in a document, live ones too, or has no terms to look for, like a stop word."""
+        fields = ["body", *(COLUMN + name for name in self.columns)]
+        terms = self.terms(word)
+        return self._base.knows(word) or any(
+            len(self._words.documents(name, term)) for term in terms for name in fields
+        )
 
     def search(self, query: Query, count: int, allowed: DocumentMask | None = None) -> tuple[Scores, Rows]:
         """Return BM25 score and row of the ``count`` best of the ``allowed`` documents that hold a term of the query."""
@@ -177,6 +211,13 @@ class LiveLexical:
         live = np.flatnonzero(live_scores > 0)
         scores, rows = np.concatenate([base[0], live_scores[live]]), np.concatenate([base[1], live + len(self._base)])
         return _best(scores, rows, len(rows))
+
+    def matching(self, query: Query, allowed: DocumentMask | None = None) -> Rows:
+        """Return the rows of all documents that hold a term of the query, hidden ones included unless ``allowed`` are given."""
+        query = self.analyze(query)
+        live = np.flatnonzero(self._words.scores(query, self._live_count) > 0) + len(self._base)
+        rows = np.concatenate([self._base.matching(query), live])
+        return rows if allowed is None else rows[allowed.mask[rows]]
 
     def scores(self, query: Query, documents: Rows) -> Scores:
         """Return the BM25 score of each of ``documents``, shape (len(documents),); 0 where no term occurs."""

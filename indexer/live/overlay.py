@@ -17,8 +17,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from indexer.corpus.treatment import Treatment
+from indexer.index.column_names import parse_names
+from indexer.index.columns import FieldTexts, exact_key, exact_keys, field_texts
 from indexer.index.dense import unit
 from indexer.index.document_mask import DocumentMask, Mask, Rows
+from indexer.index.exact import ids_are_values
 from indexer.index.index import Index
 from indexer.inference.encoder import Vectors
 from indexer.live.bm25 import InvertedIndex, Statistics
@@ -47,6 +51,7 @@ class Overlay:
         vectors: of their passages, of unit length, shape (passages, dimension).
         positions: where their ids would be among the sorted ids of the index.
         rows: id → row among the live documents, for those that are visible.
+        exact: value → rows among the live documents, as `ExactValues` has those of the index.
         written: id → number of its last write, for all documents that were put or deleted, and not retracted.
         sequence: number of the last write.
         set_aside: number of each write that could not be applied to the index → why.
@@ -61,6 +66,7 @@ class Overlay:
     terms: LivePostings = field(default_factory=LivePostings)
     positions: tuple[int, ...] = ()
     rows: dict[str, int] = field(default_factory=dict)
+    exact: dict[str, tuple[int, ...]] = field(default_factory=dict)
     written: dict[str, int] = field(default_factory=dict)
     sequence: int = 0
     set_aside: dict[int, str] = field(default_factory=dict)
@@ -94,16 +100,37 @@ class Overlay:
     def _append(self, documents: Iterable[LiveDocument], rows: dict[str, int]) -> Overlay:
         """Return the snapshot with more documents appended; ``rows`` are those that were visible before."""
         new = list(documents)
+        batch = _to_batch(new, self.base)
         return replace(
             self,
-            words=self.words.with_texts([f"{document.title or ''}\n{document.text}" for document in new]),
+            words=self.words.with_texts(
+                [f"{document.title or ''}\n{document.text}" for document in new], self._field_texts(batch)
+            ),
             terms=self._with_terms(new),
             versions=(*self.versions, *new),
-            batch=pa.concat_batches([self.batch, _to_batch(new, self.base.schema)]),
+            batch=pa.concat_batches([self.batch, batch]),
             vectors=np.concatenate([self.vectors, *(unit(document.vectors) for document in new)]),
             positions=(*self.positions, *(self.base.position_of(document.id)[0] for document in new)),
+            exact=self._with_exact(batch),
             rows=rows | {document.id: row for row, document in enumerate(new, len(self.versions))},
         )
+
+    def _field_texts(self, batch: pa.RecordBatch) -> list[FieldTexts]:
+        """Return the texts of the words' fields besides title and text, as the metadata was fitted to the columns."""
+        columns = self.base.lexical.columns
+        return [field_texts(row["title"], row.get("metadata"), columns) for row in batch.to_pylist()]
+
+    def _with_exact(self, batch: pa.RecordBatch) -> dict[str, tuple[int, ...]]:
+        """Return `exact` with the ids and values of more documents."""
+        config, found = self.base.manifest.config, dict(self.exact)
+        columns = parse_names(config.get("exact_columns"))
+        for row, document in enumerate(batch.to_pylist(), len(self.versions)):
+            keys = [document["id"].strip(), exact_key(document["id"])] if ids_are_values(config.get("ids", "")) else []
+            values = document.get("metadata") or {}
+            keys += [key for name in columns for key in exact_keys(values.get(name))]
+            for key in dict.fromkeys(keys):
+                found[key] = (*found.get(key, ()), row)
+        return found
 
     def _with_terms(self, new: Sequence[LiveDocument]) -> LivePostings:
         if self.base.sparse is None:
@@ -217,20 +244,25 @@ class LiveIndex(Index):
         live = [version.id.encode() > document_id.encode() for version in self.overlay.versions]
         return np.concatenate([self.overlay.base.follows(document_id), np.array(live, dtype=np.bool_)])
 
+    def _exact_rows(self, query: str) -> list[int]:
+        overlay = self.overlay
+        live = [row for key in dict.fromkeys((query.strip(), exact_key(query))) for row in overlay.exact.get(key, ())]
+        return [*overlay.base._exact_rows(query), *(len(overlay.base) + row for row in dict.fromkeys(live))]  # noqa: SLF001 - of the same class
+
     def passage_offsets(self, passage: int) -> tuple[int, int]:
         """Return the character offsets of a passage in the text of its document, the end excluded."""
         live = passage - len(self.overlay.base.dense)
         return self.overlay.offsets[live] if live >= 0 else self.overlay.base.passage_offsets(passage)
 
 
-def _to_batch(documents: list[LiveDocument], schema: pa.Schema) -> pa.RecordBatch:
-    """Return documents as rows of an index, without metadata that has no column or does not fit its type."""
-    types = column_types(schema)
+def _to_batch(documents: list[LiveDocument], base: Index) -> pa.RecordBatch:
+    """Return documents as rows of the index ``base``, without metadata that has no column or does not fit its type."""
+    types, treatment = column_types(base.schema), Treatment.of_config(base.manifest.config)
     rows = []
     for document in documents:
-        fitted = document.fit(types)
+        fitted = document.fit(types, treatment)
         for name, reason in fitted.errors.items():
             log.warning("document %r: metadata %r is left out: %s", document.id, name, reason)
         row: dict[str, Any] = {"id": document.id, "title": document.title, "text": document.text}
         rows.append(row | {"metadata": fitted.values} if types else row)
-    return pa.RecordBatch.from_pylist(rows, schema)
+    return pa.RecordBatch.from_pylist(rows, base.schema)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import pyarrow as pa
 
+from indexer.corpus.treatment import Treatment
 from indexer.errors import first_line
 from indexer.index.index import Index
 from indexer.inference.encoder import Encoder, Vectors
@@ -42,6 +43,7 @@ class Preparer:
 
     Attributes:
         recipe: what decides passages, vectors and learned weights of a text; under an equal recipe they can be reused.
+        treatment: what the index changes in documents.
     """
 
     def __init__(self, index: Index) -> None:
@@ -56,6 +58,8 @@ class Preparer:
             self._terms = int(config["sparse"]["terms"])
             self._sparse_passages = self._sparse.passage_maker(config["passages"], int(config["overlap_tokens"]))
             self.recipe += f" {self._sparse.name} {self._terms}"
+        self.treatment = Treatment.of_config(config)
+        self.recipe += "".join(map(_html_of, self.treatment.markup))
 
     @cached_property
     def _document_encoder(self) -> Encoder:
@@ -64,6 +68,11 @@ class Preparer:
         if encoder.precision == self._precision:
             return encoder
         return Encoder(encoder.folder, encoder.contract, self._precision, encoder.cores)
+
+    def treat(self, document: NewDocument) -> NewDocument:
+        """Return a document as a client sent it as the index keeps it: HTML as text, and lists in place of texts."""
+        title, text = (self.treatment.text(*item) for item in (("title", document.title), ("text", document.text)))
+        return document._replace(title=title, text=text or "", metadata=self.treatment.metadata(document.metadata))
 
     def prepare(self, documents: Sequence[NewDocument | LiveDocument]) -> list[LiveDocument]:
         """Return documents with their passages and vectors."""
@@ -129,9 +138,29 @@ class Preparer:
         return [
             write
             if write.recipe == self.recipe
-            else replace(write, recipe=self.recipe, documents=tuple(self.prepare(write.documents)))
+            else replace(write, recipe=self.recipe, documents=tuple(self.prepare(self._treat_again(write))))
             for write in writes
         ]
+
+    def _treat_again(self, write: Write) -> list[LiveDocument]:
+        """Return the documents of a write for an index of another treatment; what is text already stays as it is."""
+        markup = tuple(field for field in self.treatment.markup if _html_of(field) not in write.recipe)
+        missing = replace(self.treatment, markup=markup)
+        return [
+            replace(
+                document,
+                title=missing.text("title", document.title),
+                text=missing.text("text", document.text) or document.text,
+                metadata=missing.metadata(document.metadata),
+                fitted=None,
+            )
+            for document in write.documents
+        ]
+
+
+def _html_of(field: str) -> str:
+    """Return the part of a recipe that says that the HTML of a field was turned into text."""
+    return f" html:{field}"
 
 
 def batched_by_size(items: Sequence[Item], sizes: Sequence[int], limit: int) -> Iterator[list[Item]]:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from indexer.corpus.treatment import Treatment
 from indexer.inference.encoder import Vectors
 from indexer.inference.sparse_encoder import SparseVectors
 from indexer.live.metadata import FittedMetadata, fit_metadata
@@ -45,9 +46,11 @@ class LiveDocument:
     fitted: FittedMetadata | None = field(default=None, compare=False, repr=False)
     sparse: SparseVectors | None = field(default=None, compare=False, repr=False)
 
-    def fit(self, types: dict[str, pa.DataType]) -> FittedMetadata:
-        """Return the metadata converted to columns of these types."""
-        return self.fitted if self.fitted and self.fitted.types == types else fit_metadata(self.metadata, types)
+    def fit(self, types: dict[str, pa.DataType], treatment: Treatment) -> FittedMetadata:
+        """Return the metadata converted to columns of these types, in an index of this treatment."""
+        if self.fitted and self.fitted.types == types:
+            return self.fitted
+        return fit_metadata(treatment.metadata(self.metadata), types)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ about.py        what a replica has to know of an index
 publish.py      an index artifact into its collections, and the alias to them
 recall.py       recall of passages in lists, measured; effort of a search
 facets.py       counts of values
+arranging.py    values and rows for sorting, browsing and boosts
 lexical.py      BM25 leg
 index.py        an index that is searched in Milvus
 open.py         the one that the alias names

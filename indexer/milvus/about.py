@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from indexer.artifacts.manifest import Manifest
+from indexer.index.rules import NO_RULES, Rules
 from indexer.inference.encoder import Vectors
 from indexer.milvus.collections import Names
 from indexer.milvus.engine import Engine
@@ -34,6 +35,7 @@ class About:
         counts: exact number of rows of each collection.
         sample: numbers of passages from all over the index.
         dense_map: matrix for the queries of dense mode, shape (dimension, dimension); None for none.
+        rules: synonyms and stop words of queries.
     """
 
     manifest: Manifest
@@ -43,6 +45,7 @@ class About:
     counts: dict[str, int]
     sample: list[int]
     dense_map: Vectors | None
+    rules: Rules = NO_RULES
 
     def text(self) -> str:
         """Return the description as text."""
@@ -56,6 +59,7 @@ class About:
                 "counts": self.counts,
                 "sample": self.sample,
                 "dense_map": matrix,
+                "rules": asdict(self.rules),
             }
         )
 
@@ -76,6 +80,7 @@ class About:
             counts=content["counts"],
             sample=content["sample"],
             dense_map=matrix,
+            rules=Rules.of(content.get("rules", {})),
         )
 
     @cached_property

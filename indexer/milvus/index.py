@@ -17,23 +17,30 @@ import pyarrow as pa
 
 from indexer.cache import Cache
 from indexer.errors import StoreError
+from indexer.filters.encoded import EncodedColumn
 from indexer.filters.evaluate import FilteringIndex
 from indexer.filters.facets import CountingIndex, Facet, FacetRequest
 from indexer.filters.filter import Filter
+from indexer.filters.ordering import ArrangingIndex
 from indexer.index.analysis import find_analysis
+from indexer.index.column_names import parse_weights
+from indexer.index.columns import exact_key
 from indexer.index.dense import unit
-from indexer.index.document_mask import Rows
+from indexer.index.document_mask import Mask, Rows
+from indexer.index.exact import ids_are_values
+from indexer.index.rules import Rules
 from indexer.index.served import Document, Neighbours
 from indexer.inference.encoder import Encoder, Vectors
 from indexer.milvus.about import About
+from indexer.milvus.arranging import passing, rows_of, values_of
 from indexer.milvus.collections import Names, document_of, passage_number
 from indexer.milvus.engine import MAX_HITS, NUMBER, Engine
 from indexer.milvus.expression import Expression
 from indexer.milvus.facets import count
 from indexer.milvus.fields import StoredField
-from indexer.milvus.filter import ALL, translate
+from indexer.milvus.filter import ALL, NONE, translate
 from indexer.milvus.lexical import SPARE, MilvusLexical
-from indexer.milvus.payload import Payload, read_payload
+from indexer.milvus.payload import Payload, read_payload, value_key
 from indexer.milvus.selection import MilvusSelection
 
 PAYLOAD_CHARACTERS = 16_000_000
@@ -103,7 +110,7 @@ class Stored:
             raise StoreError(self.engine.fault)
 
 
-class MilvusIndex(FilteringIndex, CountingIndex):
+class MilvusIndex(FilteringIndex, CountingIndex, ArrangingIndex):
     """An index in Milvus, or a view of some of its documents.
 
     Args:
@@ -123,6 +130,7 @@ class MilvusIndex(FilteringIndex, CountingIndex):
             stored.names,
             find_analysis(config["language"], config["words"]),
             self.manifest.counts["documents"],
+            parse_weights(config.get("search_columns")),
         )
 
     def __len__(self) -> int:
@@ -185,11 +193,54 @@ class MilvusIndex(FilteringIndex, CountingIndex):
         """Count the values of a field over documents."""
         return count(request, self.columns, self._stored.fields, self.engine, documents)
 
+    def rows_of(self, documents: MilvusSelection) -> Rows:
+        """Return the rows of documents, ascending."""
+        return rows_of(documents, self.engine)
+
+    def select(self, rows: Rows) -> MilvusSelection:
+        """Return the documents in ``rows``."""
+        where = Expression(f"{NUMBER} in {{chosen}}", {"chosen": rows.tolist()}) if len(rows) else Expression(NONE)
+        return MilvusSelection(self.engine, self._stored.names.documents, where)
+
+    def passing(self, condition: Filter, rows: Rows) -> Mask:
+        """Return for each document of ``rows`` whether it passes a filter."""
+        where = translate(condition, self.columns, self._stored.fields)
+        return passing(where, rows, self._stored.names.documents, self.engine)
+
+    def values_of(self, field: str, rows: Rows) -> EncodedColumn:
+        """Return the values of a field of single values, one for each document of ``rows``."""
+        stored = self._stored
+        return values_of(
+            field, rows, self.columns, stored.fields, collection=stored.names.documents, engine=stored.engine
+        )
+
     def row_of(self, document_id: str) -> int | None:
         """Return the row of the document with this id, or None."""
         where = Expression("id == {id}", {"id": document_id}) & self._seen
         rows = self.engine.query(self._stored.names.documents, where, [NUMBER], limit=1)
         return int(rows[0][NUMBER]) if rows else None
+
+    def exact_rows(self, query: str, allowed: MilvusSelection | None = None) -> Rows:
+        """Return the rows of the ``allowed`` documents that have the query as their id, or as an exact value."""
+        stored, wanted = self._stored, [*dict.fromkeys((query.strip(), exact_key(query)))]
+        keys = Expression("key in {keys}", {"keys": [value_key(key) for key in wanted]})
+        entries = self.engine.query(stored.names.lookup, keys, ["value"], limit=len(wanted))
+        found = [int(row) for entry in entries for row in entry["value"].split()]
+        conditions = [Expression(f"{NUMBER} in {{exact}}", {"exact": found})] if found else []
+        if ids_are_values(self.manifest.config.get("ids", "")):
+            conditions.append(Expression("id in {ids}", {"ids": wanted}))
+        seen = self._seen if allowed is None else allowed.where
+        rows = {
+            int(row[NUMBER])
+            for where in conditions
+            for row in self.engine.query(stored.names.documents, where & seen, [NUMBER], limit=MAX_HITS)
+        }
+        return np.array(sorted(rows), dtype=np.int64)
+
+    @property
+    def rules(self) -> Rules:
+        """Synonyms and stop words of queries with which the index was built."""
+        return self._stored.about.rules
 
     def first_document(self) -> Document | None:
         """Return some document that a search can return; None where there is none."""

@@ -5,13 +5,17 @@ Milvus's analyzers take no part: a query has the same terms in every store, and 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from itertools import islice, takewhile
 
 import numpy as np
 
 from indexer.cache import Cache
+from indexer.errors import NotSupported
 from indexer.index.analysis import Analysis
+from indexer.index.columns import COLUMN
 from indexer.index.document_mask import Rows
 from indexer.index.legs import Query, Scores
 from indexer.index.lexical import MAX_VOCABULARY, AnalysedWords, merge_spans
@@ -36,10 +40,18 @@ class MilvusLexical(AnalysedWords):
         names: of the collections.
         analysis: what makes terms of texts.
         documents: number of documents of the index.
+        columns: weight of each column that is searched.
     """
 
-    def __init__(self, engine: Engine, names: Names, analysis: Analysis, documents: int) -> None:
-        super().__init__(analysis)
+    def __init__(
+        self,
+        engine: Engine,
+        names: Names,
+        analysis: Analysis,
+        documents: int,
+        columns: Mapping[str, float] | None = None,
+    ) -> None:
+        super().__init__(analysis, columns, titles=True)
         self._engine, self._names, self._documents = engine, names, documents
         self._terms: Cache[str, tuple[int, int]] = Cache(CACHED_TERMS)
 
@@ -55,6 +67,22 @@ class MilvusLexical(AnalysedWords):
     def search_all(self, query: Query) -> tuple[Scores, Rows] | None:  # noqa: ARG002 - of the protocol
         """Return None: the best are searched, and others are scored where it takes them."""
         return None
+
+    def matching(self, query: Query, allowed: MilvusSelection | None = None) -> Rows:
+        """Return the rows of all ``allowed`` documents that hold a term of the query, in any order.
+
+        Raises:
+            NotSupported: there may be more than Milvus returns; a part of them would give wrong numbers.
+        """
+        _, rows = self._search(
+            self._query_vector(query), MAX_HITS, Expression("") if allowed is None else allowed.where, MAX_HITS
+        )
+        if len(rows) == MAX_HITS:
+            raise NotSupported(
+                f"Milvus as a store finds the words of a query in {MAX_HITS:,} documents at most, and more have them; add "
+                'a filter, or count over all documents (`"facets_over": "all"`)'
+            )
+        return rows
 
     def scores(self, query: Query, documents: Rows) -> Scores:
         """Return the BM25 score of each of ``documents``, shape (len(documents),); 0 where no term occurs."""
@@ -79,23 +107,37 @@ class MilvusLexical(AnalysedWords):
 
     def count_documents(self, word: str, allowed: MilvusSelection) -> int:
         """Return how many of the ``allowed`` documents hold a word as it is written; `MAX_HITS` stands for more."""
-        field = self.fields()[-1][0]
-        number, _ = self._lookup([(field, word)]).get((field, word), (0, 0))
-        return len(self._search({number: 1.0} if number else {}, MAX_HITS, allowed.where, MAX_HITS)[1])
+        numbers = [number for number, _ in self._lookup([(field, word) for field in self.word_fields]).values()]
+        return len(self._search(dict.fromkeys(numbers, 1.0), MAX_HITS, allowed.where, MAX_HITS)[1])
 
     def knows(self, word: str) -> bool:
         """Say whether ``word`` occurs in a document, or has no terms to look for, like a stop word."""
-        terms = [("body", term) for term in self.terms(word)]
+        fields = ["body", *(COLUMN + name for name in self.columns)]
+        terms = [(field, term) for term in self.terms(word) for field in fields]
         return not terms or bool(self._lookup(terms))
 
     @cached_property
     def vocabulary(self) -> Mapping[str, int]:
         """Words, unstemmed and in lower case, each with its document frequency; read when they are first needed."""
         words: dict[str, int] = {}
-        prefix = term_key(self.fields()[-1][0], "")
         for rows in self._engine.pages(self._names.lookup, 'kind == "word"', ["key", "value"], MAX_VOCABULARY):
-            words |= {row["key"].removeprefix(prefix): int(row["value"].split()[1]) for row in rows}
+            for row in rows:
+                word, documents = row["key"].split(":", 2)[2], int(row["value"].split()[1])
+                words[word] = max(documents, words.get(word, 0))
         return words
+
+    def continuations(self, prefix: str, count: int, field: str | None = None) -> list[tuple[str, int]]:  # noqa: ARG002 - of the protocol
+        """Return the most frequent words that begin with ``prefix``, as they are written, with their frequencies.
+
+        Only words of title and text are known here: another ``field`` has words of its own only in the files.
+        """
+        first = bisect_left(self._sorted, prefix)
+        words = takewhile(lambda word: word.startswith(prefix), islice(self._sorted, first, None))
+        return sorted(((word, self.vocabulary[word]) for word in words), key=lambda each: (-each[1], each[0]))[:count]
+
+    @cached_property
+    def _sorted(self) -> list[str]:
+        return sorted(self.vocabulary)
 
     def spans(self, query: str, texts: Iterable[str]) -> list[list[tuple[int, int]]]:
         """Return where the terms of ``query`` occur in each of ``texts``, as code points (start, end), the end excluded."""
@@ -103,9 +145,15 @@ class MilvusLexical(AnalysedWords):
         return [merge_spans(self._analysis.places(terms, text)) for text in texts]
 
     def _query_vector(self, query: Query) -> Vector:
-        """Return inverse document frequency times the weight of the field for each term of a query, by its number."""
-        terms = self.analyze(query).fields
-        wanted = {(name, term): weight for name, weight, _ in self.fields() for term in terms[name]}
+        """Return inverse document frequency times the weight of the field for each term of a query, by its number.
+
+        Scores of alternatives are added up: an inner product has no maximum.
+        """
+        terms, weights = self.analyze(query), {name: weight for name, weight, _ in self.fields()}
+        wanted = {(name, term): weight for name, weight in weights.items() for term in terms.fields.get(name, ())}
+        for group in terms.groups:
+            for name, term, factor in (each for option in group for each in option):
+                wanted[name, term] = max(wanted.get((name, term), 0.0), weights[name] * factor)
         return {
             number: wanted[term] * float(np.log1p((self._documents - frequency + 0.5) / (frequency + 0.5)))
             for term, (number, frequency) in self._lookup(list(wanted)).items()

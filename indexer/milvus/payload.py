@@ -59,3 +59,8 @@ def read_payload(document_id: str, text: str, metadata_schema: pa.Schema | None)
 def pieces(text: str) -> list[str]:
     """Return a text in pieces that a field holds; at least one."""
     return [text[start : start + PIECE] for start in range(0, max(len(text), 1), PIECE)]
+
+
+def value_key(value: str) -> str:
+    """Return the key of an exact value in the lookup."""
+    return f"x:{value}"

@@ -17,16 +17,17 @@ import pyarrow as pa
 from indexer.artifacts.store import Store
 from indexer.errors import UserError
 from indexer.filters.fields import find_field
+from indexer.index.columns import field_texts, selected
 from indexer.index.index import Index
 from indexer.index.lexical import LexicalIndex
 from indexer.index.words import is_of_letters
 from indexer.inference.encoder import Vectors
 from indexer.live.bm25 import Statistics
 from indexer.milvus.about import About, read_about
-from indexer.milvus.collections import MAX_PASSAGES, Names, indexes, passage_number, schemas
+from indexer.milvus.collections import KEY_BYTES, MAX_PASSAGES, Names, indexes, passage_number, schemas
 from indexer.milvus.engine import LOAD_SECONDS, NUMBER, WRITE_SECONDS, Engine
 from indexer.milvus.fields import MAX_FIELDS, StoredField, choose_fields, fits, stored_values
-from indexer.milvus.payload import pieces, write_payload
+from indexer.milvus.payload import pieces, value_key, write_payload
 from indexer.milvus.recall import described, lists_for, measure
 from indexer.milvus.settings import StoreSettings
 from indexer.milvus.terms import document_vector, numbered_terms
@@ -36,6 +37,8 @@ from indexer.retrieval.query_weight import SAMPLE_PASSAGES
 BATCH_BYTES = 8_000_000
 """Bytes of rows that are sent at once; Milvus takes 64 MB."""
 BATCH_ROWS = 1_000
+MAX_EXACT = 1_000
+"""Documents that are kept of an exact value: a page shows a hundred."""
 UNUSED = [0.0, 1.0]
 Queries = Callable[[Index], Vectors]
 """Returns vectors of queries by which the recall of an index is measured, shape (queries, dimension)."""
@@ -150,6 +153,7 @@ class Copy:
             self._engine.call("create_collection", kinds[kind], schema=schema, index_params=parameters)
         numbers = self._write_terms()
         self._write_documents(numbers)
+        self._lookup_rows += self._insert(self._names.lookup, self._exact_values())
         counts = {"documents": len(self._index), "passages": len(self._index.dense), "lookup": self._lookup_rows}
         with stage("load the collections"):
             for name in self._names.all:
@@ -167,6 +171,7 @@ class Copy:
             counts=counts,
             sample=self._sample(),
             dense_map=self._index.dense_map,
+            rules=self._index.rules,
         )
         if missing := about.missing(self._engine, self._names):
             raise UserError(f"Milvus at {self._engine.uri}: {missing} after the copy; start it again")
@@ -210,12 +215,12 @@ class Copy:
         if not isinstance(lexical, LexicalIndex):
             raise TypeError(f"{type(lexical).__name__} has no list of its terms")
         numbers: dict[tuple[str, str], int] = {}
-        words = lexical.fields()[-1][0]
+        words = lexical.word_fields
 
         def rows() -> Iterator[dict[str, Any]]:
             for name, term, number, documents in numbered_terms(lexical):
                 numbers[name, term] = number
-                kind = "word" if name == words and is_of_letters(term) else "term"
+                kind = "word" if name in words and is_of_letters(term) else "term"
                 yield {"key": term_key(name, term), "kind": kind, "value": f"{number} {documents}", "unused": UNUSED}
 
         with Bar("copy terms", None, "terms") as bar:
@@ -230,6 +235,7 @@ class Copy:
                 metadata = self._metadata(batch)
                 ids, titles, texts = (batch.column(name).to_pylist() for name in ("id", "title", "text"))
                 values = self._field_values(batch)
+                columns_of = selected(batch, list(index.lexical.columns))
                 records = None
                 if "metadata" in batch.schema.names:
                     records = pa.RecordBatch.from_struct_array(batch.column("metadata"))
@@ -243,13 +249,14 @@ class Copy:
                     parts = write_payload(texts_of, record, offsets)
                     fields = {field.name: values[field.name][offset] for field in self._fields}
                     text = f"{titles[offset] or ''}\n{texts[offset]}"
+                    others = field_texts(titles[offset], columns_of[offset], index.lexical.columns)
                     documents.append(
                         {
                             NUMBER: number,
                             "id": ids[offset],
                             "payload": parts[0],
                             "pieces": len(parts),
-                            "terms": document_vector(text, statistics.fields, numbers),
+                            "terms": document_vector(text, statistics.fields, numbers, others),
                             **fields,
                         }
                     )
@@ -260,6 +267,13 @@ class Copy:
                 self._lookup_rows += self._insert(self._names.lookup, more)
                 first_row += batch.num_rows
                 bar.advance(batch.num_rows)
+
+    def _exact_values(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows of the lookup that have the documents of each exact value."""
+        for key, rows in self._index.contents.exact.values():
+            numbers = " ".join(str(int(self._index.id_rank[row])) for row in rows[:MAX_EXACT])
+            if len(value_key(key).encode()) <= KEY_BYTES:  # no query is as long
+                yield {"key": value_key(key), "kind": "more", "value": numbers, "unused": UNUSED}
 
     def _passage_rows(self, documents: list[tuple[int, int, str, dict[str, Any]]]) -> Iterator[dict[str, Any]]:
         for row, number, document_id, fields in documents:

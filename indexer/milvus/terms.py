@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from indexer.index.columns import TEXT_FIELDS, FieldTexts
 from indexer.index.lexical import LexicalIndex
 from indexer.live.bm25 import K1, B, Field, quantised_length
 
@@ -29,11 +30,20 @@ def numbered_terms(index: LexicalIndex) -> Iterator[tuple[str, str, int, int]]:
             yield name, term, number, documents
 
 
-def document_vector(text: str, fields: list[Field], numbers: Mapping[tuple[str, str], int]) -> Vector:
-    """Return the weights of a document's terms; its text is title, line end and text, as in the lexical index."""
+def document_vector(
+    text: str, fields: list[Field], numbers: Mapping[tuple[str, str], int], others: FieldTexts | None = None
+) -> Vector:
+    """Return the weights of a document's terms.
+
+    Args:
+        text: title, line end and text, as in the lexical index.
+        fields: of the lexical index.
+        numbers: of its terms.
+        others: texts of the other fields; by default these are empty.
+    """
     weights: Vector = {ALWAYS: 1.0}
     for each in fields:
-        terms = each.analyzer.analyze(text)
+        terms = each.analyzer.analyze(text if each.name in TEXT_FIELDS else (others or {}).get(each.name, ""))
         norm = K1 * (1 - B + B * quantised_length(len(terms)) / each.average_length)
         for term, frequency in Counter(terms).items():
             weights[numbers[each.name, term]] = (K1 + 1) * frequency / (frequency + norm)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +14,14 @@ import numpy.typing as npt
 from indexer.index.document_mask import Rows
 from indexer.index.served import Document
 from indexer.inference.encoder import Vectors
+from indexer.retrieval.expansion import Expanded
 from indexer.retrieval.fusion import ranks
 
 Numbers = npt.NDArray[np.float64]
-COLUMNS = ("rows", "scores", "dense", "lexical", "sparse", "dense_part", "lexical_part", "sparse_part", "passages")
+Mode = Literal["hybrid", "dense", "lexical"]
+"""Both legs, or one alone."""
+COLUMNS = ("rows", "scores", "dense", "lexical", "sparse", "dense_part", "lexical_part", "sparse_part", "passages", "exact",
+           "relevance", "boost")  # fmt: skip
 """Attributes of a `Ranking` that have a value for each candidate."""
 
 
@@ -42,6 +47,7 @@ class Hit:
         dense: score of the dense leg; None where it was not searched.
         lexical: score of the lexical leg; None also where no term of the query occurs.
         sparse: score of the learned-sparse leg; None also where no term of the query has a weight.
+        relevance: probability that it answers the query; None where it was not asked for, or cannot be told.
     """
 
     rank: int
@@ -51,6 +57,7 @@ class Hit:
     dense: LegScore | None
     lexical: LegScore | None
     sparse: LegScore | None = None
+    relevance: float | None = None
 
 
 @dataclass
@@ -66,11 +73,16 @@ class Ranking:
         lexical_part: the same of the lexical leg.
         sparse: scores of the learned-sparse leg, 0 where no term has a weight; None where it was not searched.
         sparse_part: what it adds to the fused score.
+        relevance: probability that each answers the query; None as long as nobody has asked for it.
         passages: the passage of each document that is nearest to the query's vector, where there is one.
+        boost: what was added to each score by the request, as a share of ``spread``; None where nothing was.
+        spread: difference of the best and the worst score before anything was added.
         weight: of the dense leg in the fused scores; None where scores are not fused.
         weight_shift: part of that weight that is due to the query (`indexer.retrieval.query_weight`).
         vector: of the query, shape (dimension,).
         query: its text.
+        expanded: the query as it was searched; None where there was none.
+        exact: whether a document has the query as its id or as an exact value; these come first. None where none has.
         timings: milliseconds of each stage.
     """
 
@@ -83,16 +95,31 @@ class Ranking:
     sparse: Numbers | None = None
     sparse_part: Numbers | None = None
     passages: Rows | None = None
+    relevance: Numbers | None = None
+    boost: Numbers | None = None
+    spread: float = 0.0
     weight: float | None = None
     weight_shift: float = 0.0
     vector: Vectors | None = None
     query: str = ""
+    expanded: Expanded | None = None
+    exact: npt.NDArray[np.bool_] | None = None
     timings: dict[str, float] = field(default_factory=dict)
 
     def take(self, positions: Rows) -> Ranking:
         """Return the ranking of the candidates at ``positions`` alone, in that order; every column follows."""
         columns = {name: column for name in COLUMNS if (column := getattr(self, name)) is not None}
         return replace(self, **{name: column[positions] for name, column in columns.items()})
+
+    @property
+    def text(self) -> str:
+        """What the encoder gets: the query, or what it certainly means."""
+        return self.expanded.text if self.expanded else self.query
+
+    @property
+    def words(self) -> str:
+        """The query and all words that were searched beside it."""
+        return self.expanded.words if self.expanded else self.query
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

@@ -10,22 +10,25 @@ from collections.abc import Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from indexer.index.dense import unit
 from indexer.index.document_mask import Rows
+from indexer.index.rules import Rules
 from indexer.index.served import Document, Neighbours, ServedIndex
 from indexer.index.sparse import best_documents
 from indexer.index.words import QueryTerms
 from indexer.inference.encoder import Vectors
+from indexer.retrieval.expansion import Expanded, expand
 from indexer.retrieval.fusion import Fusion, add_sparse, fuse
 from indexer.retrieval.query_weight import MIN_CANDIDATES, SAMPLE_PASSAGES, shifted, weight_shift
-from indexer.retrieval.ranking import Hit, Ranking
+from indexer.retrieval.ranking import Hit, Mode, Ranking
+from indexer.retrieval.relevance import Calibration
 
-Mode = Literal["hybrid", "dense", "lexical"]
+NO_ROWS = np.empty(0, dtype=np.int64)
 Candidates = tuple[Rows, Vectors, Rows, npt.NDArray[np.float64]]
 """Rows of candidates, their cosines, their best passages, and their BM25 scores."""
 MIN_PARALLEL_DOCUMENTS = 20_000
@@ -53,6 +56,11 @@ class Retriever:
         """How the index combines the legs by default."""
         return Fusion.model_validate(self.index.manifest.config["fusion"])
 
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """How scores become a relevance in this index; None where it was built without."""
+        return Calibration.of_config(self.index.manifest.config)
+
     def search(
         self,
         query: str,
@@ -63,6 +71,9 @@ class Retriever:
         vector: Vectors | None = None,
         neighbours: Neighbours | None = None,
         allowed: Any | None = None,
+        reach: int = 0,
+        expanded: Expanded | None = None,
+        exact: bool = True,
     ) -> Ranking:
         """Rank the documents for ``query``.
 
@@ -74,6 +85,9 @@ class Retriever:
             vector: of the query, shape (dimension,); by default the query is encoded here.
             neighbours: result of `nearest` for this vector at the same depth, where many queries are searched at once.
             allowed: the documents that may be returned, a `Selection` of the index; by default all that are visible.
+            reach: how many documents are ranked at least in lexical mode, for pages beyond the candidates.
+            expanded: the query as `expand` has returned it; by default as it does without prefixes and typos.
+            exact: whether documents that have the query as their id, or as a value of an exact column, come first.
 
         Returns:
             The candidates of one leg, or the fused candidates of both (up to twice as many).
@@ -83,15 +97,26 @@ class Retriever:
         depth = self._depth(candidates, allowed)
         if not depth:
             return ranking
+        with ranking.timed("lexical"):
+            if mode != "dense" or expanded is not None:
+                ranking.expanded = expanded or self.expand(query)
+            first = self.index.exact_rows(query, allowed) if exact else NO_ROWS
         if mode == "dense":
             rows, cosines, passages = self._dense_leg(ranking, vector, neighbours, depth, allowed, mapped=True)
-            return self._ordered(ranking, rows, cosines, dense=cosines, passages=passages)
-        with ranking.timed("lexical"):
-            terms = self.index.lexical.analyze(query)
+            if len(new := first[~np.isin(first, rows)]):
+                new_cosines, new_passages = self._best_passages(ranking.vector, new)
+                rows, passages = np.concatenate([rows, new]), np.concatenate([passages, new_passages])
+                cosines = np.concatenate([cosines, new_cosines])
+            return self._ordered(ranking, rows, cosines, dense=cosines, passages=passages, exact=first)
+        terms = ranking.expanded.terms if ranking.expanded else self.index.lexical.analyze(query)
         if mode == "lexical":
-            matches = self._lexical_leg(ranking, terms, depth, allowed)
-            scores = matches.scores[:depth]
-            return self._ordered(ranking, matches.rows[:depth], scores, lexical=scores)
+            reached = max(depth, -(-reach // depth) * depth)
+            matches = self._lexical_leg(ranking, terms, reached, allowed)
+            rows, scores = matches.rows[:reached], matches.scores[:reached]
+            if len(new := first[~np.isin(first, rows)]):
+                rows = np.concatenate([rows, new])
+                scores = np.concatenate([scores, self.index.lexical.scores(terms, new)])
+            return self._ordered(ranking, rows, scores, lexical=scores, exact=first, together=depth)
         if len(self.index) >= MIN_PARALLEL_DOCUMENTS:
             pending = self._threads.submit(self._lexical_leg, ranking, terms, depth, allowed)
             neighbours = self._dense_leg(ranking, vector, neighbours, depth, allowed)
@@ -105,9 +130,14 @@ class Retriever:
             if fusion.by_query and fusion.method == "convex":
                 ranking.weight_shift = self._weight_shift(ranking, terms, cosines, bm25)
             ranking.weight = shifted(fusion.dense_weight, ranking.weight_shift)
+        if not np.isin(first, rows).all():
+            with ranking.timed("fuse"):
+                rows, cosines, passages, bm25 = self._add_candidates(
+                    ranking, terms, first, matches, (rows, cosines, passages, bm25)
+                )
         if fusion.sparse_weight and self.index.sparse is not None:
             with ranking.timed("sparse"):
-                everything = self.index.sparse.all_scores(query)
+                everything = self.index.sparse.all_scores(ranking.text)
                 rows, cosines, passages, bm25 = self._add_candidates(
                     ranking,
                     terms,
@@ -122,7 +152,27 @@ class Retriever:
                 fused = add_sparse(fusion, fused, learned)
                 ranking.sparse, ranking.sparse_part = learned, fused.sparse_part
             ranking.dense_part, ranking.lexical_part = fused.dense_part, fused.lexical_part
-            return self._ordered(ranking, rows, fused.scores, dense=cosines, lexical=bm25, passages=passages)
+            return self._ordered(
+                ranking, rows, fused.scores, dense=cosines, lexical=bm25, passages=passages, exact=first
+            )
+
+    def expand(self, query: str, *, prefix: bool = False, typos: bool = False, rules: Rules | None = None) -> Expanded:
+        """Return a query as it is searched: see `indexer.retrieval.expansion`.
+
+        Args:
+            query: what the user typed.
+            prefix: whether its last word may be half typed.
+            typos: whether words that no document has are replaced by their nearest ones.
+            rules: synonyms and stop words; by default those of the index.
+        """
+        rules = self.index.rules if rules is None else rules
+        return expand(self.index, query, prefix=prefix, typos=typos, rules=rules)
+
+    def judge(self, ranking: Ranking, mode: Mode = "hybrid") -> None:
+        """Say of every candidate of a ranking how probable it is that it answers, where the index is calibrated."""
+        if self.calibration is not None:
+            with ranking.timed("fuse"):
+                ranking.relevance = self.calibration.relevance(ranking, mode, self.index.lexical)
 
     def nearest(self, vectors: Vectors, candidates: int | None = None, mode: Mode = "hybrid") -> list[Neighbours]:
         """Return the nearest documents of many queries at once, for `search` in the same mode.
@@ -172,6 +222,7 @@ class Retriever:
             bounds = self.index.offsets(self._passages_to_show(ranking, at, documents))
             dense, lexical = ranking.legs(at) if explain else (None, None)
             sparse = ranking.sparse_leg(at) if explain else None
+            relevance = None if ranking.relevance is None else ranking.relevance[at].tolist()
             return [
                 Hit(
                     rank=first_rank + number,
@@ -181,9 +232,17 @@ class Retriever:
                     dense=dense[number] if dense else None,
                     lexical=lexical[number] if lexical else None,
                     sparse=sparse[number] if sparse else None,
+                    relevance=None if relevance is None else relevance[number],
                 )
                 for number, (document, score) in enumerate(zip(documents, ranking.scores[at].tolist(), strict=True))
             ]
+
+    def lexical_parts(self, ranking: Ranking, positions: Iterable[int]) -> list[dict[str, float]]:
+        """Return what each field adds to the BM25 score of the hits at ``positions``, by its name; none that adds nothing."""
+        lexical, rows = self.index.lexical, ranking.rows[np.fromiter(positions, dtype=np.int64)]
+        terms = ranking.expanded.terms if ranking.expanded else lexical.analyze(ranking.query)
+        parts = {name: lexical.scores(terms.only(name), rows).tolist() for name, _, _ in lexical.fields()}
+        return [{name: round(own[at], 6) for name, own in parts.items() if own[at] > 0} for at in range(len(rows))]
 
     def map_query(self, vector: Vectors) -> Vectors:
         """Return a query's vector as dense mode searches by it, of unit length."""
@@ -222,7 +281,7 @@ class Retriever:
         With ``mapped``, the index's map for dense mode is applied to the vector, where there is one.
         """
         with ranking.timed("encode"):
-            ranking.vector = self.index.encoder.encode_query(ranking.query) if vector is None else vector
+            ranking.vector = self.index.encoder.encode_query(ranking.text) if vector is None else vector
             if mapped:
                 ranking.vector = self.map_query(ranking.vector)
         with ranking.timed("dense"):
@@ -301,12 +360,24 @@ class Retriever:
         dense: npt.NDArray[np.floating] | None = None,
         lexical: npt.NDArray[np.floating] | None = None,
         passages: Rows | None = None,
+        exact: Rows | None = None,
+        together: int | None = None,
     ) -> Ranking:
-        """Put candidates into a ranking, ordered by score and then by id."""
+        """Put candidates into a ranking, ordered by score and then by id; those of ``exact`` come first.
+
+        With ``together``, only so many candidates are ordered with each other at a time; they are given best first. However
+        many there are, the first ones are then the same, also where a score occurs on both sides of the border.
+        """
         order = np.argsort(-scores)
         best_first = scores[order]
-        if (best_first[1:] == best_first[:-1]).any():  # only then do ids decide, which takes longer
-            order = np.lexsort((self.index.id_ranks(rows), -scores))
+        if exact is not None and len(exact):
+            ranking.exact = np.isin(rows, exact)
+        if (
+            ranking.exact is not None or (best_first[1:] == best_first[:-1]).any()
+        ):  # only then do ids decide: it takes longer
+            part = np.arange(len(rows)) // (together or max(len(rows), 1))
+            first = np.zeros(len(rows), dtype=bool) if ranking.exact is None else ranking.exact
+            order = np.lexsort((self.index.id_ranks(rows), -scores, part, ~first))
         ranking.rows = rows
         ranking.scores = scores.astype(np.float64)
         ranking.dense = None if dense is None else dense.astype(np.float64)
@@ -321,7 +392,7 @@ class Retriever:
             return ranking.passages[positions]
         if ranking.vector is not None:
             return self._best_passages(ranking.vector, rows)[1]
-        passages, terms = self.index.passages_of_documents(rows), set(self.index.lexical.terms(ranking.query))
+        passages, terms = self.index.passages_of_documents(rows), set(self.index.lexical.terms(ranking.words))
         chosen = [
             of_document[0] if len(of_document) == 1 else of_document[self._most_terms(terms, document, of_document)]
             for document, of_document in zip(documents, passages, strict=True)

@@ -8,9 +8,7 @@ neighbours swapped. Of equally near words the one in more documents is taken.
 from __future__ import annotations
 
 from itertools import groupby
-
-from rapidfuzz import process
-from rapidfuzz.distance import OSA
+from operator import attrgetter
 
 from indexer.index.document_mask import DocumentMask
 from indexer.index.legs import LexicalLeg
@@ -53,16 +51,13 @@ def _is_known(word: str, lexical: LexicalLeg, visible: DocumentMask | None) -> b
 
 def _nearest(word: str, lexical: LexicalLeg, visible: DocumentMask | None) -> str | None:
     """Return the known word with the fewest edits, of several the most frequent; None where all need too many."""
-    limit, vocabulary = max_edits(word), lexical.vocabulary
-    if not limit:
+    if not (limit := max_edits(word)):
         return None
-    compared, choices = lexical.comparable(word), lexical.comparable_vocabulary
-    matches = process.extract(compared, choices, scorer=OSA.distance, score_cutoff=limit, limit=None)
-    nearest_first = sorted((edits, -vocabulary[known], known) for _, edits, known in matches)
+    nearest_first = lexical.near(word, limit)
     if visible is None:
-        return next((known for *_, known in nearest_first), None)
-    for _, equally_near in groupby(nearest_first, key=lambda match: match[0]):
-        counts = {known: lexical.count_documents(known, visible) for *_, known in equally_near}
+        return next((near.word for near in nearest_first), None)
+    for _, equally_near in groupby(nearest_first, key=attrgetter("edits")):
+        counts = {near.word: lexical.count_documents(near.word, visible) for near in equally_near}
         most_frequent = min(counts, key=lambda candidate: (-counts[candidate], candidate))
         if counts[most_frequent]:
             return most_frequent

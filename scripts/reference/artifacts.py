@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from indexer.artifacts.contents import CONFIG, COUNTS, FEEDBACK, FILES, METRICS, WRITE
+from indexer.artifacts.contents import CONFIG, COUNTS, FEEDBACK, FILES, METRICS, QUERY, WRITE
 from indexer.artifacts.manifest import EncoderContract, FileEntry, InputEntry, Kind, Manifest
 from scripts.reference.markdown import described, model_table
 
@@ -63,6 +63,10 @@ number: the same lines without what later ones have replaced. Writes that a read
 
 `live/feedback.jsonl` has one JSON object per line:
 """
+QUERIES = """
+`live/queries/queries-<day>-<number>.jsonl` is the query log, where the service keeps one. It has one JSON object per line,
+and is not flushed to the disk by itself:
+"""
 
 
 def manifest_page() -> str:
@@ -83,4 +87,5 @@ def files_page() -> str:
     parts = [FOLDERS]
     for kind, heading in KINDS.items():
         parts += [f"## {heading}\n", described("file", {"manifest.json": "what it is"} | FILES[kind]) + "\n"]
-    return "\n".join([*parts, LIVE, described("field", WRITE), FOLDED, described("field", FEEDBACK)]) + "\n"
+    parts += [LIVE, described("field", WRITE), FOLDED, described("field", FEEDBACK), QUERIES, described("field", QUERY)]
+    return "\n".join(parts) + "\n"

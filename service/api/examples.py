@@ -62,6 +62,7 @@ def _bodies(example: Document, index: ServedIndex, model: str) -> dict[str, dict
     return {
         "POST /search": searches,
         "POST /search/batch": {"two queries": {"searches": [{"query": query}, {"query": query, "mode": "lexical"}]}},
+        "POST /search/export": {"the results of a query": {"format": "csv", "query": query, "limit": 100}},
         "POST /similar": {"a document": {"ids": [example.id], "top_k": 5}},
         "PUT /documents": {"one document": {"documents": [put]}},
         "POST /feedback": {"a click": {"query": query, "document": example.id, "click": True}},

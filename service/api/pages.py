@@ -11,8 +11,9 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 
 from service.api.examples import with_live_examples
-from service.negotiation import PAGE, PAGE_HEADERS
+from service.negotiation import PAGE, PAGE_HEADERS, page_headers
 from service.problems import Problem
+from service.security.image_sources import parse_sources
 
 MEDIA_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 ASSETS = {
@@ -32,9 +33,10 @@ router = APIRouter(include_in_schema=False)
 
 @router.head("/")
 @router.get("/")
-async def page() -> FileResponse:
+async def page(request: Request) -> FileResponse:
     """Return the search page."""
-    return FileResponse(PAGE / "index.html", media_type="text/html", headers=PAGE_HEADERS)
+    headers = page_headers(parse_sources(request.app.state.settings.image_sources))
+    return FileResponse(PAGE / "index.html", media_type="text/html", headers=headers)
 
 
 @router.get("/page/{path:path}")

@@ -15,6 +15,7 @@ HIT: dict[str, JsonValue] = {
     "id": "subprocess.run",
     "rank": 1,
     "score": 3.41,
+    "relevance": 0.83,
     "title": "subprocess.run",
     "text": "Run command with arguments and return a CompletedProcess instance.",
     "metadata": {"module": "subprocess", "kind": "function"},
@@ -62,3 +63,5 @@ RequestId = Annotated[str, Field(description="id of the request, as in the heade
 DocumentId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID, pattern=r"\S")]
 """An id as it stands in a body or a query: of any characters, all of which count, but not of blanks alone."""
 Query = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_QUERY)]
+SomeQuery = Annotated[str, StringConstraints(strip_whitespace=True, max_length=MAX_QUERY)]
+"""A query, or an empty text for none: then the documents are listed."""

@@ -66,7 +66,8 @@ class AuthMiddleware:
         try:
             permission = self._authorize(scope, headers)
             body.check_address(scope.get("raw_path", b""), scope["query_string"])
-            if "content-length" in headers or "transfer-encoding" in headers:
+            streamed = permission is not None and permission.streamed
+            if not streamed and ("content-length" in headers or "transfer-encoding" in headers):
                 limit = (
                     self._settings.max_body_mb * 1_000_000
                     if permission and permission.large_body

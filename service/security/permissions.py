@@ -38,11 +38,13 @@ class Permission:
     Attributes:
         scope: the scope that a key needs; None for a route that needs no key and has no rate limit.
         large_body: whether the body may have ``--max-body-mb`` megabytes instead of `MAX_BODY_BYTES`.
+        streamed: whether the route reads the body itself, piece by piece, whatever its length.
         requires_unrestricted_key: whether the answer is about the whole corpus, so that a key with a filter is refused.
     """
 
     scope: Scope | None
     large_body: bool = False
+    streamed: bool = False
     requires_unrestricted_key: bool = False
 
 
@@ -55,6 +57,8 @@ TABLE: dict[str, dict[str, Permission]] = {
     # The pages and the API documentation hold nothing of the corpus; the pages ask the user for a key.
     "/": PAGE,
     "/model": PAGE,
+    "/status": PAGE,
+    "/queries": PAGE,
     "/page/{path:path}": {"GET": OPEN},
     "/docs": {"GET": OPEN},
     # It has examples from the corpus only where no key is needed.
@@ -67,13 +71,17 @@ TABLE: dict[str, dict[str, Permission]] = {
     "/readyz": PAGE,
     "/search": {"GET": SEARCH, "POST": SEARCH},
     "/search/batch": {"POST": SEARCH},
+    "/search/examples": {"GET": SEARCH},
+    "/search/export": {"POST": SEARCH},
+    "/suggest": {"GET": SEARCH},
     "/similar": {"POST": SEARCH},
+    "/documents/import": {"POST": Permission("write", streamed=True)},
     "/documents/{document_id:path}/similar": {"GET": SEARCH},
     "/documents/{document_id:path}": {"GET": SEARCH},
     "/documents/fetch": {"POST": SEARCH},
     "/documents/delete": {"POST": Permission("write")},
     "/documents": {"PUT": Permission("write", large_body=True), "DELETE": Permission("write")},
-    # Clicks come from those who search; the service accepts them only if it is --writable.
+    # Clicks come from those who search; the service accepts them only with --clicks or --writable.
     "/feedback": {"POST": SEARCH},
     # Both MCP tools only read, and call the other routes with the caller's own key.
     "/mcp": {"POST": SEARCH},
@@ -88,9 +96,13 @@ TABLE: dict[str, dict[str, Permission]] = {
     "/v1/models": {"GET": SEARCH},
     "/v1/models/{model:path}": {"GET": SEARCH},
     "/metrics": {"GET": Permission("admin")},
+    # What others have searched for, and where the data lies.
+    "/status.json": {"GET": Permission("admin")},
+    "/queries.json": {"GET": Permission("admin")},
     "/info": {"GET": SEARCH},
     "/report": {"GET": REPORT, "HEAD": REPORT},
     "/report.json": {"GET": REPORT, "HEAD": REPORT},
+    "/report/{model}": {"GET": REPORT, "HEAD": REPORT},
 }
 
 # Paths without a parameter are looked up; the others are matched in the order of the table, which is that of the routers.

@@ -10,4 +10,5 @@ tenants.py         index as a key with a filter sees it
 model.py           model of the live index
 queue.py           bounded request queue: 429, 504, commits
 batching.py        queued queries encoded together
+queries/           query log of a running service
 """

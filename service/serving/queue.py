@@ -47,16 +47,24 @@ class RequestQueue:
         threads: number of requests that run at the same time.
         waiting: number of further requests that may wait for a thread.
         deadline: seconds that a request may wait and run, together.
+
+    Attributes:
+        capacity: number of requests that may wait or run.
     """
 
     def __init__(self, threads: int, waiting: int, deadline: float) -> None:
-        self._capacity = threads + waiting
+        self.capacity = threads + waiting
         self._deadline = deadline
         self._open = 0  # requests that wait or run; used only on the event loop
         self._jobs = JobQueue(threads)
         self._threads = [threading.Thread(target=self._serve, name=f"search-{n}", daemon=True) for n in range(threads)]
         for thread in self._threads:
             thread.start()
+
+    @property
+    def open(self) -> int:
+        """Number of requests that wait or run."""
+        return self._open
 
     def stop(self) -> None:
         """End the threads once they have finished all queued jobs, and wait for `STOP_SECONDS` at most.
@@ -81,7 +89,7 @@ class RequestQueue:
         Raises:
             Problem: the queue is full, the deadline has passed, or the client is gone.
         """
-        if self._open >= self._capacity:
+        if self._open >= self.capacity:
             metrics.REJECTED.labels("full").inc()
             detail = f"{self._open} requests are waiting or running, which is the maximum; ask again in 1 s"
             raise Problem(429, "overloaded", detail, headers={"Retry-After": "1"})

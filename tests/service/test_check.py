@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import socket
@@ -113,6 +114,17 @@ def test_too_little_memory_and_disk(ready, monkeypatch, tmp_path):
     assert status == 0
     assert "1 MB are available" in output
     assert output.count("warning") >= 2
+
+
+def test_a_folder_that_cannot_be_written_to(ready, monkeypatch):
+    """Each setting with which the service writes is a problem where it may not, and none is where it need not."""
+    access = os.access
+    monkeypatch.setattr(check.os, "access", lambda path, mode: mode != os.W_OK and access(path, mode))
+    assert run(ready)[0] == 0
+    for flags in (["--writable"], ["--clicks", "--query-log"]):
+        status, output = run(ready, *flags)
+        assert status == 1
+        assert f"problem  {' '.join(flags)}: this user may not write to" in output
 
 
 def test_more_workers_than_cores(ready):

@@ -18,7 +18,7 @@ from service.api.models import masked_lm_schemas as reading_schemas
 from service.api.openai import rerank_schemas
 from service.api.openai import schemas as embeddings_schemas
 from service.api.operations import schemas as operations_schemas
-from service.api.search import batch, similar
+from service.api.search import batch, example_queries, export, similar
 from service.api.search import schemas as search_schemas
 from service.app import create_app
 from service.openapi import FILE, document
@@ -34,8 +34,7 @@ OPERATIONS = {
 }
 SCHEMA_MODULES = (
     schemas, search_schemas, operations_schemas, classify_schemas, reading_schemas, embeddings_schemas, live_schemas,
-    fetch_schemas, rerank_schemas,
-    problems, batch, similar,
+    fetch_schemas, rerank_schemas, problems, batch, similar, example_queries, export,
 )  # fmt: skip
 EXAMPLES = [(name, example) for name, schema in SCHEMAS.items() for example in schema.get("examples", [])]
 
@@ -83,12 +82,12 @@ def test_the_command_writes_the_file():
 def test_these_are_the_operations():
     """The operations of the API are these: none disappears, and none is added, without this test."""
     assert set(OPERATIONS) == {
-        "POST /search", "GET /search", "POST /search/batch", "POST /similar", "GET /documents/{document_id}", "GET /documents/{document_id}/similar",
+        "POST /search", "GET /search", "POST /search/batch", "POST /search/export", "POST /similar", "GET /documents/{document_id}", "GET /documents/{document_id}/similar",
         "GET /info", "GET /report", "GET /report.json", "GET /livez", "GET /healthz", "GET /readyz",
-        "PUT /documents", "DELETE /documents", "POST /documents/fetch", "POST /documents/delete", "POST /feedback",
+        "POST /documents/import", "PUT /documents", "DELETE /documents", "POST /documents/fetch", "POST /documents/delete", "POST /feedback",
         "POST /classify", "POST /fill-mask", "GET /model/info", "POST /model/read", "POST /model/compare",
         "POST /v1/embeddings", "POST /v1/rerank", "GET /v1/models", "GET /v1/models/{model}",
-        "GET /metrics",
+        "GET /metrics", "GET /status.json", "GET /queries.json", "GET /search/examples",
     }  # fmt: skip
 
 
@@ -113,7 +112,15 @@ def test_every_error_is_documented_as_a_problem(name):
     assert {"400", "422"} - errors or refused == "422"
     assert ("404" in errors) == any(
         part in name
-        for part in ("{document_id}", "/report", "{model}", "/v1/embeddings", "/v1/rerank", "POST /feedback")
+        for part in (
+            "{document_id}",
+            "/report",
+            "{model}",
+            "/v1/embeddings",
+            "/v1/rerank",
+            "POST /feedback",
+            "/queries.json",
+        )
     )
     for status in errors:
         assert responses[status]["description"]
@@ -141,13 +148,14 @@ def test_every_error_has_the_example_of_its_status(name):
 def test_operations_have_names_to_call_them_by():
     """Generated clients name their methods by these; each begins with what the operation does."""
     assert {name: operation["operationId"] for name, operation in OPERATIONS.items()} == {
-        "POST /search": "search", "GET /search": "search_with_query_string", "POST /search/batch": "search_batch",
+        "POST /search": "search", "GET /search": "search_with_query_string", "POST /search/batch": "search_batch", "POST /search/export": "export_search",
         "POST /similar": "find_similar", "GET /documents/{document_id}/similar": "get_similar_documents",
         "GET /documents/{document_id}": "get_document", "PUT /documents": "put_documents",
-        "DELETE /documents": "delete_documents", "POST /documents/fetch": "fetch_documents",
+        "DELETE /documents": "delete_documents", "POST /documents/import": "import_documents", "POST /documents/fetch": "fetch_documents",
         "POST /documents/delete": "delete_by_filter", "POST /feedback": "give_feedback",
         "GET /info": "get_info", "GET /report": "get_report_page", "GET /report.json": "get_report",
         "GET /livez": "get_livez", "GET /healthz": "get_healthz", "GET /readyz": "get_readyz", "GET /metrics": "get_metrics",
+        "GET /status.json": "get_status", "GET /queries.json": "get_queries", "GET /search/examples": "get_example_queries",
         "POST /classify": "classify", "POST /fill-mask": "fill_mask", "GET /model/info": "get_model_info",
         "POST /model/read": "read_text", "POST /model/compare": "compare_texts",
         "POST /v1/embeddings": "create_embeddings", "POST /v1/rerank": "rerank_texts", "GET /v1/models": "list_models", "GET /v1/models/{model}": "get_model",
@@ -178,9 +186,9 @@ def test_the_problem_is_documented_with_all_its_fields(client):
 
 
 def test_there_are_examples_to_check():
-    """The bodies that a reader copies from `/docs` are there: three searches, an answer and a problem."""
+    """The bodies that a reader copies from `/docs` are there: four searches, an answer and a problem."""
     names = [name for name, _ in EXAMPLES]
-    assert names.count("SearchRequest") == 3
+    assert names.count("SearchRequest") == 4
     assert {"Result", "SearchResponse", "ProblemDetails"} <= set(names)
 
 
@@ -189,7 +197,7 @@ def test_examples_of_requests_are_accepted(client, example):
     """Each example of the documentation gets results, not a refusal."""
     answer = client.post("/search", json=example)
     assert answer.status_code == 200
-    assert answer.json()["query"] == example["query"]
+    assert answer.json()["query"] == example.get("query", "")
     assert answer.json()["results"]
 
 

@@ -1,4 +1,4 @@
-"""Calibration of probabilities, fitted on dev: temperature scaling, Platt scaling and thresholds; calibration error.
+"""Calibration of probabilities, fitted on dev: temperature scaling, Platt scaling and thresholds.
 
 One label per text: all logits are divided by one temperature (Guo et al. 2017, https://arxiv.org/abs/1706.04599), which
 changes no answer. Several labels: each has its own slope and offset (Platt 1999), and the threshold with the best F1 on
@@ -7,49 +7,19 @@ dev. The expected calibration error is measured on test.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax
 
 from indexer.inference.classifier import ClassifierContract, Numbers
 from trainer.classify.data import Split
 from trainer.classify.metrics import Answers
+from trainer.evaluate.reliability import Decisions
 
-BINS = 15
-"""Bins of the expected calibration error, as in Guo et al."""
 MIN_ROWS = 5
 """Dev rows with a label, and without it, that fitting for this label needs."""
 MAX_TEMPERATURE = 20.0
-
-
-class Bin(BaseModel):
-    """Decisions with about the same probability."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    rows: int = Field(description="number of decisions")
-    said: float = Field(description="their mean probability")
-    true: float = Field(description="share of them that is right")
-
-
-class Calibration(BaseModel):
-    """Calibration error: how far probabilities are from the share of right decisions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    ece: float = Field(description="expected calibration error: mean distance of `said` and `true`, weighted by rows")
-    bins: list[Bin] = Field(description="those of 15 bins of equal width that are not empty")
-
-
-class Decisions(NamedTuple):
-    """The probability of each decision, and whether it is right; both of shape (decisions,)."""
-
-    probability: npt.NDArray[np.float64]
-    correct: npt.NDArray[np.bool_]
 
 
 def collect_decisions(probabilities: Numbers, truth: Answers, *, multi_label: bool) -> Decisions:
@@ -59,22 +29,6 @@ def collect_decisions(probabilities: Numbers, truth: Answers, *, multi_label: bo
     best = probabilities.argmax(axis=1)
     rows = np.arange(len(best))
     return Decisions(probabilities[rows, best].astype(np.float64), truth[rows, best])
-
-
-def measure_calibration(decisions: Decisions) -> Calibration:
-    """Return the expected calibration error over 15 bins of equal width."""
-    bin_of = np.minimum((decisions.probability * BINS).astype(np.int64), BINS - 1)
-    bins = [
-        Bin(
-            rows=int(inside.sum()),
-            said=round(float(decisions.probability[inside].mean()), 6),
-            true=round(float(decisions.correct[inside].mean()), 6),
-        )
-        for number in range(BINS)
-        if (inside := bin_of == number).any()
-    ]
-    ece = sum(part.rows * abs(part.said - part.true) for part in bins) / max(len(decisions.probability), 1)
-    return Calibration(ece=round(ece, 6), bins=bins)
 
 
 def calibrate(contract: ClassifierContract, logits: Numbers, dev: Split) -> ClassifierContract:

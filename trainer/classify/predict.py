@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from indexer.artifacts.manifest import describe_input
-from indexer.build.labels import decode_labels, label_types
+from indexer.build.metadata.labels import decode_labels, label_types
 from indexer.corpus.corpus import Corpus
 from indexer.corpus.settings import RowSettings, select
 from indexer.errors import UserError

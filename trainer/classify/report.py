@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from indexer.errors import UserError
 from indexer.inference.classifier import ClassifierContract, Numbers
-from trainer.classify.calibration import Calibration, collect_decisions, measure_calibration
+from trainer.classify.calibration import collect_decisions
 from trainer.classify.data import Split
 from trainer.classify.head import GridPoint
 from trainer.classify.metrics import (
@@ -25,6 +25,7 @@ from trainer.classify.metrics import (
     estimate_uncertainty,
     predict_majority,
 )
+from trainer.evaluate.reliability import Calibration, measure_calibration
 from trainer.evaluate.report import JSON_FILE, Curves
 
 MAX_MISTAKES = 12

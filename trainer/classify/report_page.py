@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from trainer.classify.calibration import Calibration
 from trainer.classify.report import ClassifyReport
+from trainer.evaluate.reliability import Calibration
 from trainer.reports.page import render, write_files
-from trainer.reports.plots import Plot, dev_plot, loss_plot, short, tick
+from trainer.reports.plots import Curve, Plot, dev_plot, loss_plot, reliability_plot, short, tick
 from trainer.reports.svg import COLOURS, drawing, figure, inline
 
 MAX_LABELS = 20
@@ -82,25 +82,9 @@ def draw_confusion(report: ClassifyReport) -> Plot:
 
 def draw_calibration(before: Calibration, after: Calibration) -> Plot:
     """Draw the reliability diagram: the share of right answers over the probability, before and after calibration."""
-    with drawing("calibration"):
-        drawn = figure()
-        axes = drawn.add_subplot()
-        axes.plot([0, 1], [0, 1], "--", color=COLOURS["soft"], lw=0.9)
-        for calibration, role, marker, name in ((before, "words", "s", "before"), (after, "tuned", "D", "after")):
-            probabilities = [part.said for part in calibration.bins]
-            shares = [part.true for part in calibration.bins]
-            axes.plot(probabilities, shares, f"{marker}-", color=COLOURS[role], markersize=5, lw=1.4, label=name)
-        axes.set_xlabel("probability")
-        axes.set_ylabel("share that is right")
-        axes.xaxis.set_major_formatter(FuncFormatter(tick))
-        axes.yaxis.set_major_formatter(FuncFormatter(tick))
-        axes.set_ylim(-0.04, 1.04)
-        axes.grid()
-        drawn.legend(loc="outside upper left", ncols=2, borderpad=0)
-        caption = (
-            f"Expected calibration error {short(before.ece)} before, {short(after.ece)} after; 0 on the dashed line"
-        )
-        return _plot(drawn, "calibration", "Calibration of probabilities", caption)
+    caption = f"Expected calibration error {short(before.ece)} before, {short(after.ece)} after; 0 on the dashed line"
+    curves = [Curve(before, "words", "s", "before"), Curve(after, "tuned", "D", "after")]
+    return reliability_plot("calibration", "Calibration of probabilities", caption, curves)
 
 
 def draw_labels(report: ClassifyReport) -> Plot:

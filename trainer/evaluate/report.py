@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
+from trainer.evaluate.reliability import Calibration
 from trainer.evaluate.significance import Difference
 
 JSON_FILE = "report.json"
@@ -170,6 +171,11 @@ class Report(_Part):
     losses: list[QueryChange] = Field(default=[], description="the queries that lost most, at most ten")
     curves: Curves = Field(default=Curves(), description="losses and dev scores during training")
     separation: dict[Which, Separation] = Field(default={}, description="model → histograms of cosines")
+    relevance: Calibration | None = Field(
+        default=None,
+        description="relevance of the first results of hybrid search with the tuned model, beside the share that is right; "
+        "null where it could not be calibrated",
+    )
     notes: list[str] = Field(default=[], description="caveats for the reader, in sentences")
 
     @property

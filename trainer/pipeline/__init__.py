@@ -10,6 +10,7 @@ tuning.py          which rungs are tried and kept
 modes.py           whose vectors hybrid search has
 layers.py          fine-tune the encoder's layers on labels
 query_encoder.py   fit a small encoder for queries
+relevance.py       calibration of relevance, and how reliable it is
 comparison.py      base against tuned on test queries
 summary.py         report of a run
 compare_models.py  `trainer evaluate`

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from indexer.corpus.corpus import Corpus
-from indexer.corpus.settings import CorpusSettings, DocumentSettings, select
+from indexer.corpus.settings import CorpusSettings, MetadataSettings, select
 from indexer.errors import UserError
 from trainer.data.labels import label_files, load_labels
 from trainer.pipeline.settings import RunSettings
@@ -32,7 +32,7 @@ def check_inputs(
     """
     files = label_files(qrels, queries)
     labels = load_labels(files[0], files[1]) if files else None
-    corpus = Corpus.check(source, **select(settings, DocumentSettings), data=data)
+    corpus = Corpus.check(source, **select(settings, MetadataSettings), data=data)
     if labels:
         labels.check(name for batch in corpus.batches() for name in batch.column("id").to_pylist())
     return corpus, files

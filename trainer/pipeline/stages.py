@@ -22,6 +22,7 @@ from trainer.pipeline.comparison import Candidate, Comparison, compare, publishe
 from trainer.pipeline.dataset import prepare_data
 from trainer.pipeline.plan import Facts, format_plan, make_plan
 from trainer.pipeline.query_encoder import add_query_encoder, remove_query_encoder
+from trainer.pipeline.relevance import calibrate_relevance
 from trainer.pipeline.settings import RunSettings
 from trainer.pipeline.summary import build_report
 from trainer.pipeline.tuning import TuningResult, tune
@@ -90,10 +91,13 @@ def train_and_publish(
             with workspace.stage("exam"):
                 live = published_candidate(models, opponent, index) if opponent != base_model else None
                 comparison = compare(index, run_data, candidate, settings.seed, live=live)
+                relevance = calibrate_relevance(index, candidate, comparison, settings.seed)
             if comparison.query_encoder == "full":
                 remove_query_encoder(staging)
             else:
                 draft["config"] = {"small_query_encoder": candidate.small}
+            if relevance.calibration is not None:
+                draft["config"] = draft.get("config", {}) | {"relevance": relevance.calibration.model_dump(mode="json")}
             report = build_report(
                 source,
                 index,
@@ -102,6 +106,7 @@ def train_and_publish(
                 comparison=comparison,
                 config=inputs.recipe,
                 seconds=workspace.seconds,
+                relevance=relevance.reliability,
             )
             manifest = _publish(models, staging, report, comparison, written=draft, inputs=inputs)
         if tuning.directory is None:

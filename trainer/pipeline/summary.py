@@ -10,6 +10,7 @@ from indexer.artifacts.manifest import Manifest
 from indexer.index.index import Index
 from trainer.evaluate.groups import biggest_changes, separation
 from trainer.evaluate.rankings import RankedQueries
+from trainer.evaluate.reliability import Calibration
 from trainer.evaluate.report import (
     BaseModelFacts,
     CorpusFacts,
@@ -34,6 +35,7 @@ def build_report(
     comparison: Comparison,
     config: dict[str, Any],
     seconds: dict[str, float],
+    relevance: Calibration | None = None,
 ) -> Report:
     """Return the report of a run.
 
@@ -45,6 +47,7 @@ def build_report(
         comparison: rankings of both models.
         config: settings of the run.
         seconds: duration of each stage.
+        relevance: how reliable the relevance of first results is, where it is known.
     """
     verdict, reasons = comparison.verdict()
     before, after = comparison.base[comparison.deciding], comparison.tuned[comparison.deciding]
@@ -84,6 +87,7 @@ def build_report(
         losses=[change.of(query) for query in losses],
         curves=Curves(loss=record.losses, dev=record.points, dev_measure="mean of dense and hybrid nDCG@10"),
         separation={"base": separation(*before.cosines(rows)), "tuned": separation(*after.cosines(rows))},
+        relevance=relevance,
         notes=[*comparison.run_data.notes, *comparison.notes, *note_exact_search(index)],
     )
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from trainer.evaluate.metrics import METRICS
+from trainer.evaluate.reliability import Calibration
 from trainer.evaluate.report import SYSTEMS, Curves, Leg, Report, Separation, Which
 from trainer.reports.svg import COLOURS, drawing, figure, inline
 
@@ -19,6 +20,16 @@ MAX_BARS = 400
 
 STYLES = {"base": ("base", "o"), "tuned": ("tuned", "D"), "BM25": ("words", "s")}
 """First word of a system's name → role of its colour, and its marker: colour is never the only distinction."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A curve of a reliability diagram: its bins, the role of its colour, its marker, and its label in the legend."""
+
+    bins: Calibration
+    role: str
+    marker: str
+    label: str
 
 
 @dataclass(frozen=True)
@@ -50,6 +61,8 @@ def plots(report: Report) -> list[Plot]:
     drawn += [change_plot(values, leg) for leg, values in report.changes.items() if values]
     names: dict[Which, str] = {"base": report.base.name, "tuned": report.tuned.name}
     drawn += [separation_plot(report.separation, which, names[which]) for which in report.separation]
+    if report.relevance:
+        drawn.append(relevance_plot(report.relevance))
     if report.curves.loss:
         drawn.append(loss_plot(report.curves))
     return drawn
@@ -139,6 +152,37 @@ def separation_plot(histograms: Mapping[Which, Separation], which: Which, label:
             f"of each query's best irrelevant one {short(means['irrelevant'])}"
         )
         return _plot(drawn, name, f"Separation of scores, {which}", caption)
+
+
+def reliability_plot(name: str, title: str, caption: str, curves: Sequence[Curve]) -> Plot:
+    """Draw the reliability diagram: the share that is right over the probability, in bins."""
+    with drawing(name):
+        drawn, axes = _axes()
+        axes.plot([0, 1], [0, 1], "--", color=COLOURS["soft"], lw=0.9)
+        for curve in curves:
+            said, true = [part.said for part in curve.bins.bins], [part.true for part in curve.bins.bins]
+            axes.plot(
+                said, true, f"{curve.marker}-", color=COLOURS[curve.role], markersize=5, lw=1.4, label=curve.label
+            )
+        axes.set_xlabel("probability")
+        axes.set_ylabel("share that is right")
+        axes.xaxis.set_major_formatter(FuncFormatter(tick))
+        axes.yaxis.set_major_formatter(FuncFormatter(tick))
+        axes.set_ylim(-0.04, 1.04)
+        axes.grid()
+        if len(curves) > 1:
+            drawn.legend(loc="outside upper left", ncols=len(curves), borderpad=0)
+        return _plot(drawn, name, title, caption)
+
+
+def relevance_plot(reliability: Calibration) -> Plot:
+    """Draw how often first results are right, by the relevance that a search would say."""
+    caption = (
+        f"First results of {sum(part.rows for part in reliability.bins):,} test queries by their relevance: "
+        f"expected calibration error {short(reliability.ece)}; 0 on the dashed line"
+    )
+    curve = Curve(reliability, "tuned", "D", "tuned")
+    return reliability_plot("relevance", "Calibration of relevance, hybrid", caption, [curve])
 
 
 def loss_plot(curves: Curves) -> Plot:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -15,6 +15,7 @@ from indexer.build.shards.shard import Shard
 from indexer.build.shards.windows import Window
 from indexer.build.vectors import KnownVectors
 from indexer.index.arrow import ArrowTable
+from indexer.index.columns import field_texts, selected
 from indexer.index.lexical import LexicalWriter
 from indexer.inference.encoder import Vectors
 
@@ -97,7 +98,11 @@ def write_window(window: Window, vectors: Vectors | None) -> None:
         window.shard.complete(window.documents)
 
 
-def add_words(words: LexicalWriter, shard: Shard) -> None:
-    """Add the words of a shard's documents."""
-    for row in ArrowTable.open(shard.documents).rows(["title", "text"]):
-        words.add([f"{row['title'] or ''}\n{row['text']}"])
+def add_words(words: LexicalWriter, columns: Mapping[str, float], shard: Shard) -> None:
+    """Add the words of a shard's documents, with those of the ``columns`` that are searched."""
+    table = ArrowTable.open(shard.documents)
+    for batch in table.batches:
+        rows = batch.select(["title", "text"]).to_pylist()
+        metadata = selected(batch, list(columns))
+        for row, values in zip(rows, metadata, strict=True):
+            words.add([f"{row['title'] or ''}\n{row['text']}"], [field_texts(row["title"], values, columns)])

@@ -72,6 +72,8 @@ def sorted_values(column: pa.ChunkedArray, together: int | None = None) -> Itera
 
     Some ``together`` values are sorted at a time; for each such range the column, which is memory-mapped, is read again.
     """
+    if not len(column):
+        return
     for low, high in pairwise([None, *_splits(column, together or SORTED_TOGETHER), None]):
         parts, rows, first = [], [], 0
         for chunk in column.chunks:

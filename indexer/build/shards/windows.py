@@ -10,17 +10,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from indexer.artifacts.manifest import InputEntry
-from indexer.build.labels import Labeller
+from indexer.build.metadata.labels import Labeller
 from indexer.build.shards.earlier import EarlierShards
 from indexer.build.shards.shard import PASSAGE, Passages, Shard, number_shards
 from indexer.build.vectors import passage_key
-from indexer.corpus.corpus import Reject, rebatch
+from indexer.corpus.corpus import Documents, rebatch
 from indexer.errors import UserError
 from indexer.index.arrow import ArrowTable
 from indexer.index.document_mask import Rows
@@ -29,28 +28,6 @@ from indexer.inference.passages import DocumentPassages, PassageMaker
 
 DOCUMENTS_PER_PART = 256
 """Documents that are cut into passages together."""
-
-
-class Documents(Protocol):
-    """Documents to index: a corpus, or the documents of another index with the live writes since.
-
-    ``text_bytes`` is the size of their ids, titles and texts, as far as it is known before they are read.
-    """
-
-    inputs: list[InputEntry]
-    rows: int
-    documents: int
-    rejects: list[Reject]
-    id_from: str
-    notes: list[str]
-    text_bytes: int
-
-    @property
-    def schema(self) -> pa.Schema:
-        """Fields of a document: id, title, text and, where there are other columns, metadata."""
-
-    def batches(self, rows: int = 1024) -> Iterator[pa.RecordBatch]:
-        """Yield the documents in batches of exactly ``rows`` rows but for the last."""
 
 
 class Ended(NamedTuple):
@@ -116,6 +93,8 @@ class Reader:
         Raises:
             UserError: a file of the corpus has changed, or the folder holds shards of other documents.
         """
+        if not self.corpus.documents:
+            self._write(self.shard(0), [])  # the schema of an empty index
         pieces = number_shards(self.corpus.batches(ROWS_PER_BATCH))
         for number, group in groupby(pieces, key=itemgetter(0)):
             shard = self.shard(number)

@@ -91,7 +91,7 @@ def _earlier_estimate(assembly: Assembly, sample: Digests) -> dict[str, Any] | N
     if folder is None or not ((folder / SAMPLE).is_file() and (folder / "manifest.json").is_file()):
         return None
     earlier = read_manifest(folder)
-    if _estimated_for(earlier) != _estimated_for(assembly.draft_manifest("", {}, assembly.config(EQUAL_WEIGHT))):
+    if estimated_for(earlier) != estimated_for(assembly.draft_manifest("", {}, assembly.config(EQUAL_WEIGHT))):
         return None
     known: Digests = np.load(folder / SAMPLE, allow_pickle=False)
     share = np.intersect1d(known, sample).size / max(known.size, sample.size, 1)
@@ -110,7 +110,7 @@ def _earlier_estimate(assembly: Assembly, sample: Digests) -> dict[str, Any] | N
     }
 
 
-def _estimated_for(manifest: Manifest) -> list[Any]:
+def estimated_for(manifest: Manifest) -> list[Any]:
     """Return everything besides the documents that an estimate of the weights depends on."""
     config, fusion = manifest.config, manifest.config["fusion"]
     settings = [config.get(name) for name in SAME_SETTINGS]

@@ -12,7 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from indexer.build.weights.inverse_cloze import Cloze
-from indexer.retrieval.retriever import Mode, Retriever
+from indexer.retrieval.ranking import Mode
+from indexer.retrieval.retriever import Retriever
 
 POOL_DOCUMENTS = 4_000
 """Maximum number of documents that are searched."""

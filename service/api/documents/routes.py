@@ -1,4 +1,4 @@
-"""Document routes: read one document, put and delete documents, and store feedback on results."""
+"""Document routes: read one document, put and delete documents."""
 
 from __future__ import annotations
 
@@ -11,20 +11,18 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
 from indexer.index.served import ServedIndex
-from indexer.live.feedback import FeedbackLog
-from indexer.live.metadata import column_types, fit_metadata
+from indexer.live.metadata import column_types
 from indexer.live.prepare import NewDocument, Preparer
 from indexer.live.write import LiveDocument
 from service.api.dependencies import QUEUED, Live, index_info, row_of
 from service.api.documents import schemas
+from service.api.documents.fit import TOKENS_PER_TURN, fit_document
+from service.api.documents.stream import STREAM_ANSWER, STREAM_BODY, ImportResponse
 from service.api.problem_responses import RESPONSES, documented
 from service.api.schemas import DocumentId
 from service.problems import Problem, ProblemField
-from service.serving.live_documents import LiveDocuments, NoWrites, write_problem
+from service.serving.live_documents import LiveDocuments, NoWrites
 from service.serving.queue import RequestQueue, queued, queued_commit
-
-TOKENS_PER_TURN = 4096
-"""Most tokens that are encoded in one turn of the queue, whatever the number and length of the documents."""
 
 
 async def may_write(request: Request) -> None:
@@ -105,6 +103,26 @@ async def put_documents(request: Request, live: Live, documents: Documents, body
     return Response(await queue.commit(put, request.receive), media_type="application/json")
 
 
+@write_router.post(
+    "/documents/import",
+    operation_id="import_documents",
+    tags=["write"],
+    summary="Import a stream of documents",
+    response_class=Response,
+    responses={200: STREAM_ANSWER, 408: RESPONSES[408]},
+    openapi_extra={"requestBody": STREAM_BODY},
+)
+async def import_documents(request: Request, documents: Documents) -> ImportResponse:
+    """Add or replace documents: one JSON object a line, as `PUT /documents` takes them, in a stream of any length.
+
+    The answer is a stream of JSON lines too. There is a line for each row that was refused, with its number and the reason,
+    and one every second or so that says how far the import has come: what it counts is on disk and searchable, also if the
+    connection breaks. The last line is the summary, or says why the import stopped.
+    """
+    _ = documents.preparer  # refuses before anything is read where there is no index to write to
+    return ImportResponse(request, documents)
+
+
 @write_router.delete("/documents", operation_id="delete_documents", tags=["write"], summary="Delete documents")
 @queued_commit
 def delete_documents(
@@ -129,26 +147,6 @@ def delete_documents(
     return _response(request, after, started, deleted=deleted)
 
 
-@write_router.post(
-    "/feedback",
-    operation_id="give_feedback",
-    tags=["write"],
-    summary="Give feedback on a result",
-    responses={404: RESPONSES[404]},
-)
-@queued_commit
-def feedback(request: Request, live: Live, body: schemas.Feedback) -> schemas.FeedbackResponse:
-    """Store that a document was opened for a query, or how well it answers. The trainer learns from it."""
-    if live.index.row_of(body.document) is None:
-        raise Problem(404, "not-found", f"The index holds no document {body.document!r}")
-    log = FeedbackLog(request.app.state.settings.data)
-    try:
-        log.append(body.query, body.document, body.grade, live.index.generation)
-    except OSError as error:
-        raise write_problem(error, log.folder) from error
-    return schemas.FeedbackResponse(stored=True, request_id=request.scope["request_id"])
-
-
 def _prepare(
     index: ServedIndex, preparer: Preparer, documents: list[schemas.NewDocument], prepared: list[LiveDocument]
 ) -> Iterator[bytes | None]:
@@ -157,23 +155,23 @@ def _prepare(
     Yields:
         None after each turn but the last, and bytes after the last: the queue takes them for the end.
     """
-    checked = _check(index, documents)
+    checked = check_documents(index, preparer, documents)
     yield from preparer.prepare_in_turns(checked, prepared, TOKENS_PER_TURN)
     yield b"prepared"
 
 
-def _check(index: ServedIndex, documents: list[schemas.NewDocument]) -> list[NewDocument]:
-    """Return the documents with their metadata converted to the types of the index's columns.
+def check_documents(index: ServedIndex, preparer: Preparer, documents: list[schemas.NewDocument]) -> list[NewDocument]:
+    """Return the documents as the index keeps them, see `fit_document`.
 
     Raises:
-        Problem: two documents have the same id, or the metadata of one does not fit the columns.
+        Problem: two documents have the same id, or one does not fit the index.
     """
     types = column_types(index.schema)
-    fitted = [fit_metadata(document.metadata, types) for document in documents]
+    fitted = [fit_document(types, preparer, document) for document in documents]
     errors = [
-        ProblemField(field=f"body.documents.{position}.metadata.{name}", message=message)
-        for position, metadata in enumerate(fitted)
-        for name, message in metadata.errors.items()
+        ProblemField(field=f"body.documents.{position}.{name}", message=message)
+        for position, (_, found) in enumerate(fitted)
+        for name, message in found.items()
     ]
     id_counts = Counter(document.id for document in documents)
     errors += [
@@ -184,10 +182,7 @@ def _check(index: ServedIndex, documents: list[schemas.NewDocument]) -> list[New
     if errors:
         detail = "; ".join(f"{error.field}: {error.message}" for error in errors)
         raise Problem(422, "invalid-request", detail, errors)
-    return [
-        NewDocument(document.id, document.title, document.text, document.metadata, metadata)
-        for document, metadata in zip(documents, fitted, strict=True)
-    ]
+    return [document for document, _ in fitted]
 
 
 def _response(

@@ -79,6 +79,10 @@ class Feedback(BaseModel):
         description="how well the document answers: 0 not at all, 1 a little, 2 well, 3 perfectly",
     )
 
+    rank: int | None = Field(
+        default=None, ge=1, le=10_100, description="rank of the document among the results, from 1; for statistics"
+    )
+
     @model_validator(mode="after")
     def _exactly_one(self) -> Feedback:
         if (self.click is None) == (self.grade is None):
@@ -102,3 +106,37 @@ class DocumentResponse(BaseModel):
     metadata: Metadata
     index: IndexInfo = Field(description="the index that answered")
     request_id: str = Field(description="as in the header X-Request-ID and in the log")
+
+
+class ImportProgress(BaseModel):
+    """Line of the answer to an import: how far it is. What it counts is on disk and searchable."""
+
+    lines: int = Field(description="rows up to this line of the stream are written or refused")
+    put: int = Field(description="documents that were put")
+    replaced: int = Field(description="how many of them replaced a document with the same id")
+    refused: int = Field(description="rows that were refused")
+
+
+class ImportRefusal(BaseModel):
+    """Line of the answer to an import: a row that was refused."""
+
+    line: int = Field(description="number of the line in the stream, from 1")
+    id: str | None = Field(description="id of the document, where it could be read")
+    error: str = Field(description="why it was refused")
+
+
+class ImportSummary(ImportProgress):
+    """Last line of the answer to an import that took the whole stream."""
+
+    done: Literal[True] = Field(description="all rows are written or refused")
+    took_ms: float = Field(description="milliseconds from the first row to the last")
+    index: IndexInfo = Field(description="the index with these documents")
+    request_id: RequestId
+
+
+class ImportStopped(ImportProgress):
+    """Last line of the answer to an import that stopped: send the lines after `lines` again."""
+
+    stopped: str = Field(description="why")
+    status: int = Field(description="HTTP status that a request of its own would have got")
+    request_id: RequestId

@@ -33,7 +33,7 @@ INSTRUCTIONS = (
 TITLES = {"search": "Search the corpus", "get_document": "Read a document"}
 DESCRIPTIONS = {
     "search": "Find the documents that answer a question or fit a description, by meaning and by words. Returns the best "
-    "passage of each, best first, with the document's id and metadata. {corpus}",
+    "passage of each, best first, with the document's id and metadata. Without a query it lists documents. {corpus}",
     "get_document": "Return a whole document by its id: its text, in parts where it is long, and its metadata.",
 }
 CALLS = {"search": tools.search, "get_document": tools.get_document}

@@ -12,8 +12,9 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from indexer.filters.filter import Filter
+from indexer.filters.sort import Sort
 from service.api.mcp.internal_request import call_route
-from service.api.schemas import MAX_QUERY, DocumentId, Metadata, Query
+from service.api.schemas import MAX_QUERY, DocumentId, Metadata, SomeQuery
 
 MAX_PART = 50_000
 """Limit of the characters of a document in one answer."""
@@ -31,9 +32,11 @@ class _Arguments(BaseModel):
 class SearchArguments(_Arguments):
     """Arguments of `search`."""
 
-    query: Query = Field(
+    query: SomeQuery = Field(
+        default="",
         description=f"What to look for, in plain words: a question, a topic or a description; at most {MAX_QUERY:,} "
-        "characters. Whole phrases do better than key words."
+        "characters. Whole phrases do better than key words. Leave it out to list documents by `filter` and `sort` alone: "
+        "the newest, the cheapest, all of a kind.",
     )
     top_k: int = Field(default=10, ge=1, le=50, description="How many documents to return.")
     offset: int = Field(
@@ -50,6 +53,13 @@ class SearchArguments(_Arguments):
         '`{"must": [{"field": "price", "lt": 20}, {"field": "tags", "in": ["garden"]}]}`. Leave it out unless the '
         "question is about a metadata field.",
     )
+    sort: Sort = Field(
+        default=[],
+        description="The order of the results, in place of how well they fit: "
+        '`[{"field": "price", "order": "desc"}]`, or by distance '
+        '`[{"latitude": "lat", "longitude": "lon", "near": {"lat": 39.9, "lon": 4.1}}]`. With a query it orders only the '
+        "best candidates.",
+    )
 
 
 class Found(BaseModel):
@@ -58,14 +68,20 @@ class Found(BaseModel):
     id: str = Field(description="Id of the document, for `get_document`.")
     title: str | None = Field(description="Its title, if it has one.")
     text: str = Field(description="The passage that fits best; the document may be longer.")
-    score: float = Field(description="Higher is better; comparable only within one answer.")
+    score: float = Field(description="Higher is better; comparable only within one answer. 0 without a query.")
+    relevance: float | None = Field(
+        default=None, description="Probability that it answers the query; below 0.1 it hardly does. Null where unknown."
+    )
     metadata: Metadata
 
 
 class SearchAnswer(BaseModel):
     """Answer of `search`."""
 
-    results: list[Found] = Field(description="Documents, best first.")
+    results: list[Found] = Field(description="Documents, best first, or as `sort` says.")
+    matches: int | None = Field(
+        default=None, description="How many documents pass the filter, with one and without a query."
+    )
 
 
 class DocumentArguments(_Arguments):

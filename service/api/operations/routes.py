@@ -15,7 +15,9 @@ from service.api.problem_responses import RESPONSES, documented
 from service.api.search.rerank import rerank_options
 from service.negotiation import VARY, accepts_page
 from service.problems import Problem
+from service.security.image_sources import parse_sources
 from service.serving.model import REPORT_JSON, REPORT_PAGE, LiveModel
+from service.settings import ServiceSettings
 
 NO_REPORT = documented(Problem(404, "not-found", "The live model 20261120T101420Z-5a6b7c8d has no report"))
 
@@ -34,10 +36,11 @@ REPORT_HEADERS = {
 @router.get("/info", operation_id="get_info", summary="What is served")
 def info(request: Request) -> schemas.Info:
     """Return version, index and model, how the index was built, and nDCG@10 of the model and of its base."""
+    page = _page_facts(request)
     try:
         live = serving(request)
     except Problem:
-        return schemas.Info(name="Dowse", version=__version__, index=None, model=None)
+        return schemas.Info(name="Dowse", version=__version__, index=None, model=None, page=page)
     index = live.retriever.index
     manifest = index.manifest
     key = request.scope["caller"].key
@@ -56,6 +59,7 @@ def info(request: Request) -> schemas.Info:
         index=details,
         model=_model_facts(live.model),
         reranker=_reranker_facts(request, live.retriever),
+        page=page,
     )
 
 
@@ -72,12 +76,7 @@ def report_page(request: Request) -> Response:
 
     A browser gets it with a link to the search page, a program as it was published.
     """
-    response = _report(request, REPORT_PAGE, "text/html", {**REPORT_HEADERS, "Vary": VARY})
-    if not accepts_page(request.scope):
-        return response
-    return HTMLResponse(
-        _with_way_back(Path(response.path).read_text(encoding="utf-8")), headers={**REPORT_HEADERS, "Vary": VARY}
-    )
+    return report_response(request, _report(request, REPORT_PAGE, "text/html", {**REPORT_HEADERS, "Vary": VARY}))
 
 
 @router.head("/report.json", include_in_schema=False)
@@ -117,10 +116,31 @@ def _report(request: Request, name: str, media_type: str, headers: dict[str, str
     return FileResponse(path, media_type=media_type, headers=headers)
 
 
-def _with_way_back(page: str) -> str:
-    """Return a report with a link to the search page at its head; reports on disk have none, for they stand alone."""
+def report_response(request: Request, response: FileResponse) -> Response:
+    """Return the answer with a report: for a browser with a link back, for a program as it was published."""
+    if not accepts_page(request.scope):
+        return response
+    page = Path(response.path).read_text(encoding="utf-8")
+    headers = {**REPORT_HEADERS, "Vary": VARY}
+    if request.url.path.endswith("/report"):
+        return HTMLResponse(_with_way_back(page, "./", "Search"), headers=headers)
+    return HTMLResponse(_with_way_back(page, "../status", "Status"), headers=headers)
+
+
+def _with_way_back(page: str, address: str, name: str) -> str:
+    """Return a report with a link to another page at its head; reports on disk have none, for they stand alone."""
     head = "<header>" if "<header>" in page else "<body>"
-    return page.replace(head, f'{head}\n<p class="soft"><a href="./">← Search</a></p>', 1)
+    return page.replace(head, f'{head}\n<p class="soft"><a href="{address}">← {name}</a></p>', 1)
+
+
+def _page_facts(request: Request) -> schemas.PageFacts:
+    settings: ServiceSettings = request.app.state.settings
+    return schemas.PageFacts(
+        url_column=settings.url_column,
+        image_column=settings.image_column,
+        image_sources=parse_sources(settings.image_sources),
+        clicks=settings.clicks,
+    )
 
 
 def _reranker_facts(request: Request, live: Retriever) -> schemas.RerankerFacts | None:

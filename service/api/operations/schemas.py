@@ -53,6 +53,15 @@ class RerankerFacts(BaseModel):
     by_default: bool = Field(description="whether hybrid search is re-ranked where a request does not say")
 
 
+class PageFacts(BaseModel):
+    """What the operator has set for the page."""
+
+    url_column: str | None = Field(description="metadata column to whose address a title leads; null where it is found")
+    image_column: str | None = Field(description="metadata column with a picture's address; null where it is found")
+    image_sources: list[str] = Field(description="origins from which pictures are loaded; empty for no pictures")
+    clicks: bool = Field(description="whether the page sends which results are opened to `POST /feedback`")
+
+
 class Info(BaseModel):
     """Answer of `/info`."""
 
@@ -61,6 +70,7 @@ class Info(BaseModel):
     index: IndexDetails | None = Field(description="null while there is no index")
     model: ModelFacts | None = Field(description="null while there is no index")
     reranker: RerankerFacts | None = Field(default=None, description="null while none is published")
+    page: PageFacts | None = Field(default=None, description="settings of the page")
 
 
 class Health(BaseModel):

@@ -1,4 +1,4 @@
-"""Arrangement of a ranking into a page: minimum score, re-ranking, diversity and groups, as far as they were requested.
+"""Arrangement of a ranking into a page: minimum score, sort, re-ranking, diversity and groups, as far as they were requested.
 
 The steps run in this order. Each takes positions in the ranking one by one and passes them on: no more is computed than
 the page needs. A page depends on the pages before it and on nothing after it: pages neither repeat nor lose a document.
@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from indexer.index.served import ServedIndex
+from indexer.filters.ordering import sorted_positions
+from indexer.filters.sort import SortByDistance, SortByField
+from indexer.index.served import Document, ServedIndex
 from indexer.retrieval.diversity import centroids, mmr, relevance
-from indexer.retrieval.ranking import Numbers, Ranking
-from indexer.retrieval.retriever import Mode
+from indexer.retrieval.ranking import Mode, Numbers, Ranking
+from service.api.search.boosts import boost_reranked
 from service.api.search.schemas import Arrangement
 from service.problems import invalid
 
@@ -47,6 +49,8 @@ def arrange(
     offset: int,
     count: int,
     rerank: Callable[[list[int]], Mapping[int, float]] | None = None,
+    min_relevance: float | None = None,
+    sort: Sequence[SortByField | SortByDistance] = (),
 ) -> Page:
     """Return the page of ``count`` results from ``offset`` on.
 
@@ -58,11 +62,19 @@ def arrange(
         offset: number of results to skip.
         count: number of results of a page.
         rerank: takes positions, best first, and returns new scores of the first of them. These positions are ordered by
-            the new scores; all others follow.
+            the new scores; all others follow. Their relevances follow the new order, too: the first has the largest.
+        min_relevance: relevance below which a candidate is left out.
+        sort: keys that order all of them in place of their scores; then neither re-ranking nor diversity takes part.
     """
-    eligible = _filter_by_score(ranking, mode, options.min_score)
-    scores = rerank(list(eligible)) if rerank else {}
+    eligible = eligible_positions(ranking, mode, options.min_score, min_relevance)
+    if sort and len(eligible):
+        eligible = _sort(index, ranking, eligible, sort)
+    scores = boost_reranked(rerank(list(eligible)), ranking) if rerank else {}
     reranked = sorted(scores, key=lambda position: -scores[position])
+    exact = ranking.exact
+    if reranked and ranking.relevance is not None:
+        inexact = [position for position in reranked if exact is None or not exact[position]]
+        ranking.relevance[inexact] = np.sort(ranking.relevance[inexact])[::-1]
     others: Iterable[int] = (position for position in eligible if position not in scores) if scores else eligible
     if options.diversity and scores:  # only the re-ranked ones: their scores have no scale in common with the others'
         cross_scores = np.array([scores[position] for position in reranked])
@@ -70,6 +82,8 @@ def arrange(
     elif options.diversity:
         others = _diversify(index, ranking, list(eligible), ranking.scores[list(eligible)], options.diversity)
     positions: Iterable[int] = chain(reranked, others)
+    if exact is not None:  # in front whatever else is asked for, also below the minimum score
+        positions = chain(np.flatnonzero(exact).tolist(), (each for each in positions if not exact[each]))
     groups: dict[int, Any] = {}
     if options.group_by is not None:
         positions = _limit_groups(index, ranking, positions, options, groups)
@@ -106,15 +120,29 @@ def _list_names(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "none"
 
 
-def _filter_by_score(ranking: Ranking, mode: Mode, minimum: float | None) -> Sequence[int]:
-    """Return the positions whose score reaches a minimum: the cosine of the dense leg, or BM25 in lexical mode.
+def eligible_positions(
+    ranking: Ranking, mode: Mode, min_score: float | None, min_relevance: float | None = None
+) -> Sequence[int]:
+    """Return the positions that reach a least score and a least relevance.
 
-    Scores count as they are shown, with `SCORE_DIGITS`: a result of just the score that is given stays.
+    The score is the cosine of the dense leg, or BM25 in lexical mode. Scores count as they are shown, with `SCORE_DIGITS`:
+    a result of just the score that is given stays.
     """
     scores = ranking.lexical if mode == "lexical" else ranking.dense
-    if minimum is None or scores is None:
-        return range(len(ranking.rows))
-    return [int(position) for position in np.flatnonzero(np.round(scores, SCORE_DIGITS) >= minimum)]
+    reached = np.ones(len(ranking.rows), dtype=bool)
+    if min_score is not None and scores is not None:
+        reached &= np.round(scores, SCORE_DIGITS) >= min_score
+    if min_relevance is not None and ranking.relevance is not None:
+        reached &= ranking.relevance >= min_relevance
+    return range(len(reached)) if reached.all() else np.flatnonzero(reached).tolist()
+
+
+def _sort(
+    index: ServedIndex, ranking: Ranking, positions: Sequence[int], sort: Sequence[SortByField | SortByDistance]
+) -> list[int]:
+    at = np.array(positions, dtype=np.int64)
+    order: list[int] = at[sorted_positions(sort, index, ranking.rows[at], len(at))].tolist()
+    return order
 
 
 def _diversify(
@@ -130,12 +158,17 @@ def _limit_groups(
     """Yield the positions whose group is not full yet, and record the value of each in ``groups``."""
     sizes: Counter[Any] = Counter()
     for position in positions:
-        value = index.document(int(ranking.rows[position])).metadata.get(options.group_by or "")
-        if value is None or value != value:  # noqa: PLR0124 - NaN counts as no value
-            groups[position] = None
-        else:
+        value = group_value(index.document(int(ranking.rows[position])), options.group_by or "")
+        groups[position] = None
+        if value is not None:
             sizes[value] += 1
             if sizes[value] > options.group_size:
                 continue
             groups[position] = value
         yield position
+
+
+def group_value(document: Document, column: str) -> Any:
+    """Return the value of a document by which it is grouped; None where it has none."""
+    value = document.metadata.get(column)
+    return None if value != value else value  # noqa: PLR0124 - NaN counts as no value

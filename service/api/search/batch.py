@@ -96,7 +96,7 @@ def _steps(request: Request, live: Retriever, body: BatchRequest) -> Iterator[by
 
 def _vectors(live: Retriever, searches: list[schemas.SearchRequest]) -> dict[int, Vectors]:
     """Encode the queries of all searches that have a dense leg; keys are the numbers of the searches in the batch."""
-    numbers = [number for number, search in enumerate(searches) if search.mode != "lexical"]
+    numbers = [number for number, search in enumerate(searches) if search.query and search.mode != "lexical"]
     vectors = live.index.encoder.encode_queries([searches[number].query for number in numbers])
     return dict(zip(numbers, vectors, strict=True))
 

@@ -30,37 +30,49 @@ def document_mask(filter_: Filter | None, index: ServedIndex, location: str = "b
     """
     if filter_ is None:
         return None
-    return _convert_error(f"{location}.filter", lambda: compile_filter(filter_, index))
+    return convert_error(f"{location}.filter", lambda: compile_filter(filter_, index))
 
 
 def count_matches(
-    search: SearchRequest, index: ServedIndex, mask: Selection | None, location: str = "body"
+    search: SearchRequest,
+    index: ServedIndex,
+    mask: Selection | None,
+    location: str = "body",
+    find: Callable[[], Selection] | None = None,
 ) -> dict[str, int | dict[str, Facet]]:
-    """Return `matches` and `facets` of a response, as far as they were requested.
+    """Return `matches`, `found` and `facets` of a response, as far as they were requested.
 
     Args:
         search: the request.
         index: the live index.
         mask: the documents that pass the filter of the request; None for all.
         location: the part of the request that holds ``search``, for the problem.
+        find: returns the documents that the query finds, where facets are counted over these.
 
     Raises:
         Problem: 422, a facet does not fit the index.
     """
-    if search.filter is None and not search.facets:
+    if search.filter is None and not search.facets and search.query:
         return {}
     mask = compile_filter(Filter(), index) if mask is None else mask
-    if not search.facets:
-        return {"matches": mask.count}
-    facets = {
-        facet.field: _convert_error(f"{location}.facets.{number}", partial(count_facet, facet, index, mask))
-        for number, facet in enumerate(search.facets)
-    }
-    return {"matches": mask.count, "facets": facets}
+    counts: dict[str, int | dict[str, Facet]] = {"matches": mask.count}
+    if search.facets:
+        counted = find() if find else mask
+        if find:
+            counts["found"] = counted.count
+        counts["facets"] = {
+            facet.field: convert_error(f"{location}.facets.{number}", partial(count_facet, facet, index, counted))
+            for number, facet in enumerate(search.facets)
+        }
+    return counts
 
 
-def _convert_error(location: str, compute: Callable[[], Value]) -> Value:
-    """Return what ``compute`` returns; turn its `FilterError` into a problem."""
+def convert_error(location: str, compute: Callable[[], Value]) -> Value:
+    """Return what ``compute`` returns; turn its `FilterError` into a problem.
+
+    Raises:
+        Problem: 422, what the request has at ``location`` does not fit the index.
+    """
     try:
         return compute()
     except FilterError as error:

@@ -16,9 +16,9 @@ from pathlib import Path
 from indexer.artifacts.manifest import Manifest, verify_files
 from indexer.inference.passages import encoder_input
 from indexer.inference.reranker import Reranker
-from indexer.retrieval.ranking import Ranking
+from indexer.retrieval.ranking import Mode, Ranking
 from indexer.retrieval.reranking import mix
-from indexer.retrieval.retriever import Mode, Retriever
+from indexer.retrieval.retriever import Retriever
 from service.api.search.rerank_memory import Outcome, RerankMemory, key_of
 from service.api.search.schemas import Rerank, RerankRequest
 from service.serving.follower import Follower

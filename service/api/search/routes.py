@@ -14,6 +14,7 @@ from service.api.dependencies import QUEUED, Live
 from service.api.problem_responses import RESPONSES
 from service.api.search import schemas
 from service.api.search.answer import answer_search
+from service.api.search.record import recorded
 from service.serving.batching import PendingQuery
 from service.serving.queue import queued_query
 
@@ -21,11 +22,14 @@ router = APIRouter(responses={status: RESPONSES[status] for status in (422, 500,
 
 
 def _query_of_body(request: Request, live: Retriever, body: schemas.SearchRequest) -> PendingQuery | None:  # noqa: ARG001
-    return None if body.mode == "lexical" else PendingQuery(live.index.encoder, body.query)
+    # What a word half typed is completed to is known only once the search runs.
+    alone = body.mode == "lexical" or body.prefix or not body.query
+    return None if alone else PendingQuery(live.index.encoder, body.query)
 
 
 def _query_of_link(request: Request, live: Retriever, query: schemas.SearchQuery) -> PendingQuery | None:  # noqa: ARG001
-    return None if query.mode == "lexical" else PendingQuery(live.index.encoder, query.q)
+    alone = query.mode == "lexical" or query.prefix or not query.q
+    return None if alone else PendingQuery(live.index.encoder, query.q)
 
 
 @router.post(
@@ -33,8 +37,8 @@ def _query_of_link(request: Request, live: Retriever, query: schemas.SearchQuery
 )
 @queued_query(_query_of_body)
 def post_search(request: Request, live: Live, body: schemas.SearchRequest) -> schemas.SearchResponse:
-    """Rank the documents of the index for a query."""
-    return answer_search(request, live, body, "body", pending=request.scope["query"])
+    """Rank the documents of the index for a query, or list them where there is none."""
+    return recorded(request, body, answer_search(request, live, body, "body", pending=request.scope["query"]))
 
 
 @router.get(
@@ -46,5 +50,6 @@ def post_search(request: Request, live: Live, body: schemas.SearchRequest) -> sc
 )
 @queued_query(_query_of_link)
 def get_search(request: Request, live: Live, query: Annotated[schemas.SearchQuery, Query()]) -> schemas.SearchResponse:
-    """Rank the documents of the index for a query: like `POST /search`, for links and browsers."""
-    return answer_search(request, live, query.request(), "query", pending=request.scope["query"])
+    """Rank the documents of the index for a query, or list them where there is none: like `POST /search`, for links and browsers."""
+    search = query.request()
+    return recorded(request, search, answer_search(request, live, search, "query", pending=request.scope["query"]))

@@ -7,16 +7,20 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, field_validator
 from pydantic_core import to_jsonable_python
 
+from indexer.filters.boost import MAX_BOOSTS, Boost
+from indexer.filters.conditions import MAX_TEXT
 from indexer.filters.facets import Facet, FacetRequest
 from indexer.filters.filter import Filter
+from indexer.filters.sort import MAX_KEYS, Sort, parse_sort
 from indexer.retrieval.fusion import Fusion
-from indexer.retrieval.retriever import Mode
-from service.api.schemas import HIT, INDEX, AnsweredBy, Metadata, Query, RequestId, Took
+from indexer.retrieval.ranking import Mode
+from service.api.schemas import HIT, INDEX, AnsweredBy, Metadata, RequestId, SomeQuery, Took
 
 MAX_FIELDS = 100
 MAX_OFFSET = 10_000
+MAX_TOP_K = 100
 
-TopK = Annotated[int, Field(ge=1, le=100, description="number of results")]
+TopK = Annotated[int, Field(ge=1, le=MAX_TOP_K, description="number of results")]
 Column = Annotated[str, Field(min_length=1, max_length=200)]
 
 
@@ -115,7 +119,21 @@ class Choices(Paged):
         description="`dense`: by meaning, scores are cosines; `lexical`: by words, scores are BM25; "
         "`hybrid`: both, scores are fused and comparable only within one response",
     )
+    min_relevance: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="leave out results below this relevance; refused where the index has no calibration",
+    )
     explain: bool = Field(default=False, description="add each leg's score and rank to every result")
+    prefix: bool = Field(
+        default=False,
+        description="the last word may be half typed: words that begin so are searched, too. A blank behind it ends it",
+    )
+    typos: bool = Field(
+        default=True, description="a word that no document has is searched as the words nearest to it in spelling"
+    )
 
 
 class SearchRequest(Choices):
@@ -136,11 +154,17 @@ class SearchRequest(Choices):
                     "query": "write an object to a file",
                     "filter": {"must_not": [{"field": "id", "prefix": "shelve."}]},
                     "facets": [{"field": "id", "limit": 3}],
+                    "facets_over": "results",
                 },
+                {"sort": [{"field": "id", "order": "desc"}], "top_k": 3},
             ]
         }
     )
-    query: Query = Field(description="what to look for, in plain words")
+    query: SomeQuery = Field(
+        default="",
+        description="what to look for, in plain words; empty or left out, all documents that pass the filter are listed, in "
+        "the order of the corpus or as `sort` says",
+    )
     rerank: RerankRequest | bool | None = Field(
         default=None,
         description="order the first results by the published cross-encoder; `true` for the defaults, `false` for the first "
@@ -151,7 +175,23 @@ class SearchRequest(Choices):
     facets: list[FacetRequest] = Field(
         default=[],
         max_length=MAX_FACETS,
-        description="fields whose values are counted over all documents that pass the filter; each field once",
+        description="fields whose values are counted; each field once",
+    )
+    facets_over: Literal["all", "results"] = Field(
+        default="all",
+        description="what facets count: `all` documents that pass the filter, or of these the `results`: the query's "
+        "candidates and, but in dense mode, every document that has a word of the query. With `min_score` only candidates "
+        "that reach it",
+    )
+    sort: Sort = Field(
+        default=[],
+        description="the order of the results, in place of their scores: of the query's candidates or, without a query, of "
+        "all documents that pass the filter. The first key decides, among equal ones the second; then the rank",
+    )
+    boost: list[Boost] = Field(
+        default=[],
+        max_length=MAX_BOOSTS,
+        description="documents whose scores are raised or lowered among the candidates",
     )
 
     @field_validator("facets")
@@ -165,11 +205,28 @@ class SearchRequest(Choices):
 class SearchQuery(Choices):
     """Query string of `GET /search`: a flat form of the body."""
 
-    q: Query = Field(description="what to look for, in plain words", examples=["run a command and get its output"])
+    q: SomeQuery = Field(
+        default="",
+        description="what to look for, in plain words; empty or left out, the documents are listed",
+        examples=["run a command and get its output"],
+    )
+    sort: str | None = Field(
+        default=None,
+        max_length=MAX_TEXT,
+        description="fields by which the results are sorted, with commas between, and a minus before one for descending: "
+        "`-price,name`",
+    )
     fusion: Literal["convex", "rrf"] | None = Field(default=None, description="how the legs are combined")
     dense_weight: float | None = Field(default=None, ge=0, le=1, description="weight of the dense leg")
     sparse_weight: float | None = Field(default=None, ge=0, le=1, description="weight of the learned-sparse leg")
     rerank: bool | None = Field(default=None, description="whether results are re-ranked; see `POST /search`")
+
+    @field_validator("sort")
+    @classmethod
+    def _few_keys(cls, sort: str | None) -> str | None:
+        if sort and len(parse_sort(sort)) > MAX_KEYS:
+            raise ValueError(f"at most {MAX_KEYS} fields decide the order")
+        return sort
 
     def request(self) -> SearchRequest:
         """Return the same request as a body."""
@@ -177,7 +234,13 @@ class SearchQuery(Choices):
         options = {"method": self.fusion, **weights}
         fusion = {name: value for name, value in options.items() if value is not None}
         common = {name: getattr(self, name) for name in Choices.model_fields}
-        return SearchRequest(query=self.q, fusion=Fusion(**fusion) if fusion else None, rerank=self.rerank, **common)
+        return SearchRequest(
+            query=self.q,
+            fusion=Fusion(**fusion) if fusion else None,
+            rerank=self.rerank,
+            sort=parse_sort(self.sort or ""),
+            **common,
+        )
 
 
 class LegScore(BaseModel):
@@ -185,6 +248,11 @@ class LegScore(BaseModel):
 
     score: float = Field(description="cosine (dense), BM25 (lexical), or sum of products of weights (sparse)")
     rank: int = Field(description="rank by this score among the query's candidates, from 1")
+    fields: dict[str, float] | None = Field(
+        default=None,
+        description="lexical leg of an index with searched columns: what each field adds to the score. `body` has the "
+        "stems of title and text, `exact` their words as they are written, `column:NAME` the words of a column",
+    )
     part: float | None = Field(
         default=None,
         description="`hybrid`: what the leg adds to the fused score, minus the smallest such addition among the "
@@ -203,6 +271,9 @@ class Scores(BaseModel):
     rerank: float | None = Field(
         default=None, description="score of the cross-encoder, where results were re-ranked and this one was scored"
     )
+    boost: float | None = Field(
+        default=None, description="what the request's boosts have added to `score`, where it has any"
+    )
 
 
 class Result(BaseModel):
@@ -211,7 +282,12 @@ class Result(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [HIT]})
     id: str = Field(description="id of the document")
     rank: int = Field(description="rank of the result, from 1; it continues over pages")
-    score: float = Field(description="higher is better; see `mode` for its meaning")
+    score: float = Field(description="higher is better; see `mode` for its meaning. 0 without a query")
+    relevance: float | None = Field(
+        default=None,
+        description="probability that the result answers the query, from 0 to 1; comparable between queries of one index, and "
+        "never rising down a ranking. Null where the index has no calibration, and for similar documents",
+    )
     title: str | None = Field(description="title of the document, if it has one")
     text: str = Field(description="the passage of the document that fits best")
     metadata: Metadata
@@ -220,6 +296,22 @@ class Result(BaseModel):
         default=None, description="matching words and nearest sentence, where `highlight` was set"
     )
     group: Group = None
+    exact: bool | None = Field(
+        default=None,
+        description="whether the query is this document's id or its value of an exact column, which puts it first; present "
+        "only where that holds for a document",
+    )
+
+
+class Expansion(BaseModel):
+    """What was searched beside a word of the query."""
+
+    word: str = Field(description="as it was typed")
+    kind: Literal["prefix", "typo", "synonym"] = Field(
+        description="`prefix`: words that begin so; `typo`: the nearest words; `synonym`: what a rule says"
+    )
+    words: list[str] = Field(description="that were searched, the best first")
+    certain: bool = Field(description="whether the dense leg searched the first of them in place of the word")
 
 
 class Timings(BaseModel):
@@ -236,7 +328,13 @@ class Timings(BaseModel):
 
 
 # Fields of every list of results. Each response spells them out, to keep the order of its fields.
-Results = Annotated[list[Result], Field(description="best first; equal scores in the order of their ids")]
+Results = Annotated[
+    list[Result],
+    Field(
+        description="best first, equal scores in the order of their ids; or as `sort` says, or without a query in the order "
+        "of the corpus"
+    ),
+]
 
 
 Count = Annotated[int, Field(description="number of results in this response")]
@@ -280,16 +378,22 @@ class SearchResponse(BaseModel):
     suggestion: str | None = Field(
         default=None,
         description="did you mean: the query with its unknown words replaced by the nearest of the corpus. Present only "
-        "where the query's words find nothing; null where no word is near",
+        "where the query's words find nothing, or a word was searched as its nearest ones; null where no word is near",
+    )
+    expanded: list[Expansion] | None = Field(
+        default=None, description="what was searched beside the words of the query; present only where something was"
     )
     request_id: RequestId
     matches: int | None = Field(
         default=None,
-        description="number of documents that pass the filter, where a filter or facets were requested; "
+        description="number of documents that pass the filter, where a filter or facets were requested, and without a query; "
         "without a filter it counts all documents",
     )
+    found: int | None = Field(
+        default=None, description="number of documents that facets were counted over, with `facets_over` `results`"
+    )
     facets: dict[str, Facet] | None = Field(
-        default=None, description="counts of each requested field, over all documents that pass the filter"
+        default=None, description="counts of each requested field, over the documents that `facets_over` says"
     )
 
 

@@ -17,6 +17,7 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from indexer.filters.filter import Filter
+from indexer.filters.sort import Sort
 from indexer.inference.encoder import Vectors
 from indexer.retrieval.diversity import centroids
 from indexer.retrieval.retriever import Retriever
@@ -27,6 +28,7 @@ from service.api.schemas import AnsweredBy, DocumentId, Query, RequestId, Took
 from service.api.search import filtering, schemas
 from service.api.search.answer import build_results, common_fields, result_of
 from service.api.search.arrange import check_columns
+from service.api.search.combine import check_sorted
 from service.api.search.schemas import Paged, TopK
 from service.problems import invalid
 from service.serving.queue import queued
@@ -51,6 +53,9 @@ class SimilarRequest(Paged):
         default=[], description="ids of documents not to resemble; they are not among the results either"
     )
     filter: Filter | None = Field(default=None, description="which documents may be returned")
+    sort: Sort = Field(
+        default=[], description="the order of the candidates, in place of their scores; see `POST /search`"
+    )
 
     @model_validator(mode="after")
     def _check_positive_example(self) -> Self:
@@ -115,15 +120,16 @@ def post_similar(request: Request, live: Live, body: SimilarRequest) -> Examples
     """
     started = time.perf_counter()
     check_columns(live.index, body, "body")
+    check_sorted(body.sort, body, live.index, "body")
     mask = filtering.document_mask(body.filter, live.index)
     positive, negative = _rows(live, body.ids, "ids"), _rows(live, body.negative_ids, "negative_ids")
     examples = np.array(sorted({*positive, *negative}), dtype=np.int64)
     vector = _query_vector(live, body, positive, negative)
     # The examples are left out of the ranking: with as many more candidates, its depth is the usual one.
     depth = live.index.candidates + len(examples)
-    ranking = live.search(body.text or "", "dense", candidates=depth, vector=vector, allowed=mask)
+    ranking = live.search(body.text or "", "dense", candidates=depth, vector=vector, allowed=mask, exact=False)
     ranking = ranking.take(np.flatnonzero(~np.isin(ranking.rows, examples)))
-    results = build_results(request, live, ranking, body, "dense")
+    results = build_results(request, live, ranking, body, "dense", sort=body.sort)
     return ExamplesResponse(offset=body.offset, **common_fields(request, live, ranking, results, started))
 
 

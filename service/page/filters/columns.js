@@ -35,10 +35,14 @@ export function labelOf(field) {
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
-/** The columns of an index: `types` is what GET /info says of its metadata. */
+/** A value to choose, as a person would write it. */
+export const choiceText = (value, type) => (elementOf(type ?? "") === "bool" ? ({ true: "yes", false: "no" }[value] ?? value) : value);
+
+/** The columns of an index: `types` is what GET /info says of its metadata, `page` what it says to this page. */
 export class Columns {
-  constructor(types = {}) {
+  constructor(types = {}, page = {}) {
     this.types = types;
+    this.page = page;
     this.place = placeOf(types);
     const place = Object.values(this.place ?? {});
     const rest = Object.keys(types).filter((field) => !place.includes(field));

@@ -3,7 +3,7 @@
 
 import { ask } from "../api.js";
 import { numberOf } from "../exact.js";
-import { choicesOf, edgesOf, isWhole, labelOf } from "./columns.js";
+import { choiceText, choicesOf, edgesOf, isWhole, labelOf } from "./columns.js";
 import { make } from "../nodes.js";
 import { slider } from "./slider.js";
 import { filterTree } from "../view.js";
@@ -87,7 +87,7 @@ function frame(field) {
   return { field, node, badge, shown: false };
 }
 
-function choiceGroup(field, facet, documents, changed) {
+function choiceGroup(field, facet, documents, changed, type) {
   const values = choicesOf(facet, documents);
   if (!values.length) return null;
   const group = frame(field);
@@ -107,7 +107,7 @@ function choiceGroup(field, facet, documents, changed) {
     box.type = "checkbox";
     box.onchange = () => changed({ choices: chosen().length ? chosen() : null });
     const number = make("span", count.toLocaleString("en"), "count");
-    label.append(box, make("span", value, "name"), number);
+    label.append(box, make("span", choiceText(value, type), "name"), number);
     item.append(label);
     list.append(item);
     boxes.set(value, { box, item, number });

@@ -31,7 +31,7 @@ export class Panel {
     const info = await ask("info", { signal });
     const now = info.index ? generation(info.index) : "";
     if (now === this.known) return info;
-    this.columns = new Columns(info.index?.metadata);
+    this.columns = new Columns(info.index?.metadata, info.page ?? {});
     this.known = now;
     this.built = false;
     this.useful = Boolean(this.columns.place || this.columns.overview.length);

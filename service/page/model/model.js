@@ -2,8 +2,9 @@
 // what the API answers, so that a link shows somebody else the same.
 
 import { ask } from "../api.js";
-import { changeKey, changeLabel, otherKeyHelps } from "../key.js";
 import { make, prose } from "../nodes.js";
+import { showTrouble } from "../trouble.js";
+import { verdictText } from "../verdict.js";
 import { barNode, cosine, heatMap, percent, wordNode, wordsOf } from "./reading.js";
 
 const DEBOUNCE_MS = 150;
@@ -63,28 +64,6 @@ function conversation(section, path, body, show, answers) {
   }
 
   return { load, soon: () => (clearTimeout(timer), (timer = setTimeout(load, DEBOUNCE_MS))) };
-}
-
-/** Shows a problem. What was asked wrongly (422) has to be asked otherwise; anything else may be tried again. */
-function showTrouble(node, problem, retry) {
-  const wrong = problem.status === 422;
-  const said = wrong ? problem.errors.map((error) => error.message).join("; ") : (problem.detail ?? problem.message ?? "");
-  const detail = make("p");
-  detail.append(...prose(said));
-  node.replaceChildren(make("h3", wrong ? "This cannot be read" : (problem.title ?? "The page failed")), detail);
-  if (!wrong) {
-    const button = make("button", "Try again");
-    button.type = "button";
-    button.onclick = retry;
-    node.append(...(problem.request_id ? [make("p", `Request ${problem.request_id}`, "small")] : []), button);
-  }
-  if (otherKeyHelps(problem)) {
-    const button = make("button", changeLabel());
-    button.type = "button";
-    button.onclick = async () => (await changeKey()) && retry();
-    node.append(" ", button);
-  }
-  node.hidden = false;
 }
 
 const reading = conversation($("reading"), "model/read", readingBody, showReading, [$("reading-answer"), $("attention")]);
@@ -162,6 +141,7 @@ function showModels({ masked, encoder, missing }) {
   $("compare").hidden = !masked && !encoder;
   $("masked").textContent = masked ? `Masked-language model ${masked.name} · ${masked.layers} layers of ${masked.heads} heads · ${masked.vocabulary.toLocaleString("en")} word pieces · ${masked.id}` : "";
   $("encoder").textContent = encoder ? `Sentence encoder ${encoder.name.split("/").at(-1)} · ${encoder.id}` : "";
+  if (encoder) ask("info").then(({ model }) => ($("verdict").textContent = model ? `${verdictText(model)}.` : ""), () => {});
   if (!masked) return;
   choices($("layer"), masked.layers);
   choices($("head"), masked.heads);

@@ -1,11 +1,13 @@
 // The search page. What it shows follows from its URL and from what the API answers.
 
 import { ask } from "../api.js";
+import { tellClick } from "./clicks.js";
 import { tellModel } from "./footer.js";
 import { breakable, fill, hitNode, measure, weightOf } from "./hits.js";
 import { listenToKeys, stops } from "./keyboard.js";
 import { Panel } from "../filters/panel.js";
 import { count, documents, listFilters, show, showNothing, showProblem, showWelcome } from "./states.js";
+import { showExamples } from "./welcome.js";
 import { noFilters, question, readUrl, restricted, urlOf } from "../view.js";
 
 const PAGE = 10; // hits asked for at a time
@@ -18,6 +20,8 @@ const SCALES = {
   lexical: "BM25 score of the words: higher is better.",
   similar: "Cosine similarity of the documents, at most 1.",
 };
+
+const RELEVANCE = "Relevance: how probable it is that a result answers.";
 
 const $ = (id) => document.getElementById(id);
 const form = $("form").elements;
@@ -76,6 +80,8 @@ async function showSimilar(hit) {
   $("heading").focus({ preventScroll: true });
 }
 
+const opened = (hit) => tellClick(panel.columns.page.clicks, view.similar ? "" : view.q, hit);
+
 /** Shows what the URL says: on load, and on back and forward, which also find the hit one came from. */
 async function restore(from = null) {
   clearTimeout(timer);
@@ -108,6 +114,7 @@ async function load({ more = false, size = PAGE } = {}) {
     head();
     if (answer.results) showHits(answer, more, size);
     else showWelcome(answer.index);
+    if (!answer.results && answer.index) showExamples(signal, (q) => urlOf({ ...view, q }), follow);
     panel.follow(view, answer.index, hits, signal);
     if (answer.results?.length) rest = setTimeout(() => mark(path, body, signal), REST_MS);
   } catch (problem) {
@@ -143,7 +150,7 @@ function head() {
   $("heading").replaceChildren(...breakable(heading));
   $("back").href = urlOf({ ...view, similar: null });
   document.title = heading ? `${heading} – Dowse` : "Dowse";
-  listFilters(view.filters, refilter);
+  listFilters(view.filters, refilter, panel.columns.types);
 }
 
 function showHits({ results, index, took_ms, timings = {}, matches, suggestion }, more, size) {
@@ -157,14 +164,15 @@ function showHits({ results, index, took_ms, timings = {}, matches, suggestion }
     if (kind() === "hybrid") best.dense = best.lexical = Math.max(best.dense, best.lexical); // what they add compares
   }
   const hidden = Object.values(panel.columns.place ?? {});
-  $("results").append(...fresh.map((hit) => hitNode(hit, { kind: kind(), best, hidden, like: () => showSimilar(hit) })));
+  $("results").append(...fresh.map((hit) => hitNode(hit, { kind: kind(), best, hidden, columns: panel.columns, like: () => showSimilar(hit), opened: () => opened(hit) })));
   const filtered = restricted(view.filters) ? "filtered " : "";
   const all = matches ?? (filtered ? null : index.documents); // similar documents are not counted
   const found = all === null ? documents(hits.length, filtered) : `${count(hits.length)} of ${documents(all, filtered)}`;
   $("status").textContent = `${found} in ${milliseconds(took_ms)}`;
   $("stages").textContent = Object.entries(timings).map(([stage, ms]) => `${stage} ${milliseconds(ms)}`).join(" · ");
   $("timing").hidden = !$("stages").textContent;
-  $("scale").textContent = hits.length ? SCALES[kind()] : "";
+  const known = typeof hits[0]?.relevance === "number";
+  $("scale").textContent = known ? RELEVANCE : hits.length ? SCALES[kind()] : "";
   const link = $("suggestion").querySelector("a");
   link.textContent = suggestion ?? "";
   link.href = urlOf({ ...view, q: suggestion ?? "" });
@@ -178,6 +186,16 @@ function showHits({ results, index, took_ms, timings = {}, matches, suggestion }
   stops()[first]?.focus(); // the button that was pressed may be gone
 }
 
+/** Has a link of this page followed without loading the page anew. */
+function follow(link) {
+  link.addEventListener("click", (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return; // a new tab, as with any link
+    event.preventDefault();
+    history.pushState({}, "", link.href);
+    restore().then(() => box.focus());
+  });
+}
+
 box.addEventListener("input", () => {
   clearTimeout(timer);
   timer = setTimeout(edited, box.value.trim() ? DEBOUNCE_MS : 0);
@@ -188,19 +206,13 @@ $("form").addEventListener("submit", (event) => {
   edited({ settle: true });
 });
 $("more").addEventListener("click", () => load({ more: true }));
-for (const link of [$("back"), $("suggestion").querySelector("a")]) {
-  link.addEventListener("click", (event) => {
-    if (event.ctrlKey || event.metaKey || event.shiftKey) return; // a new tab, as with any link
-    event.preventDefault();
-    history.pushState({}, "", link.href);
-    restore().then(() => box.focus());
-  });
-}
+for (const link of [$("back"), $("suggestion").querySelector("a")]) follow(link);
 $("results").addEventListener("pointerover", (event) => panel.map.mark(idOf(event.target)));
 $("results").addEventListener("focusin", (event) => panel.map.mark(idOf(event.target)));
 $("results").addEventListener("pointerleave", () => panel.map.mark(null));
 listenToKeys({
   similar: (place) => showSimilar(hits[place]),
+  open: (place) => $("results").children[place]?.querySelector(".title a")?.click(),
   clear: () => ((box.value = ""), edited()),
 });
 addEventListener("popstate", () => restore(history.state?.from));

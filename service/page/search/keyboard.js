@@ -1,12 +1,13 @@
-// The keys of the search page: / to the box, arrows through the results, s or Enter for similar ones, Escape back.
+// The keys of the search page: / to the box, arrows through the results, s or Enter for similar ones, o to open, Escape back.
 
 const box = document.getElementById("q");
 
 /** What the arrows go through. */
 export const stops = () => [...document.querySelectorAll(".hit, #more:not([hidden])")];
 
-/** `similar(place)` shows what is similar to the result in that place; `clear` empties the search. */
-export function listenToKeys({ similar, clear }) {
+/** `similar(place)` shows what is similar to the result in that place, `open(place)` follows its link; `clear` empties the
+ *  search. */
+export function listenToKeys({ similar, open, clear }) {
   addEventListener("keydown", (event) => {
     const { target } = event;
     if (event.isComposing || event.ctrlKey || event.metaKey || event.altKey || target.closest?.("dialog")) return;
@@ -19,6 +20,7 @@ export function listenToKeys({ similar, clear }) {
       ArrowDown: free && (() => move(1)),
       ArrowUp: free && !inBox && (() => move(-1)),
       s: likeThis,
+      o: hit && (() => open(stops().indexOf(hit))),
       Enter: target === hit && likeThis,
       Escape: inBox ? clear : toBox,
     }[event.key];

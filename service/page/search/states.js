@@ -1,6 +1,6 @@
 // Which parts of the search page are shown, and what the empty ones and the broken ones say.
 
-import { labelOf } from "../filters/columns.js";
+import { choiceText, labelOf } from "../filters/columns.js";
 import { changeKey, changeLabel, otherKeyHelps } from "../key.js";
 import { make, prose } from "../nodes.js";
 import { noFilters } from "../view.js";
@@ -67,15 +67,16 @@ export function showNothing(view, matches, also) {
   show("about", "nothing", ...also);
 }
 
-/** Lists a view's filters as buttons that take them back; `changed` is called with the filters that remain. */
-export function listFilters(filters, changed) {
+/** Lists a view's filters as buttons that take them back; `changed` is called with the filters that remain, `types` are
+ *  those of the columns. */
+export function listFilters(filters, changed, types) {
   const { choices, bounds, near } = filters;
   const without = (part, field) => ({ ...filters, [part]: Object.fromEntries(Object.entries(filters[part]).filter(([name]) => name !== field)) });
   const kept = (field, value) => choices[field].filter((each) => each !== value);
   const chips = [
     ...Object.entries(choices).flatMap(([field, values]) =>
       values.map((value) => [
-        `${labelOf(field)}: ${value}`,
+        `${labelOf(field)}: ${choiceText(value, types[field])}`,
         values.length > 1 ? { ...filters, choices: { ...choices, [field]: kept(field, value) } } : without("choices", field),
       ])),
     ...Object.entries(bounds).map(([field, ends]) => [`${labelOf(field)} ${boundsText(ends)}`, without("bounds", field)]),

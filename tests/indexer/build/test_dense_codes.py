@@ -32,7 +32,8 @@ from indexer.live.feedback import FeedbackLog
 from indexer.live.log import WriteLog
 from indexer.live.overlay import LiveIndex
 from indexer.live.prepare import NewDocument, Preparer, apply_writes
-from indexer.retrieval.retriever import Mode, Retriever
+from indexer.retrieval.ranking import Mode
+from indexer.retrieval.retriever import Retriever
 
 DOCUMENTS = 1_200
 CODED = [kind for kind in kinds.KINDS if kind != "flat"]

@@ -25,7 +25,8 @@ from indexer.live.bm25 import quantised_length
 from indexer.live.overlay import LiveIndex
 from indexer.live.prepare import NewDocument, Preparer, apply_writes
 from indexer.live.write import Write
-from indexer.retrieval.retriever import Mode, Retriever
+from indexer.retrieval.ranking import Mode
+from indexer.retrieval.retriever import Retriever
 
 MODES: tuple[Mode, ...] = ("dense", "lexical", "hybrid")
 

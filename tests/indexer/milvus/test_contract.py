@@ -109,6 +109,18 @@ def test_a_query_has_the_same_answer(files_index, milvus_index, mode):
         assert np.allclose([hit.score for hit in found], [hit.score for hit in expected], atol=1e-5), query
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_a_result_has_the_same_relevance(files_index, milvus_index, mode):
+    """The calibration that the build has made judges the results of both stores alike."""
+    files, milvus = Retriever(files_index), Retriever(milvus_index)
+    assert files.calibration == milvus.calibration is not None
+    for query in QUERIES:
+        expected, found = files.search(query, mode), milvus.search(query, mode)
+        files.judge(expected, mode)
+        milvus.judge(found, mode)
+        assert found.relevance == pytest.approx(expected.relevance, abs=2e-4), query
+
+
 @pytest.mark.parametrize("condition", FILTERS, ids=str)
 def test_a_filter_lets_the_same_documents_pass(files_index, milvus_index, condition):
     """The same filter passes the same documents, whatever its values are, and all of them are found."""

@@ -120,7 +120,7 @@ def test_a_method_that_is_not_allowed(client, method, path):
 def test_a_request_that_is_not_valid(client):
     """A request that is not valid is a 422 that lists every field with what is wrong with it."""
     body = check(
-        client.post("/search", json={"query": "", "top_k": 0, "nope": 1}),
+        client.post("/search", json={"query": 5, "top_k": 0, "nope": 1}),
         422,
         "invalid-request",
         "Invalid request",

@@ -58,7 +58,7 @@ def test_only_what_holds_nothing_of_the_corpus_is_open():
     """These routes need no key: the page, the documentation, the health checks. One more is a decision, not a slip."""
     open_routes = {path for path, methods in TABLE.items() if any(each.scope is None for each in methods.values())}
     assert open_routes == {
-        "/", "/model", "/page/{path:path}", "/docs", "/docs/openapi.json", "/static-offline-docs/{path:path}", "/openapi.json",
+        "/", "/model", "/status", "/queries", "/page/{path:path}", "/docs", "/docs/openapi.json", "/static-offline-docs/{path:path}", "/openapi.json",
         "/livez", "/healthz", "/readyz",
     }  # fmt: skip
 

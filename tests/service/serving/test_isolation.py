@@ -124,6 +124,9 @@ def call(tool, **arguments):
 
 REQUESTS = [
     *[("POST", "/search", {"query": query, "mode": mode, **EVERYTHING}) for query in QUERIES for mode in ("dense", "lexical")],
+    *[("POST", "/search", {"query": query, "mode": mode, "prefix": True, **EVERYTHING}) for query in ("cryst", "a crystalli", "gard", "numb") for mode in ("dense", "lexical")],
+    *[("POST", "/search", {"query": query, "mode": "lexical", "typos": False}) for query in ("gardner", "one", " ONE ", "b1")],
+    *[("GET", f"/suggest?q={query}", None) for query in ("cryst", "a", "sings%20n")],
     *[("POST", "/search", {"query": "sings", "mode": "dense", "filter": each, **EVERYTHING}) for each in FILTERS],
     ("POST", "/search", {"query": "cats", "group_by": "place"}),
     *[("POST", "/search", {"query": "cats", "mode": "dense", "group_by": name}) for name in ("kind", "tenant", "no such")],

@@ -13,9 +13,9 @@ from trainer.classify.calibration import (
     collect_decisions,
     fit_platt,
     fit_temperature,
-    measure_calibration,
 )
 from trainer.classify.data import Split
+from trainer.evaluate.reliability import measure_calibration
 
 
 def make_split(truth):

@@ -39,6 +39,17 @@ def test_grades_are_averaged_and_outweigh_clicks() -> None:
     assert qrels == {query: {"copy2": 1, "move": 3, "rmtree": 0}}
 
 
+def test_what_few_of_many_searches_opened_is_no_answer() -> None:
+    """Where the query log knows how often a query was searched, a click in a hundred counts for nothing; a grade does."""
+    lines = [entry("copy a file", "slip"), *[entry("Copy a file", "copy2")] * 9, entry("rare", "slip")]
+    searches = {"copy a file": 100, "rare": 3}
+    texts, qrels = aggregate([*lines, entry("copy a file", "graded", 2)], searches)
+    by_text = {texts[query]: answers for query, answers in qrels.items()}
+    assert by_text == {"copy a file": {"slip": 0, "copy2": 1, "graded": 2}, "rare": {"slip": 1}}
+    _, without = aggregate(lines)
+    assert all(relevance == 1 for answers in without.values() for relevance in answers.values())
+
+
 def test_without_feedback_the_error_has_a_remedy(tmp_path: Path) -> None:
     """Without feedback a run stops before any work."""
     with pytest.raises(UserError, match="POST /feedback"):

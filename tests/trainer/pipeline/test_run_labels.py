@@ -13,6 +13,7 @@ import trainer.adapter.ladder
 from indexer.artifacts.store import Store
 from indexer.build.build import build
 from indexer.build.settings import BuildSettings
+from indexer.retrieval.relevance import Calibration
 from trainer.evaluate.report import SYSTEMS, UNSEEN, read_report
 from trainer.pipeline.run import Outcome, run
 from trainer.pipeline.settings import RunSettings
@@ -61,10 +62,18 @@ def test_right_labels(skewed: Path, tmp_path: Path) -> None:
     assert report.change_of == "hybrid nDCG@10"
     assert report.fusion.tuned == manifest.config["dense_weight"] > 0.5  # words say little here
     assert not any("no labels" in note for note in report.notes)
+    calibration = Calibration.of_config(manifest.config)
+    assert calibration is not None
+    assert calibration.fitted_on == "labels"
+    assert report.relevance is not None
+    assert sum(part.rows for part in report.relevance.bins) == COUNT
+    assert report.relevance.ece < 0.25
 
     index_manifest = build(str(corpus), BuildSettings(language="en"), skewed, cores=1).manifest
     assert index_manifest.counts["embedded"] == 0
     assert index_manifest.config["fusion"]["dense_weight"] == report.fusion.tuned
+    assert index_manifest.config["relevance"] == manifest.config["relevance"]
+    assert index_manifest.config["relevance_of"] == manifest.id
 
     # Other labels are other labels, also where only the queries beside them changed; the same ones are up to date.
     assert not _another_run(corpus, skewed)

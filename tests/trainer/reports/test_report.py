@@ -155,7 +155,7 @@ def test_plots_have_titles_and_descriptions(page):
     tags = Elements(page).tags
     ids = {attributes["id"]: tag for tag, attributes in tags if "id" in attributes}
     plots = [attributes for tag, attributes in tags if tag == "svg"]
-    assert len(plots) == 9
+    assert len(plots) == 10
     for attributes in plots:
         assert attributes["role"] == "img"
         title, description = attributes["aria-labelledby"].split()
@@ -216,7 +216,7 @@ def test_a_bare_report_is_a_page():
     groups = {ALL: example_report(queries=20, unseen=10).groups[ALL]}
     page = report_page(
         example_report(
-            groups=groups, decided_on=ALL, changes={}, gains=[], losses=[], curves=Curves(), separation={}, notes=[],
+            groups=groups, decided_on=ALL, changes={}, gains=[], losses=[], curves=Curves(), separation={}, relevance=None, notes=[],
             tuned=TunedModelFacts(name="t", recipe={}), seconds={}, settings={},
         )
     )  # fmt: skip

@@ -59,7 +59,7 @@ def test_an_assistant_searches_and_reads(with_assistant, client, mode):
     assert not found.is_error
     assert json.loads(found.content[0].text) == found.structured_content
     expected = client.post("/search", json={"query": "the sailor on the ship", "top_k": 3}).json()["results"]
-    wanted = ("id", "title", "text", "score", "metadata")
+    wanted = ("id", "title", "text", "score", "relevance", "metadata")
     assert found.structured_content["results"] == [{name: each[name] for name in wanted} for each in expected]
     document = client.get(f"/documents/{expected[0]['id']}").json()
     assert read.structured_content == {
@@ -84,7 +84,7 @@ def test_the_tools_describe_themselves(with_assistant):
         assert tool.annotations.read_only_hint
         assert tool.output_schema["properties"]
         assert all(argument["description"] for argument in tool.input_schema["properties"].values())
-    assert tools["search"].input_schema["required"] == ["query"]
+    assert "required" not in tools["search"].input_schema  # without a query it lists documents
 
 
 def test_a_filter_narrows_the_search(with_assistant, client):
@@ -99,6 +99,19 @@ def test_a_filter_narrows_the_search(with_assistant, client):
     assert "colour" in refused.content[0].text
 
 
+def test_an_assistant_lists_and_sorts(with_assistant, client):
+    """Without a query the documents are listed as the sort says, and counted."""
+    asked = {
+        "sort": [{"field": "price", "order": "desc"}],
+        "top_k": 2,
+        "filter": {"must": [{"field": "rooms", "lt": 6}]},
+    }
+    listed = with_assistant(call("search", asked)).structured_content
+    expected = client.post("/search", json=asked).json()
+    assert [result["id"] for result in listed["results"]] == ["e", "d"] == [each["id"] for each in expected["results"]]
+    assert listed["matches"] == expected["matches"] == 5
+
+
 def test_a_long_document_is_read_in_parts(with_assistant, client):
     """`start` and `max_characters` give a part, and the length of the whole says how much is left."""
     whole = client.get("/documents/" + str(STORIES[0][0])).json()
@@ -110,10 +123,10 @@ def test_a_long_document_is_read_in_parts(with_assistant, client):
 @pytest.mark.parametrize(
     ("tool", "arguments", "says"),
     [
-        ("search", {}, "query"),
+        ("search", {"query": "cat", "sort": [{"field": "colour"}]}, "There is no field 'colour'"),
         ("search", {"query": "cat", "top_k": 1_000}, "top_k"),
         ("search", {"query": "cat", "colour": "red"}, "colour"),
-        ("search", {"query": "   "}, "query"),
+        ("search", {"query": 5}, "query"),
         ("get_document", {"id": "no such"}, "no such"),
         ("get_document", {"id": "x", "start": -1}, "start"),
         ("delete_everything", {}, "search and get_document"),

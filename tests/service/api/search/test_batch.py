@@ -69,7 +69,7 @@ def test_a_deleted_document_is_in_no_batch(built_data, tmp_path):
     [
         ([], "body.searches"),
         ([{"query": "a"}] * 33, "body.searches"),
-        ([{"query": "a"}, {"query": " "}], "body.searches.1.query"),
+        ([{"query": "a"}, {"query": "x" * 2_001}], "body.searches.1.query"),
         ([{"query": "a"}, {"query": "b", "group_by": "colour"}], "body.searches.1.group_by"),
         ([{"query": "a", "filter": {"must": [{"field": "colour", "eq": "red"}]}}], "body.searches.0.filter"),
         ([{"query": "a", "facets": [{"field": "rooms"}, {"field": "colour"}]}], "body.searches.0.facets.1"),

@@ -100,6 +100,24 @@ def test_the_example_of_the_guide(homes):
     assert {"matches": given["matches"], "facets": given["facets"]} == json.loads(answer)
 
 
+def test_the_list_of_the_guide(homes):
+    """The command that browses gives the answer that stands below it."""
+    command, answer = re.search(r"^\$ (curl.*--json '\{\"sort.*jq.*)\n(.*)$", SECTION, flags=re.MULTILINE).groups()
+    words = shlex.split(command)
+    given = homes.post("/search", json=json.loads(words[words.index("--json") + 1])).json()
+    results = [[result["id"], result["metadata"]["price"]] for result in given["results"]]
+    shown = {"matches": given["matches"], "results": results, "facets": given["facets"]["kind"]["values"]}
+    assert shown == json.loads(answer)
+
+
+def test_the_file_of_the_guide(homes):
+    """The command that exports gives the lines that stand below it."""
+    command, answer = re.search(r"^\$ (curl.*export.*)\n((?:.+\n)+)```", SECTION, flags=re.MULTILINE).groups()
+    words = shlex.split(command)
+    given = homes.post("/search/export", json=json.loads(words[words.index("--json") + 1]))
+    assert given.text.replace("\r", "") == answer
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_what_a_filter_lets_pass_is_ranked_as_without_it(homes, mode):
     """In dense and lexical mode the scores are the same as without the filter, and so is the order."""

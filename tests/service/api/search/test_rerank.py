@@ -94,6 +94,19 @@ def test_the_first_results_are_in_the_order_of_the_cross_encoder(reranking, dire
     assert expected != [result["id"] for result in plain]
 
 
+def test_a_boost_counts_in_the_order_of_the_cross_encoder(reranking):
+    """Full weight brings a document to the front of those that were re-ranked; a sort alone decides the order."""
+    choices = {"rerank": {"top_n": 50, "budget_ms": 60_000}}
+    plain = [result["id"] for result in search(reranking, **choices)["results"]]
+    for name in plain:
+        boost = [{"filter": {"must": [{"field": "id", "eq": name}]}, "weight": 1}]
+        boosted = [result["id"] for result in search(reranking, **choices, boost=boost)["results"]]
+        assert boosted.index(name) <= 1  # level with the best, so before it where it comes first among equal ones
+        assert [each for each in boosted if each != name] == [each for each in plain if each != name]
+        sunk = [{**boost[0], "weight": -1}]
+        assert [result["id"] for result in search(reranking, **choices, boost=sunk)["results"]].index(name) >= 4
+
+
 def test_pages_are_cut_after_the_re_ranking(reranking):
     """Pages of a re-ranked search neither repeat nor lose a document, with diversity too."""
     for more in ({}, {"diversity": 0.5}, {"group_by": "rooms"}):

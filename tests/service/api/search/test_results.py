@@ -243,5 +243,5 @@ def test_a_query_whose_words_find_nothing_gets_a_suggestion(client, mode):
 def test_no_spelling_is_looked_at_where_words_find_something(client, monkeypatch, body):
     """For a query with a known word, and without the lexical leg, the dictionary is not read."""
     monkeypatch.delattr("indexer.index.lexical.LexicalIndex.vocabulary")
-    answer = client.post("/search", json=body)
+    answer = client.post("/search", json={**body, "typos": False})
     assert answer.status_code == 200 and "suggestion" not in answer.json()

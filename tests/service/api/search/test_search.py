@@ -76,7 +76,7 @@ def test_the_answer_has_the_documented_fields_and_no_others(client):
     assert answer["offset"] == 0
     assert answer["count"] == len(answer["results"]) == 6
     for result in answer["results"]:
-        assert set(result) == {"id", "rank", "score", "title", "text", "metadata"}
+        assert set(result) == {"id", "rank", "score", "relevance", "title", "text", "metadata"}
 
 
 def test_the_timings_are_measured_and_within_the_whole(client):
@@ -252,8 +252,6 @@ def test_a_query_of_2000_characters_is_searched(client):
 
 REFUSED = {
     "too long": {"query": "x" * 2001},
-    "empty": {"query": ""},
-    "blank": {"query": " \t\n\u3000"},
     "null query": {"query": None},
     "a number": {"query": 5},
     "top_k 0": {"query": QUERY, "top_k": 0},
@@ -286,7 +284,7 @@ def test_a_body_that_is_not_valid_is_refused(client, name):
 @pytest.mark.parametrize(
     "params",
     [
-        {"q": "x" * 2001}, {"q": " "}, {}, {"q": QUERY, "top_k": 0}, {"q": QUERY, "top_k": 101}, {"q": QUERY, "top_k": "x"},
+        {"q": "x" * 2001}, {"q": QUERY, "top_k": 0}, {"q": QUERY, "top_k": 101}, {"q": QUERY, "top_k": "x"},
         {"q": QUERY, "offset": -1}, {"q": QUERY, "mode": "x"}, {"q": QUERY, "fusion": "x"}, {"q": QUERY, "dense_weight": -0.1},
         {"q": QUERY, "dense_weight": "nan"}, {"q": QUERY, "query": QUERY}, {"q": QUERY, "topk": 3},
     ],

@@ -1,0 +1,73 @@
+"""Observations: the first results of queries, as the features of relevance and whether they are right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from indexer.build.relevance.questions import Query
+from indexer.build.weights.neighbour_questions import without
+from indexer.index.index import Index
+from indexer.inference.encoder import Vectors
+from indexer.progress import Bar
+from indexer.retrieval.fusion import Fusion
+from indexer.retrieval.ranking import Mode, Numbers
+from indexer.retrieval.relevance import leg_features, query_features, result_features
+from indexer.retrieval.retriever import Retriever
+
+DEPTH = 10
+"""First results of a query that are observed."""
+MODES: tuple[Mode, ...] = ("hybrid", "dense", "lexical")
+
+
+class Observation(NamedTuple):
+    """One query as a mode has answered it.
+
+    Attributes:
+        query: features of the query, shape (features,).
+        results: features of its first results, shape (results, features).
+        right: whether each result answers, shape (results,).
+        answered: whether the index has an answer at all, found or not.
+        weight: of the query.
+    """
+
+    query: Numbers
+    results: Numbers
+    right: npt.NDArray[np.bool_]
+    answered: bool
+    weight: float
+
+
+def observe(
+    retriever: Retriever, queries: Sequence[Query], vectors: Vectors | None = None, fusion: Fusion | None = None
+) -> Mapping[Mode, list[Observation]]:
+    """Search for all queries in every mode.
+
+    Args:
+        retriever: over the documents whose rows the queries name.
+        queries: with their answers.
+        vectors: of the queries, shape (queries, dimension); by default they are encoded here.
+        fusion: of hybrid search; by default the retriever's.
+    """
+    if vectors is None:
+        vectors = retriever.index.encoder.encode_queries([query.text for query in queries])
+    found: dict[Mode, list[Observation]] = {mode: [] for mode in MODES}
+    with Bar("search for queries with and without an answer", len(queries), "queries") as bar:
+        for query, vector in zip(queries, vectors, strict=True):
+            for mode in MODES:
+                found[mode].append(_observe(retriever, query, vector, mode, fusion))
+            bar.advance(1)
+    return found
+
+
+def _observe(retriever: Retriever, query: Query, vector: Vectors, mode: Mode, fusion: Fusion | None) -> Observation:
+    allowed = None if query.left_out is None else without(Index.of(retriever.index), query.left_out)
+    ranking = retriever.search(query.text, mode, fusion, vector=vector, allowed=allowed)
+    right = np.isin(ranking.rows[:DEPTH], list(query.answers))
+    columns = leg_features(ranking, mode, retriever.index.lexical)
+    return Observation(
+        query_features(columns), result_features(columns, DEPTH), right, bool(query.answers), query.weight
+    )

@@ -1,0 +1,39 @@
+"""Names of columns as the flags `--search-columns` and `--exact-columns` have them."""
+
+from __future__ import annotations
+
+from indexer.errors import UserError
+
+
+def parse_weights(value: str | None) -> dict[str, float]:
+    """Return the weight of each column in ``brand^2,tags``; 1 where none is given.
+
+    Raises:
+        UserError: a name is empty or stands there twice, or a weight is no number above 0.
+    """
+    weights: dict[str, float] = {}
+    for part in (value or "").split(",") if value else []:
+        name, _, weight = part.strip().partition("^")
+        try:
+            number = float(weight) if weight else 1.0
+        except ValueError:
+            number = 0.0
+        if not name or name in weights or not 0 < number < float("inf"):
+            raise UserError(
+                f"--search-columns {value}: {part.strip()!r} is not understood; write names with commas between them, each "
+                "once, and weights above 0 behind ^: brand^2,tags"
+            )
+        weights[name] = number
+    return weights
+
+
+def parse_names(value: str | None) -> list[str]:
+    """Return the names in ``sku,ean``, each once.
+
+    Raises:
+        UserError: a name is empty.
+    """
+    names = [name.strip() for name in value.split(",")] if value else []
+    if not all(names):
+        raise UserError(f"--exact-columns {value}: a name is empty; write names with commas between them: sku,ean")
+    return list(dict.fromkeys(names))

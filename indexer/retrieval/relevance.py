@@ -1,0 +1,125 @@
+"""Relevance: the probability that a result answers the query, between 0 and 1.
+
+Scores of a query say which of its candidates is better, and not whether any is good: fused scores are relative to the
+other candidates. Two logistic regressions say it. The first has the best cosine and the best share of all candidates,
+and says whether the index answers such a query at all. The second has a result's own cosine, share and rank, and says
+whether this result does, where one does. Their product is the relevance. Down a ranking it never rises.
+
+The share is a BM25 score divided by the largest one that a document could reach for this query, with every word in it
+as often as one likes. A word that no document has counts fully, so a query of unknown words has a small share.
+
+Each index has its own coefficients, for each mode (docs/decisions/retrieval.md). An index without any has no relevance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from indexer.artifacts.manifest import RELEVANCE
+from indexer.index.legs import LexicalLeg
+from indexer.index.words import QueryTerms
+from indexer.retrieval.ranking import Mode, Numbers, Ranking
+
+SATURATION = 2.2
+"""Factor of a term's weight in BM25 that its frequency approaches and never reaches: k1 + 1 with k1 = 1.2, as in tantivy."""
+DIGITS = 4
+"""Decimals of a relevance."""
+Coefficients = tuple[float, ...]
+"""Of a logistic regression: the constant, then one for each feature."""
+
+
+class Regressions(BaseModel):
+    """Coefficients of both regressions for one mode."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    query: Coefficients = Field(description="of the best cosine and the best share, as far as the mode has them")
+    result: Coefficients = Field(description="of a result's cosine, its share, and the logarithm of its rank")
+
+
+class Calibration(BaseModel):
+    """How features become a relevance in one index."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    version: int = RELEVANCE
+    fitted_on: Literal["questions", "labels"] = Field(
+        description="queries made from the documents, or people's queries with their answers"
+    )
+    modes: dict[Mode, Regressions]
+
+    @classmethod
+    def of_config(cls, config: dict[str, Any]) -> Calibration | None:
+        """Return the calibration in the configuration of an index or a model; None where it has none of this version."""
+        stored = config.get("relevance")
+        if not isinstance(stored, dict) or stored.get("version") != RELEVANCE:
+            return None
+        return cls.model_validate(stored)
+
+    def relevance(self, ranking: Ranking, mode: Mode, lexical: LexicalLeg[Any]) -> Numbers | None:
+        """Return the relevance of every candidate of a ranking, shape (candidates,); None without a calibration of the mode.
+
+        Args:
+            ranking: of one query, best first.
+            mode: in which it was searched.
+            lexical: the leg that knows how frequent the query's terms are.
+        """
+        regressions = self.modes.get(mode)
+        if regressions is None:
+            return None
+        if not len(ranking.rows):
+            return np.empty(0)
+        columns = leg_features(ranking, mode, lexical)
+        answered = predict(regressions.query, query_features(columns)[None, :])
+        found: Numbers = answered * predict(regressions.result, result_features(columns))
+        if ranking.exact is not None:
+            found[ranking.exact] = 1.0  # the query is their id, or a value that was asked for
+        return np.minimum.accumulate(found).round(DIGITS)
+
+
+def leg_features(ranking: Ranking, mode: Mode, lexical: LexicalLeg[Any]) -> list[Numbers]:
+    """Return the cosines and the shares of all candidates, as far as the mode has them, each of shape (candidates,)."""
+    nothing, columns = np.zeros(len(ranking.rows)), []
+    if mode != "lexical":
+        columns.append(nothing if ranking.dense is None else ranking.dense)
+    if mode != "dense":
+        most = 0.0 if ranking.expanded is None else largest_score(ranking.expanded.terms, lexical)
+        columns.append(nothing if ranking.lexical is None or not most else ranking.lexical / most)
+    return columns
+
+
+def query_features(columns: Sequence[Numbers]) -> Numbers:
+    """Return the best value of each column, 0 where there are no candidates, shape (columns,)."""
+    return np.array([column.max(initial=0.0) for column in columns])
+
+
+def result_features(columns: Sequence[Numbers], count: int | None = None) -> Numbers:
+    """Return the features of the first ``count`` candidates, or all: shape (candidates, columns + 1)."""
+    shown = [column[:count] for column in columns]
+    return np.column_stack([*shown, np.log1p(np.arange(len(shown[0])))])
+
+
+def largest_score(terms: QueryTerms, lexical: LexicalLeg[Any]) -> float:
+    """Return the BM25 score that no document can exceed for these terms; 0 where there are none."""
+    documents = len(lexical)
+    weights = {name: weight for name, weight, _ in lexical.fields()}
+
+    def most(name: str, term: str) -> float:
+        frequency = lexical.document_frequency(name, term)
+        return weights.get(name, 0.0) * float(np.log1p((documents - frequency + 0.5) / (frequency + 0.5)))
+
+    total = sum(most(name, term) for name, terms_of in terms.fields.items() for term in terms_of)
+    for group in terms.groups:  # as if each word were written as it was typed: a corrected one counts for less
+        total += max((sum(most(name, term) for name, term, _ in option) for option in group), default=0.0)
+    return SATURATION * total
+
+
+def predict(coefficients: Coefficients, features: npt.NDArray[np.floating]) -> Numbers:
+    """Return the probability of each row of ``features``, which has the shape (rows, coefficients - 1)."""
+    logits = coefficients[0] + features @ np.array(coefficients[1:])
+    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -30, 30))))

@@ -1,0 +1,134 @@
+"""Relevance: from the scores of a ranking to a probability, and what it may never do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from indexer.artifacts.store import Store
+from indexer.index.index import Index
+from indexer.retrieval.ranking import Ranking
+from indexer.retrieval.relevance import (
+    RELEVANCE,
+    Calibration,
+    Regressions,
+    largest_score,
+    leg_features,
+    predict,
+    result_features,
+)
+from indexer.retrieval.retriever import Retriever
+
+MODES = ("hybrid", "dense", "lexical")
+TWO = Regressions(query=(-2.0, 3.0, 4.0), result=(-1.0, 2.0, 3.0, -0.5))
+ONE = Regressions(query=(-2.0, 5.0), result=(-1.0, 4.0, -0.5))
+CALIBRATION = Calibration(fitted_on="questions", modes={"hybrid": TWO, "dense": ONE, "lexical": ONE})
+
+
+@pytest.fixture(scope="module")
+def retriever(built_data: Path) -> Retriever:
+    """A retriever over the six stories, which is given a calibration."""
+    retriever = Retriever(Index.open(Store("index", built_data).resolve(), cores=1))
+    retriever.__dict__["calibration"] = CALIBRATION
+    return retriever
+
+
+def judged(retriever: Retriever, query: str, mode: str) -> Ranking:
+    """Return a ranking with its relevances."""
+    ranking = retriever.search(query, mode)
+    retriever.judge(ranking, mode)
+    return ranking
+
+
+def test_a_logistic_regression() -> None:
+    """The probability is the logistic function of constant and features, also where the logit is huge."""
+    features = np.array([[0.0, 0.0], [1.0, 2.0], [1e9, 1e9]])
+    expected = [1 / (1 + np.exp(1)), 1 / (1 + np.exp(1 - 0.5 - 4)), 1.0]
+    assert predict((-1.0, 0.5, 2.0), features) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_product_of_both_regressions(retriever: Retriever, mode: str) -> None:
+    """The relevance of the first result is the product of what both regressions say of it."""
+    ranking = judged(retriever, "the king and the castle", mode)
+    columns = leg_features(ranking, mode, retriever.index.lexical)
+    regressions = CALIBRATION.modes[mode]
+    best = np.array([[column.max() for column in columns]])
+    own = np.array([[*(column[0] for column in columns), 0.0]])
+    expected = predict(regressions.query, best)[0] * predict(regressions.result, own)[0]
+    assert ranking.relevance is not None
+    assert ranking.relevance[0] == pytest.approx(expected, abs=1e-4)
+    assert 0 < ranking.relevance[0] < 1
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_it_never_rises(retriever: Retriever, mode: str) -> None:
+    """Down a ranking the relevance never rises, even where the features of a lower result are better."""
+    for query in ("the king and the castle", "a dog in the garden", "snow"):
+        ranking = judged(retriever, query, mode)
+        assert ranking.relevance is not None
+        assert len(ranking.relevance) == len(ranking.rows)
+        assert (np.diff(ranking.relevance) <= 0).all()
+    rising = Ranking(rows=np.arange(3), scores=np.ones(3), dense=np.array([0.1, 0.9, 0.2]))
+    found = CALIBRATION.relevance(rising, "dense", retriever.index.lexical)
+    assert found is not None
+    assert found[1] == found[0] > found[2]
+
+
+def test_no_score_exceeds_the_largest(retriever: Retriever) -> None:
+    """No document reaches the score that counts as 1, and one full of the query's word comes near it."""
+    lexical = retriever.index.lexical
+    for query in ("king", "the king and the castle", "dog garden bread snow"):
+        terms = lexical.analyze(query)
+        scores, _ = lexical.search(terms, 10)
+        assert 0 < scores.max() < largest_score(terms, lexical)
+
+
+def test_an_unknown_word_counts_fully(retriever: Retriever) -> None:
+    """A word that no document has makes the share of all documents smaller, by more than a frequent one does."""
+    lexical = retriever.index.lexical
+    known = largest_score(lexical.analyze("king"), lexical)
+    assert largest_score(lexical.analyze("king qwxz"), lexical) > 2 * known
+
+
+def test_queries_without_results_or_terms(retriever: Retriever) -> None:
+    """A query that finds nothing has no relevances, and one of stop words has those of its vector."""
+    assert judged(retriever, "qwxz", "lexical").relevance.tolist() == []
+    ranking = judged(retriever, "of the", "hybrid")
+    assert np.isfinite(ranking.relevance).all()
+
+
+def test_every_column_follows(retriever: Retriever) -> None:
+    """Taking some candidates of a ranking takes their relevances."""
+    ranking = judged(retriever, "the king and the castle", "hybrid")
+    assert ranking.take(np.array([2, 0])).relevance.tolist() == ranking.relevance[[2, 0]].tolist()
+    (hit,) = retriever.hits(ranking, [1])
+    assert hit.relevance == ranking.relevance[1]
+
+
+def test_ranks_are_features() -> None:
+    """The last feature of a result is the logarithm of its rank, 0 for the first."""
+    features = result_features([np.array([0.5, 0.4, 0.3])], 2)
+    assert features.tolist() == [[0.5, 0.0], [0.4, pytest.approx(np.log(2))]]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{}, {"relevance": None}, {"relevance": {"version": RELEVANCE + 1, "modes": {}}}, {"relevance": RELEVANCE}],
+)
+def test_an_index_without_a_calibration(config: dict) -> None:
+    """An index of an earlier version, of few documents or of another version of the features has none."""
+    assert Calibration.of_config(config) is None
+
+
+def test_a_calibration_survives_a_manifest() -> None:
+    """What is written into a manifest is read as it was."""
+    assert Calibration.of_config({"relevance": CALIBRATION.model_dump(mode="json")}) == CALIBRATION
+
+
+def test_a_mode_without_a_fit(retriever: Retriever) -> None:
+    """Where a mode has no coefficients, its results have no relevance."""
+    only = Calibration(fitted_on="questions", modes={"dense": ONE})
+    assert only.relevance(retriever.search("king", "lexical"), "lexical", retriever.index.lexical) is None
