@@ -1,6 +1,6 @@
 // Asking the service.
 
-import { Dowse } from "./dowse.js";
+import { Dowse, Problem } from "./dowse.js";
 import { parse, stringify } from "./exact.js";
 import { askForKey, key } from "./key.js";
 
@@ -13,6 +13,6 @@ export async function ask(path, { body, signal, as = "json" } = {}) {
     return await dowse.request(path, { body, signal, as });
   } catch (problem) {
     if (problem.status === 401 && !signal?.aborted && (await askForKey(used, problem.detail))) return ask(path, { body, signal, as });
-    throw problem;
+    throw problem instanceof Problem ? { ...problem } : problem; // to the pages, what is an Error is a fault of their own
   }
 }

@@ -71,7 +71,7 @@ export class Dowse {
     return this.request("/search", { body: { query, ...search }, ...call });
   }
 
-  /** @param {(Search & { query: string })[]} searches @param {Call} [call] @returns {Promise<Fields>} an answer for each */
+  /** @param {(Search & { query: string })[]} searches @param {Call} [call] @returns {Promise<{ responses: Found[] } & Fields>} an answer for each */
   searchMany(searches, call = {}) {
     return this.request("/search/batch", { body: { searches }, ...call });
   }

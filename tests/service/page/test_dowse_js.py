@@ -37,7 +37,7 @@ def test_documents_are_written_found_read_and_deleted(evaluate):
         const put = (await dowse.putDocuments([{ id: "new", text: "The king.", metadata: { year: 9 } }])).put;
         const names = [];
         for await (const { id } of dowse.documents()) names.push(id);
-        const many = (await dowse.searchMany([{ query: "cat" }, { query: "dog" }])).results.length;
+        const many = (await dowse.searchMany([{ query: "cat" }, { query: "dog" }])).responses.length;
         const similar = (await dowse.similar({ ids: ["new"] })).results.length;
         const clicked = (await dowse.feedback("cat", "a/b", { click: true })).stored;
         const { deleted } = await dowse.deleteByFilter({ must: [{ field: "year", eq: 9 }] });
