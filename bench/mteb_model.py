@@ -1,6 +1,6 @@
 """Dowse as a search model of mteb: its index and its retrieval, on the tasks of mteb or on data sets of one's own.
 
-    python bench/mteb_model.py DATASET_DIR... [--mode hybrid] [--task NAME]... [--data DIR] [--json FILE]
+    python bench/mteb_model.py DATASET_DIR... [--mode hybrid] [--task NAME]... [--data DIR] [--index ID] [--json FILE]
 
 mteb is no dependency of Dowse: `pip install mteb` adds it to the environment. A data set is a directory as for
 `bench/quality.py`. `--task` names tasks of mteb, which it downloads. Another program uses the model so:
@@ -47,14 +47,25 @@ class DowseSearch:
     Args:
         data: data directory with the live model; indexes are kept there and used again, and are not made live.
         mode: of the searches.
+        index: id of an index of the same documents to search in place of one that is built.
     """
 
-    def __init__(self, data: Path, mode: Mode = "hybrid") -> None:
-        self._data, self._mode = data, mode
+    def __init__(self, data: Path, mode: Mode = "hybrid", index: str | None = None) -> None:
+        self._data, self._mode, self._index = data, mode, index
         self._retriever: Retriever | None = None
 
     def index(self, corpus: Any, *, task_metadata: Any, hf_split: str, hf_subset: str, **_options: Any) -> None:
-        """Build the index of a corpus with the columns id, text and perhaps title, unless it is there."""
+        """Build the index of a corpus with the columns id, text and perhaps title, unless it is there.
+
+        Raises:
+            UserError: the given index has other documents.
+        """
+        if self._index is not None:
+            self._retriever = self._open(self._index)
+            missing = sum(self._retriever.index.row_of(str(name)) is None for name in corpus["id"])
+            if missing:
+                raise UserError(f"--index {self._index}: {missing:,} of {len(corpus):,} documents are not in it")
+            return
         folder = self._data / "mteb"
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{task_metadata.name}-{hf_subset}-{hf_split}.parquet".replace("/", "_")
@@ -62,7 +73,10 @@ class DowseSearch:
         pq.write_table(pa.table({name: [str(value or "") for value in corpus[name]] for name in columns}), path)
         settings = BuildSettings(title_column="title" if "title" in columns else "none", skip_bad_rows=True)
         manifest = build(str(path), settings, self._data, live=False).manifest
-        self._retriever = Retriever(Index.open(Store("index", self._data).path(manifest.id), verify=False))
+        self._retriever = self._open(manifest.id)
+
+    def _open(self, index: str) -> Retriever:
+        return Retriever(Index.open(Store("index", self._data).path(index), verify=False))
 
     def search(
         self, queries: Any, *, top_k: int, top_ranked: Any = None, **_options: Any
@@ -106,9 +120,9 @@ class DowseSearch:
         )  # fmt: skip
 
 
-def search_model(data: Path, mode: Mode = "hybrid") -> DowseSearch:
-    """Return the model over a data directory in which a model is published."""
-    return DowseSearch(data, mode)
+def search_model(data: Path, mode: Mode = "hybrid", index: str | None = None) -> DowseSearch:
+    """Return the model over a data directory in which a model is published, or over one of its indexes."""
+    return DowseSearch(data, mode, index)
 
 
 def local_task(folder: Path, split: str = "test") -> Any:
@@ -162,6 +176,7 @@ def main() -> None:
     parser.add_argument(
         "--data", type=Path, default=data_dir(), help="data directory with a model (default: DOWSE_DATA)"
     )
+    parser.add_argument("--index", help="id of an index of the data set, in place of one that is built")
     parser.add_argument("--json", type=Path, help="file for mteb's results")
     arguments = parser.parse_args()
     mteb = _mteb()
@@ -169,7 +184,9 @@ def main() -> None:
     tasks += list(mteb.get_tasks(tasks=arguments.task)) if arguments.task else []
     if not tasks:
         parser.error("give a DATASET_DIR or --task")
-    result = mteb.evaluate(search_model(arguments.data, arguments.mode), tasks, cache=None, co2_tracker=False)
+    result = mteb.evaluate(
+        search_model(arguments.data, arguments.mode, arguments.index), tasks, cache=None, co2_tracker=False
+    )
     for task in result.task_results:
         for split, scores in task.scores.items():
             cells = "  ".join(f"{name} {scores[0][name]:.4f}" for name in MEASURES)

@@ -275,6 +275,40 @@ def activate(
 
 
 @app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="File to write; with .zst at its end it is compressed")],
+    live: Annotated[bool, typer.Option("--live", help="Only what is live, and what that needs")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists")] = False,
+) -> None:
+    """Write the data directory into one file, also while it is served and written to.
+
+    In it are all artifacts, live writes, feedback and API keys. Every file is compared with its checksum. Of the trainer's
+    stages nothing is kept.
+    """
+    from indexer.backup.create import backup as create
+
+    done = create(file, live_only=live, overwrite=overwrite)
+    typer.echo(f"{file}: {done.artifacts} artifacts, {done.size / 1e6:,.0f} MB, live writes up to {done.writes:,}")
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="File that `backup` has written")],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace what is live, live writes and keys, where they are others")
+    ] = False,
+) -> None:
+    """Write a backup into the data directory. Where it was killed, the same command goes on.
+
+    What is there stays, if it is the same. Nothing becomes live before all of the backup was read and verified.
+    """
+    from indexer.backup.restore import restore as read
+
+    done = read(file, overwrite=overwrite)
+    typer.echo(f"{done.artifacts} artifacts, {done.size / 1e6:,.0f} MB, live writes up to {done.writes:,}")
+
+
+@app.command()
 @options(StoreSettings)
 def prune(
     settings: StoreSettings,

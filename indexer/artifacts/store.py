@@ -59,6 +59,9 @@ PUBLISHING = ".publishing"
 NEVER_LIVE_PREFIX = ".quiet-"
 """Prefix of the marker file of an artifact that has never been live; its id follows."""
 
+RESTORING = ".restoring-"
+"""Prefix of the folder of an artifact that is being restored from a backup; its id follows."""
+
 STEPS = ("files", "synced", "manifest", "renamed", "current-written", "current-replaced")
 """Named points of publishing, in order. Tests kill the process at each of them."""
 
@@ -287,7 +290,7 @@ class Store:
         kept = {self.current_id(), *pinned, *(self.ids()[-keep:] if keep else [])}
         removed = [artifact for artifact in self.ids() if artifact not in kept]
         if self.root.is_dir():
-            leftovers = (".building-", ".removing-", f".{CURRENT}.")
+            leftovers = (".building-", ".removing-", RESTORING, f".{CURRENT}.")
             # Markers without an artifact are leftovers too.
             beside = (self._never_live_marker, lambda artifact: record_of(self.root / artifact))
             markers = {marker(artifact).name for artifact in self.ids() for marker in beside}

@@ -67,7 +67,7 @@ class WriteLog:
     def has_new(self) -> bool:
         """Say whether there are unread writes, by the sizes of the files alone."""
         try:
-            sizes = {path.name: path.stat().st_size for path in self._files()}
+            sizes = {path.name: path.stat().st_size for path in self.files()}
         except FileNotFoundError:  # folded into another file meanwhile
             return True
         known = {name: position.end for name, position in self._read.items()}
@@ -90,7 +90,7 @@ class WriteLog:
             LogReplaced: the files are other ones than before. A new `WriteLog` reads them from the start.
         """
         writes: list[Write] = []
-        files = self._files()
+        files = self.files()
         self._check_known(files)
         sequence, positions = self.sequence, {}
         for path in files:
@@ -235,7 +235,7 @@ class WriteLog:
             LogReplaced: the log is not the one that was read.
         """
         with self.locked(), self.reading():
-            old = [path for path in self._files() if path.name <= self._segment_path(through).name]
+            old = [path for path in self.files() if path.name <= self._segment_path(through).name]
             if self._active_segment() in old:
                 raise ValueError(f"the segment of write {through} is not closed")
             writes = WriteLog(self.folder.parent).read()
@@ -256,7 +256,7 @@ class WriteLog:
             sync(self.folder)
         reached("folded")
 
-    def _files(self) -> list[Path]:
+    def files(self) -> list[Path]:
         """Return the files of the log in the order of their writes."""
         return [path for kind in ("folded", "writes") for path in sorted(self.folder.glob(f"{kind}-*.log"))]
 

@@ -1,0 +1,1 @@
+../../service/page/dowse.js
