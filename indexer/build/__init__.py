@@ -10,6 +10,7 @@ relevance/              calibration of how probable it is that a result answers
 dense_codes.py          codes of an approximate dense index, trained and written
 recall.py               recall of such an index, measured; effort of a search
 sparse.py               learned-sparse leg: vectors on disk, postings in parts
+words.py                searched and exact columns checked; files of rules copied
 share.py                a copy of an index for a model that differs in its queries only
 create.py               an empty index
 compact.py              fold live writes into a new index

@@ -18,9 +18,11 @@ from indexer.artifacts.manifest import InputEntry, fingerprint, read_manifest
 from indexer.artifacts.store import Store
 from indexer.build.assemble import Assembly
 from indexer.build.build import BuildResult, find_compacted, publish
-from indexer.build.settings import BuildSettings, CreateSettings
+from indexer.build.settings import BuildSettings, ColumnSettings, CreateSettings
 from indexer.build.weights.dense_weight import EQUAL_WEIGHT
+from indexer.build.words import check_words
 from indexer.corpus.corpus import Reject
+from indexer.corpus.settings import select
 from indexer.corpus.treatment import FIELDS, Treatment
 from indexer.corpus.values.lists import LIST
 from indexer.errors import UserError
@@ -104,7 +106,8 @@ def create(settings: CreateSettings, data: Path | None = None, cores: int | None
     indexes, models = Store("index", data), Store("model", data)
     model = models.resolve(settings.model)
     language = "none" if settings.language == "auto" else settings.language
-    build_settings = BuildSettings(language=language, markup=settings.markup)
+    build_settings = BuildSettings(language=language, markup=settings.markup, **select(settings, ColumnSettings))
+    check_words(build_settings, schema)
     created: dict[str, Any] = {CREATED: {"language": settings.language}}
     recipe = build_settings.recipe() | corpus.treatment.config() | created
     key = fingerprint("index", {"model": model.name}, corpus.inputs, recipe)

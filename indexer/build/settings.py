@@ -16,7 +16,29 @@ from indexer.index.rules import RULE_FILES
 from indexer.milvus.settings import StoreSettings
 
 
-class BuildSettings(CorpusSettings, ExecutorSettings, StoreSettings):
+class ColumnSettings(BaseModel):
+    """Metadata columns that are searched."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    search_columns: str | None = Field(
+        default=None,
+        description="Columns whose words are searched beside title and text, with commas between them; a weight may stand "
+        "behind each: brand^2,tags (default: none)",
+    )
+    exact_columns: str | None = Field(
+        default=None,
+        description="Columns of which a value that equals the whole query puts its documents first, as ids do, with commas "
+        "between them: sku,ean (default: none)",
+    )
+
+    @property
+    def weights_of_columns(self) -> dict[str, float]:
+        """Weight of each column that is searched."""
+        return parse_weights(self.search_columns)
+
+
+class BuildSettings(CorpusSettings, ColumnSettings, ExecutorSettings, StoreSettings):
     """What is indexed, and how."""
 
     model: str | None = Field(default=None, description="Id of the model artifact (default: models/CURRENT)")
@@ -52,16 +74,6 @@ class BuildSettings(CorpusSettings, ExecutorSettings, StoreSettings):
         description="Make the codes of an approximate dense index of the first components of a vector only, for models "
         "that are trained for it (Matryoshka); full vectors score what is found (default: of a Matryoshka model the shortest "
         "length that reaches --recall; of others all)",
-    )
-    search_columns: str | None = Field(
-        default=None,
-        description="Columns whose words are searched beside title and text, with commas between them; a weight may stand "
-        "behind each: brand^2,tags (default: none)",
-    )
-    exact_columns: str | None = Field(
-        default=None,
-        description="Columns of which a value that equals the whole query puts its documents first, as ids do, with commas "
-        "between them: sku,ean (default: none)",
     )
     synonyms: Path | None = Field(
         default=None,
@@ -119,11 +131,6 @@ class BuildSettings(CorpusSettings, ExecutorSettings, StoreSettings):
     )
     force: bool = Field(default=False, description="Build even if an index of the same inputs and settings exists")
 
-    @property
-    def weights_of_columns(self) -> dict[str, float]:
-        """Weight of each column that is searched."""
-        return parse_weights(self.search_columns)
-
     def rule_files(self) -> dict[str, Path]:
         """Return the files of synonyms and stop words that are given, by the name of their setting."""
         return {name: path for name in RULE_FILES if (path := getattr(self, name)) is not None}
@@ -145,10 +152,8 @@ class BuildSettings(CorpusSettings, ExecutorSettings, StoreSettings):
         return recipe | {"sparse": {"terms": self.sparse_terms, "weight": self.sparse_weight}}
 
 
-class CreateSettings(BaseModel):
+class CreateSettings(ColumnSettings):
     """Columns of an empty index, and how its documents will be read."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     columns: str = Field(
         default="",

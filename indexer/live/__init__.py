@@ -9,6 +9,7 @@ sparse.py            learned-sparse leg over both
 bm25.py              BM25 of live documents with the index's statistics
 metadata.py          JSON metadata → column types
 inspect.py           what a service would set aside or not show
+export.py            documents of an index and its live writes, as a corpus
 forget.py            retract writes, so that the index's own version shows
 feedback.py          clicks and grades, one line each
 query_log.py         what was searched for

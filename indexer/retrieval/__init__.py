@@ -10,5 +10,8 @@ diversity.py        maximal marginal relevance
 rocchio.py          query vector from examples
 highlights.py       nearest sentence of a passage
 spelling.py         «did you mean»
+expansion.py        words half typed or misspelt
+synonyms.py         synonyms and stop words of a query
+completion.py       titles that complete what is typed
 example_queries.py  queries that find their own document first
 """

@@ -23,7 +23,7 @@ TEXT_WORDS = 12
 """First words of a text from which key words are taken where there is no title."""
 
 
-def example_queries(live: Retriever, count: int = 3, seconds: float = 0.5) -> list[str]:
+def example_queries(live: Retriever, count: int = 3, seconds: float = 1.0) -> list[str]:
     """Return at most ``count`` queries of two to four words, each of which finds its own document first.
 
     The same index gives the same queries, unless the time is over first.
@@ -56,9 +56,11 @@ def _documents(live: Retriever) -> Iterator[tuple[int, Document]]:
     index = live.index
     rng = np.random.default_rng(random.Random(index.manifest.id).randrange(2**32))  # noqa: S311 - a sample, no secret
     seen: set[int] = set()
+    if not len(index):
+        return
     for _ in range(DIRECTIONS):
         direction = rng.standard_normal(index.manifest.contract.dimension).astype(np.float32)
-        rows, _, _ = index.nearest_documents(direction / np.linalg.norm(direction), NEAREST)
+        rows, _, _ = index.nearest_documents(direction / np.linalg.norm(direction), NEAREST, index.visible)
         for row in rows.tolist():
             if row not in seen:
                 seen.add(row)

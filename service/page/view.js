@@ -1,8 +1,10 @@
 // What the page shows, as its URL says it and as the API is asked for it. Nothing here touches the document.
 //
-// A view is { q, mode, varied, similar, title, filters }. Filters are { choices: { field: [value] },
+// A view is { q, mode, varied, sort, similar, title, filters }; search/sort.js says what `sort` is. Filters are { choices: { field: [value] },
 // bounds: { field: { gte, lte } }, near: { lat, lon, km } | null }; in the URL they read choose.FIELD=, from.FIELD=,
 // to.FIELD= and near=lat,lon,km.
+
+import { sortOf } from "./search/sort.js";
 
 const MODES = ["hybrid", "dense", "lexical"];
 const VARIETY = 0.5; // of the API's `diversity`, where the box is ticked
@@ -29,18 +31,20 @@ export function readUrl(search) {
     q: params.get("q") ?? "",
     mode: MODES.includes(params.get("mode")) ? params.get("mode") : "hybrid",
     varied: params.has("varied"),
+    sort: params.get("sort") ?? "",
     similar: params.get("similar"),
     filters,
   };
 }
 
 /** The query string of a view, from which readUrl makes the same view. */
-export function urlOf({ q, mode, varied, similar, filters }) {
+export function urlOf({ q, mode, varied, sort = "", similar, filters }) {
   const params = new URLSearchParams();
   if (similar) params.set("similar", similar);
   if (q) params.set("q", q); // kept next to ?similar= so that the way back survives a reload
   if (mode !== "hybrid") params.set("mode", mode);
   if (varied) params.set("varied", "");
+  if (sort) params.set("sort", sort);
   for (const [field, values] of Object.entries(filters.choices)) values.forEach((value) => params.append(`choose.${field}`, value));
   for (const [field, bounds] of Object.entries(filters.bounds)) {
     for (const [name, bound] of Object.entries(BOUNDS)) if (bounds[bound] !== undefined) params.set(`${name}.${field}`, bounds[bound]);
@@ -60,13 +64,18 @@ export function filterTree({ choices, bounds, near }, columns, except = null) {
   return kept.length ? { must: kept } : null;
 }
 
-/** What to ask for a view that has a query or a document: [path, body]. */
+/** What decides which documents a view with a query finds. */
+export const findingOf = ({ q, mode }) => ({ query: q, mode });
+
+/** What to ask for a view: [path, body]. One without a query and a document lists the documents. */
 export function question(view, columns, size, offset) {
-  const { q, mode, varied, similar, filters } = view;
+  const { q, varied, similar, filters } = view;
   const filter = filterTree(filters, columns);
-  const common = { top_k: size, offset, ...(filter && { filter }) };
+  const sort = sortOf(view, columns);
+  const common = { top_k: size, offset, ...(filter && { filter }), ...(sort && { sort }) };
   if (similar) return ["similar", { ids: [similar], ...common }];
-  return ["search", { query: q, mode, explain: true, ...common, ...(varied && { diversity: VARIETY }) }];
+  if (!q) return ["search", common];
+  return ["search", { ...findingOf(view), explain: true, ...common, ...(varied && !sort && { diversity: VARIETY }) }];
 }
 
 function halves(name) {

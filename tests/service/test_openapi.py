@@ -82,7 +82,7 @@ def test_the_command_writes_the_file():
 def test_these_are_the_operations():
     """The operations of the API are these: none disappears, and none is added, without this test."""
     assert set(OPERATIONS) == {
-        "POST /search", "GET /search", "POST /search/batch", "POST /search/export", "POST /similar", "GET /documents/{document_id}", "GET /documents/{document_id}/similar",
+        "POST /search", "GET /search", "POST /search/batch", "POST /search/export", "GET /suggest", "POST /similar", "GET /documents/{document_id}", "GET /documents/{document_id}/similar",
         "GET /info", "GET /report", "GET /report.json", "GET /livez", "GET /healthz", "GET /readyz",
         "POST /documents/import", "PUT /documents", "DELETE /documents", "POST /documents/fetch", "POST /documents/delete", "POST /feedback",
         "POST /classify", "POST /fill-mask", "GET /model/info", "POST /model/read", "POST /model/compare",
@@ -148,7 +148,7 @@ def test_every_error_has_the_example_of_its_status(name):
 def test_operations_have_names_to_call_them_by():
     """Generated clients name their methods by these; each begins with what the operation does."""
     assert {name: operation["operationId"] for name, operation in OPERATIONS.items()} == {
-        "POST /search": "search", "GET /search": "search_with_query_string", "POST /search/batch": "search_batch", "POST /search/export": "export_search",
+        "POST /search": "search", "GET /search": "search_with_query_string", "POST /search/batch": "search_batch", "POST /search/export": "export_search", "GET /suggest": "suggest",
         "POST /similar": "find_similar", "GET /documents/{document_id}/similar": "get_similar_documents",
         "GET /documents/{document_id}": "get_document", "PUT /documents": "put_documents",
         "DELETE /documents": "delete_documents", "POST /documents/import": "import_documents", "POST /documents/fetch": "fetch_documents",

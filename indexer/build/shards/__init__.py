@@ -6,4 +6,5 @@ embedding.py  vectors of each window: resumed, known, or encoded
 pipeline.py   threads that read ahead and write behind
 earlier.py    shards of an earlier index that are taken over
 tables.py     passages, and ids and keys in their order, in bounded memory
+exact.py      ids and values that a whole query may equal
 """

@@ -11,6 +11,7 @@ filtering.py        filters and facets of a request
 example_queries.py  GET /search/examples
 batch.py            POST /search/batch
 export.py           POST /search/export: CSV and JSON lines
+suggest.py          GET /suggest
 similar.py          documents like a document or like examples
 rerank.py           cross-encoder over the first results
 rerank_memory.py    outcomes of re-ranking, shared by all workers

@@ -20,7 +20,7 @@ from indexer.retrieval.retriever import Retriever
 from indexer.retrieval.spelling import suggestion
 from service.api.dependencies import index_info
 from service.api.search import filtering, schemas
-from service.api.search.arrange import SCORE_DIGITS, arrange, check_columns, eligible_positions, group_value
+from service.api.search.arrange import SCORE_DIGITS, arrange, check_columns, eligible_positions, group_value, with_exact
 from service.api.search.boosts import boosted
 from service.api.search.browse import browse
 from service.api.search.combine import check_combination, pages_beyond
@@ -199,7 +199,8 @@ def _answer_browse(
 
 def _find(live: Retriever, ranking: Ranking, search: schemas.SearchRequest, allowed: Selection | None) -> Selection:
     """Return the documents that a search finds, over which its facets count."""
-    found = ranking.rows[list(eligible_positions(ranking, search.mode, search.min_score, search.min_relevance))]
+    eligible = eligible_positions(ranking, search.mode, search.min_score, search.min_relevance)
+    found = ranking.rows[list(with_exact(ranking, eligible))]
     is_cut = search.min_score is not None or search.min_relevance is not None
     # Other documents have no score that could reach it.
     alone = is_cut or search.mode == "dense"

@@ -64,11 +64,12 @@ def arrange(
         rerank: takes positions, best first, and returns new scores of the first of them. These positions are ordered by
             the new scores; all others follow. Their relevances follow the new order, too: the first has the largest.
         min_relevance: relevance below which a candidate is left out.
-        sort: keys that order all of them in place of their scores; then neither re-ranking nor diversity takes part.
+        sort: keys that order all of them in place of their scores, exact matches too; then neither re-ranking nor
+            diversity takes part.
     """
     eligible = eligible_positions(ranking, mode, options.min_score, min_relevance)
-    if sort and len(eligible):
-        eligible = _sort(index, ranking, eligible, sort)
+    if sort:
+        eligible = _sort(index, ranking, with_exact(ranking, eligible), sort)
     scores = boost_reranked(rerank(list(eligible)), ranking) if rerank else {}
     reranked = sorted(scores, key=lambda position: -scores[position])
     exact = ranking.exact
@@ -82,8 +83,8 @@ def arrange(
     elif options.diversity:
         others = _diversify(index, ranking, list(eligible), ranking.scores[list(eligible)], options.diversity)
     positions: Iterable[int] = chain(reranked, others)
-    if exact is not None:  # in front whatever else is asked for, also below the minimum score
-        positions = chain(np.flatnonzero(exact).tolist(), (each for each in positions if not exact[each]))
+    if not sort:
+        positions = with_exact(ranking, positions)
     groups: dict[int, Any] = {}
     if options.group_by is not None:
         positions = _limit_groups(index, ranking, positions, options, groups)
@@ -137,10 +138,18 @@ def eligible_positions(
     return range(len(reached)) if reached.all() else np.flatnonzero(reached).tolist()
 
 
+def with_exact(ranking: Ranking, positions: Iterable[int]) -> Iterable[int]:
+    """Return positions with exact matches in front, whatever else is asked for, also those below the minimum score."""
+    exact = ranking.exact
+    if exact is None:
+        return positions
+    return chain(np.flatnonzero(exact).tolist(), (each for each in positions if not exact[each]))
+
+
 def _sort(
-    index: ServedIndex, ranking: Ranking, positions: Sequence[int], sort: Sequence[SortByField | SortByDistance]
+    index: ServedIndex, ranking: Ranking, positions: Iterable[int], sort: Sequence[SortByField | SortByDistance]
 ) -> list[int]:
-    at = np.array(positions, dtype=np.int64)
+    at = np.fromiter(positions, dtype=np.int64)
     order: list[int] = at[sorted_positions(sort, index, ranking.rows[at], len(at))].tolist()
     return order
 

@@ -1,5 +1,5 @@
 // The filters beside the results. What there is to filter by follows from the columns of the index; how many documents
-// each value has, from the API's facets, which do not depend on the query.
+// each value has, from the API's facets: of what the query finds, or of all where there is none.
 
 import { ask } from "../api.js";
 import { numberOf } from "../exact.js";
@@ -12,18 +12,19 @@ const AT_ONCE = 20; // facets that one request may ask for
 const OPEN = 5; // groups that are open from the start
 const SHOWN = 6; // values of a group that are shown from the start
 
-/** Asks for facets over the documents that pass a filter; of the search itself nothing is wanted. */
-async function facetsOf(query, facets, filter, signal) {
+/** Asks for facets over the documents that pass a filter and, of these, over what the search `found` finds; an empty one
+ *  finds all. Of its results nothing is wanted. */
+async function facetsOf(found, facets, filter, signal) {
   const parts = Array.from({ length: Math.ceil(facets.length / AT_ONCE) }, (_, i) => facets.slice(i * AT_ONCE, (i + 1) * AT_ONCE));
-  const common = { query, mode: "lexical", top_k: 1, fields: [], ...(filter && { filter }) };
+  const common = { ...found, top_k: 1, fields: [], ...(filter && { filter }) };
   const answers = await Promise.all(parts.map((part) => ask("search", { body: { ...common, facets: part }, signal })));
   return { index: answers[0].index, facets: Object.assign({}, ...answers.map((answer) => answer.facets)) };
 }
 
 /** What the columns of an index hold: { facets, documents }, over all documents. */
-export async function overviewOf(query, columns, signal) {
+export async function overviewOf(columns, signal) {
   if (!columns.overview.length) return { facets: {}, documents: 0 };
-  const { facets, index } = await facetsOf(query, columns.overview, null, signal);
+  const { facets, index } = await facetsOf({}, columns.overview, null, signal);
   return { facets, documents: index.documents };
 }
 
@@ -62,7 +63,7 @@ export class Filters {
 
   /** Counts the documents of each value. The values of a restricted column are counted as if it were not restricted:
    *  they say what one more choice would bring. */
-  async count(query, filters, signal) {
+  async count(found, filters, signal) {
     if (!this.groups.length) return;
     const restricted = this.groups.filter(({ field }) => filters.choices[field] || filters.bounds[field]);
     const questions = restricted.map((group) => [[group], group.field]);
@@ -70,7 +71,7 @@ export class Filters {
     if (free.length) questions.push([free, null]);
     const answers = await Promise.all(
       questions.map(([groups, except]) =>
-        facetsOf(query, groups.map((group) => group.facet), filterTree(filters, this.columns, except), signal)),
+        facetsOf(found, groups.map((group) => group.facet), filterTree(filters, this.columns, except), signal)),
     );
     if (signal?.aborted) return;
     answers.forEach(({ facets }, i) => questions[i][0].forEach((group) => group.count(facets[group.field])));

@@ -5,7 +5,7 @@ import { stringify } from "../exact.js";
 import { Columns } from "./columns.js";
 import { Filters, overviewOf } from "./facets.js";
 import { ResultMap } from "./map.js";
-import { question, restricted } from "../view.js";
+import { findingOf, question, restricted } from "../view.js";
 
 const MAPPED = 100; // of the best results that are on the map
 const PAUSE_MS = 250; // until the map asks for them: it follows once the list has come to rest
@@ -50,16 +50,16 @@ export class Panel {
   /** Follows an answer: builds the filters for a new index, counts the documents of each value, puts results on the map. */
   async follow(view, index, hits, signal) {
     clearTimeout(this.pause);
-    const used = Boolean(index && (view.q || view.similar));
+    const used = Boolean(index);
     try {
       if (used && generation(index) !== this.known) await this.learn(signal);
       $("panel").hidden = $("unfold-filters").hidden = !used || !this.useful;
       if (!used || !this.useful) return;
-      const query = view.q || view.similar; // the facets do not depend on it
-      if (!this.built) await this.build(query, signal);
+      if (!this.built) await this.build(signal);
       this.filters.show(view.filters);
-      const counted = stringify([this.known, view.filters]);
-      if (counted !== this.counted) await this.filters.count(query, view.filters, signal);
+      const found = view.similar || !view.q ? {} : { ...findingOf(view), facets_over: "results" };
+      const counted = stringify([this.known, view.filters, found]);
+      if (counted !== this.counted) await this.filters.count(found, view.filters, signal);
       this.counted = counted;
       if (this.columns.place) this.place(view, hits, signal);
     } catch (problem) {
@@ -68,8 +68,8 @@ export class Panel {
     }
   }
 
-  async build(query, signal) {
-    const overview = await overviewOf(query, this.columns, signal);
+  async build(signal) {
+    const overview = await overviewOf(this.columns, signal);
     if (signal.aborted) return;
     this.filters.build(this.columns, overview);
     this.built = true;

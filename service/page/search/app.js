@@ -3,10 +3,12 @@
 import { ask } from "../api.js";
 import { tellClick } from "./clicks.js";
 import { tellModel } from "./footer.js";
+import { listed } from "./browse.js";
 import { breakable, fill, hitNode, measure, weightOf } from "./hits.js";
 import { listenToKeys, stops } from "./keyboard.js";
 import { Panel } from "../filters/panel.js";
-import { count, documents, listFilters, show, showNothing, showProblem, showWelcome } from "./states.js";
+import { count, documents, listFilters, show, showNothing, showProblem, showWelcome, tellSize } from "./states.js";
+import { showOrder } from "./sort.js";
 import { showExamples } from "./welcome.js";
 import { noFilters, question, readUrl, restricted, urlOf } from "../view.js";
 
@@ -19,6 +21,7 @@ const SCALES = {
   dense: "Cosine similarity of query and passage, at most 1.",
   lexical: "BM25 score of the words: higher is better.",
   similar: "Cosine similarity of the documents, at most 1.",
+  browse: "",
 };
 
 const RELEVANCE = "Relevance: how probable it is that a result answers.";
@@ -44,13 +47,13 @@ const panel = new Panel({
 
 const milliseconds = (ms) => `${ms.toFixed(1)} ms`;
 const idOf = (node) => hits[stops().indexOf(node.closest(".hit"))]?.id ?? null;
-const kind = () => (view.similar ? "similar" : view.mode);
+const kind = () => (view.similar ? "similar" : view.q ? view.mode : "browse");
 
-/** The box, the mode or the variety changed. Typing rewrites one history entry; Enter (settle) makes it one to keep:
+/** The box, the mode, the variety or the order changed. Typing rewrites one history entry; Enter (settle) makes it one to keep:
  *  the next edit pushes a new one, so every confirmed search is one step of Back, and only one. */
 function edited({ settle = false } = {}) {
   clearTimeout(timer);
-  const next = { ...view, q: box.value.trim(), mode: form.mode.value, varied: form.varied.checked, similar: null };
+  const next = { ...view, q: box.value.trim(), mode: form.mode.value, varied: form.varied.checked, sort: form.sort.value, similar: null };
   const changed = urlOf(next) !== urlOf(view);
   if (changed) {
     view = next;
@@ -61,9 +64,9 @@ function edited({ settle = false } = {}) {
 }
 
 /** The filters changed: each change is a step of Back. */
-function refilter(next) {
+function refilter(next, sort = view.sort) {
   clearTimeout(timer);
-  view = { ...view, q: view.similar ? view.q : box.value.trim(), filters: next };
+  view = { ...view, q: view.similar ? view.q : box.value.trim(), filters: next, sort };
   history.pushState({ title: view.title }, "", urlOf(view));
   settled = true;
   load();
@@ -89,6 +92,7 @@ async function restore(from = null) {
   box.value = view.q;
   form.mode.value = view.mode;
   form.varied.checked = view.varied;
+  showOrder($("order"), view, panel.columns);
   settled = Boolean(view.q || view.similar);
   if (!(await load({ size: Math.min(history.state?.shown || PAGE, MOST) }))) return;
   scrollTo(0, 0);
@@ -104,23 +108,23 @@ async function load({ more = false, size = PAGE } = {}) {
   $("main").ariaBusy = "true";
   panel.show(view);
   try {
-    const asks = view.q || view.similar;
-    const info = asks && panel.known ? null : await panel.learn(signal);
+    const info = kind() !== "browse" && panel.known ? null : await panel.learn(signal);
+    const asks = !info || info.index; // where there is no index there is nothing to list
     const [path, body] = asks ? question(view, panel.columns, size, more ? hits.length : 0) : [];
     const answer = asks ? await ask(path, { body, signal }) : info;
     if (request !== pending) return false;
     if (answer.index) $("index").textContent = `Index ${answer.index.id} · model ${answer.index.model}`;
-    tellModel(answer.index, answer.model);
+    tellModel(answer.index, info?.model);
     head();
     if (answer.results) showHits(answer, more, size);
     else showWelcome(answer.index);
-    if (!answer.results && answer.index) showExamples(signal, (q) => urlOf({ ...view, q }), follow);
+    if (kind() === "browse" && answer.index && !more) showExamples(signal, (q) => urlOf({ ...view, q }), follow);
     panel.follow(view, answer.index, hits, signal);
-    if (answer.results?.length) rest = setTimeout(() => mark(path, body, signal), REST_MS);
+    if (answer.results?.length && kind() !== "browse") rest = setTimeout(() => mark(path, body, signal), REST_MS);
   } catch (problem) {
     if (request !== pending) return false;
     head();
-    const free = restricted(view.filters) && problem.status === 422 ? () => refilter(noFilters()) : null;
+    const free = (restricted(view.filters) || view.sort) && problem.status === 422 ? () => refilter(noFilters(), "") : null;
     if (problem.status !== 422) panel.hide();
     showProblem(problem, { retry: () => load({ more, size }), free, also: more ? ["about", "results"] : [] });
     if (!more) hits = [];
@@ -151,6 +155,7 @@ function head() {
   $("back").href = urlOf({ ...view, similar: null });
   document.title = heading ? `${heading} – Dowse` : "Dowse";
   listFilters(view.filters, refilter, panel.columns.types);
+  showOrder($("order"), view, panel.columns);
 }
 
 function showHits({ results, index, took_ms, timings = {}, matches, suggestion }, more, size) {
@@ -164,7 +169,9 @@ function showHits({ results, index, took_ms, timings = {}, matches, suggestion }
     if (kind() === "hybrid") best.dense = best.lexical = Math.max(best.dense, best.lexical); // what they add compares
   }
   const hidden = Object.values(panel.columns.place ?? {});
-  $("results").append(...fresh.map((hit) => hitNode(hit, { kind: kind(), best, hidden, columns: panel.columns, like: () => showSimilar(hit), opened: () => opened(hit) })));
+  const browsing = kind() === "browse";
+  const node = browsing || view.sort ? listed(hitNode, { scored: !browsing }) : hitNode;
+  $("results").append(...fresh.map((hit) => node(hit, { kind: kind(), best, hidden, columns: panel.columns, like: () => showSimilar(hit), opened: () => opened(hit) })));
   const filtered = restricted(view.filters) ? "filtered " : "";
   const all = matches ?? (filtered ? null : index.documents); // similar documents are not counted
   const found = all === null ? documents(hits.length, filtered) : `${count(hits.length)} of ${documents(all, filtered)}`;
@@ -179,7 +186,9 @@ function showHits({ results, index, took_ms, timings = {}, matches, suggestion }
   const extra = [...(restricted(view.filters) ? ["chosen"] : []), ...(suggestion ? ["suggestion"] : [])];
   if (!hits.length) return showNothing(view, matches, extra);
   const further = fresh.length > 0 && results.length >= size && hits.length < (matches ?? index.documents);
-  show("about", "results", ...extra, ...(further ? ["more"] : []));
+  const start = browsing && !restricted(view.filters) && !view.sort;
+  if (start) tellSize(index);
+  show(start ? "welcome" : "about", "results", ...extra, ...(further ? ["more"] : []));
   measure();
   if (!more) return;
   history.replaceState({ ...history.state, shown: hits.length }, "");

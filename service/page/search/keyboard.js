@@ -12,7 +12,7 @@ export function listenToKeys({ similar, open, clear }) {
     const { target } = event;
     if (event.isComposing || event.ctrlKey || event.metaKey || event.altKey || target.closest?.("dialog")) return;
     const inBox = target === box;
-    const free = !target.closest?.("#panel") && target.type !== "radio"; // whose arrows are their own
+    const free = !target.closest?.("#panel") && target.type !== "radio" && !target.matches?.("select"); // whose arrows are their own
     const hit = target.closest?.(".hit");
     const likeThis = hit && (() => similar(stops().indexOf(hit)));
     const action = {

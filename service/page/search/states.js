@@ -20,8 +20,13 @@ export function show(...parts) {
   if (!parts.includes("results")) $("results").replaceChildren();
 }
 
-export function showWelcome(index) {
+/** Says on the first screen how much there is to search. */
+export function tellSize(index) {
   $("welcome-title").textContent = index ? `Search ${documents(index.documents)}` : "There is no index yet";
+}
+
+export function showWelcome(index) {
+  tellSize(index);
   show("welcome");
 }
 

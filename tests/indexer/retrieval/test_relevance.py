@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from indexer.artifacts.manifest import RELEVANCE
 from indexer.artifacts.store import Store
 from indexer.index.index import Index
 from indexer.retrieval.ranking import Ranking
 from indexer.retrieval.relevance import (
-    RELEVANCE,
     Calibration,
     Regressions,
     largest_score,
@@ -75,6 +75,19 @@ def test_it_never_rises(retriever: Retriever, mode: str) -> None:
     found = CALIBRATION.relevance(rising, "dense", retriever.index.lexical)
     assert found is not None
     assert found[1] == found[0] > found[2]
+
+
+def test_an_exact_document_is_certain(retriever: Retriever) -> None:
+    """A document that the query names by its id has 1, whatever its scores; those below it are judged by theirs."""
+    ranking = Ranking(rows=np.arange(3), scores=np.ones(3), dense=np.array([0.1, 0.9, 0.2]))
+    unnamed = CALIBRATION.relevance(ranking, "dense", retriever.index.lexical)
+    ranking.exact = np.array([True, False, False])
+    found = CALIBRATION.relevance(ranking, "dense", retriever.index.lexical)
+    assert found is not None and unnamed is not None
+    assert found[0] == 1
+    assert unnamed[0] < found[1] < 1
+    assert found[2] == unnamed[2]
+    assert judged(retriever, "a", "hybrid").relevance[0] == 1  # the id of a story
 
 
 def test_no_score_exceeds_the_largest(retriever: Retriever) -> None:

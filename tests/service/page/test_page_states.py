@@ -12,6 +12,7 @@ def answering(page, **answers):
 
     Not the network, for the browser would complain of failed requests, which fails a test here.
     """
+    page.wait_for_load_state("networkidle")  # the first screen has asked for its documents
     page.evaluate(
         """answers => { const real = window.fetch; window.asked = []; window.fetch = async (path, options) => {
         window.asked.push([String(path), options.headers?.Authorization ?? null]);

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -91,6 +90,21 @@ def test_rare_words_count_more_before_the_first_compaction(empty: Path) -> None:
         answer = client.post("/search", json={"query": "ship storm", "mode": "lexical", "top_k": 2}).json()
         first, second = answer["results"]
         assert first["id"] == "7" and first["score"] > 2 * second["score"]
+
+
+def test_columns_of_an_empty_index_are_searched(data: Path) -> None:
+    """Words and whole values of its columns are found in what is written, before and after the first compaction."""
+    columns = CreateSettings(columns="brand:text,ean:int", search_columns="brand^2", exact_columns="ean", force=True)
+    create(columns, data)
+    rows = [
+        {"id": str(row), "text": "the cat", "metadata": {"brand": f"fish{row}", "ean": 4000 + row}} for row in range(5)
+    ]
+    for _ in range(2):
+        with client_of(data) as client:
+            send(client, rows)
+            assert found(client, "fish3", "lexical")[0] == "3"
+            assert found(client, "4002")[0] == "2"
+        compact(data, cores=1)
 
 
 def test_compaction_and_training_work_from_there(empty: Path, tmp_path: Path) -> None:
@@ -202,16 +216,20 @@ def chunked(lines: Iterator[bytes]) -> Iterator[bytes]:
         yield b"%x\r\n%b\r\n" % (len(line), line)
 
 
-def test_what_was_acknowledged_survives_a_broken_connection(empty: Path, start_service) -> None:  # type: ignore[no-untyped-def]
-    """The client stops in the middle of a row: the rows before it that were counted are there, the broken one is not."""
+def test_what_was_acknowledged_survives_a_broken_connection(empty: Path, start_service, eventually) -> None:  # type: ignore[no-untyped-def]
+    """The client stops in the middle of a row: the rows before it are written as soon as it pauses, the broken one is not."""
     running = start_service(empty, "--writable")
+
+    def documents() -> int:
+        return int(json.loads(running.get("/info")[1])["index"]["documents"])
+
     with socket.create_connection(("127.0.0.1", running.port), 30) as connection:
         head = b"POST /documents/import HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
         connection.sendall(head + b"".join(chunked(json.dumps(row).encode() + b"\n" for row in STORIES[:3])))
-        connection.sendall(b"".join(chunked(iter([b'{"id": "broken']))))
-        time.sleep(2)  # longer than `IDLE_SECONDS`: what has arrived is written
-    status, info = running.get("/info")
-    assert status == 200 and json.loads(info)["index"]["documents"] == 3
+        connection.sendall(b"".join(chunked(iter([b'{"id": "broken", "text": "The']))))
+        eventually(lambda: documents() == 3, "three documents are written")
+    assert running.status("/documents/broken") == 404
+    assert documents() == 3
 
 
 def test_many_refusals_wait_for_a_client_that_does_not_read(empty: Path, start_service) -> None:  # type: ignore[no-untyped-def]

@@ -75,6 +75,19 @@ def test_a_misspelt_word(shop: TestClient) -> None:
     assert ids(off) == [] and "expanded" not in off and off["suggestion"] == "kettle"
 
 
+def test_a_sort_decides_about_exact_values_too(shop: TestClient) -> None:
+    """An exact match stays among the results, stands where its own value puts it, and counts as found."""
+    sku = str(ROWS[9]["sku"])
+    sort = [{"field": "id", "order": "desc"}]
+    answer = search(shop, sku, sort=sort, top_k=100)
+    assert ids(answer) == sorted(ids(answer), reverse=True)
+    assert [result["id"] for result in answer["results"] if result["exact"]] == [ROWS[9]["id"]]
+    cut = {"min_score": 0.99, "mode": "dense", "facets": [{"field": "brand"}], "facets_over": "results"}
+    for more in ({}, {"sort": sort}):
+        alone = search(shop, sku, **cut, **more)
+        assert (ids(alone), alone["found"]) == ([ROWS[9]["id"]], 1)
+
+
 def test_an_exact_value_is_first_whatever_is_asked_for(shop: TestClient) -> None:
     """Also below the minimum score, with diversity and in groups; «did you mean» is off; only it is marked."""
     sku = str(ROWS[9]["sku"])
