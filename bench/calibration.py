@@ -4,7 +4,7 @@
 
 Data sets are those of `bench/quality.py`, and the indexes are built in the same way, in the same place. Queries with an
 answer are a data set's own of the split, those without one the queries of the others: two data sets that share a text are
-not paired. For each mode it prints
+not paired. Searches are those of the service: unknown words are corrected. For each mode it prints
 
 - AUC: how often a query with an answer has the higher relevance of the two;
 - the mean relevance of the first results of both kinds, and how many of the first kind are right;
@@ -89,7 +89,7 @@ def first_result(retriever: Retriever, query: str, mode: Mode, bar: Bar) -> tupl
     Raises:
         UserError: the index has no calibration.
     """
-    ranking = retriever.search(query, mode)
+    ranking = retriever.search(query, mode, expanded=retriever.expand(query, typos=True))
     retriever.judge(ranking, mode)
     bar.advance(1)
     if ranking.relevance is None:

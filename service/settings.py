@@ -44,7 +44,7 @@ class ServiceSettings(StoreSettings):
     )
     writable: bool = Field(
         default=False,
-        description="Accept writes: PUT and DELETE /documents, and POST /feedback; stored in live/ of the data directory",
+        description="Accept writes: PUT and DELETE /documents, POST /documents/import, and POST /feedback; stored in live/ of the data directory",
         json_schema_extra={"env": "DOWSE_WRITABLE"},
     )
     poll_seconds: float = Field(
@@ -131,7 +131,7 @@ class ServiceSettings(StoreSettings):
     body_seconds: float = Field(
         default=20.0,
         gt=0,
-        description="Seconds within which the body of a request must arrive",
+        description="Seconds within which the body of a request must arrive; of an import, its next piece",
         json_schema_extra={"env": "DOWSE_BODY_SECONDS"},
     )
     cors: str | None = Field(

@@ -28,6 +28,7 @@ from indexer.build.words import check_words
 from indexer.corpus.corpus import Corpus, Documents
 from indexer.corpus.inspect import advice
 from indexer.corpus.settings import MetadataSettings, select
+from indexer.corpus.treatment import parse_names
 from indexer.errors import UserError
 from indexer.index import dense
 from indexer.index.index import Index
@@ -194,7 +195,7 @@ def choose_language(corpus: Documents, language: str) -> str:
 
 
 def _fill_cells(corpus: Corpus, settings: BuildSettings) -> Documents:
-    columns = [name.strip() for name in (settings.extract or "").split(",") if name.strip()]
+    columns = parse_names(settings.extract)
     return fill_attributes(corpus, columns, settings.min_precision) if columns else corpus
 
 

@@ -8,7 +8,6 @@ memory.py          memory that is available
 live_documents.py  writes: log, then snapshot
 tenants.py         index as a key with a filter sees it
 rules.py           synonyms and stop words in files that are followed
-query_source.py    port to past queries, for completions
 model.py           model of the live index
 queue.py           bounded request queue: 429, 504, commits
 batching.py        queued queries encoded together

@@ -7,6 +7,7 @@ index of the tuned model gets its own calibration when it is built.
 from __future__ import annotations
 
 import random
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -47,8 +48,8 @@ def calibrate_relevance(index: Index, candidate: Candidate, comparison: Comparis
         queries = [*_answered(run_data.unseen_dev or run_data.dev.queries, rows), *_unanswered(index, seed)]
     else:
         queries = make_queries(index, seed)
-    texts = [query.text for query in queries]
-    found = observe(retriever, queries, encode_queries("relevance: encode", encoder, texts), fusion)
+    encode = partial(encode_queries, "relevance: encode", encoder)
+    found = observe(retriever, queries, encode, fusion)
     modes = {mode: fit(observations) for mode, observations in found.items() if enough(observations)}
     if "hybrid" not in modes:
         say("relevance: not fitted, as there are too few queries with and without an answer")
@@ -56,8 +57,7 @@ def calibrate_relevance(index: Index, candidate: Candidate, comparison: Comparis
     test = run_data.tests[comparison.deciding]
     ids = {document: row for row, document in enumerate(test.ids)}
     asked = _answered(test.queries, ids, test.left_out)
-    vectors = encode_queries("relevance: encode test queries", encoder, [query.text for query in asked])
-    tested = observe(candidate.retriever(test.index), asked, vectors, fusion)["hybrid"]
+    tested = observe(candidate.retriever(test.index), asked, encode, fusion)["hybrid"]
     reliability = measure_calibration(
         Decisions(
             np.array([first_relevance(modes["hybrid"], observation) for observation in tested]),

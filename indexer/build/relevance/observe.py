@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from indexer.build.weights.neighbour_questions import without
 from indexer.index.index import Index
 from indexer.inference.encoder import Vectors
 from indexer.progress import Bar
+from indexer.retrieval.expansion import Expanded
 from indexer.retrieval.fusion import Fusion
 from indexer.retrieval.ranking import Mode, Numbers
 from indexer.retrieval.relevance import leg_features, query_features, result_features
@@ -42,30 +43,35 @@ class Observation(NamedTuple):
 
 
 def observe(
-    retriever: Retriever, queries: Sequence[Query], vectors: Vectors | None = None, fusion: Fusion | None = None
+    retriever: Retriever,
+    queries: Sequence[Query],
+    encode: Callable[[list[str]], Vectors] | None = None,
+    fusion: Fusion | None = None,
 ) -> Mapping[Mode, list[Observation]]:
-    """Search for all queries in every mode.
+    """Search for all queries in every mode, as the service does by default: with unknown words corrected.
 
     Args:
         retriever: over the documents whose rows the queries name.
         queries: with their answers.
-        vectors: of the queries, shape (queries, dimension); by default they are encoded here.
+        encode: texts → vectors, shape (texts, dimension); by default the index's encoder.
         fusion: of hybrid search; by default the retriever's.
     """
-    if vectors is None:
-        vectors = retriever.index.encoder.encode_queries([query.text for query in queries])
+    expanded = [retriever.expand(query.text, typos=True) for query in queries]
+    vectors = (encode or retriever.index.encoder.encode_queries)([each.text for each in expanded])
     found: dict[Mode, list[Observation]] = {mode: [] for mode in MODES}
     with Bar("search for queries with and without an answer", len(queries), "queries") as bar:
-        for query, vector in zip(queries, vectors, strict=True):
+        for query, searched, vector in zip(queries, expanded, vectors, strict=True):
             for mode in MODES:
-                found[mode].append(_observe(retriever, query, vector, mode, fusion))
+                found[mode].append(_observe(retriever, query, searched, vector, mode, fusion=fusion))
             bar.advance(1)
     return found
 
 
-def _observe(retriever: Retriever, query: Query, vector: Vectors, mode: Mode, fusion: Fusion | None) -> Observation:
+def _observe(
+    retriever: Retriever, query: Query, expanded: Expanded, vector: Vectors, mode: Mode, *, fusion: Fusion | None
+) -> Observation:
     allowed = None if query.left_out is None else without(Index.of(retriever.index), query.left_out)
-    ranking = retriever.search(query.text, mode, fusion, vector=vector, allowed=allowed)
+    ranking = retriever.search(query.text, mode, fusion, vector=vector, allowed=allowed, expanded=expanded, exact=False)
     right = np.isin(ranking.rows[:DEPTH], list(query.answers))
     columns = leg_features(ranking, mode, retriever.index.lexical)
     return Observation(

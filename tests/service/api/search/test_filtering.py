@@ -16,6 +16,7 @@ from service.settings import ServiceSettings
 
 GUIDE = (Path(__file__).parents[4] / "docs" / "guides" / "search.md").read_text(encoding="utf-8")
 SECTION = GUIDE[GUIDE.index("## Filters and facets") : GUIDE.index("## Re-rank")]
+ARRANGE = (Path(__file__).parents[4] / "docs" / "guides" / "arrange.md").read_text(encoding="utf-8")
 MODES = ("hybrid", "dense", "lexical")
 HOMES = {
     "id": ["me-1", "me-2", "me-3", "me-4", "ma-1", "ma-2"],
@@ -102,7 +103,7 @@ def test_the_example_of_the_guide(homes):
 
 def test_the_list_of_the_guide(homes):
     """The command that browses gives the answer that stands below it."""
-    command, answer = re.search(r"^\$ (curl.*--json '\{\"sort.*jq.*)\n(.*)$", SECTION, flags=re.MULTILINE).groups()
+    command, answer = re.search(r"^\$ (curl.*--json '\{\"sort.*jq.*)\n(.*)$", ARRANGE, flags=re.MULTILINE).groups()
     words = shlex.split(command)
     given = homes.post("/search", json=json.loads(words[words.index("--json") + 1])).json()
     results = [[result["id"], result["metadata"]["price"]] for result in given["results"]]
@@ -112,7 +113,7 @@ def test_the_list_of_the_guide(homes):
 
 def test_the_file_of_the_guide(homes):
     """The command that exports gives the lines that stand below it."""
-    command, answer = re.search(r"^\$ (curl.*export.*)\n((?:.+\n)+)```", SECTION, flags=re.MULTILINE).groups()
+    command, answer = re.search(r"^\$ (curl.*export.*)\n((?:.+\n)+)```", ARRANGE, flags=re.MULTILINE).groups()
     words = shlex.split(command)
     given = homes.post("/search/export", json=json.loads(words[words.index("--json") + 1]))
     assert given.text.replace("\r", "") == answer
