@@ -64,8 +64,8 @@ export function filterTree({ choices, bounds, near }, columns, except = null) {
   return kept.length ? { must: kept } : null;
 }
 
-/** What decides which documents a view with a query finds. */
-export const findingOf = ({ q, mode }) => ({ query: q, mode });
+/** What decides which documents a view with a query finds. The last word may be half typed. */
+export const findingOf = ({ q, mode }) => ({ query: q, mode, prefix: true });
 
 /** What to ask for a view: [path, body]. One without a query and a document lists the documents. */
 export function question(view, columns, size, offset) {
