@@ -29,7 +29,7 @@ from indexer.retrieval.retriever import Retriever
 from trainer.data.labels import QuerySet
 from trainer.evaluate.rankings import RankedQueries
 from trainer.evaluate.significance import Difference, paired
-from trainer.pipeline.comparison import Candidate, published_candidate
+from trainer.pipeline.results.comparison import Candidate, published_candidate
 from trainer.pipeline.run import run
 from trainer.pipeline.settings import RunSettings
 

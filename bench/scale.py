@@ -30,8 +30,8 @@ import pyarrow.parquet as pq
 from text_like import BLOCK, TextLike, real_vectors
 
 from indexer.artifacts.store import Store, data_dir
-from indexer.build.dense_codes import make_queries, write_codes
-from indexer.build.recall import Point, choose, find_nearest, measure
+from indexer.build.legs.dense_codes import make_queries, write_codes
+from indexer.build.legs.recall import Point, choose, find_nearest, measure
 from indexer.index import dense
 from indexer.index.approximate.codes import Codes, open_codes
 from indexer.index.approximate.leg import ApproximateDense

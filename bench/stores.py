@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import pyarrow.parquet as pq
 
 from indexer.artifacts.store import Store
-from indexer.build.dense_codes import recall_queries
+from indexer.build.legs.dense_codes import recall_queries
 from indexer.index.index import Index
 from indexer.index.served import ServedIndex
 from indexer.milvus.open import open_index

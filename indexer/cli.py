@@ -120,7 +120,7 @@ def _publish_live(settings: StoreSettings) -> None:
     """Make the live index of the data directory that of the store, too."""
     if settings.store == "milvus":
         from indexer.artifacts.store import Store, data_dir
-        from indexer.build.dense_codes import recall_queries
+        from indexer.build.legs.dense_codes import recall_queries
         from indexer.milvus.publish import publish_index
 
         live = Store("index").resolve().name
@@ -285,7 +285,7 @@ def backup(
     In it are all artifacts, live writes, feedback and API keys. Every file is compared with its checksum. Of the trainer's
     stages nothing is kept.
     """
-    from indexer.backup.create import backup as create
+    from indexer.live.backup.create import backup as create
 
     done = create(file, live_only=live, overwrite=overwrite)
     typer.echo(f"{file}: {done.artifacts} artifacts, {done.size / 1e6:,.0f} MB, live writes up to {done.writes:,}")
@@ -302,7 +302,7 @@ def restore(
 
     What is there stays, if it is the same. Nothing becomes live before all of the backup was read and verified.
     """
-    from indexer.backup.restore import restore as read
+    from indexer.live.backup.restore import restore as read
 
     done = read(file, overwrite=overwrite)
     typer.echo(f"{done.artifacts} artifacts, {done.size / 1e6:,.0f} MB, live writes up to {done.writes:,}")

@@ -11,7 +11,7 @@ from products import products
 
 from indexer.build.build import build
 from indexer.build.settings import BuildSettings
-from indexer.index.columns import column_text
+from indexer.index.terms.columns import column_text
 
 COUNT = 60
 SYNONYMS = "couch, lamp\nbike => bicycle, garden chair\n"

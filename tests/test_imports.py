@@ -14,7 +14,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 FLOORS = {
-    "indexer": "__main__ cli backup build milvus live filters retrieval index inference corpus artifacts options progress cache strict_json errors",
+    "indexer": "__main__ cli build milvus live filters retrieval index inference corpus artifacts options progress cache strict_json errors",
     "service": "__main__ openapi check server app api.mcp api.openai api.models api.operations api.documents api.search api "
     "serving security observability problems negotiation settings",
     "trainer": "__main__ cli pipeline classify pretrain adapter reports finetune query_encoder queries mining evaluate training data models "

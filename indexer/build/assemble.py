@@ -17,8 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from indexer.artifacts.manifest import UNSET, Manifest, fingerprint, library_versions, read_manifest
-from indexer.build.dense_codes import EarlierCodes, index_vectors
 from indexer.build.executors.pool import Executor, InProcess
+from indexer.build.legs.dense_codes import EarlierCodes, index_vectors
+from indexer.build.legs.sparse import Find, SparseWriter
+from indexer.build.legs.words import copy_rules
 from indexer.build.metadata.labels import Labeller
 from indexer.build.settings import BuildSettings
 from indexer.build.shards.earlier import EarlierShards
@@ -28,18 +30,16 @@ from indexer.build.shards.pipeline import Behind, ahead
 from indexer.build.shards.shard import Shard, remove_shards, resume_shards
 from indexer.build.shards.tables import all_vectors, write_ids, write_keys, write_passages
 from indexer.build.shards.windows import Reader
-from indexer.build.sparse import Find, SparseWriter
 from indexer.build.vectors import MAP_FILE, KnownVectors, fold, maps_queries, origin_of
 from indexer.build.weights.dense_weight import EQUAL_WEIGHT
-from indexer.build.words import copy_rules
 from indexer.corpus.corpus import Corpus, Documents, write_rejects
 from indexer.index import dense, lexical
 from indexer.index.approximate import codes
-from indexer.index.column_names import parse_names
 from indexer.index.exact import ids_are_values
 from indexer.index.flat_file import write_flat
 from indexer.index.index import DENSE_MAP, Index
 from indexer.index.lexical import LexicalWriter
+from indexer.index.terms.column_names import parse_names
 from indexer.inference.encoder import Encoder, Vectors
 from indexer.inference.passages import PassageMaker
 from indexer.inference.sparse_encoder import SparseEncoder

@@ -14,17 +14,17 @@ import numpy as np
 from indexer.artifacts.manifest import Manifest, fingerprint, read_manifest
 from indexer.artifacts.store import Store
 from indexer.build.assemble import Assembly
-from indexer.build.dense_codes import logged_queries
 from indexer.build.executors.open import open_executor
+from indexer.build.legs.dense_codes import logged_queries
+from indexer.build.legs.sparse import find_known_sparse
+from indexer.build.legs.words import check_words
 from indexer.build.metadata.fill import fill_attributes
 from indexer.build.metadata.labels import Labeller
 from indexer.build.relevance.choose import choose_calibration
 from indexer.build.settings import BuildSettings
 from indexer.build.space import check_space, estimate_bytes
-from indexer.build.sparse import find_known_sparse
 from indexer.build.vectors import KnownVectors, find_known_vectors, vectors_of
 from indexer.build.weights.choose import choose_weights
-from indexer.build.words import check_words
 from indexer.corpus.corpus import Corpus, Documents
 from indexer.corpus.inspect import advice
 from indexer.corpus.settings import MetadataSettings, select
@@ -32,7 +32,7 @@ from indexer.corpus.treatment import parse_names
 from indexer.errors import UserError
 from indexer.index import dense
 from indexer.index.index import Index
-from indexer.index.languages import detect_language
+from indexer.index.terms.languages import detect_language
 from indexer.inference.encoder import BRIDGE, Encoder
 from indexer.inference.sparse_encoder import SparseEncoder, find_sparse_model
 from indexer.live.forget import retracted_since

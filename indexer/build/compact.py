@@ -23,7 +23,7 @@ from indexer.artifacts.store import Store, data_dir
 from indexer.build.assemble import Assembly
 from indexer.build.build import BuildResult, choose_language, publish
 from indexer.build.create import CREATED
-from indexer.build.dense_codes import logged_queries
+from indexer.build.legs.dense_codes import logged_queries
 from indexer.build.relevance.choose import keep_calibration_sample
 from indexer.build.settings import BuildSettings
 from indexer.build.vectors import KnownVectors, passage_key
@@ -32,9 +32,9 @@ from indexer.corpus.corpus import Reject, rebatch
 from indexer.corpus.treatment import Treatment
 from indexer.errors import UserError
 from indexer.index.index import Index
-from indexer.index.rules import RULE_FILES
 from indexer.index.sparse import FOLDER as SPARSE_FOLDER
 from indexer.index.sparse import StoredVectors
+from indexer.index.terms.rules import RULE_FILES
 from indexer.inference.encoder import Encoder, Vectors
 from indexer.inference.passages import Passage
 from indexer.inference.sparse_encoder import SparseVectors

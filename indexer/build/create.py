@@ -18,9 +18,9 @@ from indexer.artifacts.manifest import InputEntry, fingerprint, read_manifest
 from indexer.artifacts.store import Store
 from indexer.build.assemble import Assembly
 from indexer.build.build import BuildResult, find_compacted, publish
+from indexer.build.legs.words import check_words
 from indexer.build.settings import BuildSettings, ColumnSettings, CreateSettings
 from indexer.build.weights.dense_weight import EQUAL_WEIGHT
-from indexer.build.words import check_words
 from indexer.corpus.corpus import Reject
 from indexer.corpus.settings import select
 from indexer.corpus.treatment import FIELDS, Treatment

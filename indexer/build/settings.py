@@ -11,8 +11,8 @@ from indexer.artifacts.manifest import RELEVANCE, WEIGHTING, WORDS, file_sha256
 from indexer.build.executors.settings import ExecutorSettings
 from indexer.corpus.settings import CorpusSettings
 from indexer.index.approximate.kinds import RequestedKind
-from indexer.index.column_names import parse_weights
-from indexer.index.rules import RULE_FILES
+from indexer.index.terms.column_names import parse_weights
+from indexer.index.terms.rules import RULE_FILES
 from indexer.milvus.settings import StoreSettings
 
 

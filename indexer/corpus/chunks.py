@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from indexer.corpus import parquet as parquetfiles
+from indexer.corpus.formats import parquet as parquetfiles
 from indexer.corpus.values.convert import EXACT_FLOATS, Reasons, to_metadata, to_text
 from indexer.errors import UserError
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from indexer.corpus import parquet as parquetfiles
 from indexer.corpus.chunks import (
     Chunk,
     Roles,
@@ -25,9 +24,10 @@ from indexer.corpus.chunks import (
     parquet_chunks,
     text_chunks,
 )
-from indexer.corpus.csv import CsvReader
 from indexer.corpus.files import find_files, format_of, local_path
-from indexer.corpus.jsonl import JsonReader
+from indexer.corpus.formats import parquet as parquetfiles
+from indexer.corpus.formats.csv import CsvReader
+from indexer.corpus.formats.jsonl import JsonReader
 from indexer.corpus.sql.source import spool
 from indexer.corpus.sql.url import URL_EXAMPLE, is_url
 from indexer.errors import UserError

@@ -15,7 +15,7 @@ from indexer.filters.ordering import ArrangingIndex
 from indexer.index.document_mask import DocumentMask, Rows
 from indexer.index.index import Index
 from indexer.index.served import ServedIndex
-from indexer.index.words import QueryTerms
+from indexer.index.terms.words import QueryTerms
 
 CACHED_BYTES = 32 << 20
 """Memory for which documents have the words of recent queries, for each opened index, all of its views together."""

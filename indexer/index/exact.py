@@ -14,7 +14,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from indexer.index.arrow import ArrowTable, SortedStrings
-from indexer.index.columns import exact_key
+from indexer.index.terms.columns import exact_key
 
 FILE = "exact.arrow"
 ROW_NUMBERS = "row number"

@@ -22,16 +22,16 @@ from indexer.artifacts.verified import verify_once
 from indexer.errors import UserError
 from indexer.index.approximate.leg import ApproximateDense, open_dense
 from indexer.index.arrow import ArrowTable, SortedStrings
-from indexer.index.column_names import parse_weights
 from indexer.index.document_mask import DocumentMask, Mask, Rows
 from indexer.index.exact import ExactValues, ids_are_values
 from indexer.index.legs import DenseLeg, LexicalLeg, SparseLeg
 from indexer.index.lexical import FOLDER, LexicalIndex
 from indexer.index.passage_search import PassageSearch
-from indexer.index.rules import Rules, rules_of_index
 from indexer.index.served import Document, Neighbours, ServedIndex
 from indexer.index.sparse import FOLDER as SPARSE_FOLDER
 from indexer.index.sparse import SparseIndex
+from indexer.index.terms.column_names import parse_weights
+from indexer.index.terms.rules import Rules, rules_of_index
 from indexer.inference.encoder import Encoder, Vectors
 from indexer.inference.passages import Passage, PassageMaker
 from indexer.inference.sparse_encoder import SparseEncoder

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from typing_extensions import TypeVar
 
 from indexer.index.document_mask import DocumentMask, Rows
-from indexer.index.vocabulary import Near
-from indexer.index.words import Analyzer, QueryTerms, Spelling
+from indexer.index.terms.vocabulary import Near
+from indexer.index.terms.words import Analyzer, QueryTerms, Spelling
 from indexer.inference.encoder import Vectors
 from indexer.inference.sparse_encoder import SparseEncoder
 

@@ -22,12 +22,12 @@ import numpy as np
 import tantivy
 
 from indexer.artifacts.manifest import WORDS
-from indexer.index.analysis import Analysis, TantivyAnalysis, find_analysis
-from indexer.index.columns import COLUMN, COLUMN_WORDS, TITLE, FieldTexts
 from indexer.index.document_mask import DocumentMask, Rows
 from indexer.index.legs import Field, Query, Scores
-from indexer.index.vocabulary import Near, Vocabulary
-from indexer.index.words import Option, QueryTerms, Spelling, is_of_letters
+from indexer.index.terms.analysis import Analysis, TantivyAnalysis, find_analysis
+from indexer.index.terms.columns import COLUMN, COLUMN_WORDS, TITLE, FieldTexts
+from indexer.index.terms.vocabulary import Near, Vocabulary
+from indexer.index.terms.words import Option, QueryTerms, Spelling, is_of_letters
 
 FOLDER = "lexical"
 TOKENIZERS = {"body": "dowse", "exact": "dowse-exact"}

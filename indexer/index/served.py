@@ -19,7 +19,7 @@ from indexer.artifacts.manifest import Manifest
 from indexer.index.arrow import is_scalar
 from indexer.index.document_mask import Rows
 from indexer.index.legs import LexicalLeg, SparseLeg
-from indexer.index.rules import Rules
+from indexer.index.terms.rules import Rules
 from indexer.inference.encoder import Encoder, Vectors
 
 Neighbours = tuple[Rows, Vectors, Rows]

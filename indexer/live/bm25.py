@@ -18,11 +18,11 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from indexer.index.columns import TEXT_FIELDS, FieldTexts
 from indexer.index.document_mask import Rows
 from indexer.index.legs import LexicalLeg, Scores
-from indexer.index.vocabulary import Vocabulary
-from indexer.index.words import Analyzer, QueryTerms, is_of_letters
+from indexer.index.terms.columns import TEXT_FIELDS, FieldTexts
+from indexer.index.terms.vocabulary import Vocabulary
+from indexer.index.terms.words import Analyzer, QueryTerms, is_of_letters
 
 K1, B = 1.2, 0.75
 EXACT_LENGTHS = 24

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from indexer.artifacts.store import Store, data_dir
-from indexer.corpus.parquet import RowGroupWriter
+from indexer.corpus.formats.parquet import RowGroupWriter
 from indexer.errors import UserError
 from indexer.index.index import Index
 from indexer.live.log import WriteLog

@@ -8,12 +8,12 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from indexer.index.columns import COLUMN
 from indexer.index.dense import unit
 from indexer.index.document_mask import DocumentMask, Rows
 from indexer.index.legs import DenseLeg, Field, LexicalLeg, Query, Scores
-from indexer.index.vocabulary import Near
-from indexer.index.words import QueryTerms, Spelling
+from indexer.index.terms.columns import COLUMN
+from indexer.index.terms.vocabulary import Near
+from indexer.index.terms.words import QueryTerms, Spelling
 from indexer.inference.encoder import Vectors
 from indexer.live.bm25 import InvertedIndex
 

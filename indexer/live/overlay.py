@@ -18,12 +18,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from indexer.corpus.treatment import Treatment
-from indexer.index.column_names import parse_names
-from indexer.index.columns import FieldTexts, exact_key, exact_keys, field_texts
 from indexer.index.dense import unit
 from indexer.index.document_mask import DocumentMask, Mask, Rows
 from indexer.index.exact import ids_are_values
 from indexer.index.index import Index
+from indexer.index.terms.column_names import parse_names
+from indexer.index.terms.columns import FieldTexts, exact_key, exact_keys, field_texts
 from indexer.inference.encoder import Vectors
 from indexer.live.bm25 import InvertedIndex, Statistics
 from indexer.live.legs import LiveDense, LiveLexical

@@ -12,12 +12,12 @@ import numpy as np
 import pyarrow as pa
 
 from indexer.artifacts.manifest import Manifest
-from indexer.index.rules import NO_RULES, Rules
+from indexer.index.terms.rules import NO_RULES, Rules
 from indexer.inference.encoder import Vectors
 from indexer.milvus.collections import Names
 from indexer.milvus.engine import Engine
-from indexer.milvus.expression import Expression
 from indexer.milvus.fields import StoredField
+from indexer.milvus.filtering.expression import Expression
 
 TEXT_KINDS = Expression('kind == "term" or kind == "word" or kind == "more"')
 """Rows of the lookup that are counted: all but the description itself."""

@@ -17,7 +17,7 @@ from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
 
 from indexer.errors import StoreError, first_line
-from indexer.milvus.expression import Expression
+from indexer.milvus.filtering.expression import Expression
 
 CALL_SECONDS = 5.0
 """Longest time that a search may take; a request has ten seconds by default."""

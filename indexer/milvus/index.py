@@ -22,26 +22,26 @@ from indexer.filters.evaluate import FilteringIndex
 from indexer.filters.facets import CountingIndex, Facet, FacetRequest
 from indexer.filters.filter import Filter
 from indexer.filters.ordering import ArrangingIndex
-from indexer.index.analysis import find_analysis
-from indexer.index.column_names import parse_weights
-from indexer.index.columns import exact_key
 from indexer.index.dense import unit
 from indexer.index.document_mask import Mask, Rows
 from indexer.index.exact import ids_are_values
-from indexer.index.rules import Rules
 from indexer.index.served import Document, Neighbours
+from indexer.index.terms.analysis import find_analysis
+from indexer.index.terms.column_names import parse_weights
+from indexer.index.terms.columns import exact_key
+from indexer.index.terms.rules import Rules
 from indexer.inference.encoder import Encoder, Vectors
 from indexer.milvus.about import About
-from indexer.milvus.arranging import passing, rows_of, values_of
 from indexer.milvus.collections import Names, document_of, passage_number
 from indexer.milvus.engine import MAX_HITS, NUMBER, Engine
-from indexer.milvus.expression import Expression
-from indexer.milvus.facets import count
 from indexer.milvus.fields import StoredField
-from indexer.milvus.filter import ALL, NONE, translate
+from indexer.milvus.filtering.arranging import passing, rows_of, values_of
+from indexer.milvus.filtering.expression import Expression
+from indexer.milvus.filtering.facets import count
+from indexer.milvus.filtering.filter import ALL, NONE, translate
+from indexer.milvus.filtering.selection import MilvusSelection
 from indexer.milvus.lexical import SPARE, MilvusLexical
 from indexer.milvus.payload import Payload, read_payload, value_key
-from indexer.milvus.selection import MilvusSelection
 
 PAYLOAD_CHARACTERS = 16_000_000
 """Characters of cached documents."""

@@ -14,16 +14,16 @@ import numpy as np
 
 from indexer.cache import Cache
 from indexer.errors import NotSupported
-from indexer.index.analysis import Analysis
-from indexer.index.columns import COLUMN
 from indexer.index.document_mask import Rows
 from indexer.index.legs import Query, Scores
 from indexer.index.lexical import MAX_VOCABULARY, AnalysedWords, merge_spans
+from indexer.index.terms.analysis import Analysis
+from indexer.index.terms.columns import COLUMN
 from indexer.milvus.collections import Names
 from indexer.milvus.engine import MAX_HITS, NUMBER, Engine
-from indexer.milvus.expression import Expression
+from indexer.milvus.filtering.expression import Expression
+from indexer.milvus.filtering.selection import MilvusSelection
 from indexer.milvus.publish import term_key
-from indexer.milvus.selection import MilvusSelection
 from indexer.milvus.terms import Vector
 
 SPARE = 8

@@ -17,10 +17,10 @@ import pyarrow as pa
 from indexer.artifacts.store import Store
 from indexer.errors import UserError
 from indexer.filters.fields import find_field
-from indexer.index.columns import field_texts, selected
 from indexer.index.index import Index
 from indexer.index.lexical import LexicalIndex
-from indexer.index.words import is_of_letters
+from indexer.index.terms.columns import field_texts, selected
+from indexer.index.terms.words import is_of_letters
 from indexer.inference.encoder import Vectors
 from indexer.live.bm25 import Statistics
 from indexer.milvus.about import About, read_about

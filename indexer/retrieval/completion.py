@@ -12,8 +12,8 @@ from typing import Any
 
 from indexer.index.legs import LexicalLeg
 from indexer.index.served import ServedIndex
-from indexer.index.tokens.characters import fold
-from indexer.index.words import QueryTerms
+from indexer.index.terms.tokens.characters import fold
+from indexer.index.terms.words import QueryTerms
 from indexer.retrieval.expansion import alternatives
 
 MAX_BEGINNINGS = 512

@@ -17,9 +17,9 @@ from operator import attrgetter
 from typing import Any, Literal
 
 from indexer.index.legs import LexicalLeg
-from indexer.index.rules import Rules
 from indexer.index.served import ServedIndex
-from indexer.index.words import Group, QueryTerms, inverse_frequency
+from indexer.index.terms.rules import Rules
+from indexer.index.terms.words import Group, QueryTerms, inverse_frequency
 from indexer.retrieval.synonyms import add_synonyms, drop_stop_words
 
 MAX_CONTINUATIONS = 32

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from indexer.artifacts.manifest import RELEVANCE
 from indexer.index.legs import LexicalLeg
-from indexer.index.words import QueryTerms
+from indexer.index.terms.words import QueryTerms
 from indexer.retrieval.ranking import Mode, Numbers, Ranking
 
 SATURATION = 2.2

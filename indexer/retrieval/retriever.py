@@ -17,10 +17,10 @@ import numpy.typing as npt
 
 from indexer.index.dense import unit
 from indexer.index.document_mask import Rows
-from indexer.index.rules import Rules
 from indexer.index.served import Document, Neighbours, ServedIndex
 from indexer.index.sparse import best_documents
-from indexer.index.words import QueryTerms
+from indexer.index.terms.rules import Rules
+from indexer.index.terms.words import QueryTerms
 from indexer.inference.encoder import Vectors
 from indexer.retrieval.expansion import Expanded, expand
 from indexer.retrieval.fusion import Fusion, add_sparse, fuse

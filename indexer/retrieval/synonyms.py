@@ -6,8 +6,8 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from indexer.index.legs import LexicalLeg
-from indexer.index.rules import Rules
-from indexer.index.words import Option, QueryTerms, inverse_frequency
+from indexer.index.terms.rules import Rules
+from indexer.index.terms.words import Option, QueryTerms, inverse_frequency
 
 FACTOR = 0.9
 """Of the score of a synonym; the word itself has 1."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from indexer.errors import UserError
-from indexer.index.rules import Rules, read_rules
+from indexer.index.terms.rules import Rules, read_rules
 
 log = logging.getLogger("dowse.service")
 

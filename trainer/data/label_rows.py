@@ -9,10 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from indexer.corpus import parquet as parquetfiles
-from indexer.corpus.csv import CsvReader
 from indexer.corpus.files import FORMATS, format_of, suffix_of
-from indexer.corpus.jsonl import JsonReader
+from indexer.corpus.formats import parquet as parquetfiles
+from indexer.corpus.formats.csv import CsvReader
+from indexer.corpus.formats.jsonl import JsonReader
 from indexer.corpus.values.convert import Reasons, to_text
 from indexer.errors import UserError, first_line
 from indexer.index.arrow import is_scalar

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from indexer import __version__
 from indexer.corpus.corpus import Corpus, write_rejects
 from indexer.corpus.duplicates import IdDigests
-from indexer.corpus.parquet import RowGroupWriter, read_batches
+from indexer.corpus.formats.parquet import RowGroupWriter, read_batches
 from indexer.corpus.settings import DocumentSettings, select
 from indexer.errors import UserError
 from indexer.progress import Bar, say

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from indexer.corpus.files import COMPRESSED
-from indexer.corpus.text_file import open_bytes
+from indexer.corpus.formats.text_file import open_bytes
 
 SUFFIXES = tuple(f"{suffix}{end}" for suffix in (".txt", ".qrels", ".qrel", ".trec") for end in ("", *COMPRESSED))
 """How the names of such files may end beside those of CSV files."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import regex
 
-from indexer.index.languages import analyzer, exact_analyzer
+from indexer.index.terms.languages import analyzer, exact_analyzer
 from indexer.inference.passages import SENTENCE_END
 
 _PAIRED = r"\p{Han}\p{Hiragana}\p{Katakana}ー"  # scripts with words of about two characters

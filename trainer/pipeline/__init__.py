@@ -1,5 +1,6 @@
 """`trainer run`: corpus → tuned model with a verdict.
 
+results/           base against tuned model: comparison, relevance, report
 run.py             up to date? train, then go live on a WIN
 stages.py          stages of a run, in order
 inputs.py          settings, labels and corpus, checked before a model is needed
@@ -10,9 +11,6 @@ tuning.py          which rungs are tried and kept
 modes.py           whose vectors hybrid search has
 layers.py          fine-tune the encoder's layers on labels
 query_encoder.py   fit a small encoder for queries
-relevance.py       calibration of relevance, and how reliable it is
-comparison.py      base against tuned on test queries
-summary.py         report of a run
 compare_models.py  `trainer evaluate`
 rerank/            `trainer reranker --judge`
 bases/             `trainer compare`: which model is the best base; `trainer bridge`

@@ -18,11 +18,11 @@ from indexer.index.index import Index
 from trainer.adapter.distillation import all_passages
 from trainer.evaluate.report import Report
 from trainer.files import training_dir
-from trainer.pipeline.comparison import compare, published_candidate
 from trainer.pipeline.dataset import prepare_data
 from trainer.pipeline.inputs import check_folder, check_inputs
+from trainer.pipeline.results.comparison import compare, published_candidate
+from trainer.pipeline.results.summary import build_report
 from trainer.pipeline.settings import EvaluateSettings, RunSettings
-from trainer.pipeline.summary import build_report
 from trainer.pipeline.tuning import TuningRecord, TuningResult
 from trainer.pipeline.workspace import Workspace
 from trainer.reports.run_page import write_report

@@ -13,7 +13,7 @@ from indexer.corpus.settings import DocumentSettings, select
 from indexer.errors import UserError
 from indexer.index.dense import unit
 from indexer.index.index import Index
-from indexer.index.languages import detect_language
+from indexer.index.terms.languages import detect_language
 from indexer.inference.encoder import Encoder
 from indexer.progress import say, stage
 from indexer.retrieval.retriever import Retriever

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from indexer.index.dense import unit
-from indexer.index.languages import detect_language
+from indexer.index.terms.languages import detect_language
 from indexer.inference.encoder import QUERY_FILE
 from indexer.progress import say
 from trainer.data.clusters import groups_of
 from trainer.evaluate.encode import encode_queries
 from trainer.files import atomic_write
-from trainer.pipeline.comparison import Candidate
 from trainer.pipeline.dataset import RunData
 from trainer.pipeline.plan import Facts
+from trainer.pipeline.results.comparison import Candidate
 from trainer.pipeline.settings import RunSettings
 from trainer.pipeline.workspace import Workspace
 from trainer.query_encoder.texts import short_texts

@@ -18,13 +18,13 @@ from indexer.progress import say
 from trainer.adapter.linear_map import apply
 from trainer.evaluate.report import Report
 from trainer.files import training_dir
-from trainer.pipeline.comparison import Candidate, Comparison, compare, published_candidate
 from trainer.pipeline.dataset import prepare_data
 from trainer.pipeline.plan import Facts, format_plan, make_plan
 from trainer.pipeline.query_encoder import add_query_encoder, remove_query_encoder
-from trainer.pipeline.relevance import calibrate_relevance
+from trainer.pipeline.results.comparison import Candidate, Comparison, compare, published_candidate
+from trainer.pipeline.results.relevance import calibrate_relevance
+from trainer.pipeline.results.summary import build_report
 from trainer.pipeline.settings import RunSettings
-from trainer.pipeline.summary import build_report
 from trainer.pipeline.tuning import TuningResult, tune
 from trainer.pipeline.workspace import Workspace
 from trainer.reports.model_card import model_card

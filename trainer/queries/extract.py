@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from indexer.index.languages import detect_language
+from indexer.index.terms.languages import detect_language
 from trainer.data.words import Keys, Sentence, sentences_of
 
 CHUNK = 5_000

@@ -14,7 +14,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from indexer.errors import UserError
-from indexer.index.languages import detect_language
+from indexer.index.terms.languages import detect_language
 from indexer.progress import Bar
 from trainer.data.frame import FrameRow, Pairs, choose_rows, fill_frame, read_rows, rows_of
 from trainer.queries.llm.ask import Plan, QueryWriting

@@ -21,7 +21,7 @@ from indexer.build.vectors import KnownVectors
 from indexer.build.weights.inverse_cloze import halves, make_clozes
 from indexer.build.weights.neighbour_questions import NeighbourQuestion
 from indexer.index.index import Index
-from indexer.index.languages import detect_language
+from indexer.index.terms.languages import detect_language
 from indexer.progress import quiet, stage
 from trainer.data.labels import QuerySet
 from trainer.queries.extract import extract

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from indexer.build.shards.tables import ROWS_PER_BATCH, sorted_values
-from indexer.index.columns import exact_key, exact_keys
 from indexer.index.exact import FILE
 from indexer.index.index import open_documents
+from indexer.index.terms.columns import exact_key, exact_keys
 
 SCHEMA = pa.schema([("key", pa.string()), ("row", pa.int32())])
 

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from indexer.artifacts.manifest import Manifest, read_manifest
 from indexer.build.assemble import Assembly, build_private_index
-from indexer.build.sparse import Find
+from indexer.build.legs.sparse import Find
 from indexer.build.vectors import KnownVectors
 from indexer.build.weights.dense_weight import (
     EQUAL_WEIGHT,

@@ -19,8 +19,8 @@ from typing import Any, Self, TextIO
 import pyarrow as pa
 
 from indexer.artifacts.store import data_dir
-from indexer.corpus import parquet as parquetfiles
-from indexer.corpus.parquet import RowGroupWriter
+from indexer.corpus.formats import parquet as parquetfiles
+from indexer.corpus.formats.parquet import RowGroupWriter
 from indexer.corpus.sql.types import infer_type, merge_types, storage_type, to_array
 from indexer.errors import UserError
 

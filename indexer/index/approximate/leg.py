@@ -1,7 +1,7 @@
 """Approximate dense leg: passages are found by their codes, and scored by their full vectors.
 
 A score is therefore always the exact cosine, whichever kind the index is of. What may differ is which passages are found;
-the build has measured how often that happens (`indexer.build.recall`).
+the build has measured how often that happens (`indexer.build.legs.recall`).
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ValidationError
 from starlette.types import Message, Receive, Scope, Send
 
-from indexer.corpus.jsonl import parse_object
+from indexer.corpus.formats.jsonl import parse_object
 from indexer.index.served import ServedIndex
 from indexer.live.metadata import column_types
 from indexer.live.prepare import NewDocument, Preparer

@@ -11,8 +11,8 @@ from fastapi import Request
 
 from indexer.filters.found import documents_found
 from indexer.filters.sort import SortByDistance, SortByField
-from indexer.index.rules import Rules
 from indexer.index.served import Neighbours, Selection, ServedIndex
+from indexer.index.terms.rules import Rules
 from indexer.inference.encoder import Vectors
 from indexer.retrieval.highlights import SentenceVectors, nearest_sentences
 from indexer.retrieval.ranking import Hit, LegScore, Mode, Ranking

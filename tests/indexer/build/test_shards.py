@@ -26,7 +26,7 @@ from indexer.build.settings import BuildSettings
 from indexer.build.shards.shard import number_shards
 from indexer.errors import UserError
 from indexer.index.index import Index
-from indexer.index.words import Words
+from indexer.index.terms.words import Words
 from indexer.inference.encoder import Encoder
 from indexer.inference.passages import PassageMaker
 from indexer.retrieval.retriever import Retriever

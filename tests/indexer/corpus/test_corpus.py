@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from indexer.corpus.corpus import Corpus, Reject, write_rejects
-from indexer.corpus.jsonl import JsonReader
+from indexer.corpus.formats.jsonl import JsonReader
 from indexer.errors import UserError
 
 ROWS: list[dict[str, Any]] = [

@@ -13,7 +13,7 @@ import pytest
 
 from indexer.corpus.corpus import Corpus
 from indexer.corpus.files import find_files
-from indexer.corpus.text_file import open_bytes
+from indexer.corpus.formats.text_file import open_bytes
 from indexer.errors import UserError
 
 ROW = '{"id": 1, "text": "words"}\n'
@@ -146,7 +146,7 @@ def test_values_of_folders_count_as_content(tmp_path: Path) -> None:
 
 def test_array_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An array that is one long line is read piece by piece; numbers may be long."""
-    monkeypatch.setattr("indexer.corpus.json_array.READ_BYTES", 64)
+    monkeypatch.setattr("indexer.corpus.formats.json_array.READ_BYTES", 64)
     rows = [{"id": row, "text": "é" * row, "n": 10**row} for row in range(1, 200)]
     (tmp_path / "a.json").write_text(json.dumps(rows, ensure_ascii=False))
     corpus = Corpus.check(str(tmp_path / "a.json"))
@@ -167,7 +167,7 @@ def test_broken_element_of_an_array(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, element: bytes, reason: str, read_bytes: int
 ) -> None:
     """A broken element is one bad row, however few bytes are read at a time; the elements after it are documents."""
-    monkeypatch.setattr("indexer.corpus.json_array.READ_BYTES", read_bytes)
+    monkeypatch.setattr("indexer.corpus.formats.json_array.READ_BYTES", read_bytes)
     (tmp_path / "a.json").write_bytes(
         b'[{"id": 1, "text": "a\\\\},"},\n' + element + b',\n {"id": 3, "text": "[\\"{"}]'
     )

@@ -331,7 +331,7 @@ def test_compressed(tmp_path: Path) -> None:
 )
 def test_json_array_or_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
     """A `.json` file holds an array or lines; elements may end anywhere in what is read at once."""
-    monkeypatch.setattr("indexer.corpus.json_array.READ_BYTES", 3)
+    monkeypatch.setattr("indexer.corpus.formats.json_array.READ_BYTES", 3)
     (tmp_path / "a.json").write_text(content)
     rows, _, bad = read(tmp_path / "a.json")
     assert [(row["id"], row["text"]) for row in rows] == [("1", "é]["), ("2", "b")] and not bad

@@ -15,11 +15,11 @@ from typer.testing import CliRunner
 
 from indexer.artifacts.manifest import file_sha256
 from indexer.artifacts.store import Store
-from indexer.build import sparse as sparse_build
 from indexer.build.build import build
 from indexer.build.compact import compact
+from indexer.build.legs import sparse as sparse_build
+from indexer.build.legs.sparse import SparseWriter
 from indexer.build.settings import BuildSettings
-from indexer.build.sparse import SparseWriter
 from indexer.cli import app
 from indexer.errors import UserError
 from indexer.index import lexical

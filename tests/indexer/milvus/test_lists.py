@@ -13,7 +13,7 @@ from stories import WORDS
 
 from indexer.artifacts.store import Store
 from indexer.build.build import build
-from indexer.build.dense_codes import recall_queries
+from indexer.build.legs.dense_codes import recall_queries
 from indexer.build.settings import BuildSettings
 from indexer.errors import UserError
 from indexer.filters.evaluate import compile_filter

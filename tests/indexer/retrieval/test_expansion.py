@@ -12,7 +12,7 @@ from indexer.artifacts.store import Store
 from indexer.filters.evaluate import restrict
 from indexer.filters.filter import Filter
 from indexer.index.index import Index
-from indexer.index.rules import NO_RULES, Rules
+from indexer.index.terms.rules import NO_RULES, Rules
 from indexer.live.overlay import LiveIndex
 from indexer.live.prepare import NewDocument, Preparer, apply_writes
 from indexer.live.write import Write

@@ -21,7 +21,7 @@ from indexer.build.settings import BuildSettings
 from indexer.index import lexical
 from indexer.index.dense import unit
 from indexer.index.index import Index
-from indexer.index.words import Words
+from indexer.index.terms.words import Words
 from indexer.inference.encoder import Encoder
 from indexer.retrieval.fusion import Fusion, fuse
 from indexer.retrieval.ranking import Hit

@@ -24,12 +24,12 @@ from indexer.retrieval.retriever import Retriever
 from trainer.adapter.dense_module import with_map
 from trainer.cli import app
 from trainer.evaluate.significance import Difference
-from trainer.pipeline import comparison
 from trainer.pipeline.bases.bridge import bridge as command
 from trainer.pipeline.bases.bridge import pairs
 from trainer.pipeline.bases.bridge.bridge import Bridged, bridge
 from trainer.pipeline.bases.bridge.exam import judge
-from trainer.pipeline.comparison import published_candidate
+from trainer.pipeline.results import comparison
+from trainer.pipeline.results.comparison import published_candidate
 from trainer.pipeline.settings import BridgeSettings
 
 SETTINGS = BridgeSettings(sample=400, budget="5m")

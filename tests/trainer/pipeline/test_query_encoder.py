@@ -17,8 +17,9 @@ from indexer.index.index import Index
 from trainer.adapter.ladder import EncodedQueries
 from trainer.data.labels import QuerySet
 from trainer.evaluate.report import read_report
-from trainer.pipeline import comparison, dataset, query_encoder
+from trainer.pipeline import dataset, query_encoder
 from trainer.pipeline.dataset import RunData
+from trainer.pipeline.results import comparison
 from trainer.pipeline.run import run
 from trainer.pipeline.settings import RunSettings
 from trainer.queries.synthetic import Documents

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from indexer.corpus.corpus import Corpus
-from indexer.index.languages import detect_language
+from indexer.index.terms.languages import detect_language
 from trainer.data.labels import LabelFiles, QuerySet
 from trainer.queries.synthetic import Documents
 

@@ -265,6 +265,6 @@ def _other_language(text: str, language: str) -> str | None:
     """Return the reason to drop a query in another language; a short one cannot be told."""
     if language == "none" or len(text) < MIN_LANGUAGE_CHARACTERS:
         return None
-    from indexer.index.languages import detect_language  # loads tantivy, which `--help` does not need
+    from indexer.index.terms.languages import detect_language  # loads tantivy, which `--help` does not need
 
     return None if detect_language([text]) in {language, "none"} else "language"

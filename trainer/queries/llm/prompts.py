@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from indexer.errors import UserError
-from indexer.index.languages import STEMMED, detect_language
+from indexer.index.terms.languages import STEMMED, detect_language
 from trainer.queries.llm.parse import KINDS, Answer, read
 
 Style = Literal["json", "lines"]

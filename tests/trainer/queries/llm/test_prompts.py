@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from indexer.errors import UserError
-from indexer.index.languages import CHOICES
+from indexer.index.terms.languages import CHOICES
 from trainer.queries.llm.parse import KINDS, kind_of
 from trainer.queries.llm.prompts import (
     DESCRIPTIONS,
