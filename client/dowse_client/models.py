@@ -1402,8 +1402,8 @@ class Result(DowseModel):
     relevance: float | None = None
     """probability that the result answers the query, from 0 to 1; comparable between queries of one index, and never rising down a ranking. Null where the index has no calibration, and for similar documents"""
 
-    score: float
-    """higher is better; see `mode` for its meaning. 0 without a query"""
+    score: float | None = None
+    """higher is better; see `mode` for its meaning. In `hybrid` mode it is fused, and comes with `explain`, or where there is no `relevance`. 0 without a query"""
 
     scores: Scores | None = None
     """each leg's score and rank, where `explain` was set"""

@@ -171,6 +171,7 @@ CONFIG: dict[Kind, Descriptions] = {
         "labels": "classifier that added labels to the metadata, and the column that it filled",
         "search_columns": "columns whose words are fields of the lexical index, with their weights; absent for none",
         "exact_columns": "columns of which a value that equals the query puts its documents first; absent for none",
+        "encode_columns": "columns of texts that stand in front of each passage that is encoded; absent for none",
         "synonyms": "SHA-256 of `synonyms.txt`; absent for none",
         "stop_words": "SHA-256 of `stop_words.txt`; absent for none",
         "sparse": "of an index with a learned-sparse leg: `terms`, most of them that a passage has",

@@ -36,7 +36,7 @@ from indexer.index.sparse import FOLDER as SPARSE_FOLDER
 from indexer.index.sparse import StoredVectors
 from indexer.index.terms.rules import RULE_FILES
 from indexer.inference.encoder import Encoder, Vectors
-from indexer.inference.passages import Passage
+from indexer.inference.passages import Passage, encoded_columns
 from indexer.inference.sparse_encoder import SparseVectors
 from indexer.live.inspect import hidden_writes
 from indexer.live.log import LogReplaced, WriteLog
@@ -219,7 +219,7 @@ class KnownAndLiveVectors(KnownVectors):
         self._live: dict[bytes, Vectors] = {}
         for document in index.overlay.versions if isinstance(index, LiveIndex) else ():
             passages = [Passage(*bounds) for bounds in document.passages]
-            inputs = maker.encoder_inputs(document.title, document.text, passages)
+            inputs = maker.encoder_inputs(maker.head(document.title, document.metadata), document.text, passages)
             self._live |= zip(map(passage_key, inputs), document.vectors, strict=True)
 
     def find(self, keys: list[bytes]) -> tuple[npt.NDArray[np.bool_], Vectors]:
@@ -242,10 +242,12 @@ class KnownAndLiveTerms:
         if not (isinstance(index, LiveIndex) and index.sparse is not None):
             return
         config = index.manifest.config
-        maker = index.sparse.encoder.passage_maker(config["passages"], int(config["overlap_tokens"]))
+        maker = index.sparse.encoder.passage_maker(
+            config["passages"], int(config["overlap_tokens"]), encoded_columns(config)
+        )
         for document in index.overlay.versions:
             if document.sparse:
-                ((*passages,),) = maker.make([document.title], [document.text])
+                ((*passages,),) = maker.make([maker.head(document.title, document.metadata)], [document.text])
                 vectors = document.sparse.vectors()
                 self._live |= {
                     passage_key(text): SparseVectors.of([vector])

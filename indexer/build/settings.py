@@ -32,6 +32,12 @@ class ColumnSettings(BaseModel):
         "between them: sku,ean (default: none)",
     )
 
+    encode_columns: str | None = Field(
+        default=None,
+        description="Columns of texts that the encoder gets in front of each passage, behind the title, with commas between "
+        "them: brand,colour (default: none)",
+    )
+
     @property
     def weights_of_columns(self) -> dict[str, float]:
         """Weight of each column that is searched."""
@@ -139,7 +145,7 @@ class BuildSettings(CorpusSettings, ColumnSettings, ExecutorSettings, StoreSetti
         """Return the settings that decide the content of an index besides its corpus, its model and its labels."""
         aside = {"force", "model", "label_with", "label_column", "sparse_model", "sparse_terms", "sparse_weight"}
         aside |= {"markup", "list_columns"}  # what they come to is part of the corpus's treatment
-        optional = ("dense_components", "search_columns", "exact_columns", *RULE_FILES)
+        optional = ("dense_components", "search_columns", "exact_columns", "encode_columns", *RULE_FILES)
         # An index of an earlier version, which had no such setting, is the same.
         aside |= {name for name in optional if getattr(self, name) is None}
         if self.extract is None:

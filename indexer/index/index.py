@@ -355,7 +355,8 @@ class Index(ServedIndex):
         document = self.document(row)
         passages = range(int(self.first_passage[row]), int(self.first_passage[row + 1]))
         bounds = [Passage(*self.passage_offsets(passage)) for passage in passages]
-        return self.contents.passage_maker.encoder_inputs(document.title, document.text, bounds)
+        maker = self.contents.passage_maker
+        return maker.encoder_inputs(maker.head(document.title, document.metadata), document.text, bounds)
 
     @cached_property
     def _passage_search(self) -> PassageSearch:

@@ -144,9 +144,18 @@ class PassageMaker:
         contract: of the encoder.
         mode: ``split`` long texts, or make ``one`` passage of each document.
         overlap_tokens: how many tokens at the end of a passage are repeated at the start of the next, at most.
+        columns: of the metadata whose texts stand in front of each passage, behind the title.
     """
 
-    def __init__(self, model: Path, contract: EncoderContract, mode: PassageMode, overlap_tokens: int) -> None:
+    def __init__(
+        self,
+        model: Path,
+        contract: EncoderContract,
+        mode: PassageMode,
+        overlap_tokens: int,
+        columns: Sequence[str] = (),
+    ) -> None:
+        self.columns = tuple(columns)
         self._model = model
         self._contract = contract
         self._mode = mode
@@ -155,7 +164,9 @@ class PassageMaker:
     @classmethod
     def of_config(cls, encoder: Encoder, config: Mapping[str, Any]) -> Self:
         """Return the passage maker of an index whose manifest holds ``config``."""
-        return cls(encoder.folder, encoder.contract, config["passages"], int(config["overlap_tokens"]))
+        return cls(
+            encoder.folder, encoder.contract, config["passages"], int(config["overlap_tokens"]), encoded_columns(config)
+        )
 
     @cached_property
     def _splitter(self) -> Splitter:
@@ -164,19 +175,40 @@ class PassageMaker:
             load_tokenizer(self._model), contract.max_tokens, self._overlap_tokens, contract.document_prompt
         )
 
-    def make(self, titles: Sequence[str | None], texts: Sequence[str]) -> list[DocumentPassages]:
-        """Return the passages of each document, which together cover its text, each with its encoder input."""
-        heads = [title or "" for title in titles]
+    def head(self, title: str | None, metadata: Mapping[str, Any] | None) -> str | None:
+        """Return what stands in front of each passage of a document: its title, and its texts of the encoded columns."""
+        if not self.columns:
+            return title
+        return ", ".join([*([title] if title else []), *_texts(metadata or {}, self.columns)]) or None
+
+    def make(self, heads: Sequence[str | None], texts: Sequence[str]) -> list[DocumentPassages]:
+        """Return the passages of each document, which together cover its text, each with its encoder input.
+
+        ``heads`` are what `head` has returned for each.
+        """
+        written = [head or "" for head in heads]
         if self._mode == "one":
-            documents = [(head, [Passage(0, len(text))]) for head, text in zip(heads, texts, strict=True)]
+            documents = [(head, [Passage(0, len(text))]) for head, text in zip(written, texts, strict=True)]
         else:
-            documents = self._splitter.split(heads, list(texts))
+            documents = self._splitter.split(written, list(texts))
         return [
             [(passage, encoder_input(head, text[passage.start : passage.end])) for passage in passages]
             for (head, passages), text in zip(documents, texts, strict=True)
         ]
 
-    def encoder_inputs(self, title: str | None, text: str, passages: Sequence[Passage]) -> list[str]:
-        """Return the encoder inputs of passages that `make` has cut out of a document before."""
-        head = self._splitter.cut_title(title) if title and self._mode == "split" else title
+    def encoder_inputs(self, head: str | None, text: str, passages: Sequence[Passage]) -> list[str]:
+        """Return the encoder inputs of passages that `make` has cut out of a document with this head before."""
+        head = self._splitter.cut_title(head) if head and self._mode == "split" else head
         return [encoder_input(head, text[passage.start : passage.end]) for passage in passages]
+
+
+def encoded_columns(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the columns that the encoder gets beside title and text, by the configuration of an index."""
+    return tuple(name for part in (config.get("encode_columns") or "").split(",") if (name := part.strip()))
+
+
+def _texts(metadata: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
+    """Return the texts of some columns of a document; a list has several."""
+    cells = [metadata.get(name) for name in columns]
+    values = [value for cell in cells for value in (cell if isinstance(cell, list) else [cell])]
+    return [value for value in values if isinstance(value, str) and value]

@@ -127,9 +127,9 @@ class SparseEncoder:
         """Name of the directory: the artifact's id."""
         return self.folder.name
 
-    def passage_maker(self, mode: PassageMode, overlap_tokens: int) -> PassageMaker:
+    def passage_maker(self, mode: PassageMode, overlap_tokens: int, columns: Sequence[str] = ()) -> PassageMaker:
         """Return what cuts documents into pieces that this model can read; they are longer than those of most encoders."""
-        return PassageMaker(self.folder, self.contract, mode, overlap_tokens)
+        return PassageMaker(self.folder, self.contract, mode, overlap_tokens, columns)
 
     def query_terms(self, query: str) -> tuple[Terms, Numbers]:
         """Return the distinct terms of a query, ascending, and their weights; those without a weight are left out."""

@@ -56,10 +56,13 @@ class Preparer:
         self._sparse, self._terms = None if index.sparse is None else index.sparse.encoder, 0
         if self._sparse:
             self._terms = int(config["sparse"]["terms"])
-            self._sparse_passages = self._sparse.passage_maker(config["passages"], int(config["overlap_tokens"]))
+            self._sparse_passages = self._sparse.passage_maker(
+                config["passages"], int(config["overlap_tokens"]), self._passage_maker.columns
+            )
             self.recipe += f" {self._sparse.name} {self._terms}"
         self.treatment = Treatment.of_config(config)
         self.recipe += "".join(map(_html_of, self.treatment.markup))
+        self.recipe += "".join(f" encoded:{name}" for name in self._passage_maker.columns)
 
     @cached_property
     def _document_encoder(self) -> Encoder:
@@ -76,8 +79,8 @@ class Preparer:
 
     def prepare(self, documents: Sequence[NewDocument | LiveDocument]) -> list[LiveDocument]:
         """Return documents with their passages and vectors."""
-        titles, texts = [document.title for document in documents], [document.text for document in documents]
-        made = self._passage_maker.make(titles, texts)
+        heads, texts = self._heads(documents), [document.text for document in documents]
+        made = self._passage_maker.make(heads, texts)
         inputs = [text for passages in made for _, text in passages]
         prepared = _with_vectors(documents, made, self._document_encoder.encode_documents(inputs) if inputs else ())
         for _ in self._add_terms(prepared, sum(map(len, texts)) + 1):
@@ -94,7 +97,7 @@ class Preparer:
         """
         made: list[DocumentPassages] = []
         for group in batched_by_size(documents, [len(document.text) for document in documents], CHARACTERS_PER_TURN):
-            made += self._passage_maker.make([one.title for one in group], [one.text for one in group])
+            made += self._passage_maker.make(self._heads(group), [one.text for one in group])
             yield
         inputs = [text for passages in made for _, text in passages]
         vectors: list[Vectors] = []
@@ -109,6 +112,9 @@ class Preparer:
         yield from self._add_terms(complete, tokens)
         prepared += complete
 
+    def _heads(self, documents: Sequence[NewDocument | LiveDocument]) -> list[str | None]:
+        return [self._passage_maker.head(document.title, document.metadata) for document in documents]
+
     def _add_terms(self, documents: list[LiveDocument], tokens: int) -> Iterator[None]:
         """Give documents the learned weights of their terms, where the index has such a leg, and yield between turns.
 
@@ -119,7 +125,7 @@ class Preparer:
         made: list[DocumentPassages] = []
         for group in batched_by_size(documents, [len(one.text) for one in documents], CHARACTERS_PER_TURN):
             yield
-            made += self._sparse_passages.make([one.title for one in group], [one.text for one in group])
+            made += self._sparse_passages.make(self._heads(group), [one.text for one in group])
         inputs = [text for passages in made for _, text in passages]
         sizes = [min(self._sparse.contract.max_tokens, len(text) + 2) for text in inputs]
         vectors: list[tuple[Terms, Weights]] = []

@@ -34,7 +34,7 @@ class StoredDocument:
         id: id of the document.
         text: the whole text, or the passage that was found.
         metadata: as the framework has them; a title is among them.
-        score: of a search; None for a document that was read without one.
+        score: of a search, or its relevance where that stands in place of a fused score; None for a document that was read.
         relevance: probability that it answers; None where the index has no calibration.
     """
 
@@ -133,8 +133,8 @@ class Documents:
                 result.id,
                 texts.get(result.id, result.text),
                 self._metadata(result.title, result.metadata),
-                result.score,
-                getattr(result, "relevance", None),
+                result.relevance if result.score is None else result.score,
+                result.relevance,
             )
             for result in results
         ]

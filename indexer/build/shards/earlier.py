@@ -14,6 +14,7 @@ from indexer.build.shards.shard import PASSAGE, Passages
 from indexer.index.arrow import ArrowTable, fixed_bytes
 from indexer.index.document_mask import Rows
 from indexer.index.index import DOCUMENTS, PASSAGES
+from indexer.inference.passages import encoded_columns
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class EarlierShards:
             for path, (first, last) in zip(paths, pairwise(bounds), strict=True)
         }
         same = all(manifest.config[name] == recipe[name] for name in ("precision", "passages", "overlap_tokens"))
+        same &= encoded_columns(manifest.config) == encoded_columns(recipe)
         if manifest.parents["model"] != model or not same:
             return cls(shards)
         passages = ArrowTable.open(folder / PASSAGES)

@@ -24,6 +24,7 @@ from indexer.errors import UserError
 from indexer.index.arrow import ArrowTable
 from indexer.index.document_mask import Rows
 from indexer.index.index import ROWS_PER_BATCH
+from indexer.index.terms.columns import selected
 from indexer.inference.passages import DocumentPassages, PassageMaker
 
 DOCUMENTS_PER_PART = 256
@@ -31,15 +32,15 @@ DOCUMENTS_PER_PART = 256
 
 
 class Ended(NamedTuple):
-    """Titles and texts of the documents that end in a window."""
+    """Heads (`PassageMaker.head`) and texts of the documents that end in a window."""
 
-    titles: list[str | None]
+    heads: list[str | None]
     texts: list[str]
 
     @property
     def size(self) -> int:
         """Their characters."""
-        return sum(len(title or "") for title in self.titles) + sum(map(len, self.texts))
+        return sum(len(head or "") for head in self.heads) + sum(map(len, self.texts))
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class Reader:
         rows: list[tuple[int, int, int, bytes]] = []
         ended = Ended([], [])
         done = number = 0
-        for number, (title, text, passages) in enumerate(self._documents(shard), 1):
+        for number, (head, text, passages) in enumerate(self._documents(shard), 1):
             for passage, encoder_input in passages:
                 if len(rows) == shard.window:
                     done += shard.window
@@ -138,14 +139,14 @@ class Reader:
                     inputs, rows, ended = [], [], Ended([], [])
                 inputs.append(encoder_input)
                 rows.append((number - 1, passage.start, passage.end, passage_key(encoder_input)))
-            ended.titles.append(title)
+            ended.heads.append(head)
             ended.texts.append(text)
         done += len(rows)
         yield Window(shard, np.array(rows, PASSAGE), ended, inputs, resumed=done <= resumed, documents=number)
 
     def _documents(self, shard: Shard) -> Iterator[tuple[str | None, str, DocumentPassages]]:
-        for titles, texts in _parts(shard):
-            yield from zip(titles, texts, self.maker.make(titles, texts), strict=True)
+        for heads, texts in _parts(shard, self.maker):
+            yield from zip(heads, texts, self.maker.make(heads, texts), strict=True)
 
     def _whole(
         self,
@@ -159,7 +160,7 @@ class Reader:
     ) -> Iterator[Window]:
         """Yield the windows of a shard whose passages are known: of a complete one, or from the earlier index."""
         ends = np.searchsorted(passages["document"], np.arange(documents), side="right")
-        texts = _documents_of(shard)
+        texts = _documents_of(shard, self.maker)
         done = 0
         for start in range(0, len(passages), shard.window):
             stop = min(start + shard.window, len(passages))
@@ -176,14 +177,15 @@ class Reader:
             )
 
 
-def _parts(shard: Shard) -> Iterator[tuple[list[str | None], list[str]]]:
-    """Yield titles and texts of a shard's documents in parts of bounded size."""
+def _parts(shard: Shard, maker: PassageMaker) -> Iterator[tuple[list[str | None], list[str]]]:
+    """Yield heads (`PassageMaker.head`) and texts of a shard's documents in parts of bounded size."""
     for batch in ArrowTable.open(shard.documents).batches:
         for start in range(0, batch.num_rows, DOCUMENTS_PER_PART):
             part = batch.slice(start, DOCUMENTS_PER_PART)
-            yield part.column("title").to_pylist(), part.column("text").to_pylist()
+            titles, metadata = part.column("title").to_pylist(), selected(part, list(maker.columns))
+            yield list(map(maker.head, titles, metadata)), part.column("text").to_pylist()
 
 
-def _documents_of(shard: Shard) -> Iterator[tuple[str | None, str]]:
-    for titles, texts in _parts(shard):
-        yield from zip(titles, texts, strict=True)
+def _documents_of(shard: Shard, maker: PassageMaker) -> Iterator[tuple[str | None, str]]:
+    for heads, texts in _parts(shard, maker):
+        yield from zip(heads, texts, strict=True)

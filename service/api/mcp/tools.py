@@ -68,7 +68,10 @@ class Found(BaseModel):
     id: str = Field(description="Id of the document, for `get_document`.")
     title: str | None = Field(description="Its title, if it has one.")
     text: str = Field(description="The passage that fits best; the document may be longer.")
-    score: float = Field(description="Higher is better; comparable only within one answer. 0 without a query.")
+    score: float | None = Field(
+        default=None,
+        description="Higher is better; comparable only within one answer. Null where there is a relevance, 0 without a query.",
+    )
     relevance: float | None = Field(
         default=None, description="Probability that it answers the query; below 0.1 it hardly does. Null where unknown."
     )

@@ -235,7 +235,10 @@ def build_results(
     )
     hits = live.hits(ranking, page.positions, options.offset + 1, explain=explain)
     three_legs = ranking.sparse is not None
-    results = [result_of(hit, explain=explain, fields=options.fields, three_legs=three_legs) for hit in hits]
+    results = [
+        result_of(hit, explain=explain, fields=options.fields, three_legs=three_legs, fused=mode == "hybrid")
+        for hit in hits
+    ]
     if explain:
         _explain(live, ranking, results, page.positions, reranking.scores if reranking else {})
     if ranking.exact is not None:
@@ -289,22 +292,29 @@ def common_fields(
 
 
 def result_of(
-    hit: Hit, *, explain: bool = False, fields: list[str] | None = None, three_legs: bool = False
+    hit: Hit,
+    *,
+    explain: bool = False,
+    fields: list[str] | None = None,
+    three_legs: bool = False,
+    fused: bool = False,
 ) -> schemas.Result:
     """Return a hit as a result of the API, with the metadata columns ``fields`` or all.
 
-    With ``three_legs``, ``explain`` shows the learned-sparse leg, too.
+    With ``three_legs``, ``explain`` shows the learned-sparse leg, too. A ``fused`` score means nothing outside its ranking:
+    beside a relevance it is shown by ``explain`` alone.
     """
     metadata = hit.document.metadata
     values = {
         "id": hit.document.id,
         "rank": hit.rank,
-        "score": round(hit.score, SCORE_DIGITS),
         "relevance": hit.relevance,
         "title": hit.document.title,
         "text": hit.passage,
         "metadata": metadata if fields is None else {name: metadata.get(name) for name in fields},
     }
+    if explain or not fused or hit.relevance is None:
+        values["score"] = round(hit.score, SCORE_DIGITS)
     if explain:
         legs = {"dense": hit.dense, "lexical": hit.lexical} | ({"sparse": hit.sparse} if three_legs else {})
         values["scores"] = schemas.Scores(**{name: leg and leg_score_of(leg) for name, leg in legs.items()})

@@ -282,7 +282,11 @@ class Result(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [HIT]})
     id: str = Field(description="id of the document")
     rank: int = Field(description="rank of the result, from 1; it continues over pages")
-    score: float = Field(description="higher is better; see `mode` for its meaning. 0 without a query")
+    score: float | None = Field(
+        default=None,
+        description="higher is better; see `mode` for its meaning. In `hybrid` mode it is fused, and comes with `explain`, or "
+        "where there is no `relevance`. 0 without a query",
+    )
     relevance: float | None = Field(
         default=None,
         description="probability that the result answers the query, from 0 to 1; comparable between queries of one index, and "

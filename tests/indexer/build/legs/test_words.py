@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from shop import SYNONYMS, build_shop, shop_rows, words_of
 
@@ -125,6 +126,30 @@ def test_a_compaction_keeps_columns_values_and_rules(tmp_path: Path, tiny_data: 
     assert (compacted.folder / "synonyms.txt").read_text(encoding="utf-8") == SYNONYMS
 
 
+def test_the_encoder_gets_columns_on_request(tmp_path: Path, tiny_data: Path) -> None:
+    """Their texts stand behind the title of each passage: in a build, in live documents, and after a compaction."""
+    data = build_shop(tmp_path / "data", tiny_data)
+    plain = Index.open(Store("index", data).resolve())
+    build_shop(data, tiny_data, encode_columns="brand,tags")
+    index = Index.open(Store("index", data).resolve())
+    row = ROWS[3]
+    head = ", ".join([str(row["title"]), str(row["brand"]), *row["tags"]])  # type: ignore[misc]
+    assert index.passage_texts(3)[0] == f"{head} {row['text']}"
+    assert plain.passage_texts(3)[0] == f"{row['title']} {row['text']}"
+    assert not np.allclose(index.passage_vectors(np.array([3]))[0], plain.passage_vectors(np.array([3]))[0])
+    preparer = Preparer(index)
+    assert preparer.recipe != Preparer(plain).recipe
+    copy = NewDocument("copy", str(row["title"]), str(row["text"]), {"brand": row["brand"], "tags": row["tags"]})
+    log = WriteLog(data)
+    with log.locked():
+        log.read()
+        log.append(Write(1, preparer.recipe, tuple(preparer.prepare([copy])), (), "now"))
+    assert compact(data).manifest.counts["embedded"] == 0
+    compacted = Index.open(Store("index", data).resolve())
+    (first,), (second,) = (compacted.passage_vectors(np.array([compacted.row_of(name)])) for name in ("copy", "P-003"))
+    assert np.allclose(first, second, atol=1e-6)
+
+
 def test_row_numbers_are_not_looked_up(tmp_path: Path, tiny_data: Path) -> None:
     """Where nobody has given ids, a number in a query puts no document first."""
     rows = [{name: value for name, value in row.items() if name != "id"} for row in ROWS]
@@ -143,6 +168,10 @@ def test_row_numbers_are_not_looked_up(tmp_path: Path, tiny_data: Path) -> None:
         ({"search_columns": "brand,brand"}, "each once"),
         ({"search_columns": "brand^0"}, "above 0"),
         ({"exact_columns": "sku,"}, "a name is empty"),
+        (
+            {"encode_columns": "ean"},
+            "--encode-columns: no column 'ean' of texts or lists of them; there is: brand, sku, tags",
+        ),
         ({"exact_columns": "no"}, "--exact-columns: no column 'no'"),
         ({"synonyms": Path("missing.txt")}, "missing.txt: cannot be read"),
     ],

@@ -50,6 +50,14 @@ def test_every_result_has_one_and_it_never_rises(tales, mode):
     assert [result["relevance"] for page in pages for result in page] == found
 
 
+def test_a_fused_score_is_shown_by_explain_alone(tales):
+    """It means nothing outside its ranking; cosines and BM25 scores do, and are always there."""
+    assert all("score" not in result for result in results(tales))
+    assert all(result["score"] is not None for result in results(tales, explain=True))
+    for mode in ("dense", "lexical"):
+        assert all(result["score"] > 0 for result in results(tales, mode=mode))
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_min_relevance_cuts(tales, mode):
     """What is below is left out, what is exactly at it stays, and nothing else changes; a link can say it too."""
