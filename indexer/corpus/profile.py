@@ -127,8 +127,16 @@ def _texts(values: pa.Array) -> Sequence[str | None]:
     try:
         texts: list[str | None] = values.cast(pa.string()).to_pylist()
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid, UnicodeDecodeError):
-        texts = [None if value is None or value == [] else _text(value) for value in values.to_pylist()]
+        texts = [None if value is None or value == [] else _text(value) for value in map(_value, values)]
     return texts
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    """Return a value; one that Python has no type for, such as a date of the year 20000, as a sign that there is one."""
+    try:
+        return scalar.as_py()
+    except (OverflowError, ValueError, pa.ArrowException):
+        return "…"
 
 
 def _text(value: Any) -> str:

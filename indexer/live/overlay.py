@@ -23,7 +23,7 @@ from indexer.index.document_mask import DocumentMask, Mask, Rows
 from indexer.index.exact import ids_are_values
 from indexer.index.index import Index
 from indexer.index.terms.column_names import parse_names
-from indexer.index.terms.columns import FieldTexts, exact_key, exact_keys, field_texts
+from indexer.index.terms.columns import FieldTexts, exact_key, exact_keys, field_texts, selected
 from indexer.inference.encoder import Vectors
 from indexer.live.bm25 import InvertedIndex, Statistics
 from indexer.live.legs import LiveDense, LiveLexical
@@ -118,16 +118,17 @@ class Overlay:
     def _field_texts(self, batch: pa.RecordBatch) -> list[FieldTexts]:
         """Return the texts of the words' fields besides title and text, as the metadata was fitted to the columns."""
         columns = self.base.lexical.columns
-        return [field_texts(row["title"], row.get("metadata"), columns) for row in batch.to_pylist()]
+        titles, values = batch.column("title").to_pylist(), selected(batch, list(columns))
+        return [field_texts(title, of_row, columns) for title, of_row in zip(titles, values, strict=True)]
 
     def _with_exact(self, batch: pa.RecordBatch) -> dict[str, tuple[int, ...]]:
         """Return `exact` with the ids and values of more documents."""
         config, found = self.base.manifest.config, dict(self.exact)
         columns = parse_names(config.get("exact_columns"))
-        for row, document in enumerate(batch.to_pylist(), len(self.versions)):
-            keys = [document["id"].strip(), exact_key(document["id"])] if ids_are_values(config.get("ids", "")) else []
-            values = document.get("metadata") or {}
-            keys += [key for name in columns for key in exact_keys(values.get(name))]
+        documents = zip(batch.column("id").to_pylist(), selected(batch, columns), strict=True)
+        for row, (name, values) in enumerate(documents, len(self.versions)):
+            keys = [name.strip(), exact_key(name)] if ids_are_values(config.get("ids", "")) else []
+            keys += [key for column in columns for key in exact_keys(values.get(column))]
             for key in dict.fromkeys(keys):
                 found[key] = (*found.get(key, ()), row)
         return found

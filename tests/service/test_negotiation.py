@@ -13,7 +13,9 @@ from service.settings import ServiceSettings
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 
 
-@pytest.mark.parametrize("path", ["/nope", "/report", "/documents/nope", "/search", "/page/nope.js", "/v1/models/nope"])
+@pytest.mark.parametrize(
+    "path", ["/nope", "/report", "/documents/nope", "/search?top_k=0", "/page/nope.js", "/v1/models/nope"]
+)
 def test_a_browser_gets_a_page(client, path):
     """Whatever goes wrong at an address is a page with the same status, the same words and no script of its own."""
     page, problem = (client.get(path, headers={"Accept": accept}) for accept in (BROWSER, "application/json"))
@@ -52,7 +54,7 @@ def test_who_gets_a_page(client, headers, is_page):
 
 def test_only_reading_is_answered_with_a_page(client):
     """What is sent by a form or a program that writes gets problem details, whatever it accepts."""
-    answer = client.post("/search", json={}, headers={"Accept": BROWSER})
+    answer = client.post("/search", json={"top_k": 0}, headers={"Accept": BROWSER})
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 

@@ -14,7 +14,7 @@ MAX_FETCHED = 256
 MAX_CHARACTERS = 4_000_000
 """Characters of texts in one answer; it has one document in any case."""
 MAX_DELETED = 10_000
-FILTER: JsonValue = {"must": [{"field": "module", "eq": "shutil"}]}
+FILTER: JsonValue = {"must": [{"field": "id", "prefix": "shutil."}]}
 
 
 class FetchRequest(BaseModel):

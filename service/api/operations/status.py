@@ -44,7 +44,7 @@ def status(request: Request) -> schemas.Status:
     index = live.retriever.index if live else None
     followed = (state.reranker.opened, state.classifier.opened, state.masked.opened)
     serving = frozenset(opened.manifest.id for opened in followed if opened)
-    if index:
+    if index is not None:  # an index without documents is false
         serving |= {index.manifest.id, *index.manifest.parents.values()}
     milvus = settings.store == "milvus"
     return schemas.Status(
@@ -52,10 +52,10 @@ def status(request: Request) -> schemas.Status:
         started=state.started,
         data=str(settings.data.resolve()),
         store=settings.store,
-        index=index and index.manifest.id,
-        generation=index and index.generation,
-        model=index and index.manifest.parents["model"],
-        documents=index and len(index),
+        index=None if index is None else index.manifest.id,
+        generation=None if index is None else index.generation,
+        model=None if index is None else index.manifest.parents["model"],
+        documents=None if index is None else len(index),
         reason=None if live else _reason(request),
         artifacts=inventory.artifacts(settings.data, serving, " --store milvus" if milvus else ""),
         writes=_writes(settings, live),
@@ -96,7 +96,7 @@ def _writes(settings: ServiceSettings, live: Serving | None) -> schemas.LiveWrit
         documents=len(overlay.rows) if overlay else 0,
         changed=len(overlay.written) if overlay else 0,
         set_aside=len(overlay.set_aside) if overlay else 0,
-        since=index.manifest.created if index else None,
+        since=None if index is None else index.manifest.created,
         last=last and datetime.fromtimestamp(last, UTC).isoformat(timespec="seconds"),
         log_bytes=sum(file.st_size for file in files),
     )

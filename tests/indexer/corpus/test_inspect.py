@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shlex
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def test_the_shop_is_understood(shop: Path) -> None:
     assert found.html
 
 
-def test_the_named_command_builds(shop: Path, tiny_data: Path) -> None:
+def test_the_named_command_builds(shop: Path, tiny_data: Path, tmp_path: Path) -> None:
     """The printed command can be run as it stands, and its index has words instead of tags, and single tags."""
     result = CliRunner().invoke(app, ["inspect", str(shop)])
     assert result.exit_code == 0, result.output
@@ -59,7 +60,8 @@ def test_the_named_command_builds(shop: Path, tiny_data: Path) -> None:
     assert shlex.split(command)[:5] == ["python", "-m", "indexer", "build", str(shop)]
     assert shlex.split(command)[5:13] == flags
     assert shlex.split(learn)[1:13] == ["-m", "trainer", "run", str(shop), *flags]
-    done = CliRunner().invoke(app, [*shlex.split(command)[3:], "--limit", "40"], env={"DOWSE_DATA": str(tiny_data)})
+    data = shutil.copytree(tiny_data, tmp_path / "data")
+    done = CliRunner().invoke(app, [*shlex.split(command)[3:], "--limit", "40"], env={"DOWSE_DATA": str(data)})
     assert done.exit_code == 0, done.output
     assert "HTML of 'description' was turned into text" in done.stderr
 
@@ -137,12 +139,13 @@ def test_build_says_what_it_took(tmp_path: Path, tiny_data: Path, capsys: pytest
         for row in range(12)
     ]  # fmt: skip
     path = table(tmp_path / "a.csv", rows)
-    build(path, BuildSettings(language="en"), tiny_data)
+    data = Path(shutil.copytree(tiny_data, tmp_path / "data"))
+    build(path, BuildSettings(language="en"), data)
     said = capsys.readouterr().err
     assert "no column 'id': ids are row numbers; 'sku' is unique, use --id-column sku" in said
     assert "no column 'title': no titles; 'name' looks like one, use --title-column name" in said
     assert "'tags' looks like a list, use --list-columns tags" in said
-    build(path, BuildSettings(language="en", id_column="sku", title_column="name", list_columns="tags"), tiny_data)
+    build(path, BuildSettings(language="en", id_column="sku", title_column="name", list_columns="tags"), data)
     assert "use --" not in capsys.readouterr().err
 
 

@@ -47,7 +47,7 @@ def index(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Index:
 def found(index: Index, query: str, allowed: object = None) -> set[str]:
     """The ids of the documents that a query of five candidates from each leg finds."""
     ranking = Retriever(index).search(query, candidates=5, allowed=allowed)
-    documents = documents_found(index, ranking.rows, ranking.terms, allowed)
+    documents = documents_found(index, ranking.rows, ranking.expanded.terms, allowed)
     assert documents.count == len(documents.rows)
     candidates = {document.id for document in index.documents(ranking.rows)}
     ids = {document.id for document in index.documents(documents.rows)}

@@ -76,7 +76,7 @@ def test_filters_of_candidates_and_what_is_found(files, milvus):
         passes = passing(PASSES, index, ranking.rows)
         names = [document.id for document in index.documents(ranking.rows[passes])]
         allowed = compile_filter(PASSES, index)
-        found = documents_found(index, ranking.rows[passes], ranking.terms, allowed)
+        found = documents_found(index, ranking.rows[passes], ranking.expanded.terms, allowed)
         facet = count_facet(FacetRequest(field="kind"), index, found)
         answers.append((sorted(names), found.count, facet))
     assert answers[0] == answers[1]
@@ -95,4 +95,4 @@ def test_what_milvus_cannot_do_is_said(milvus, monkeypatch):
         browse(milvus, [BY_ID], Filter())
     ranking = Retriever(milvus).search("castle garden", "lexical", candidates=5)
     with pytest.raises(NotSupported, match="count over all documents"):
-        documents_found(milvus, ranking.rows, ranking.terms, None)
+        documents_found(milvus, ranking.rows, ranking.expanded.terms, None)

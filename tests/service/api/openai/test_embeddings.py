@@ -232,7 +232,7 @@ def test_an_error_is_one_body_in_two_shapes(ask):
 
 def test_errors_elsewhere_have_no_such_member(client):
     """The member belongs to /v1 alone; what is refused elsewhere stays a 422."""
-    answer = client.post("/search", json={})
+    answer = client.post("/search", json={"top_k": 0})
     assert answer.status_code == 422
     assert "error" not in answer.json()
 

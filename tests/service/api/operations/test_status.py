@@ -97,6 +97,15 @@ def test_the_status_of_a_service_without_an_index_says_why(tmp_path):
     assert status["index"] is None and "indexer build" in status["reason"]
 
 
+def test_the_status_of_an_index_without_documents(data):
+    """All documents can be deleted: the index is still there, with none."""
+    with client(data, writable=True) as service:
+        ids = [each["id"] for each in service.post("/documents/fetch", json={}).json()["documents"]]
+        assert service.delete("/documents", params={"id": ids}).status_code == 200
+        status = service.get("/status.json").json()
+    assert status["documents"] == 0 and status["index"] is not None and status["model"] is not None
+
+
 def test_a_damaged_artifact_is_listed_with_its_problem(data):
     """A manifest that cannot be read does not take the page away from the others."""
     index = Store("index", data).ids()[0]

@@ -339,3 +339,12 @@ def test_other_methods_are_not_allowed(client, method):
     assert "POST" in answer.headers["Allow"]
     if method != "HEAD":  # which has no body
         assert answer.json()["type"] == "urn:dowse:problem:method-not-allowed"
+
+
+@pytest.mark.parametrize("name", ["group_size", "top_k", "offset", "diversity", "min_relevance"])
+def test_a_boolean_is_no_number(client, name):
+    """True is not taken for 1; what is true or false may be so."""
+    answer = client.post("/search", json={"query": "cat", name: True})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"].endswith(name)
+    assert client.post("/search", json={"query": "cat", "highlight": True, "rerank": False}).status_code == 200
