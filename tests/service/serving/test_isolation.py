@@ -187,8 +187,11 @@ def test_a_tenant_gets_the_answers_of_its_own_index(clients, asked):
     assert one.status_code == other.status_code
     assert one.status_code < 500 or "not-ready" in one.text
     scores = "lexical" not in path and (body or {}).get("mode", "dense") == "dense"
-    if path == "/search/examples":  # drawn by the rows of the index, in another order
-        assert sorted(one.json()["queries"]) == sorted(other.json()["queries"])
+    if path == "/search/examples":  # drawn by the index's name: other queries, of the same documents
+        words = own.post("/documents/fetch", json={}).text.casefold()
+        assert one.json()["queries"] and all(
+            word.casefold() in words for word in " ".join(one.json()["queries"]).split()
+        )
     elif "/export" in path:
         assert one.text == other.text
     else:
