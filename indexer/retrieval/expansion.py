@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby, islice
+from itertools import groupby, islice, pairwise
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -148,7 +148,11 @@ def _complete(index: ServedIndex, expanded: Expanded, last: re.Match[str]) -> Ex
 def _correct(index: ServedIndex, expanded: Expanded, end: int) -> Expanded:
     """Return the query with the nearest words for those before ``end`` that no document has."""
     lexical, query = index.lexical, expanded.query
-    unknown = [each for each in lexical.spellings(query) if each.end <= end and not _is_known(index, each.word)]
+    unknown = [
+        each
+        for each in lexical.spellings(query)
+        if each.end <= end and not _is_name(query[each.start : each.end]) and not _is_known(index, each.word)
+    ]
     if not 0 < len({each.word for each in unknown}) <= MAX_UNKNOWN_WORDS:
         return expanded
     terms, expansions, text, done = expanded.terms, [*expanded.expansions], "", 0
@@ -168,7 +172,8 @@ def _correct(index: ServedIndex, expanded: Expanded, end: int) -> Expanded:
                     options[term] = max(options.get(term, 0.0), factor)
             terms = _with_groups(terms, lexical, [], options, [field])
         closest = [documents for edits, documents, _ in nearest if edits == nearest[0][0]]
-        certain = not real and closest[0] >= CERTAIN_SHARE * sum(closest)
+        begins_alike = nearest[0][2][0] == each.word[0]
+        certain = begins_alike and not real and closest[0] >= CERTAIN_SHARE * sum(closest)
         expansions.append(Expansion(query[each.start : each.end], "typo", tuple(factors), certain))
         if certain:
             text += query[done : each.start] + nearest[0][2]
@@ -190,9 +195,16 @@ def _nearest(index: ServedIndex, word: str) -> list[tuple[int, int, str]]:
     for _, equally in groupby(near, key=attrgetter("edits")):
         found = {each.word: each for each in islice(equally, MAX_CHECKED)}
         shown = _shown(index, [(each.word, each.documents) for each in found.values()])
-        if shown:
-            return [(found[word].edits, documents, word) for word, documents in shown[:MAX_NEAREST]]
+        # Few people err in the first letter; two edits away, another one makes another word: uncultured, cultured.
+        alike = [each for each in shown if each[0][0] == word[0]]
+        if alike or (shown and found[shown[0][0]].edits == 1):
+            return [(found[name].edits, documents, name) for name, documents in (alike or shown)[:MAX_NEAREST]]
     return []
+
+
+def _is_name(written: str) -> bool:
+    """Say whether a word has a capital behind a small letter, as formulas, genes and products have: it is not corrected."""
+    return any(first.islower() and second.isupper() for first, second in pairwise(written))
 
 
 def _is_known(index: ServedIndex, word: str) -> bool:

@@ -202,3 +202,18 @@ def test_titles_are_completed(shop: Retriever) -> None:
     assert complete_titles(shop.index, " ,", 5) == []
     lengths = [len(title) for title in complete_titles(shop.index, "headph", 20)]
     assert lengths == sorted(lengths)
+
+
+def test_names_are_not_corrected(shop: Retriever) -> None:
+    """A capital behind a small letter makes a formula or a product; in front or everywhere it does not."""
+    assert shop.expand("lamPp", typos=True).expansions == ()
+    for written in ("lampp", "Lampp", "LAMPP"):
+        (found,) = shop.expand(written, typos=True).expansions
+        assert found.words[0] == "lamp" and found.certain
+
+
+def test_another_first_letter_is_never_certain(shop: Retriever) -> None:
+    """It may be another word: it is searched, and the encoder reads what was typed; two edits away it is not searched."""
+    (found,) = shop.expand("xeyboard", typos=True).expansions
+    assert found.words == ("keyboard",) and not found.certain
+    assert shop.expand("unkeyboard", typos=True).expansions == ()
