@@ -15,6 +15,7 @@ import pyarrow as pa
 from indexer.build.metadata.attribute import Attribute, Document, is_empty, learn_attribute
 from indexer.build.metadata.contexts import Words
 from indexer.build.metadata.grams import Vocabulary
+from indexer.corpus.chunks import make_struct
 from indexer.corpus.corpus import Documents
 from indexer.errors import UserError
 from indexer.progress import Bar, say
@@ -127,9 +128,6 @@ def _with_cells(batch: pa.RecordBatch, cells: dict[str, list[str | None]]) -> pa
     """Return the documents with other values in some columns of their metadata."""
     position = batch.schema.get_field_index("metadata")
     metadata = batch.column(position)
-    columns = [
-        pa.array(cells[column.name], column.type) if column.name in cells else metadata.field(number)
-        for number, column in enumerate(metadata.type)
-    ]
-    filled = pa.StructArray.from_arrays(columns, fields=list(metadata.type))
-    return batch.set_column(position, batch.schema.field(position), filled)
+    columns = {column.name: metadata.field(number) for number, column in enumerate(metadata.type)}
+    filled = {name: pa.array(values, columns[name].type) for name, values in cells.items()}
+    return batch.set_column(position, batch.schema.field(position), make_struct(columns | filled))
