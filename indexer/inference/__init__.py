@@ -8,4 +8,5 @@ sparse_encoder.py  learned-sparse model: text → weights of terms
 classifier.py      text → label probabilities
 reranker.py        cross-encoder: query and passage → score
 masked_lm.py       masked-language model: pieces, predictions, attention
+llm                language models behind a URL
 """

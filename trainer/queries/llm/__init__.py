@@ -5,8 +5,6 @@ journal.py     answers kept on disk
 prompts.py     prompts by kind of query
 shots.py       examples from the corpus for base models
 parse.py       answers → clean queries
-client.py      client of an OpenAI-compatible endpoint, whatever is asked
 endpoint.py    what is asked for queries
-openai_api.py  its protocol
 local.py       a model in this process
 """

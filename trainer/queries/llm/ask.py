@@ -13,9 +13,9 @@ from typing import Protocol
 import numpy as np
 
 from indexer.errors import UserError
+from indexer.inference.llm.client import EndpointError, Reply
 from indexer.progress import Bar, say
 from trainer.data.frame import FrameRow, Mask, Pairs, fill_frame, read_rows
-from trainer.queries.llm.client import EndpointError, Reply
 from trainer.queries.llm.endpoint import QueryEndpoint
 from trainer.queries.llm.journal import AnswerJournal, Entry
 from trainer.queries.llm.parse import Answer

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainer.queries.llm.client import Endpoint, EndpointOptions, Outcome
-from trainer.queries.llm.openai_api import Form, response_format
+from indexer.inference.llm.client import Endpoint, EndpointOptions, Outcome
+from indexer.inference.llm.openai_api import Form, response_format
 from trainer.queries.llm.parse import Answer, outcome
 from trainer.queries.llm.prompts import END_OF_COMPLETION, Task, read_reply
 from trainer.queries.settings import QueriesSettings

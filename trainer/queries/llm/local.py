@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 from transformers.utils import logging
 
 from indexer.errors import UserError
-from trainer.queries.llm.client import Reply
+from indexer.inference.llm.client import Reply
 from trainer.queries.llm.parse import Answer, outcome
 from trainer.queries.llm.prompts import END_OF_COMPLETION, Message, Task, read_reply
 from trainer.queries.settings import QueriesSettings

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from trainer.queries.llm.client import Outcome
+from indexer.inference.llm.client import Outcome
 
 KINDS = ("question", "claim", "title", "keywords", "search")
 """Kinds of query that a model can write."""

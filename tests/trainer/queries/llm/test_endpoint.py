@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from faulty_llm import KINDS, FaultyLLM, good, unused_port
 
-import trainer.queries.llm.client
+import indexer.inference.llm.client
 from indexer.errors import UserError
-from trainer.queries.llm.client import EndpointError, Reply
+from indexer.inference.llm.client import EndpointError, Reply
+from indexer.inference.llm.openai_api import retry_after
 from trainer.queries.llm.endpoint import QueryEndpoint
-from trainer.queries.llm.openai_api import retry_after
 from trainer.queries.llm.prompts import Task
 from trainer.queries.settings import QueriesSettings
 
@@ -23,7 +23,7 @@ from trainer.queries.settings import QueriesSettings
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Back off for milliseconds instead of seconds."""
-    monkeypatch.setattr(trainer.queries.llm.client, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(indexer.inference.llm.client, "FIRST_WAIT", 0.01)
 
 
 def tasks(number: int, first: int = 0) -> Iterator[Task]:
@@ -102,7 +102,7 @@ def test_retries_are_bounded(fault: int | str, reason: str) -> None:
 def test_back_off_grows() -> None:
     """Each wait is about twice the one before, and not the same for all requests."""
     with FaultyLLM({0: [500] * 4}) as llm:
-        trainer.queries.llm.client.FIRST_WAIT = 0.1
+        indexer.inference.llm.client.FIRST_WAIT = 0.1
         ask(llm, retries=4)
     waits = [after - before for before, after in zip(llm.moments, llm.moments[1:], strict=False)]
     for number, wait in enumerate(waits):
@@ -237,7 +237,7 @@ def test_endpoint_that_is_down_at_the_start() -> None:
 
 def test_waiting_for_the_endpoint(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """With --llm-wait a server that is starting, or is still fetching the model, is waited for."""
-    monkeypatch.setattr(trainer.queries.llm.client, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(indexer.inference.llm.client, "POLL_SECONDS", 0.02)
     polls: list[float] = []
 
     class Starting(FaultyLLM):

@@ -20,8 +20,7 @@ from typing import Any, Generic, Literal, TypeVar
 import httpx2
 
 from indexer.errors import UserError
-from indexer.progress import say
-from trainer.queries.llm.openai_api import (
+from indexer.inference.llm.openai_api import (
     FORMS,
     Fault,
     Form,
@@ -31,6 +30,7 @@ from trainer.queries.llm.openai_api import (
     parse_endpoint,
     retry_after,
 )
+from indexer.progress import say
 
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
