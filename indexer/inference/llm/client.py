@@ -125,7 +125,7 @@ class Endpoint(ABC, Generic[Task, Answer]):
         """Return the path of the request for a task and what its body holds besides the sampling."""
 
     @abstractmethod
-    def read(self, task: Task, text: str) -> tuple[Answer, Outcome]:
+    def interpret(self, task: Task, text: str) -> tuple[Answer, Outcome]:
         """Return what the text of an answer says, and whether that is all."""
 
     @property
@@ -200,7 +200,7 @@ class Endpoint(ABC, Generic[Task, Answer]):
                 await self._back_off(fault, faults)
             else:
                 raw.append(text)
-                answer, outcome = self.read(task, text)
+                answer, outcome = self.interpret(task, text)
                 if outcome != "empty" or len(raw) == MAX_ANSWERS:
                     return Reply(outcome, answer, tuple(raw), attempts)
 

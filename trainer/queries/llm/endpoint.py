@@ -40,7 +40,7 @@ class QueryEndpoint(Endpoint[Task, Answer]):
         messages = task.messages("lines" if form == "lines" else "json")
         return "/chat/completions", {"messages": messages, **response_format(form, "queries", task.schema())}
 
-    def read(self, task: Task, text: str) -> tuple[Answer, Outcome]:
+    def interpret(self, task: Task, text: str) -> tuple[Answer, Outcome]:
         """Return the queries of an answer, and whether all were written."""
         answer = read_reply(text, task, completes=self._completes)
         return answer, outcome(len(answer.queries), len(task.slots))
