@@ -47,6 +47,7 @@ def main() -> None:
         token_model=options.token_model,
         llm=options.llm,
         llm_model=options.llm_model,
+        llm_wait=120,
         llm_timeout=600,
     )
     corpus = Corpus.check(options.corpus, title_column=options.title, text_column=options.text, limit=options.limit)
