@@ -5,5 +5,6 @@ tokens.py   token classifier (`--token-model`)
 llm.py      language model behind an endpoint (`--llm`)
 prompt.py   what it is asked
 worth.py    answers → values, with a precision that is measured
-learn.py    asks for rows whose value is known, and measures
+learn.py    asks about rows whose value is known, and measures
+fill.py     reads all rows with empty cells, and fills them
 """
