@@ -43,7 +43,7 @@ class TokenContract(BaseModel):
     labels: list[str] = Field(
         min_length=2, description="the labels, in the order of the logits, such as O, B-LOC, I-LOC"
     )
-    max_tokens: int = Field(ge=16, description="longest input in tokens, special tokens included")
+    max_tokens: int = Field(ge=OVERLAP + 8, description="longest input in tokens, special tokens included")
     pad_token_id: int = Field(description="id of the token that fills up a batch")
 
 
@@ -79,19 +79,7 @@ class TokenClassifier:
         Raises:
             UserError: the directory holds none.
         """
-        path = folder / CONTRACT
-        try:
-            contract = TokenContract.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError) as error:
-            reason = "missing" if isinstance(error, OSError) else "not readable"
-            raise UserError(
-                f"{path}: {reason}; write the directory with `python -m trainer classify tokens MODEL`"
-            ) from error
-        if not (folder / GRAPH).is_file():
-            raise UserError(
-                f"{folder / GRAPH}: missing; write the directory again with `trainer classify tokens MODEL`"
-            )
-        return cls(folder, contract, cores)
+        return cls(folder, read_contract(folder), cores)
 
     def probabilities(self, texts: Sequence[str]) -> list[npt.NDArray[np.float32]]:
         """Return the probabilities of each text's tokens, special ones included, of its first input: (tokens, labels)."""
@@ -147,6 +135,23 @@ class TokenClassifier:
                 spans.append(Span(label, start, end, probability))
             inside = label != OUTSIDE
         return spans
+
+
+def read_contract(folder: Path) -> TokenContract:
+    """Read the contract of a token classifier.
+
+    Raises:
+        UserError: the directory holds none, or not all of it.
+    """
+    path, remedy = folder / CONTRACT, "write the directory with `python -m trainer classify tokens MODEL`"
+    try:
+        contract = TokenContract.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        reason = "missing" if isinstance(error, OSError) else "not readable"
+        raise UserError(f"{path}: {reason}; {remedy}") from error
+    if not (folder / GRAPH).is_file():
+        raise UserError(f"{folder / GRAPH}: missing; {remedy}")
+    return contract
 
 
 def model_digest(folder: Path) -> str:

@@ -22,6 +22,7 @@ from indexer.corpus.chunks import make_struct
 from indexer.corpus.corpus import Documents
 from indexer.corpus.treatment import parse_names
 from indexer.errors import UserError
+from indexer.inference.token_classifier import read_contract
 from indexer.progress import Bar, say
 
 SAMPLE_DOCUMENTS = 20_000
@@ -104,11 +105,13 @@ def fill_attributes(
 
 
 def check_columns(schema: pa.Schema, settings: ExtractSettings) -> None:
-    """Refuse columns that are not there or hold no texts, unless a model may make them unmeasured.
+    """Refuse, before any work, columns that are not there or hold no texts, unless a model may make them unmeasured.
 
     Raises:
-        UserError: so it is.
+        UserError: so it is, or ``--token-model`` is no token classifier.
     """
+    if settings.token_model:
+        read_contract(settings.token_model)
     position = schema.get_field_index("metadata")
     types = {} if position < 0 else {column.name: column.type for column in schema.field(position).type}
     makes = (settings.asks_llm or settings.token_model is not None) and not settings.min_precision

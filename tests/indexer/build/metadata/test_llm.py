@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from faulty_llm import FaultyLLM, unused_port
+from typer.testing import CliRunner
 
 import indexer.inference.llm.client
 from indexer.build.metadata.fill import FilledDocuments, fill_attributes
@@ -16,6 +17,7 @@ from indexer.build.metadata.readers.prompt import ELSEWHERE, IN_TEXT, Example, P
 from indexer.build.metadata.readers.reader import Said
 from indexer.build.metadata.readers.worth import measure_answers
 from indexer.build.metadata.settings import ExtractSettings
+from indexer.cli import app
 from indexer.corpus.corpus import Corpus
 from indexer.errors import UserError
 
@@ -144,6 +146,13 @@ def test_settings_that_contradict_each_other_are_refused(settings, message):
     """Two readers, a reader without columns, a label without its column."""
     with pytest.raises(ValueError, match=message):
         ExtractSettings.model_validate(settings)
+
+
+def test_the_command_line_names_flags_that_do_not_go_together():
+    """A reader without columns is refused in a sentence, before anything is read."""
+    done = CliRunner().invoke(app, ["build", "corpus.parquet", "--llm", "http://localhost:1/v1"])
+    assert isinstance(done.exception, UserError)
+    assert str(done.exception) == "--token-model and --llm read the texts for --extract: name its columns; see --help"
 
 
 TEXTS = ("A lamp", "Tavira makes this red lamp for 12 people.")
