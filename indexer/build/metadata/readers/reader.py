@@ -64,7 +64,8 @@ class KeptReader:
         self._committed = time.monotonic()
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._kept = sqlite3.connect(self._path)
+            # A build asks in its own thread and fills in the one that reads ahead: never at the same time.
+            self._kept = sqlite3.connect(self._path, check_same_thread=False)
             self._kept.execute("CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, answers TEXT) WITHOUT ROWID")
         except (OSError, sqlite3.Error) as error:
             raise UserError(f"{self._path}: answers cannot be kept there ({error}); mend or delete the file") from error

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -12,14 +14,17 @@ from faulty_llm import FaultyLLM, unused_port
 from typer.testing import CliRunner
 
 import indexer.inference.llm.client
+from indexer.build.build import build
 from indexer.build.metadata.fill import FilledDocuments, fill_attributes
 from indexer.build.metadata.readers.prompt import ELSEWHERE, IN_TEXT, Example, Prompt
 from indexer.build.metadata.readers.reader import Said
 from indexer.build.metadata.readers.worth import measure_answers
 from indexer.build.metadata.settings import ExtractSettings
+from indexer.build.settings import BuildSettings
 from indexer.cli import app
 from indexer.corpus.corpus import Corpus
 from indexer.errors import UserError
+from indexer.index.index import Index
 
 BRANDS = ["Nordvik", "Sonaro", "Apex", "Lumen", "Tavira", "Kestrel", "Orono", "Halden"]
 ROWS = 400
@@ -146,6 +151,21 @@ def test_settings_that_contradict_each_other_are_refused(settings, message):
     """Two readers, a reader without columns, a label without its column."""
     with pytest.raises(ValueError, match=message):
         ExtractSettings.model_validate(settings)
+
+
+def test_an_index_has_the_cells_and_the_columns_that_the_model_gives(lamps, tiny_data, tmp_path):
+    """A column that is made is searched and filtered like any other; the same build again is up to date."""
+    data = tmp_path / "data"
+    shutil.copytree(tiny_data, data)
+    settings = {"extract": "maker", "min_precision": 0, "llm_model": "tiny", "search_columns": "maker", "limit": 40}
+    with FaultyLLM(answer=lambda number: json.dumps({"maker": f"House of {brand(number)}"}), place=-1) as llm:
+        chosen = BuildSettings(llm=llm.url, dense_weight=0.5, **settings)
+        result = build(str(tmp_path / "lamps.parquet"), chosen, data, live=False)
+    documents = Index.open(data / "indexes" / result.manifest.id).documents(np.arange(40))
+    assert [document.metadata["maker"] for document in documents] == [f"House of {brand(n)}" for n in range(40)]
+    assert result.manifest.notes[-1].endswith("which is not measured; 40 filled")
+    elsewhere = chosen.model_copy(update={"llm": "http://another/v1", "llm_timeout": 5.0})
+    assert not build(str(tmp_path / "lamps.parquet"), elsewhere, data, live=False).fresh
 
 
 def test_the_command_line_names_flags_that_do_not_go_together():
