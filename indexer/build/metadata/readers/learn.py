@@ -9,7 +9,7 @@ from pathlib import Path
 from indexer.build.metadata.attribute import MIN_KNOWN, figures, is_empty
 from indexer.build.metadata.readers.llm import LlmReader
 from indexer.build.metadata.readers.prompt import Example, Prompt
-from indexer.build.metadata.readers.reader import KeptReader
+from indexer.build.metadata.readers.reader import Answers, KeptReader
 from indexer.build.metadata.readers.tokens import TokenReader
 from indexer.build.metadata.readers.worth import Worth, measure_answers, unmeasured
 from indexer.build.metadata.sample import Cells, Sample
@@ -85,8 +85,8 @@ def learn_reader(reader: KeptReader, sample: Sample, without: set[int], min_prec
         name: [row for row, cell in enumerate(column) if not is_empty(cell) and row not in without]
         for name, column in sample.cells.items()
     }
+    values = {name: sorted({cell for cell in column if cell}) for name, column in sample.cells.items()}
     if not min_precision:
-        values = {name: sorted({cell for cell in column if cell}) for name, column in sample.cells.items()}
         return [
             ReadAttribute(name, len(rows), unmeasured(values[name]), measured=False) for name, rows in known.items()
         ]
@@ -94,11 +94,14 @@ def learn_reader(reader: KeptReader, sample: Sample, without: set[int], min_prec
     asked = sorted({row for rows in chosen.values() for row in rows})
     with Bar(f"measure {reader.name}", len(asked), "documents") as bar:
         answers = reader.read([sample.documents[row] for row in asked], bar.advance)
-    said = {row: found or {} for row, found in zip(asked, answers, strict=True)}
+    said: dict[int, Answers] = {row: found or {} for row, found in zip(asked, answers, strict=True)}
     attributes: list[ReadAttribute] = []
     for name, rows in known.items():
-        cells = [sample.cells[name][row] or "" for row in chosen.get(name, [])]
-        worth = measure_answers([said[row].get(name) for row in chosen[name]], cells, min_precision) if cells else None
+        worth = None
+        if name in chosen:
+            cells = [sample.cells[name][row] or "" for row in chosen[name]]
+            found = [said[row].get(name) for row in chosen[name]]
+            worth = measure_answers(found, cells, min_precision, others=values[name])
         attributes.append(ReadAttribute(name, len(rows), worth, measured=True))
     return attributes
 

@@ -7,7 +7,7 @@ such answers are right often enough where no other row has the value.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -64,15 +64,18 @@ def unmeasured(values: list[str]) -> Worth:
     return Worth(values, as_written=Measured(0.0, 0.0, 0.0, 0))
 
 
-def measure_answers(said: Sequence[Said | None], cells: Sequence[str], min_precision: float) -> Worth:
+def measure_answers(
+    said: Sequence[Said | None], cells: Sequence[str], min_precision: float, others: Collection[str] = ()
+) -> Worth:
     """Learn and measure which answers to take, on rows whose value is known.
 
     Args:
         said: what the reader says of each row.
         cells: what the row has.
         min_precision: least share of the filled cells that are right.
+        others: values of the column in other rows, for their spelling.
     """
-    values = sorted(set(cells))
+    values = sorted({*cells, *others})
     number = {value: place for place, value in enumerate(values)}
     of_rows = np.array([number[cell] for cell in cells], dtype=np.int64)
     answers: dict[str, int] = {}

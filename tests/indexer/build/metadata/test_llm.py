@@ -153,7 +153,8 @@ def test_settings_that_contradict_each_other_are_refused(settings, message):
         ExtractSettings.model_validate(settings)
 
 
-def test_an_index_has_the_cells_and_the_columns_that_the_model_gives(lamps, tiny_data, tmp_path):
+@pytest.mark.usefixtures("lamps")
+def test_an_index_has_the_cells_and_the_columns_that_the_model_gives(tiny_data, tmp_path):
     """A column that is made is searched and filtered like any other; the same build again is up to date."""
     data = tmp_path / "data"
     shutil.copytree(tiny_data, data)
@@ -218,3 +219,12 @@ def test_answers_count_by_what_they_stood_for():
     assert worth.find(Said("TINY", 0.2)) == "small"
     assert worth.find(Said("big", 1.0)) is None
     assert worth.find(None) is None
+
+
+def test_an_answer_is_spelled_as_any_row_of_the_column_spells_it():
+    """The rows that are measured have other values: the answer is taken as it is written, in the column's spelling."""
+    said = [Said(f"firm {row}", 1.0) for row in range(300)]
+    worth = measure_answers(said, [f"Firm {row}" for row in range(300)], 0.95, others=["ACME Ltd"])
+    assert not worth.by_rule.usable and worth.as_written.precision == 1.0
+    assert (worth.find(Said("acme  ltd", 1.0)), worth.find(Said("Nobody", 1.0))) == ("ACME Ltd", "Nobody")
+    assert worth.find(Said("acme ltd", 0.5)) is None
