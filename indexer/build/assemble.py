@@ -32,6 +32,7 @@ from indexer.build.shards.tables import all_vectors, write_ids, write_keys, writ
 from indexer.build.shards.windows import Reader
 from indexer.build.vectors import MAP_FILE, KnownVectors, fold, maps_queries, origin_of
 from indexer.build.weights.dense_weight import EQUAL_WEIGHT
+from indexer.corpus.columns import parse_names
 from indexer.corpus.corpus import Corpus, Documents, write_rejects
 from indexer.index import dense, lexical
 from indexer.index.approximate import codes
@@ -39,7 +40,6 @@ from indexer.index.exact import ids_are_values
 from indexer.index.flat_file import write_flat
 from indexer.index.index import DENSE_MAP, Index
 from indexer.index.lexical import LexicalWriter
-from indexer.index.terms.column_names import parse_names
 from indexer.inference.encoder import Encoder, Vectors
 from indexer.inference.passages import PassageMaker
 from indexer.inference.sparse_encoder import SparseEncoder
@@ -102,7 +102,11 @@ class Assembly:
         passages = write_passages(self.folder, shards)
         write_flat(self.folder / dense.FILE, dimension, passages, all_vectors(shards))
         write_ids(self.folder)
-        write_exact(self.folder, parse_names(self.settings.exact_columns), ids=ids_are_values(self.corpus.id_from))
+        write_exact(
+            self.folder,
+            parse_names(self.settings.exact_columns, "--exact-columns"),
+            ids=ids_are_values(self.corpus.id_from),
+        )
         copy_rules(self.folder, self.settings)
         write_keys(self.folder)
         if (matrix := self._dense_map()) is not None:

@@ -25,10 +25,10 @@ from indexer.build.settings import BuildSettings
 from indexer.build.space import check_space, estimate_bytes
 from indexer.build.vectors import KnownVectors, find_known_vectors, vectors_of
 from indexer.build.weights.choose import choose_weights
+from indexer.corpus.columns import parse_names
 from indexer.corpus.corpus import Corpus, Documents
 from indexer.corpus.inspect import advice
 from indexer.corpus.settings import MetadataSettings, select
-from indexer.corpus.treatment import parse_names
 from indexer.errors import UserError
 from indexer.index import dense
 from indexer.index.index import Index
@@ -195,7 +195,7 @@ def choose_language(corpus: Documents, language: str) -> str:
 
 
 def _fill_cells(corpus: Corpus, settings: BuildSettings) -> Documents:
-    columns = parse_names(settings.extract)
+    columns = parse_names(settings.extract, "--extract")
     return fill_attributes(corpus, columns, settings.min_precision) if columns else corpus
 
 
