@@ -20,6 +20,7 @@ from indexer.index.legs import LexicalLeg
 from indexer.index.served import ServedIndex
 from indexer.index.terms.rules import Rules
 from indexer.index.terms.words import Group, QueryTerms, inverse_frequency
+from indexer.retrieval.spelling import MAX_UNKNOWN_WORDS, is_known
 from indexer.retrieval.synonyms import add_synonyms, drop_stop_words
 
 MAX_CONTINUATIONS = 32
@@ -34,8 +35,6 @@ MAX_CHECKED = 64
 """Continuations that are looked for in the documents that a caller may see."""
 MAX_NEAREST = 8
 """Words that stand for a misspelt one."""
-MAX_UNKNOWN_WORDS = 8
-"""A query with more unknown words is not corrected: it is in another language, or not made of words."""
 EDIT_FACTOR = 0.8
 """Of the score for each edit."""
 REAL_WORD_FACTOR = 0.5
@@ -151,7 +150,9 @@ def _correct(index: ServedIndex, expanded: Expanded, end: int) -> Expanded:
     unknown = [
         each
         for each in lexical.spellings(query)
-        if each.end <= end and not _is_name(query[each.start : each.end]) and not _is_known(index, each.word)
+        if each.end <= end
+        and not _is_name(query[each.start : each.end])
+        and not is_known(each.word, lexical, index.visible)
     ]
     if not 0 < len({each.word for each in unknown}) <= MAX_UNKNOWN_WORDS:
         return expanded
@@ -205,14 +206,6 @@ def _nearest(index: ServedIndex, word: str) -> list[tuple[int, int, str]]:
 def _is_name(written: str) -> bool:
     """Say whether a word has a capital behind a small letter, as formulas, genes and products have: it is not corrected."""
     return any(first.islower() and second.isupper() for first, second in pairwise(written))
-
-
-def _is_known(index: ServedIndex, word: str) -> bool:
-    """Say whether a document that the index shows has a word, or it has no terms to look for, like a stop word."""
-    lexical = index.lexical
-    if not index.is_restricted or not lexical.knows(word):
-        return lexical.knows(word)
-    return not lexical.terms(word) or bool(len(lexical.search(word, 1, index.visible)[1]))
 
 
 def _shown(index: ServedIndex, words: list[tuple[str, int]]) -> list[tuple[str, int]]:

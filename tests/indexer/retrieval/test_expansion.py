@@ -19,6 +19,7 @@ from indexer.live.write import Write
 from indexer.retrieval.completion import complete_titles
 from indexer.retrieval.expansion import Expanded
 from indexer.retrieval.retriever import Retriever
+from indexer.retrieval.spelling import is_known, suggestion
 
 ROWS = shop_rows()
 
@@ -165,6 +166,21 @@ def test_live_words_are_continued_and_corrected(shop: Retriever) -> None:
     gone = live(retriever.index, deleted=("new",))
     assert ids(gone, gone.expand("zepp", prefix=True)) == []
     assert complete_titles(gone.index, "zepp", 5) == []
+
+
+def test_a_word_of_deleted_documents_alone_is_unknown(shop: Retriever) -> None:
+    """Correction and suggestion agree about it; a word that a document besides the deleted ones has stays known."""
+    there = live(shop.index, NewDocument("wrong", "A kettel", "A kettel boils.", {}))
+    assert there.expand("kettel", typos=True).expansions == ()
+    gone = live(there.index, deleted=("wrong", str(ROWS[0]["id"])))
+    (found,) = gone.expand("kettel", typos=True).expansions
+    assert found.words[0] == "kettle"
+    for query, expected in (("kettel", "kettle"), ("kettle", None), (str(ROWS[0]["brand"]), None)):
+        assert suggestion(query, gone.index.lexical, gone.index.visible) == expected
+        assert bool(gone.expand(query, typos=True).expansions) == bool(expected)
+    for retriever, word in ((shop, "kettel"), (there, "kettel"), (gone, "kettle")):
+        lexical, visible = retriever.index.lexical, retriever.index.visible
+        assert is_known(word, lexical, visible) == (retriever is not shop)
 
 
 def test_a_view_tells_nothing_of_other_documents(shop: Retriever) -> None:
