@@ -23,12 +23,16 @@ from indexer.index.terms.words import Group, QueryTerms, inverse_frequency
 from indexer.retrieval.spelling import MAX_UNKNOWN_WORDS, is_known
 from indexer.retrieval.synonyms import add_synonyms, drop_stop_words
 
-MAX_CONTINUATIONS = 32
+MAX_CONTINUATIONS = 16
 """Words that begin as the last one of a query, the most frequent ones."""
+MOST_POSTINGS = 20_000
+"""Sum of the document frequencies of all words of a query, up to which the best of its continuations counts. With more they
+are added up: tantivy scores every document where only the best counts, and can skip most where all are added."""
 MIN_PREFIX = 2
 """Letters of a word half typed; with fewer, nearly every document has a word that begins so."""
 CONTINUATION_FACTOR = 0.8
-"""Of the score of a continuation, where the word that was typed is a word itself; that one has 1."""
+"""Of the score of the most frequent continuation, where the word that was typed is a word itself; that one has 1. Of less
+frequent ones less counts, by the square root: they are less probably meant."""
 CERTAIN_SHARE = 0.6
 """Of the occurrences of all alternatives, one of which at least so many makes it certain."""
 MAX_CHECKED = 64
@@ -122,16 +126,18 @@ def _complete(index: ServedIndex, expanded: Expanded, last: re.Match[str]) -> Ex
     known = _occurs(index, form)
     by_stem: Counter[str] = Counter()
     surface: dict[str, str] = {}
-    for word, documents in words.items():
-        for stem in lexical.terms(word)[:1]:
+    for (word, documents), stem in zip(words.items(), _first_stems(lexical, [*words]), strict=True):
+        if stem is not None:
             by_stem[stem] += documents
             surface.setdefault(stem, word)
+    best, most = by_stem.most_common(1)[0] if by_stem else ("", 0)
     factor = CONTINUATION_FACTOR if known else 1.0
-    options = {stem: factor for stem in by_stem if stem not in own}
+    options = {stem: factor * math.sqrt(documents / most) for stem, documents in by_stem.items() if stem not in own}
     if known and not options:  # other forms of the word, which it finds anyway
         return None
     terms = _with_groups(expanded.terms, lexical, own, options, _word_fields(lexical))
-    best, most = by_stem.most_common(1)[0] if by_stem else ("", 0)
+    if sum(lexical.document_frequency(*term) for term in terms.all_terms()) > MOST_POSTINGS:
+        terms = _added_up(expanded.terms, terms)
     certain = not known and bool(by_stem) and most >= CERTAIN_SHARE * by_stem.total()
     first = surface.get(best, "")
     ordered = tuple(dict.fromkeys([first, *words])) if first else tuple(words)
@@ -142,6 +148,14 @@ def _complete(index: ServedIndex, expanded: Expanded, last: re.Match[str]) -> Ex
         terms=terms,
         expansions=(*expanded.expansions, Expansion(typed, "prefix", ordered, certain)),
     )
+
+
+def _first_stems(lexical: LexicalLeg[Any], words: list[str]) -> list[str | None]:
+    """Return the first stem of each word; None for a word without one. All are analysed at once, or it takes as long as a search."""
+    stems = lexical.fields()[0][2].analyze(" ".join(words))
+    if len(stems) == len(words):
+        return [*stems]
+    return [next(iter(lexical.terms(word)), None) for word in words]
 
 
 def _correct(index: ServedIndex, expanded: Expanded, end: int) -> Expanded:
@@ -224,15 +238,25 @@ def _shown(index: ServedIndex, words: list[tuple[str, int]]) -> list[tuple[str, 
 
 def _occurs(index: ServedIndex, word: str) -> bool:
     """Say whether a document that the index shows has a word as it is written."""
-    lexical = index.lexical
+    lexical, visible = index.lexical, index.visible
+    hidden = 0 if visible is None else len(lexical) - visible.count
+    if any(lexical.document_frequency(field, word) > hidden for field in lexical.word_fields):
+        return True
     as_written = QueryTerms([], {name: [word] for name in lexical.word_fields})
-    return bool(len(lexical.search(as_written, 1, index.visible)[1]))
+    return bool(len(lexical.search(as_written, 1, visible)[1]))
 
 
 def _word_fields(lexical: LexicalLeg[Any]) -> list[str]:
     """Return the fields of stems: that of title and text, and those of the columns."""
     body = lexical.fields()[0][2]
     return [name for name, _, analyzer in lexical.fields() if analyzer is body]
+
+
+def _added_up(typed: QueryTerms, terms: QueryTerms) -> QueryTerms:
+    """Return the terms as they were ``typed``, and each new alternative of ``terms`` that is not among them by itself."""
+    known, new = {*typed.all_terms()}, terms.groups[len(typed.groups) :]
+    added = tuple((option,) for group in new for option in group if option[0][:2] not in known)
+    return typed._replace(groups=(*typed.groups, *added))
 
 
 def _with_groups(

@@ -13,6 +13,7 @@ from indexer.filters.evaluate import restrict
 from indexer.filters.filter import Filter
 from indexer.index.index import Index
 from indexer.index.terms.rules import NO_RULES, Rules
+from indexer.index.terms.words import inverse_frequency
 from indexer.live.overlay import LiveIndex
 from indexer.live.prepare import NewDocument, Preparer, apply_writes
 from indexer.live.write import Write
@@ -72,8 +73,11 @@ def test_a_finished_word_is_no_prefix(shop: Retriever, query: str) -> None:
     assert (expanded.text, expanded.terms) == (query, shop.expand(query).terms)
 
 
-def test_several_continuations_are_one_term(shop: Retriever) -> None:
-    """No continuation is certain; all are found, the rarest does not come first for being rare, and none counts twice."""
+def test_several_continuations_are_one_term(shop: Retriever, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No continuation is certain; all are found, the most frequent one counts most, and none counts twice.
+
+    Where many documents have the words, all are added up, since a search can then skip documents; they stay the same words.
+    """
     expanded = shop.expand("b", prefix=True)
     assert expanded.expansions == ()  # a letter is too little
     expanded = shop.expand("bl", prefix=True)
@@ -82,14 +86,21 @@ def test_several_continuations_are_one_term(shop: Retriever) -> None:
     assert not expansion.certain
     assert expanded.text == "bl"
     assert set(ids(shop, expanded)) == having(*expansion.words)
-    lexical = shop.index.lexical
-    rows = np.arange(len(ROWS))
-    body = lexical.scores(expanded.terms.only("body"), rows)
-    best = np.zeros(len(ROWS))
-    for ((name, term, factor),) in next(group for group in expanded.terms.groups if group[0][0][0] == "body"):
-        own = lexical.scores(shop.expand("").terms._replace(fields={name: [term]}), rows)
-        best = np.maximum(best, factor * own)
-    np.testing.assert_allclose(body, best, rtol=1e-5)
+    monkeypatch.setattr("indexer.retrieval.expansion.MOST_POSTINGS", 0)
+    added = shop.expand("bl", prefix=True)
+    assert set(ids(shop, added)) == having(*expansion.words)
+    lexical, rows = shop.index.lexical, np.arange(len(ROWS))
+    options = next(group for group in expanded.terms.groups if group[0][0][0] == "body")
+    by_option = []
+    for ((name, term, factor),) in options:
+        alone = shop.expand("").terms._replace(fields={name: [term]})
+        by_option.append(factor * lexical.scores(alone, rows))
+    np.testing.assert_allclose(lexical.scores(expanded.terms.only("body"), rows), np.max(by_option, axis=0), rtol=1e-5)
+    np.testing.assert_allclose(lexical.scores(added.terms.only("body"), rows), np.sum(by_option, axis=0), rtol=1e-5)
+    there = [(lexical.document_frequency(name, term), factor) for ((name, term, factor),) in options]
+    weights = [(number, factor * inverse_frequency(len(ROWS), number)) for number, factor in sorted(there) if number]
+    assert [weight for _, weight in weights] == sorted(weight for _, weight in weights)
+    assert weights[-1][1] == pytest.approx(inverse_frequency(len(ROWS), sum(number for number, _ in there)))
 
 
 def test_the_word_as_typed_counts_more(shop: Retriever) -> None:
