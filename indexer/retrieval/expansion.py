@@ -39,6 +39,8 @@ MAX_CHECKED = 64
 """Continuations that are looked for in the documents that a caller may see."""
 MAX_NEAREST = 8
 """Words that stand for a misspelt one."""
+SAME_BEGINNING = 3
+"""Letters that a word and its certain correction share at the front, two edits away; else one has often another prefix."""
 EDIT_FACTOR = 0.8
 """Of the score for each edit."""
 REAL_WORD_FACTOR = 0.5
@@ -187,7 +189,7 @@ def _correct(index: ServedIndex, expanded: Expanded, end: int) -> Expanded:
                     options[term] = max(options.get(term, 0.0), factor)
             terms = _with_groups(terms, lexical, [], options, [field])
         closest = [documents for edits, documents, _ in nearest if edits == nearest[0][0]]
-        begins_alike = nearest[0][2][0] == each.word[0]
+        begins_alike = _begins_alike(lexical, each.word, nearest[0])
         certain = begins_alike and not real and closest[0] >= CERTAIN_SHARE * sum(closest)
         expansions.append(Expansion(query[each.start : each.end], "typo", tuple(factors), certain))
         if certain:
@@ -215,6 +217,13 @@ def _nearest(index: ServedIndex, word: str) -> list[tuple[int, int, str]]:
         if alike or (shown and found[shown[0][0]].edits == 1):
             return [(found[name].edits, documents, name) for name, documents in (alike or shown)[:MAX_NEAREST]]
     return []
+
+
+def _begins_alike(lexical: LexicalLeg[Any], word: str, nearest: tuple[int, int, str]) -> bool:
+    """Say whether the nearest word begins as ``word``: by one letter, or by `SAME_BEGINNING` where it is two edits away."""
+    edits, _, other = nearest
+    letters = 1 if edits == 1 else SAME_BEGINNING
+    return lexical.comparable(other)[:letters] == lexical.comparable(word)[:letters]
 
 
 def _is_name(written: str) -> bool:

@@ -244,3 +244,10 @@ def test_another_first_letter_is_never_certain(shop: Retriever) -> None:
     (found,) = shop.expand("xeyboard", typos=True).expansions
     assert found.words == ("keyboard",) and not found.certain
     assert shop.expand("unkeyboard", typos=True).expansions == ()
+
+
+def test_another_prefix_is_never_certain(shop: Retriever) -> None:
+    """Two edits away, a word that begins otherwise is often another one: osteogenesis is no ontogenesis."""
+    for query, certain in (("krtboard", False), ("keyborda", True), ("keybaordd", True)):
+        (found,) = shop.expand(query, typos=True).expansions
+        assert found.words == ("keyboard",) and found.certain == certain, query
