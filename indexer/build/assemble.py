@@ -34,12 +34,13 @@ from indexer.build.vectors import MAP_FILE, KnownVectors, fold, maps_queries, or
 from indexer.build.weights.dense_weight import EQUAL_WEIGHT
 from indexer.corpus.columns import parse_names
 from indexer.corpus.corpus import Corpus, Documents, write_rejects
-from indexer.index import dense, lexical
+from indexer.index import dense
 from indexer.index.approximate import codes
 from indexer.index.exact import ids_are_values
 from indexer.index.flat_file import write_flat
 from indexer.index.index import DENSE_MAP, Index
-from indexer.index.lexical import LexicalWriter
+from indexer.index.lexical.fields import FOLDER as LEXICAL
+from indexer.index.lexical.writer import LexicalWriter
 from indexer.inference.encoder import Encoder, Vectors
 from indexer.inference.passages import PassageMaker
 from indexer.inference.sparse_encoder import SparseEncoder
@@ -92,7 +93,7 @@ class Assembly:
         """
         dimension = self.encoder.contract.dimension
         resume = resume_shards(self.folder, self._digest())
-        folder, documents = self.folder / lexical.FOLDER, self.corpus.documents
+        folder, documents = self.folder / LEXICAL, self.corpus.documents
         columns = self.settings.weights_of_columns
         with LexicalWriter(
             folder, self.settings.language, documents=documents, resume=resume, columns=columns

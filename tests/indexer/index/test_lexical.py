@@ -11,7 +11,8 @@ import pytest
 from stories import STORIES, WORDS
 
 from indexer.errors import UserError
-from indexer.index.lexical import LexicalIndex, LexicalWriter, commit_size
+from indexer.index.lexical.search import LexicalIndex
+from indexer.index.lexical.writer import LexicalWriter, commit_size
 
 ENGLISH = [text for _, _, text in STORIES]
 
@@ -189,7 +190,7 @@ def test_commits_are_of_one_size(documents: int, commits: int | None) -> None:
 @pytest.mark.parametrize("said", [24_000, 0])
 def test_one_segment_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: int) -> None:
     """A writer that knows the number of documents leaves one segment; all documents are found in their rows."""
-    monkeypatch.setattr("indexer.index.lexical.MOST_COMMITTED", 3_000 if said else 2_900)
+    monkeypatch.setattr("indexer.index.lexical.writer.MOST_COMMITTED", 3_000 if said else 2_900)
     with LexicalWriter(tmp_path / "lexical", "en", documents=said) as writer:
         for row in range(24_000):
             writer.add([f"word{row % 1000} number{row}"])
