@@ -27,12 +27,12 @@ MAX_CONTINUATIONS = 16
 """Words that begin as the last one of a query, the most frequent ones."""
 MOST_POSTINGS = 20_000
 """Sum of the document frequencies of all words of a query, up to which the best of its continuations counts. With more they
-are added up: tantivy scores every document where only the best counts, and can skip most where all are added."""
+are added up, the less frequent ones with less weight: tantivy scores every document where only the best counts, and can
+skip most where all are added."""
 MIN_PREFIX = 2
 """Letters of a word half typed; with fewer, nearly every document has a word that begins so."""
 CONTINUATION_FACTOR = 0.8
-"""Of the score of the most frequent continuation, where the word that was typed is a word itself; that one has 1. Of less
-frequent ones less counts, by the square root: they are less probably meant."""
+"""Of the score of a continuation, where the word that was typed is a word itself; that one has 1."""
 CERTAIN_SHARE = 0.6
 """Of the occurrences of all alternatives, one of which at least so many makes it certain."""
 MAX_CHECKED = 64
@@ -134,12 +134,13 @@ def _complete(index: ServedIndex, expanded: Expanded, last: re.Match[str]) -> Ex
             surface.setdefault(stem, word)
     best, most = by_stem.most_common(1)[0] if by_stem else ("", 0)
     factor = CONTINUATION_FACTOR if known else 1.0
-    options = {stem: factor * math.sqrt(documents / most) for stem, documents in by_stem.items() if stem not in own}
+    options = {stem: factor for stem in by_stem if stem not in own}
     if known and not options:  # other forms of the word, which it finds anyway
         return None
     terms = _with_groups(expanded.terms, lexical, own, options, _word_fields(lexical))
     if sum(lexical.document_frequency(*term) for term in terms.all_terms()) > MOST_POSTINGS:
-        terms = _added_up(expanded.terms, terms)
+        shares = {stem: math.sqrt(documents / most) for stem, documents in by_stem.items()}
+        terms = _added_up(expanded.terms, terms, shares)
     certain = not known and bool(by_stem) and most >= CERTAIN_SHARE * by_stem.total()
     first = surface.get(best, "")
     ordered = tuple(dict.fromkeys([first, *words])) if first else tuple(words)
@@ -261,10 +262,14 @@ def _word_fields(lexical: LexicalLeg[Any]) -> list[str]:
     return [name for name, _, analyzer in lexical.fields() if analyzer is body]
 
 
-def _added_up(typed: QueryTerms, terms: QueryTerms) -> QueryTerms:
-    """Return the terms as they were ``typed``, and each new alternative of ``terms`` that is not among them by itself."""
+def _added_up(typed: QueryTerms, terms: QueryTerms, shares: dict[str, float]) -> QueryTerms:
+    """Return the terms as they were ``typed``, and the new alternatives of ``terms`` added to them, each by itself.
+
+    ``shares`` says how much of each term's score counts: with equal ones, documents with many continuations come first.
+    """
     known, new = {*typed.all_terms()}, terms.groups[len(typed.groups) :]
-    added = tuple((option,) for group in new for option in group if option[0][:2] not in known)
+    singles = [single for group in new for option in group for single in option if single[:2] not in known]
+    added = tuple((((field, term, factor * shares[term]),),) for field, term, factor in singles)
     return typed._replace(groups=(*typed.groups, *added))
 
 

@@ -13,7 +13,6 @@ from indexer.filters.evaluate import restrict
 from indexer.filters.filter import Filter
 from indexer.index.index import Index
 from indexer.index.terms.rules import NO_RULES, Rules
-from indexer.index.terms.words import inverse_frequency
 from indexer.live.overlay import LiveIndex
 from indexer.live.prepare import NewDocument, Preparer, apply_writes
 from indexer.live.write import Write
@@ -74,9 +73,9 @@ def test_a_finished_word_is_no_prefix(shop: Retriever, query: str) -> None:
 
 
 def test_several_continuations_are_one_term(shop: Retriever, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No continuation is certain; all are found, the most frequent one counts most, and none counts twice.
+    """No continuation is certain; all are found, the rarest does not come first for being rare, and none counts twice.
 
-    Where many documents have the words, all are added up, since a search can then skip documents; they stay the same words.
+    Where many documents have the words, all are added up, the most frequent ones with most weight.
     """
     expanded = shop.expand("b", prefix=True)
     assert expanded.expansions == ()  # a letter is too little
@@ -96,11 +95,12 @@ def test_several_continuations_are_one_term(shop: Retriever, monkeypatch: pytest
         alone = shop.expand("").terms._replace(fields={name: [term]})
         by_option.append(factor * lexical.scores(alone, rows))
     np.testing.assert_allclose(lexical.scores(expanded.terms.only("body"), rows), np.max(by_option, axis=0), rtol=1e-5)
-    np.testing.assert_allclose(lexical.scores(added.terms.only("body"), rows), np.sum(by_option, axis=0), rtol=1e-5)
-    there = [(lexical.document_frequency(name, term), factor) for ((name, term, factor),) in options]
-    weights = [(number, factor * inverse_frequency(len(ROWS), number)) for number, factor in sorted(there) if number]
-    assert [weight for _, weight in weights] == sorted(weight for _, weight in weights)
-    assert weights[-1][1] == pytest.approx(inverse_frequency(len(ROWS), sum(number for number, _ in there)))
+    weights = {group[0][0][:2]: group[0][0][2] for group in added.terms.groups}
+    shares = [weights.get((name, term), 0.0) / factor for ((name, term, factor),) in options]
+    summed = np.sum([share * own for share, own in zip(shares, by_option, strict=True)], axis=0)
+    np.testing.assert_allclose(lexical.scores(added.terms.only("body"), rows), summed, rtol=1e-5)
+    of_word = dict(zip((term for ((_, term, _),) in options), shares, strict=True))
+    assert 1 == max(shares) == of_word["black"] > of_word["blender"] > 0
 
 
 def test_the_word_as_typed_counts_more(shop: Retriever) -> None:
