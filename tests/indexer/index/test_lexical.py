@@ -11,6 +11,7 @@ import pytest
 from stories import STORIES, WORDS
 
 from indexer.errors import UserError
+from indexer.index.lexical import search
 from indexer.index.lexical.search import LexicalIndex
 from indexer.index.lexical.writer import LexicalWriter, commit_size
 
@@ -97,6 +98,15 @@ def test_scores_of_no_documents_and_of_no_terms(large: LexicalIndex) -> None:
     assert large.scores("cat", np.empty(0, dtype=np.int64)).shape == (0,)
     assert large.scores("the of", np.array([3, 1])).tolist() == [0, 0]
     assert large.scores("nosuchword", np.array([3])).tolist() == [0]
+
+
+def test_scores_are_the_same_however_documents_are_named(large: LexicalIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A term for each of few documents, or a set of terms for many: to the bit."""
+    rows = np.random.default_rng(0).permutation(500)[:200]
+    one_by_one = large.scores("cat dog garden", rows)
+    monkeypatch.setattr(search, "MAX_SINGLE_TERMS", 0)
+    assert (large.scores("cat dog garden", rows) == one_by_one).all()
+    assert one_by_one.any()
 
 
 @pytest.mark.parametrize("query", ["", " ", "the of and", "?!.,;", "\x00", "🙂", "\n\t", "nosuchword"])
