@@ -28,13 +28,16 @@ from indexer.filters.evaluate import evaluate
 from indexer.filters.facets import FacetRequest
 from indexer.filters.facets import _count as count_facet
 from indexer.filters.filter import Filter
-from indexer.index import dense, lexical
+from indexer.index import dense
 from indexer.index.arrow import ArrowTable
 from indexer.index.dense import DenseIndex
 from indexer.index.document_mask import DocumentMask
 from indexer.index.flat_file import write_flat
 from indexer.index.index import ROWS_PER_BATCH
-from indexer.index.lexical import LexicalIndex, LexicalWriter
+from indexer.index.lexical import search
+from indexer.index.lexical.fields import FOLDER as LEXICAL
+from indexer.index.lexical.search import LexicalIndex
+from indexer.index.lexical.writer import LexicalWriter
 
 SHARES = (0.0001, 0.001, 0.01, 0.05, 0.1, 0.2, 0.5, 0.9)
 DEPTH = 200
@@ -143,21 +146,21 @@ def dense_leg(folder: Path, vectors: int, rng: np.random.Generator) -> None:
 
 def lexical_leg(folder: Path, texts: int, rng: np.random.Generator) -> None:
     """Print the time of each way of searching the allowed texts."""
-    writer = LexicalWriter(folder / lexical.FOLDER, "none")
+    writer = LexicalWriter(folder / LEXICAL, "none")
     for start in range(0, texts, 10_000):
         numbers = (rng.zipf(1.25, size=(min(10_000, texts - start), 40)) - 1) % 30_000
         writer.add([" ".join(f"w{n}" for n in row) for row in numbers])
     writer.close()
-    index = LexicalIndex.open(folder / lexical.FOLDER, "none")
+    index = LexicalIndex.open(folder / LEXICAL, "none")
     query = "w0 w1 w7 w300 w9000"
     print(f"\n{texts:,} texts, no filter: {median(lambda: index.search(query, DEPTH)):.2f} ms\n")
     print("| allowed | a part of the query, ms | looking deeper, ms | as planned, ms |\n|--:|--:|--:|--:|")
-    planned = lexical.HITS_PER_DOCUMENT
+    planned = search.HITS_PER_DOCUMENT
     for share in SHARES:
         allowed = DocumentMask(rng.random(texts) < share, np.arange(texts + 1))
         took = []
         for per_document in (0, texts, planned):
-            lexical.HITS_PER_DOCUMENT = per_document
+            search.HITS_PER_DOCUMENT = per_document
             took.append(median(lambda a=allowed: index.search(query, DEPTH, a), 3))
         print(f"| {share:.2%} | " + " | ".join(f"{milliseconds:.1f}" for milliseconds in took) + " |")
 

@@ -10,8 +10,8 @@ from typing import Any
 from indexer.artifacts.manifest import Manifest
 from indexer.artifacts.store import Store
 from indexer.build.settings import BuildSettings
-from indexer.index import lexical
 from indexer.index.index import Index
+from indexer.index.lexical import fields
 from indexer.retrieval.retriever import Retriever
 
 SETTINGS = BuildSettings(language="en", dense_weight=0.5)
@@ -21,7 +21,7 @@ SIZES = {"LEAST_DOCUMENTS": 10, "MEAN_FURTHER": 10, "MOST_DOCUMENTS": 30, "WINDO
 
 def facts(manifest: Manifest, data: Path) -> dict[str, Any]:
     """Return what an index holds: the digest of each file, and what is found by words, whose files have random names."""
-    files = {name: entry.sha256 for name, entry in manifest.files.items() if not name.startswith(lexical.FOLDER)}
+    files = {name: entry.sha256 for name, entry in manifest.files.items() if not name.startswith(fields.FOLDER)}
     assert {"vectors.faiss", "passages.arrow", "documents/00003.arrow"} <= files.keys()
     retriever = Retriever(Index.open(Store("index", data).path(manifest.id), cores=1))
     hits = retriever.page(retriever.search("the king in the garden", "lexical"), 0, 50)

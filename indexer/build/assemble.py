@@ -32,14 +32,15 @@ from indexer.build.shards.tables import all_vectors, write_ids, write_keys, writ
 from indexer.build.shards.windows import Reader
 from indexer.build.vectors import MAP_FILE, KnownVectors, fold, maps_queries, origin_of
 from indexer.build.weights.dense_weight import EQUAL_WEIGHT
+from indexer.corpus.columns import parse_names
 from indexer.corpus.corpus import Corpus, Documents, write_rejects
-from indexer.index import dense, lexical
+from indexer.index import dense
 from indexer.index.approximate import codes
 from indexer.index.exact import ids_are_values
 from indexer.index.flat_file import write_flat
 from indexer.index.index import DENSE_MAP, Index
-from indexer.index.lexical import LexicalWriter
-from indexer.index.terms.column_names import parse_names
+from indexer.index.lexical.fields import FOLDER as LEXICAL
+from indexer.index.lexical.writer import LexicalWriter
 from indexer.inference.encoder import Encoder, Vectors
 from indexer.inference.passages import PassageMaker
 from indexer.inference.sparse_encoder import SparseEncoder
@@ -92,7 +93,7 @@ class Assembly:
         """
         dimension = self.encoder.contract.dimension
         resume = resume_shards(self.folder, self._digest())
-        folder, documents = self.folder / lexical.FOLDER, self.corpus.documents
+        folder, documents = self.folder / LEXICAL, self.corpus.documents
         columns = self.settings.weights_of_columns
         with LexicalWriter(
             folder, self.settings.language, documents=documents, resume=resume, columns=columns
@@ -102,7 +103,11 @@ class Assembly:
         passages = write_passages(self.folder, shards)
         write_flat(self.folder / dense.FILE, dimension, passages, all_vectors(shards))
         write_ids(self.folder)
-        write_exact(self.folder, parse_names(self.settings.exact_columns), ids=ids_are_values(self.corpus.id_from))
+        write_exact(
+            self.folder,
+            parse_names(self.settings.exact_columns, "--exact-columns"),
+            ids=ids_are_values(self.corpus.id_from),
+        )
         copy_rules(self.folder, self.settings)
         write_keys(self.folder)
         if (matrix := self._dense_map()) is not None:

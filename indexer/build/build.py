@@ -25,10 +25,10 @@ from indexer.build.settings import BuildSettings
 from indexer.build.space import check_space, estimate_bytes
 from indexer.build.vectors import KnownVectors, find_known_vectors, vectors_of
 from indexer.build.weights.choose import choose_weights
+from indexer.corpus.columns import parse_names
 from indexer.corpus.corpus import Corpus, Documents
 from indexer.corpus.inspect import advice
 from indexer.corpus.settings import MetadataSettings, select
-from indexer.corpus.treatment import parse_names
 from indexer.errors import UserError
 from indexer.index import dense
 from indexer.index.index import Index
@@ -96,7 +96,7 @@ def build(
         SparseEncoder.open(find_sparse_model(settings.sparse_model, data), cores) if settings.sparse_model else None
     )
     # Conflicts of column names, and columns that are not there, are reported before any work.
-    schema = with_columns(corpus.schema, parse_names(settings.extract))
+    schema = with_columns(corpus.schema, parse_names(settings.extract, "--extract"))
     check_columns(corpus.schema, settings)
     check_words(settings, labeller.schema(schema) if labeller else schema)
     recipe, parents = (

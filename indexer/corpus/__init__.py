@@ -7,7 +7,7 @@ corpus.py      check every row, then stream documents; rejects
 source.py      one reader over all formats: a file, folder, glob or SQL statement
 chunks.py      bounded pieces of one file, bad rows apart
 files.py       which files a path names
-columns.py     which columns are id, title and text
+columns.py     which columns are id, title and text, and those of a flag
 profile.py     types, missing and distinct values of all columns
 guess.py       what columns look like
 inspect.py     table of columns, and the commands that take them

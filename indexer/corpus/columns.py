@@ -1,4 +1,4 @@
-"""Choice of the columns that hold id, title and text: made, or refused, before any row of the corpus is read."""
+"""Choice of columns: those that hold id, title and text, made or refused before any row is read, and those of a flag."""
 
 from __future__ import annotations
 
@@ -75,3 +75,19 @@ def _is_id(kind: pa.DataType) -> bool:
     t = pa.types
     is_number = t.is_integer(kind) or t.is_floating(kind) or t.is_decimal(kind)
     return _may_be_text(kind) or bool(is_number or t.is_fixed_size_binary(kind))
+
+
+def parse_names(value: str | None, flag: str) -> tuple[str, ...]:
+    """Return the names of columns in ``sku,ean``, each once.
+
+    Args:
+        value: of the flag, or of the configuration of an index; None for no columns.
+        flag: for the error, such as ``--exact-columns``.
+
+    Raises:
+        UserError: a name is empty.
+    """
+    names = [name.strip() for name in value.split(",")] if value else []
+    if not all(names):
+        raise UserError(f"{flag} {value}: a name is empty; write names with commas between them: sku,ean")
+    return tuple(dict.fromkeys(names))

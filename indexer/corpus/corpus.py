@@ -18,14 +18,14 @@ import pyarrow.compute as pc
 
 from indexer.artifacts.manifest import InputEntry, describe_input
 from indexer.corpus.chunks import Chunk, Reject, Roles, SourceFile, Types
-from indexer.corpus.columns import choose_roles
+from indexer.corpus.columns import choose_roles, parse_names
 from indexer.corpus.duplicates import IdDigests
 from indexer.corpus.guess import guess
 from indexer.corpus.profile import SAMPLE_ROWS, Profile
 from indexer.corpus.settings import Markup
 from indexer.corpus.source import Source
 from indexer.corpus.sql.url import is_url
-from indexer.corpus.treatment import FIELDS, Treatment, find_markup, parse_names
+from indexer.corpus.treatment import FIELDS, Treatment, find_markup
 from indexer.errors import UserError
 from indexer.progress import Bar, say
 
@@ -121,7 +121,7 @@ class Corpus:
         _require_text(source, spec, text_column, limit)
         roles, notes = choose_roles(source.columns, id_column, text_column, title_column)
         source.types(roles)  # a conflict between Parquet files is reported before any row is read
-        treatment = Treatment(_find_markup(source, roles, markup, limit), parse_names(list_columns))
+        treatment = Treatment(_find_markup(source, roles, markup, limit), parse_names(list_columns, "--list-columns"))
         notes += _describe(treatment, roles)
         rows, text_bytes, rejects = _check_rows(source, roles, limit, treatment)
         if not rows:

@@ -94,8 +94,3 @@ def find_markup(markup: Markup, titles: Iterable[str | None], texts: Iterable[st
     in_titles = share_with_markup(titles)
     found = (in_titles >= LEAST_SHARE or (in_texts and in_titles > 0), in_texts)
     return tuple(field for field, has in zip(FIELDS, found, strict=True) if has)
-
-
-def parse_names(names: str | None) -> tuple[str, ...]:
-    """Return the names of columns that a flag gives with commas between them."""
-    return tuple(dict.fromkeys(name for part in (names or "").split(",") if (name := part.strip())))

@@ -7,7 +7,7 @@ restricted.py     view of some documents, for keys with filters
 dense.py          dense leg that compares full vectors: FAISS
 flat_file.py      the file of an exact FAISS index, in blocks and by rows
 approximate/      dense leg that finds passages by codes
-lexical.py        lexical leg: BM25 in tantivy
+lexical/          lexical leg: BM25 in tantivy
 sparse.py         learned-sparse leg: postings of terms
 passage_search.py documents by their passages
 legs.py           the legs as protocols

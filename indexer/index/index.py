@@ -25,7 +25,8 @@ from indexer.index.arrow import ArrowTable, SortedStrings
 from indexer.index.document_mask import DocumentMask, Mask, Rows
 from indexer.index.exact import ExactValues, ids_are_values
 from indexer.index.legs import DenseLeg, LexicalLeg, SparseLeg
-from indexer.index.lexical import FOLDER, LexicalIndex
+from indexer.index.lexical.fields import FOLDER
+from indexer.index.lexical.search import LexicalIndex
 from indexer.index.passage_search import PassageSearch
 from indexer.index.served import Document, Neighbours, ServedIndex
 from indexer.index.sparse import FOLDER as SPARSE_FOLDER

@@ -18,7 +18,7 @@ from typing import Any, Literal, Self
 from tokenizers import Encoding, Tokenizer
 
 from indexer.artifacts.manifest import EncoderContract
-from indexer.corpus.treatment import parse_names
+from indexer.corpus.columns import parse_names
 from indexer.inference.encoder import Encoder
 from indexer.inference.session import load_tokenizer
 
@@ -205,7 +205,7 @@ class PassageMaker:
 
 def encoded_columns(config: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the columns that the encoder gets beside title and text, by the configuration of an index."""
-    return parse_names(config.get("encode_columns"))
+    return parse_names(config.get("encode_columns"), "--encode-columns")
 
 
 def _texts(metadata: Mapping[str, Any], columns: Sequence[str]) -> list[str]:

@@ -157,6 +157,10 @@ class InvertedIndex:
             for term in query.fields.get(text_field.name, ()):
                 self._add(scores, text_field.name, term)
         for group in query.groups:
+            if len(group) == 1:
+                for name, term, factor in group[0]:
+                    self._add(scores, name, term, factor)
+                continue
             best = np.zeros(documents, dtype=np.float32)
             for option in group:
                 own = np.zeros(documents, dtype=np.float32)

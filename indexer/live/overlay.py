@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from indexer.corpus.columns import parse_names
 from indexer.corpus.treatment import Treatment
 from indexer.index.dense import unit
 from indexer.index.document_mask import DocumentMask, Mask, Rows
 from indexer.index.exact import ids_are_values
 from indexer.index.index import Index
-from indexer.index.terms.column_names import parse_names
 from indexer.index.terms.columns import FieldTexts, exact_key, exact_keys, field_texts, selected
 from indexer.inference.encoder import Vectors
 from indexer.live.bm25 import InvertedIndex, Statistics
@@ -124,7 +124,7 @@ class Overlay:
     def _with_exact(self, batch: pa.RecordBatch) -> dict[str, tuple[int, ...]]:
         """Return `exact` with the ids and values of more documents."""
         config, found = self.base.manifest.config, dict(self.exact)
-        columns = parse_names(config.get("exact_columns"))
+        columns = parse_names(config.get("exact_columns"), "--exact-columns")
         documents = zip(batch.column("id").to_pylist(), selected(batch, columns), strict=True)
         for row, (name, values) in enumerate(documents, len(self.versions)):
             keys = [name.strip(), exact_key(name)] if ids_are_values(config.get("ids", "")) else []

@@ -16,7 +16,9 @@ from indexer.cache import Cache
 from indexer.errors import NotSupported
 from indexer.index.document_mask import Rows
 from indexer.index.legs import Query, Scores
-from indexer.index.lexical import MAX_VOCABULARY, AnalysedWords, merge_spans
+from indexer.index.lexical.analysed import AnalysedWords
+from indexer.index.lexical.indexed import MAX_VOCABULARY
+from indexer.index.lexical.spans import merge_spans
 from indexer.index.terms.analysis import Analysis
 from indexer.index.terms.columns import COLUMN
 from indexer.milvus.collections import Names

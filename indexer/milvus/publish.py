@@ -18,7 +18,7 @@ from indexer.artifacts.store import Store
 from indexer.errors import UserError
 from indexer.filters.fields import find_field
 from indexer.index.index import Index
-from indexer.index.lexical import LexicalIndex
+from indexer.index.lexical.search import LexicalIndex
 from indexer.index.terms.columns import field_texts, selected
 from indexer.index.terms.words import is_of_letters
 from indexer.inference.encoder import Vectors

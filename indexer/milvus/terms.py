@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from indexer.index.lexical import LexicalIndex
+from indexer.index.lexical.search import LexicalIndex
 from indexer.index.terms.columns import TEXT_FIELDS, FieldTexts
 from indexer.live.bm25 import K1, B, Field, quantised_length
 

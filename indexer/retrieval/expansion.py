@@ -20,10 +20,15 @@ from indexer.index.legs import LexicalLeg
 from indexer.index.served import ServedIndex
 from indexer.index.terms.rules import Rules
 from indexer.index.terms.words import Group, QueryTerms, inverse_frequency
+from indexer.retrieval.spelling import MAX_UNKNOWN_WORDS, is_known
 from indexer.retrieval.synonyms import add_synonyms, drop_stop_words
 
-MAX_CONTINUATIONS = 32
+MAX_CONTINUATIONS = 16
 """Words that begin as the last one of a query, the most frequent ones."""
+MOST_POSTINGS = 20_000
+"""Sum of the document frequencies of all words of a query, up to which the best of its continuations counts. With more they
+are added up, the less frequent ones with less weight: tantivy scores every document where only the best counts, and can
+skip most where all are added."""
 MIN_PREFIX = 2
 """Letters of a word half typed; with fewer, nearly every document has a word that begins so."""
 CONTINUATION_FACTOR = 0.8
@@ -34,8 +39,8 @@ MAX_CHECKED = 64
 """Continuations that are looked for in the documents that a caller may see."""
 MAX_NEAREST = 8
 """Words that stand for a misspelt one."""
-MAX_UNKNOWN_WORDS = 8
-"""A query with more unknown words is not corrected: it is in another language, or not made of words."""
+SAME_BEGINNING = 3
+"""Letters that a word and its certain correction share at the front, two edits away; else one has often another prefix."""
 EDIT_FACTOR = 0.8
 """Of the score for each edit."""
 REAL_WORD_FACTOR = 0.5
@@ -123,16 +128,19 @@ def _complete(index: ServedIndex, expanded: Expanded, last: re.Match[str]) -> Ex
     known = _occurs(index, form)
     by_stem: Counter[str] = Counter()
     surface: dict[str, str] = {}
-    for word, documents in words.items():
-        for stem in lexical.terms(word)[:1]:
+    for (word, documents), stem in zip(words.items(), _first_stems(lexical, [*words]), strict=True):
+        if stem is not None:
             by_stem[stem] += documents
             surface.setdefault(stem, word)
+    best, most = by_stem.most_common(1)[0] if by_stem else ("", 0)
     factor = CONTINUATION_FACTOR if known else 1.0
     options = {stem: factor for stem in by_stem if stem not in own}
     if known and not options:  # other forms of the word, which it finds anyway
         return None
     terms = _with_groups(expanded.terms, lexical, own, options, _word_fields(lexical))
-    best, most = by_stem.most_common(1)[0] if by_stem else ("", 0)
+    if sum(lexical.document_frequency(*term) for term in terms.all_terms()) > MOST_POSTINGS:
+        shares = {stem: math.sqrt(documents / most) for stem, documents in by_stem.items()}
+        terms = _added_up(expanded.terms, terms, shares)
     certain = not known and bool(by_stem) and most >= CERTAIN_SHARE * by_stem.total()
     first = surface.get(best, "")
     ordered = tuple(dict.fromkeys([first, *words])) if first else tuple(words)
@@ -145,13 +153,23 @@ def _complete(index: ServedIndex, expanded: Expanded, last: re.Match[str]) -> Ex
     )
 
 
+def _first_stems(lexical: LexicalLeg[Any], words: list[str]) -> list[str | None]:
+    """Return the first stem of each word; None for a word without one. All are analysed at once, or it takes as long as a search."""
+    stems = lexical.fields()[0][2].analyze(" ".join(words))
+    if len(stems) == len(words):
+        return [*stems]
+    return [next(iter(lexical.terms(word)), None) for word in words]
+
+
 def _correct(index: ServedIndex, expanded: Expanded, end: int) -> Expanded:
     """Return the query with the nearest words for those before ``end`` that no document has."""
     lexical, query = index.lexical, expanded.query
     unknown = [
         each
         for each in lexical.spellings(query)
-        if each.end <= end and not _is_name(query[each.start : each.end]) and not _is_known(index, each.word)
+        if each.end <= end
+        and not _is_name(query[each.start : each.end])
+        and not is_known(each.word, lexical, index.visible)
     ]
     if not 0 < len({each.word for each in unknown}) <= MAX_UNKNOWN_WORDS:
         return expanded
@@ -172,7 +190,7 @@ def _correct(index: ServedIndex, expanded: Expanded, end: int) -> Expanded:
                     options[term] = max(options.get(term, 0.0), factor)
             terms = _with_groups(terms, lexical, [], options, [field])
         closest = [documents for edits, documents, _ in nearest if edits == nearest[0][0]]
-        begins_alike = nearest[0][2][0] == each.word[0]
+        begins_alike = _begins_alike(lexical, each.word, nearest[0])
         certain = begins_alike and not real and closest[0] >= CERTAIN_SHARE * sum(closest)
         expansions.append(Expansion(query[each.start : each.end], "typo", tuple(factors), certain))
         if certain:
@@ -202,17 +220,16 @@ def _nearest(index: ServedIndex, word: str) -> list[tuple[int, int, str]]:
     return []
 
 
+def _begins_alike(lexical: LexicalLeg[Any], word: str, nearest: tuple[int, int, str]) -> bool:
+    """Say whether the nearest word begins as ``word``: by one letter, or by `SAME_BEGINNING` where it is two edits away."""
+    edits, _, other = nearest
+    letters = 1 if edits == 1 else SAME_BEGINNING
+    return lexical.comparable(other)[:letters] == lexical.comparable(word)[:letters]
+
+
 def _is_name(written: str) -> bool:
     """Say whether a word has a capital behind a small letter, as formulas, genes and products have: it is not corrected."""
     return any(first.islower() and second.isupper() for first, second in pairwise(written))
-
-
-def _is_known(index: ServedIndex, word: str) -> bool:
-    """Say whether a document that the index shows has a word, or it has no terms to look for, like a stop word."""
-    lexical = index.lexical
-    if not index.is_restricted or not lexical.knows(word):
-        return lexical.knows(word)
-    return not lexical.terms(word) or bool(len(lexical.search(word, 1, index.visible)[1]))
 
 
 def _shown(index: ServedIndex, words: list[tuple[str, int]]) -> list[tuple[str, int]]:
@@ -231,15 +248,29 @@ def _shown(index: ServedIndex, words: list[tuple[str, int]]) -> list[tuple[str, 
 
 def _occurs(index: ServedIndex, word: str) -> bool:
     """Say whether a document that the index shows has a word as it is written."""
-    lexical = index.lexical
+    lexical, visible = index.lexical, index.visible
+    hidden = 0 if visible is None else len(lexical) - visible.count
+    if any(lexical.document_frequency(field, word) > hidden for field in lexical.word_fields):
+        return True
     as_written = QueryTerms([], {name: [word] for name in lexical.word_fields})
-    return bool(len(lexical.search(as_written, 1, index.visible)[1]))
+    return bool(len(lexical.search(as_written, 1, visible)[1]))
 
 
 def _word_fields(lexical: LexicalLeg[Any]) -> list[str]:
     """Return the fields of stems: that of title and text, and those of the columns."""
     body = lexical.fields()[0][2]
     return [name for name, _, analyzer in lexical.fields() if analyzer is body]
+
+
+def _added_up(typed: QueryTerms, terms: QueryTerms, shares: dict[str, float]) -> QueryTerms:
+    """Return the terms as they were ``typed``, and the new alternatives of ``terms`` added to them, each by itself.
+
+    ``shares`` says how much of each term's score counts: with equal ones, documents with many continuations come first.
+    """
+    known, new = {*typed.all_terms()}, terms.groups[len(typed.groups) :]
+    singles = [single for group in new for option in group for single in option if single[:2] not in known]
+    added = tuple((((field, term, factor * shares[term]),),) for field, term, factor in singles)
+    return typed._replace(groups=(*typed.groups, *added))
 
 
 def _with_groups(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from itertools import groupby
 from operator import attrgetter
+from typing import Any
 
 from indexer.index.document_mask import DocumentMask
 from indexer.index.legs import LexicalLeg
@@ -29,7 +30,7 @@ def suggestion(query: str, lexical: LexicalLeg, visible: DocumentMask | None = N
     ``visible``, a word is unknown if no form of it occurs in them, and is only suggested if it stands there as written;
     frequency counts them alone. Nothing is told of other documents' words.
     """
-    unknown = [each for each in lexical.spellings(query) if not _is_known(each.word, lexical, visible)]
+    unknown = [each for each in lexical.spellings(query) if not is_known(each.word, lexical, visible)]
     distinct = {each.word for each in unknown}
     if not 0 < len(distinct) <= MAX_UNKNOWN_WORDS:
         return None
@@ -42,11 +43,24 @@ def suggestion(query: str, lexical: LexicalLeg, visible: DocumentMask | None = N
     return corrected + query[end:] if corrections else None
 
 
-def _is_known(word: str, lexical: LexicalLeg, visible: DocumentMask | None) -> bool:
-    """Say whether a word occurs in a visible document, or has no terms to look for, like a stop word."""
-    if visible is None:
-        return lexical.knows(word)
-    return not lexical.terms(word) or bool(len(lexical.search(word, 1, visible)[1]))
+def is_known(word: str, lexical: LexicalLeg[Any], visible: Any | None) -> bool:
+    """Say whether a word occurs in a visible document, or has no terms to look for, like a stop word.
+
+    Args:
+        word: spelt as in the vocabulary.
+        lexical: the leg of the index.
+        visible: the documents that can be found at all, a selection of the index; None for all of them.
+    """
+    known = lexical.knows(word)
+    if visible is None or not known:
+        return known
+    terms = lexical.terms(word)
+    # A term of more documents than are hidden is in a visible one. That spares the search where few are deleted.
+    hidden = len(lexical) - visible.count
+    return not terms or (
+        any(lexical.document_frequency("body", term) > hidden for term in terms)
+        or bool(len(lexical.search(word, 1, visible)[1]))
+    )
 
 
 def _nearest(word: str, lexical: LexicalLeg, visible: DocumentMask | None) -> str | None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from indexer.build.settings import BuildSettings
+from indexer.corpus.columns import parse_names
 from indexer.errors import UserError
-from indexer.index.terms.column_names import parse_names
 from indexer.index.terms.rules import RULE_FILES, read_rules
 from indexer.inference.passages import encoded_columns
 
@@ -22,7 +22,7 @@ def check_words(settings: BuildSettings, schema: pa.Schema) -> None:
         UserError: it names the flag, or the file and its line.
     """
     _check_columns("--search-columns", settings.weights_of_columns, schema)
-    _check_columns("--exact-columns", parse_names(settings.exact_columns), schema)
+    _check_columns("--exact-columns", parse_names(settings.exact_columns, "--exact-columns"), schema)
     _check_columns("--encode-columns", encoded_columns(settings.model_dump()), schema, numbers=False)
     read_rules(settings.synonyms, settings.stop_words)
 

@@ -20,7 +20,7 @@ from indexer.build.metadata.sample import Cells, Filler, Sample, read_cells
 from indexer.build.metadata.settings import ExtractSettings
 from indexer.corpus.chunks import make_struct
 from indexer.corpus.corpus import Documents
-from indexer.corpus.treatment import parse_names
+from indexer.corpus.columns import parse_names
 from indexer.errors import UserError
 from indexer.inference.token_classifier import read_contract
 from indexer.progress import Bar, say
@@ -90,7 +90,7 @@ def fill_attributes(
     Raises:
         UserError: the corpus has no such column, or it does not hold texts; a model is not there or fails.
     """
-    columns = parse_names(settings.extract)
+    columns = parse_names(settings.extract, "--extract")
     check_columns(corpus.schema, settings)
     sample = _read_sample(corpus, columns)
     filler: Filler
@@ -115,7 +115,7 @@ def check_columns(schema: pa.Schema, settings: ExtractSettings) -> None:
     position = schema.get_field_index("metadata")
     types = {} if position < 0 else {column.name: column.type for column in schema.field(position).type}
     makes = (settings.asks_llm or settings.token_model is not None) and not settings.min_precision
-    for name in parse_names(settings.extract):
+    for name in parse_names(settings.extract, "--extract"):
         if name not in types and not makes:
             names = ", ".join(types) or "none"
             raise UserError(

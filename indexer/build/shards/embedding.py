@@ -15,7 +15,7 @@ from indexer.build.shards.shard import Shard
 from indexer.build.shards.windows import Window
 from indexer.build.vectors import KnownVectors
 from indexer.index.arrow import ArrowTable
-from indexer.index.lexical import LexicalWriter
+from indexer.index.lexical.writer import LexicalWriter
 from indexer.index.terms.columns import field_texts, selected
 from indexer.inference.encoder import Vectors
 

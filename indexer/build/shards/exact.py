@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from indexer.index.terms.columns import exact_key, exact_keys
 SCHEMA = pa.schema([("key", pa.string()), ("row", pa.int32())])
 
 
-def write_exact(folder: Path, columns: list[str], *, ids: bool) -> None:
+def write_exact(folder: Path, columns: Sequence[str], *, ids: bool) -> None:
     """Write the values of the ``columns``, and the ids that are not as they are compared, sorted, with their rows.
 
     Where there are none, nothing is written.

@@ -6,6 +6,6 @@ vocabulary.py    words near a misspelt one
 rules.py         synonyms and stop words of one's own
 languages.py     language detection, stemmers, stop words
 columns.py       columns and titles as fields of the lexical leg
-column_names.py  the flags that name columns
+column_names.py  the flag that weighs columns
 tokens/          pieces of written words
 """

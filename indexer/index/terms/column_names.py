@@ -1,4 +1,4 @@
-"""Names of columns as the flags `--search-columns` and `--exact-columns` have them."""
+"""Names and weights of columns as the flag `--search-columns` has them."""
 
 from __future__ import annotations
 
@@ -25,15 +25,3 @@ def parse_weights(value: str | None) -> dict[str, float]:
             )
         weights[name] = number
     return weights
-
-
-def parse_names(value: str | None) -> list[str]:
-    """Return the names in ``sku,ean``, each once.
-
-    Raises:
-        UserError: a name is empty.
-    """
-    names = [name.strip() for name in value.split(",")] if value else []
-    if not all(names):
-        raise UserError(f"--exact-columns {value}: a name is empty; write names with commas between them: sku,ean")
-    return list(dict.fromkeys(names))

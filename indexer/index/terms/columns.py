@@ -8,7 +8,7 @@ columns of which a value that equals the whole query puts its documents first.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -33,7 +33,7 @@ def field_texts(title: str | None, metadata: Mapping[str, Any] | None, columns: 
     return {TITLE: title or "", COLUMN_WORDS: "\n".join(texts.values()), **texts}
 
 
-def selected(batch: pa.RecordBatch, columns: list[str]) -> list[dict[str, Any]]:
+def selected(batch: pa.RecordBatch, columns: Sequence[str]) -> list[dict[str, Any]]:
     """Return the values of some columns of the metadata of each document; a column that is not there has none."""
     if not columns or "metadata" not in batch.schema.names:
         return [{}] * batch.num_rows

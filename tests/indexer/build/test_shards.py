@@ -39,7 +39,7 @@ SIZES = {"LEAST_DOCUMENTS": 10, "MEAN_FURTHER": 10, "MOST_DOCUMENTS": 30, "WINDO
 SLOW_BUILD = """
 import sys, time
 from pathlib import Path
-import indexer.build.shards.shard, indexer.index.lexical
+import indexer.build.shards.shard, indexer.index.lexical.writer
 from indexer.build.build import build
 from indexer.build.settings import BuildSettings
 from indexer.inference.encoder import Encoder
@@ -56,7 +56,7 @@ def encode_documents(self, texts):
 
 Encoder.encode_documents = encode_documents
 vars(indexer.build.shards.shard).update(%r)
-indexer.index.lexical.MOST_COMMITTED = 15
+indexer.index.lexical.writer.MOST_COMMITTED = 15
 build(sys.argv[1], BuildSettings(language="en", dense_weight=0.5), Path(sys.argv[2]), cores=1)
 """
 
@@ -66,7 +66,7 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make shards and windows small, so that a few documents fill several."""
     for name, size in SIZES.items():
         monkeypatch.setattr(f"indexer.build.shards.shard.{name}", size)
-    monkeypatch.setattr("indexer.index.lexical.MOST_COMMITTED", 15)
+    monkeypatch.setattr("indexer.index.lexical.writer.MOST_COMMITTED", 15)
 
 
 def make_rows(count: int = 240) -> list[dict[str, Any]]:

@@ -125,7 +125,11 @@ def test_list_columns_are_lists(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("names", "problem"),
-    [("tgas", "no metadata column 'tgas' among 'tags', 'price'"), ("price", "holds double, not texts")],
+    [
+        ("tgas", "no metadata column 'tgas' among 'tags', 'price'"),
+        ("price", "holds double, not texts"),
+        ("tags,,price", "a name is empty"),
+    ],
 )
 def test_wrong_list_columns_are_refused(tmp_path: Path, names: str, problem: str) -> None:
     """A name without a column, and a column without texts, are named with the flag."""

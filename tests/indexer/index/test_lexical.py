@@ -11,7 +11,9 @@ import pytest
 from stories import STORIES, WORDS
 
 from indexer.errors import UserError
-from indexer.index.lexical import LexicalIndex, LexicalWriter, commit_size
+from indexer.index.lexical import search
+from indexer.index.lexical.search import LexicalIndex
+from indexer.index.lexical.writer import LexicalWriter, commit_size
 
 ENGLISH = [text for _, _, text in STORIES]
 
@@ -96,6 +98,15 @@ def test_scores_of_no_documents_and_of_no_terms(large: LexicalIndex) -> None:
     assert large.scores("cat", np.empty(0, dtype=np.int64)).shape == (0,)
     assert large.scores("the of", np.array([3, 1])).tolist() == [0, 0]
     assert large.scores("nosuchword", np.array([3])).tolist() == [0]
+
+
+def test_scores_are_the_same_however_documents_are_named(large: LexicalIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A term for each of few documents, or a set of terms for many: to the bit."""
+    rows = np.random.default_rng(0).permutation(500)[:200]
+    one_by_one = large.scores("cat dog garden", rows)
+    monkeypatch.setattr(search, "MAX_SINGLE_TERMS", 0)
+    assert (large.scores("cat dog garden", rows) == one_by_one).all()
+    assert one_by_one.any()
 
 
 @pytest.mark.parametrize("query", ["", " ", "the of and", "?!.,;", "\x00", "🙂", "\n\t", "nosuchword"])
@@ -189,7 +200,7 @@ def test_commits_are_of_one_size(documents: int, commits: int | None) -> None:
 @pytest.mark.parametrize("said", [24_000, 0])
 def test_one_segment_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: int) -> None:
     """A writer that knows the number of documents leaves one segment; all documents are found in their rows."""
-    monkeypatch.setattr("indexer.index.lexical.MOST_COMMITTED", 3_000 if said else 2_900)
+    monkeypatch.setattr("indexer.index.lexical.writer.MOST_COMMITTED", 3_000 if said else 2_900)
     with LexicalWriter(tmp_path / "lexical", "en", documents=said) as writer:
         for row in range(24_000):
             writer.add([f"word{row % 1000} number{row}"])

@@ -22,9 +22,9 @@ from indexer.build.legs.sparse import SparseWriter
 from indexer.build.settings import BuildSettings
 from indexer.cli import app
 from indexer.errors import UserError
-from indexer.index import lexical
 from indexer.index.document_mask import DocumentMask
 from indexer.index.index import Index
+from indexer.index.lexical import search
 from indexer.index.sparse import FOLDER, SparseIndex, StoredVectors, best_documents
 from indexer.inference.passages import encoder_input
 from indexer.inference.sparse_encoder import SparseEncoder, SparseVectors
@@ -195,7 +195,7 @@ def test_candidates_of_the_leg_are_scored_by_words(indexed: Path, monkeypatch: p
         for depth in (1, 2, 3):
             complete = Retriever(index).search(query, candidates=depth)
             with monkeypatch.context() as patch:
-                patch.setattr(lexical, "MAX_HITS_FETCHED", 0)
+                patch.setattr(search, "MAX_HITS_FETCHED", 0)
                 ranking = Retriever(index).search(query, candidates=depth)
             assert ranking.rows.tolist() == complete.rows.tolist()
             assert np.allclose(ranking.lexical, complete.lexical) and np.allclose(ranking.scores, complete.scores)

@@ -19,6 +19,7 @@ from indexer.live.write import Write
 from indexer.retrieval.completion import complete_titles
 from indexer.retrieval.expansion import Expanded
 from indexer.retrieval.retriever import Retriever
+from indexer.retrieval.spelling import is_known, suggestion
 
 ROWS = shop_rows()
 
@@ -71,8 +72,11 @@ def test_a_finished_word_is_no_prefix(shop: Retriever, query: str) -> None:
     assert (expanded.text, expanded.terms) == (query, shop.expand(query).terms)
 
 
-def test_several_continuations_are_one_term(shop: Retriever) -> None:
-    """No continuation is certain; all are found, the rarest does not come first for being rare, and none counts twice."""
+def test_several_continuations_are_one_term(shop: Retriever, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No continuation is certain; all are found, the rarest does not come first for being rare, and none counts twice.
+
+    Where many documents have the words, all are added up, the most frequent ones with most weight.
+    """
     expanded = shop.expand("b", prefix=True)
     assert expanded.expansions == ()  # a letter is too little
     expanded = shop.expand("bl", prefix=True)
@@ -81,14 +85,22 @@ def test_several_continuations_are_one_term(shop: Retriever) -> None:
     assert not expansion.certain
     assert expanded.text == "bl"
     assert set(ids(shop, expanded)) == having(*expansion.words)
-    lexical = shop.index.lexical
-    rows = np.arange(len(ROWS))
-    body = lexical.scores(expanded.terms.only("body"), rows)
-    best = np.zeros(len(ROWS))
-    for ((name, term, factor),) in next(group for group in expanded.terms.groups if group[0][0][0] == "body"):
-        own = lexical.scores(shop.expand("").terms._replace(fields={name: [term]}), rows)
-        best = np.maximum(best, factor * own)
-    np.testing.assert_allclose(body, best, rtol=1e-5)
+    monkeypatch.setattr("indexer.retrieval.expansion.MOST_POSTINGS", 0)
+    added = shop.expand("bl", prefix=True)
+    assert set(ids(shop, added)) == having(*expansion.words)
+    lexical, rows = shop.index.lexical, np.arange(len(ROWS))
+    options = next(group for group in expanded.terms.groups if group[0][0][0] == "body")
+    by_option = []
+    for ((name, term, factor),) in options:
+        alone = shop.expand("").terms._replace(fields={name: [term]})
+        by_option.append(factor * lexical.scores(alone, rows))
+    np.testing.assert_allclose(lexical.scores(expanded.terms.only("body"), rows), np.max(by_option, axis=0), rtol=1e-5)
+    weights = {group[0][0][:2]: group[0][0][2] for group in added.terms.groups}
+    shares = [weights.get((name, term), 0.0) / factor for ((name, term, factor),) in options]
+    summed = np.sum([share * own for share, own in zip(shares, by_option, strict=True)], axis=0)
+    np.testing.assert_allclose(lexical.scores(added.terms.only("body"), rows), summed, rtol=1e-5)
+    of_word = dict(zip((term for ((_, term, _),) in options), shares, strict=True))
+    assert 1 == max(shares) == of_word["black"] > of_word["blender"] > 0
 
 
 def test_the_word_as_typed_counts_more(shop: Retriever) -> None:
@@ -167,6 +179,21 @@ def test_live_words_are_continued_and_corrected(shop: Retriever) -> None:
     assert complete_titles(gone.index, "zepp", 5) == []
 
 
+def test_a_word_of_deleted_documents_alone_is_unknown(shop: Retriever) -> None:
+    """Correction and suggestion agree about it; a word that a document besides the deleted ones has stays known."""
+    there = live(shop.index, NewDocument("wrong", "A kettel", "A kettel boils.", {}))
+    assert there.expand("kettel", typos=True).expansions == ()
+    gone = live(there.index, deleted=("wrong", str(ROWS[0]["id"])))
+    (found,) = gone.expand("kettel", typos=True).expansions
+    assert found.words[0] == "kettle"
+    for query, expected in (("kettel", "kettle"), ("kettle", None), (str(ROWS[0]["brand"]), None)):
+        assert suggestion(query, gone.index.lexical, gone.index.visible) == expected
+        assert bool(gone.expand(query, typos=True).expansions) == bool(expected)
+    for retriever, word in ((shop, "kettel"), (there, "kettel"), (gone, "kettle")):
+        lexical, visible = retriever.index.lexical, retriever.index.visible
+        assert is_known(word, lexical, visible) == (retriever is not shop)
+
+
 def test_a_view_tells_nothing_of_other_documents(shop: Retriever) -> None:
     """Continuations, corrections and titles are of the documents that a view shows, and counted in them alone."""
     only = Filter.model_validate({"must": [{"field": "brand", "eq": ROWS[0]["brand"]}]})
@@ -217,3 +244,10 @@ def test_another_first_letter_is_never_certain(shop: Retriever) -> None:
     (found,) = shop.expand("xeyboard", typos=True).expansions
     assert found.words == ("keyboard",) and not found.certain
     assert shop.expand("unkeyboard", typos=True).expansions == ()
+
+
+def test_another_prefix_is_never_certain(shop: Retriever) -> None:
+    """Two edits away, a word that begins otherwise is often another one: osteogenesis is no ontogenesis."""
+    for query, certain in (("krtboard", False), ("keyborda", True), ("keybaordd", True)):
+        (found,) = shop.expand(query, typos=True).expansions
+        assert found.words == ("keyboard",) and found.certain == certain, query

@@ -10,7 +10,8 @@ import pytest
 from indexer.artifacts.store import Store
 from indexer.cache import ENTRY_BYTES
 from indexer.index.dense import unit
-from indexer.index.lexical import LexicalIndex, LexicalWriter
+from indexer.index.lexical.search import LexicalIndex
+from indexer.index.lexical.writer import LexicalWriter
 from indexer.inference.encoder import Encoder
 from indexer.retrieval.highlights import SentenceVectors, nearest_sentences, sentences
 

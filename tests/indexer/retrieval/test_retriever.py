@@ -18,9 +18,9 @@ from stories import WORDS
 from indexer.artifacts.store import Store
 from indexer.build.build import build
 from indexer.build.settings import BuildSettings
-from indexer.index import lexical
 from indexer.index.dense import unit
 from indexer.index.index import Index
+from indexer.index.lexical import search
 from indexer.index.terms.words import Words
 from indexer.inference.encoder import Encoder
 from indexer.retrieval.fusion import Fusion, fuse
@@ -115,7 +115,7 @@ def test_hybrid_has_the_candidates_of_both_legs_scored_by_both(
 
     That holds if all documents with a term are fetched at once, and if others are scored afterwards.
     """
-    monkeypatch.setattr(lexical, "MAX_HITS_FETCHED", max_hits)
+    monkeypatch.setattr(search, "MAX_HITS_FETCHED", max_hits)
     assert (large.index.lexical.search_all(query) is None) == (max_hits == 0)
     index = large.index
     ranking = large.search(query)
@@ -301,10 +301,10 @@ def test_stages_are_timed(stories: Retriever) -> None:
     assert all(0 < milliseconds < 10_000 for milliseconds in ranking.timings.values())
 
 
-@pytest.mark.parametrize("fetched", [0, lexical.MAX_HITS_FETCHED])
+@pytest.mark.parametrize("fetched", [0, search.MAX_HITS_FETCHED])
 def test_a_query_is_analysed_once(large: Retriever, monkeypatch: pytest.MonkeyPatch, fetched: int) -> None:
     """Both searches of the lexical leg, the scores of others' candidates and the query's weight share its terms."""
-    monkeypatch.setattr(lexical, "MAX_HITS_FETCHED", fetched)
+    monkeypatch.setattr(search, "MAX_HITS_FETCHED", fetched)
     analysed: list[str] = []
     terms = Words.terms
     monkeypatch.setattr(Words, "terms", lambda self, text: analysed.append(text) or terms(self, text))

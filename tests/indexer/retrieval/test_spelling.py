@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from indexer.index.document_mask import DocumentMask
-from indexer.index.lexical import LexicalIndex, LexicalWriter
+from indexer.index.lexical.search import LexicalIndex
+from indexer.index.lexical.writer import LexicalWriter
 from indexer.retrieval.spelling import max_edits, suggestion
 
 TEXTS = {

@@ -167,7 +167,8 @@ def test_row_numbers_are_not_looked_up(tmp_path: Path, tiny_data: Path) -> None:
         ({"search_columns": "brand^x"}, r"'brand\^x' is not understood"),
         ({"search_columns": "brand,brand"}, "each once"),
         ({"search_columns": "brand^0"}, "above 0"),
-        ({"exact_columns": "sku,"}, "a name is empty"),
+        ({"exact_columns": "sku,"}, "--exact-columns sku,: a name is empty"),
+        ({"encode_columns": ",brand"}, "--encode-columns ,brand: a name is empty"),
         (
             {"encode_columns": "ean"},
             "--encode-columns: no column 'ean' of texts or lists of them; there is: brand, sku, tags",

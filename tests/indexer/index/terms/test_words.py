@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from stories import STORIES
 
 from indexer.errors import UserError
-from indexer.index.lexical import LexicalIndex, LexicalWriter
+from indexer.index.lexical.search import LexicalIndex
+from indexer.index.lexical.writer import LexicalWriter
 from indexer.index.terms.analysis import find_analysis
 from indexer.index.terms.languages import CHOICES, analyzer, exact_analyzer
 from indexer.index.terms.tokens.characters import fold
