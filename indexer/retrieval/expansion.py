@@ -148,6 +148,8 @@ def _complete(index: ServedIndex, expanded: Expanded, last: re.Match[str]) -> Ex
 def _correct(index: ServedIndex, expanded: Expanded, end: int) -> Expanded:
     """Return the query with the nearest words for those before ``end`` that no document has."""
     lexical, query = index.lexical, expanded.query
+    if not index.is_restricted and lexical.knows_all(query):  # most queries; the same answer in a fifth of the time
+        return expanded
     unknown = [
         each
         for each in lexical.spellings(query)
@@ -204,6 +206,8 @@ def _nearest(index: ServedIndex, word: str) -> list[tuple[int, int, str]]:
 
 def _is_name(written: str) -> bool:
     """Say whether a word has a capital behind a small letter, as formulas, genes and products have: it is not corrected."""
+    if written.isascii() and written[1:].islower():
+        return False
     return any(first.islower() and second.isupper() for first, second in pairwise(written))
 
 
