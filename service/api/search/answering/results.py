@@ -93,7 +93,7 @@ def common_fields(
     request: Request, live: Retriever, ranking: Ranking, results: list[schemas.Result], started: float
 ) -> dict[str, Any]:
     """Return the fields of every response with results; ``started`` is the start time of the work."""
-    observe_stages(ranking.timings)
+    observe_stages(ranking.timings, request.scope)
     return {
         "results": results,
         "count": len(results),
