@@ -28,6 +28,14 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return content
 
 
+_DECODER = json.JSONDecoder(object_pairs_hook=unique_keys)
+"""`json.loads` would make one for each text."""
+
+
 def loads(text: str | bytes) -> Any:
     """Return the value of a JSON text; raise `DuplicateKeyError` where an object has a key twice."""
-    return json.loads(text, object_pairs_hook=unique_keys)
+    if isinstance(text, bytes):
+        text = text.decode(json.detect_encoding(text), "surrogatepass")  # as `json.loads` does
+    if text.startswith("\ufeff"):
+        raise json.JSONDecodeError("Unexpected UTF-8 BOM (decode using utf-8-sig)", text, 0)
+    return _DECODER.decode(text)

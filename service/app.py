@@ -17,6 +17,7 @@ from indexer import __version__
 from indexer.milvus.settings import require_client
 from indexer.retrieval.highlights import SentenceVectors
 from service.api import errors, pages, request_id
+from service.api.direct import DirectRoute, DirectRoutes
 from service.api.documents import feedback, fetch
 from service.api.documents import routes as documents
 from service.api.mcp import server as mcp
@@ -30,6 +31,7 @@ from service.api.search import batch, example_queries, export, rerank, similar, 
 from service.api.search import routes as search
 from service.api.search.example_queries import ExampleQueries
 from service.api.search.rerank_memory import RerankMemory
+from service.api.search.schemas import SearchRequest
 from service.observability import metrics, tracing
 from service.security import cors, image_sources
 from service.security.auth import AuthMiddleware
@@ -140,6 +142,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.router.routes.append(mcp.route(frozenset(cors.parse_origins(settings.cors or ""))))
     app.include_router(metrics_route.router)
     # The middleware that is added last is the outermost.
+    app.add_middleware(DirectRoutes, routes={"/search": DirectRoute.of(search.router, "/search", SearchRequest)})
     app.add_middleware(
         AuthMiddleware,
         keyring=app.state.keyring,

@@ -6,12 +6,14 @@ take scores and vectors from here.
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Self
 
 import faiss
 import numpy as np
 
+from indexer.cache import owner
 from indexer.index.document_mask import DocumentMask, Rows
 from indexer.inference.encoder import Vectors
 
@@ -21,6 +23,8 @@ SPARE = 8
 """Passages fetched beyond those asked for. Of equal scores FAISS returns any; the first rows are to be returned."""
 BRUTE_FORCE_SHARE = 0.2
 """Up to this share of all passages, those that a filter allows are compared one by one (docs/decisions/filters.md)."""
+MOST_KEPT = 50_000
+"""Up to so many passages the cosines of a query with all of them are kept until the thread's next query."""
 BATCH_QUERIES = 4
 """From this many queries on FAISS multiplies matrices instead of comparing vector by vector; see `DenseIndex`."""
 
@@ -55,6 +59,8 @@ class DenseIndex:
 
     def __init__(self, index: faiss.Index) -> None:
         self._faiss = index
+        self._rows = np.arange(int(index.ntotal)) if index.ntotal <= MOST_KEPT else None
+        self._last = threading.local()  # whose and which vector was compared with all passages, and its cosines
         DenseIndex._batch_size = max(DenseIndex._batch_size, BATCH_QUERIES * int(index.d))
         faiss.cvar.distance_compute_blas_threshold = DenseIndex._batch_size
 
@@ -98,6 +104,8 @@ class DenseIndex:
         """
         if not len(self):  # FAISS refuses to search nothing
             return np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64)
+        if allowed is None and self._rows is not None:
+            return largest(count, self._all_scores(vector, self._rows))
         if allowed is None:
             scores, rows = self._index.search(unit(vector)[None, :], min(count + SPARE, len(self)))
             return best_first(count, scores[0], rows[0])
@@ -132,12 +140,25 @@ class DenseIndex:
         Raises:
             IndexError: a row is beyond the passages of the index.
         """
-        query, passages = np.ascontiguousarray(unit(vector)), np.ascontiguousarray(rows, dtype=np.int64)
-        cosines = np.empty(len(passages), dtype=np.float32)
+        passages = np.ascontiguousarray(rows, dtype=np.int64)
         if not len(passages):
-            return cosines
-        if passages.min() < 0 or passages.max() >= self._index.ntotal:  # FAISS would read other memory
-            raise IndexError(f"passages {passages.min()} to {passages.max()} of {self._index.ntotal}")
+            return np.empty(0, dtype=np.float32)
+        if passages.min() < 0 or passages.max() >= len(self):  # FAISS would read other memory
+            raise IndexError(f"passages {passages.min()} to {passages.max()} of {len(self)}")
+        if getattr(self._last, "key", None) == (owner.get(), vector.tobytes()):
+            known: Vectors = self._last.scores[passages]
+            return known
+        return self._compare(vector, passages)
+
+    def _all_scores(self, vector: Vectors, rows: Rows) -> Vectors:
+        """Return the cosine of ``vector`` to every passage, and keep it for `scores`, which will be asked for some."""
+        self._last.key, self._last.scores = (owner.get(), vector.tobytes()), self._compare(vector, rows)
+        scores: Vectors = self._last.scores
+        return scores
+
+    def _compare(self, vector: Vectors, passages: Rows) -> Vectors:
+        query = np.ascontiguousarray(unit(vector))
+        cosines = np.empty(len(passages), dtype=np.float32)
         # Computed on the vectors in the mapped file: copying them out first takes twice as long.
         self._index.compute_distance_subset(  # type: ignore[attr-defined]
             1, faiss.swig_ptr(query), len(passages), faiss.swig_ptr(cosines), faiss.swig_ptr(passages)
@@ -161,3 +182,12 @@ def best_first(count: int, scores: Vectors, rows: Rows) -> tuple[Vectors, Rows]:
         return scores[:count], rows[:count]
     best = np.lexsort((rows, -scores))[:count]
     return scores[best], rows[best]
+
+
+def largest(count: int, scores: Vectors) -> tuple[Vectors, Rows]:
+    """Return the ``count`` largest of the scores of all passages, best first, and their rows; of equal ones the lower row."""
+    rows = np.arange(len(scores))
+    if count < len(scores):
+        rows = np.flatnonzero(scores >= np.partition(scores, len(scores) - count)[len(scores) - count])
+    rows = rows[np.argsort(-scores[rows], kind="stable")[:count]]
+    return scores[rows], rows

@@ -7,7 +7,6 @@ values has no such file.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
@@ -50,7 +49,7 @@ class ExactValues:
         found: dict[int, None] = {}
         for table, keys in self._tables:
             for key in map(str.encode, wanted):
-                place = bisect_left(keys, key)
+                place = keys.find(key)
                 while place < len(keys) and keys[place] == key:
                     found[int(table.row(place, ["row"])["row"])] = None
                     place += 1

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -82,6 +81,11 @@ class Contents:
     def bounds(self) -> tuple[Rows, Rows]:
         """First character of each passage in its document's text, and the one after its last, each (passages,)."""
         return self.passages.numbers("start"), self.passages.numbers("end")
+
+    @cached_property
+    def sorted_ids(self) -> SortedStrings:
+        """The ids of the documents as built, as UTF-8."""
+        return SortedStrings(self.ids, "id")
 
     @cached_property
     def id_rank(self) -> npt.NDArray[np.int64]:
@@ -264,8 +268,8 @@ class Index(ServedIndex):
 
     def position_of(self, document_id: str) -> tuple[int, int | None]:
         """Return where an id is, or would be, among the sorted ids of the built index; and its row, or None."""
-        column = SortedStrings(self.contents.ids, "id")
-        position = bisect_left(column, document_id.encode())
+        column = self.contents.sorted_ids
+        position = column.find(document_id.encode())
         if position == len(column) or column[position] != document_id.encode():
             return position, None
         return position, int(self.contents.ids.row(position, ["row"])["row"])
@@ -292,7 +296,7 @@ class Index(ServedIndex):
     def document(self, row: int) -> Document:
         """Return the document in ``row``."""
         documents = self.contents.documents
-        values = documents.row(row, documents.schema.names)
+        values = documents.row(row, documents.names)
         return Document(values["id"], values["title"], values["text"], values.get("metadata") or {})
 
     def documents(self, rows: Rows) -> list[Document]:

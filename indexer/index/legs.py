@@ -102,6 +102,9 @@ class LexicalLeg(Protocol[Allowed_contra]):
     def knows(self, word: str) -> bool:
         """Say whether ``word`` occurs in a document, or has no terms to look for, like a stop word."""
 
+    def knows_all(self, text: str) -> bool:
+        """Say whether the leg `knows` every word of `spellings`; False may also mean that finding out takes longer."""
+
     @property
     def vocabulary(self) -> Mapping[str, int]:
         """The most frequent words, unstemmed and in lower case, each with its document frequency."""

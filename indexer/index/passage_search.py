@@ -9,6 +9,9 @@ from indexer.index.legs import DenseLeg
 from indexer.index.served import Neighbours
 from indexer.inference.encoder import Vectors
 
+MOST_TABULATED = 50_000
+"""With up to so many documents, a table with a place for each is faster than sorting those that were found."""
+
 
 class PassageSearch:
     """Searches passages and returns their documents.
@@ -67,11 +70,19 @@ class PassageSearch:
 
     def _group_by_document(self, passages: Rows, cosines: Vectors, depth: int, total: int) -> Neighbours | None:
         """Return the documents of ``passages``, best first; None where they are too few and there are more passages."""
-        documents, first = np.unique(self._document_of[passages], return_index=True)
-        if len(documents) < depth and len(passages) < total:
+        order = self._firsts(self._document_of[passages])
+        if len(order) < depth and len(passages) < total:
             return None
-        order = np.sort(first)[:depth]  # positions in `passages`, which is best first
+        order = order[:depth]
         return self._document_of[passages[order]], cosines[order], passages[order]
+
+    def _firsts(self, documents: Rows) -> Rows:
+        """Return the positions at which a document occurs for the first time, ascending."""
+        if len(self._first_passage) > MOST_TABULATED:
+            return np.sort(np.unique(documents, return_index=True)[1])
+        places, first = np.arange(len(documents)), np.empty(len(self._first_passage), dtype=np.int64)
+        first[documents[::-1]] = places[::-1]  # of several places the last one that is written stays
+        return np.flatnonzero(first[documents] == places)
 
 
 def evenly(rows: Rows, count: int) -> Rows:

@@ -8,8 +8,7 @@ same methods. Documents and passages have numbers; what they mean is up to the s
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +25,7 @@ Neighbours = tuple[Rows, Vectors, Rows]
 """Rows and cosines of the documents nearest to a query, best first, and the best passage of each."""
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(NamedTuple):
     """One document as a user gave it."""
 
     id: str

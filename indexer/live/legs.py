@@ -187,6 +187,10 @@ class LiveLexical:
             len(self._words.documents(name, term)) for term in terms for name in fields
         )
 
+    def knows_all(self, text: str) -> bool:
+        """Say whether the index `knows` every word of `spellings`; live documents may have those that it does not."""
+        return self._base.knows_all(text)
+
     def search(self, query: Query, count: int, allowed: DocumentMask | None = None) -> tuple[Scores, Rows]:
         """Return BM25 score and row of the ``count`` best of the ``allowed`` documents that hold a term of the query."""
         query = self.analyze(query)

@@ -164,6 +164,8 @@ def _first_stems(lexical: LexicalLeg[Any], words: list[str]) -> list[str | None]
 def _correct(index: ServedIndex, expanded: Expanded, end: int) -> Expanded:
     """Return the query with the nearest words for those before ``end`` that no document has."""
     lexical, query = index.lexical, expanded.query
+    if not index.is_restricted and lexical.knows_all(query):  # most queries; the same answer in a fifth of the time
+        return expanded
     unknown = [
         each
         for each in lexical.spellings(query)
@@ -229,6 +231,8 @@ def _begins_alike(lexical: LexicalLeg[Any], word: str, nearest: tuple[int, int, 
 
 def _is_name(written: str) -> bool:
     """Say whether a word has a capital behind a small letter, as formulas, genes and products have: it is not corrected."""
+    if written.isascii() and written[1:].islower():
+        return False
     return any(first.islower() and second.isupper() for first, second in pairwise(written))
 
 

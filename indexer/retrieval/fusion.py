@@ -62,15 +62,16 @@ class Fused(NamedTuple):
     sparse_part: Numbers | None = None
 
 
-def fuse(fusion: Fusion, dense: Numbers, lexical: Numbers) -> Fused:
+def fuse(fusion: Fusion, dense: Numbers, lexical: Numbers, dense_weight: float | None = None) -> Fused:
     """Return the fused score of every candidate, and what each leg adds to it.
 
     Args:
         fusion: method and weights.
         dense: the candidates' cosines, shape (candidates,).
         lexical: their BM25 scores, shape (candidates,); 0 where no term of the query occurs.
+        dense_weight: of this query; by default as ``fusion`` says.
     """
-    weight = fusion.dense_weight
+    weight = fusion.dense_weight if dense_weight is None else dense_weight
     if fusion.method == "rrf":
         reciprocal = np.where(lexical > 0, 1 / (fusion.k + ranks(lexical)), 0.0)
         dense_part, lexical_part = weight / (fusion.k + ranks(dense)), (1 - weight) * reciprocal

@@ -13,7 +13,8 @@ Each index has its own coefficients, for each mode (docs/decisions/retrieval.md)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -95,13 +96,25 @@ def leg_features(ranking: Ranking, mode: Mode, lexical: LexicalLeg[Any]) -> list
 
 def query_features(columns: Sequence[Numbers]) -> Numbers:
     """Return the best value of each column, 0 where there are no candidates, shape (columns,)."""
-    return np.array([column.max(initial=0.0) for column in columns])
+    return np.array([np.maximum.reduce(column, initial=0.0) for column in columns])
 
 
 def result_features(columns: Sequence[Numbers], count: int | None = None) -> Numbers:
     """Return the features of the first ``count`` candidates, or all: shape (candidates, columns + 1)."""
     shown = [column[:count] for column in columns]
-    return np.column_stack([*shown, np.log1p(np.arange(len(shown[0])))])
+    features = np.empty((len(shown[0]), len(shown) + 1))
+    for place, column in enumerate(shown):
+        features[:, place] = column
+    features[:, -1] = _log_ranks(len(features))
+    return features
+
+
+@lru_cache(maxsize=64)
+def _log_ranks(count: int) -> Numbers:
+    """Return the logarithms of the ranks 1 to ``count``, read-only: most queries have a number of candidates in common."""
+    logarithms: Numbers = np.log1p(np.arange(count))
+    logarithms.flags.writeable = False
+    return logarithms
 
 
 def largest_score(terms: QueryTerms, lexical: LexicalLeg[Any]) -> float:
@@ -109,17 +122,19 @@ def largest_score(terms: QueryTerms, lexical: LexicalLeg[Any]) -> float:
     documents = len(lexical)
     weights = {name: weight for name, weight, _ in lexical.fields()}
 
-    def most(name: str, term: str) -> float:
-        frequency = lexical.document_frequency(name, term)
-        return weights.get(name, 0.0) * float(np.log1p((documents - frequency + 0.5) / (frequency + 0.5)))
+    def most(names_and_terms: Iterable[tuple[str, str]]) -> list[float]:
+        pairs = [*names_and_terms]
+        frequencies = np.array([lexical.document_frequency(name, term) for name, term in pairs], dtype=np.float64)
+        of_terms = np.log1p((documents - frequencies + 0.5) / (frequencies + 0.5)).tolist()
+        return [weights.get(name, 0.0) * each for (name, _), each in zip(pairs, of_terms, strict=True)]
 
-    total = sum(most(name, term) for name, terms_of in terms.fields.items() for term in terms_of)
+    total = sum(most((name, term) for name, terms_of in terms.fields.items() for term in terms_of))
     for group in terms.groups:  # as if each word were written as it was typed: a corrected one counts for less
-        total += max((sum(most(name, term) for name, term, _ in option) for option in group), default=0.0)
+        total += max((sum(most((name, term) for name, term, _ in option)) for option in group), default=0.0)
     return SATURATION * total
 
 
 def predict(coefficients: Coefficients, features: npt.NDArray[np.floating]) -> Numbers:
     """Return the probability of each row of ``features``, which has the shape (rows, coefficients - 1)."""
     logits = coefficients[0] + features @ np.array(coefficients[1:])
-    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -30, 30))))
+    return np.asarray(1 / (1 + np.exp(-np.minimum(np.maximum(logits, -30), 30))))

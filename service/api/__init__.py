@@ -7,6 +7,7 @@ openai/          OpenAI-compatible routes
 mcp/             Model Context Protocol for assistants
 operations/      Routes for operators
 dependencies.py  live index of the caller, for routes
+direct.py        some routes without the framework's routing
 errors.py        exceptions → problems
 problem_responses.py  problems in the OpenAPI document
 schemas.py       schemas that several rooms share

@@ -44,7 +44,9 @@ class ErrorMiddleware:
             A response without a length may be a stream, whose start is waited for.
             """
             nonlocal started, start
-            if message["type"] == "http.response.start" and "content-length" in Headers(raw=message["headers"]):
+            if message["type"] == "http.response.start" and any(
+                name == b"content-length" for name, _ in message["headers"]
+            ):
                 start = message
                 return
             started = True

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import uuid
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.observability import logs
@@ -31,16 +30,17 @@ class RequestIdMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        client_id = Headers(scope=scope).get("x-request-id", "")
+        client_id = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"").decode("latin-1")
         scope["request_id"] = request_id = client_id if REQUEST_ID.fullmatch(client_id) else uuid.uuid4().hex
         logs.REQUEST_ID.set(request_id)
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = request_id
-                present = {name for name, _ in headers.raw}
-                headers.raw.extend(header for header in SECURITY_HEADERS.items() if header[0] not in present)
+                headers = [header for header in message["headers"] if header[0] != b"x-request-id"]
+                headers.append((b"x-request-id", request_id.encode()))
+                present = {name for name, _ in headers}
+                headers.extend(header for header in SECURITY_HEADERS.items() if header[0] not in present)
+                message["headers"] = headers
             await send(message)
 
         await self.app(scope, receive, send_with_headers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from functools import cache
@@ -33,9 +34,20 @@ UNLOGGED = {"/livez", "/healthz", "/readyz", "/metrics"}
 """Routes that machines request every few seconds: their lines in the log would hide all others."""
 
 
-def observe_stages(timings: Mapping[str, float]) -> None:
-    """Count the milliseconds of each stage of a search, and add them to the trace if the request is traced."""
+def observe_stages(timings: Mapping[str, float], scope: Scope) -> None:
+    """Count the milliseconds of each stage of a search, and add them to the trace if the request is traced.
+
+    They are counted once the request of ``scope`` is answered, as long as it is not: no answer waits for it.
+    """
     tracing.observe_stages(timings)
+    noted: list[Mapping[str, float]] | None = scope.get("stages")
+    if noted is None:
+        _count_stages(timings)
+    else:
+        noted.append(timings)
+
+
+def _count_stages(timings: Mapping[str, float]) -> None:
     for stage, milliseconds in timings.items():
         _stage_histogram(stage).observe(milliseconds / 1e3)
 
@@ -63,6 +75,7 @@ class MetricsMiddleware:
             await self.app(scope, receive, send)
             return
         started, status = time.perf_counter(), 500
+        scope["stages"] = []
 
         async def send_and_note(message: Message) -> None:
             nonlocal status
@@ -73,10 +86,16 @@ class MetricsMiddleware:
         try:
             await self.app(scope, receive, send_and_note)
         finally:
-            # All paths without a route share one label: clients could otherwise create any number of labels.
-            route = getattr(scope.get("route"), "path", "none")
-            seconds = time.perf_counter() - started
-            _request_histogram(scope["method"], route, status).observe(seconds)
-            if route not in UNLOGGED:
-                path, client = scope["path"], scope["client"][0] if scope.get("client") else ""
-                logs.log_request(f"{scope['method']} {path}", route, status, seconds, path=path, client=client)
+            # In the loop's next turn: what this turn has written, the answer too, is sent at its end.
+            asyncio.get_running_loop().call_soon(_count_request, scope, status, time.perf_counter() - started)
+
+
+def _count_request(scope: Scope, status: int, seconds: float) -> None:
+    for timings in scope.pop("stages"):
+        _count_stages(timings)
+    # All paths without a route share one label: clients could otherwise create any number of labels.
+    route = getattr(scope.get("route"), "path", "none")
+    _request_histogram(scope["method"], route, status).observe(seconds)
+    if route not in UNLOGGED:
+        path, client = scope["path"], scope["client"][0] if scope.get("client") else ""
+        logs.log_request(f"{scope['method']} {path}", route, status, seconds, path=path, client=client)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from contextlib import suppress
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from starlette.datastructures import Headers
@@ -47,23 +48,39 @@ class ClientGone(Exception):  # noqa: N818 - not an error of the service
     """The client disconnected before its request was complete."""
 
 
-async def read_body(headers: Headers, receive: Receive, limit: int, seconds: float) -> Receive:
-    """Read a body of at most ``limit`` bytes and return a `receive` that replays it in one message.
+class ReadBody:
+    """A body that was read, as the `receive` of its request: it replays the body in one message.
+
+    Args:
+        content: the whole body.
+        value: the JSON value of ``content``; None where it is no object or list.
+        receive: what follows after the body.
+    """
+
+    def __init__(self, content: bytes, value: Any, receive: Receive) -> None:
+        self.value = value
+        self._message: Message | None = {"type": "http.request", "body": content, "more_body": False}
+        self._receive = receive
+
+    async def __call__(self) -> Message:
+        """Return the body, and after that what the connection brings."""
+        if self._message is None:
+            return await self._receive()
+        message, self._message = self._message, None
+        return message
+
+
+async def read_body(headers: Headers, receive: Receive, limit: int, seconds: float) -> ReadBody:
+    """Read a body of at most ``limit`` bytes and return a `receive` that replays it.
 
     Raises:
         Problem: 413 if the body is longer: at once if its Content-Length says so, else when the limit is exceeded. 408
             if it has not arrived within ``seconds``. 422 if an object of a JSON body has a key twice. As `check_text` does.
         ClientGone: the client has disconnected.
     """
-    too_large = Problem(
-        413,
-        "too-large",
-        f"The body is longer than the {limit:,} bytes that this route accepts; send less",
-        headers=CLOSE,
-    )
     length = headers.get("content-length", "")
     if length.isdecimal() and int(length) > limit:
-        raise too_large
+        raise _too_large(limit)
     chunks, size = [], 0
     try:
         async with asyncio.timeout(seconds):
@@ -75,41 +92,40 @@ async def read_body(headers: Headers, receive: Receive, limit: int, seconds: flo
                 chunks.append(message.get("body", b""))
                 size += len(chunks[-1])
                 if size > limit:
-                    raise too_large
+                    raise _too_large(limit)
                 more = message.get("more_body", False)
     except TimeoutError:
         detail = f"The body did not arrive within {seconds:g} seconds; send it without pauses"
         raise Problem(408, "timeout", detail, headers=CLOSE) from None
     content = b"".join(chunks)
     check_text(content)
-    await _refuse_duplicate_keys(content)
-    body: Message | None = {"type": "http.request", "body": content, "more_body": False}
-
-    async def replay() -> Message:
-        nonlocal body
-        if body is None:
-            return await receive()
-        message, body = body, None
-        return message
-
-    return replay
+    return ReadBody(content, await _parsed(content), receive)
 
 
-async def _refuse_duplicate_keys(content: bytes) -> None:
-    """Raise `Problem` where an object of a JSON body has a key twice; a body that is no JSON is left to its route."""
+def _too_large(limit: int) -> Problem:
+    detail = f"The body is longer than the {limit:,} bytes that this route accepts; send less"
+    return Problem(413, "too-large", detail, headers=CLOSE)
+
+
+async def _parsed(content: bytes) -> Any:
+    """Return the object or list of a JSON body; None for another body, which is left to its route.
+
+    Raises:
+        Problem: 422, an object has a key twice.
+    """
     if not content.lstrip().startswith((b"{", b"[")):
-        return
+        return None
     try:
         with suppress(json.JSONDecodeError, UnicodeDecodeError, RecursionError):
             if len(content) > LONG_BODY:
-                await asyncio.to_thread(strict_json.loads, content)
-            else:
-                strict_json.loads(content)
+                return await asyncio.to_thread(strict_json.loads, content)
+            return strict_json.loads(content)
     except strict_json.DuplicateKeyError as error:
         field = ProblemField(field="body", message=str(error))
         raise Problem(422, "invalid-request", f"body: {error}", [field]) from None
     except ValueError:  # a number of thousands of digits
-        return
+        pass
+    return None
 
 
 def check_text(body: bytes) -> None:

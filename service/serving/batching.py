@@ -49,7 +49,14 @@ class PendingQuery:
 
 @dataclass(eq=False)
 class Job:
-    """The work of one request. ``abandoned`` is set when no client waits for the answer any more."""
+    """The work of one request.
+
+    Attributes:
+        abandoned: set when no client waits for the answer any more.
+        waits: whether all threads were busy when it came.
+        waited: seconds until a thread took it.
+        watcher: ends the wait for the answer when the client disconnects, or at the deadline.
+    """
 
     work: Callable[[], bytes]
     answer: asyncio.Future[bytes]
@@ -57,6 +64,9 @@ class Job:
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
     submitted: float = field(default_factory=time.perf_counter)
     abandoned: bool = False
+    waits: bool = False
+    waited: float = 0.0
+    watcher: asyncio.Task[None] | None = None
 
 
 class JobQueue:

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import wraps
-from typing import Any, ParamSpec, cast
+from typing import ParamSpec, cast
 
 from fastapi import Request
 from fastapi.responses import Response
@@ -93,14 +93,22 @@ class RequestQueue:
             metrics.REJECTED.labels("full").inc()
             detail = f"{self._open} requests are waiting or running, which is the maximum; ask again in 1 s"
             raise Problem(429, "overloaded", detail, headers={"Retry-After": "1"})
-        job = Job(work, asyncio.get_running_loop().create_future(), query)
+        loop = asyncio.get_running_loop()
+        job = Job(work, loop.create_future(), query, waits=self._open >= len(self._threads))
         self._open += 1
-        metrics.QUEUED.inc()
-        self._jobs.put(job)
+        if job.waits:
+            metrics.QUEUED.inc()
+        unwatched = min(UNWATCHED_SECONDS, self._deadline)
+        timer = loop.call_later(unwatched, self._watch, job, receive, self._deadline - unwatched)
+        self._jobs.put(job)  # last: the thread cannot begin before this one waits
         try:
-            return await self._answer(job, receive)
+            return await job.answer
         finally:
             job.abandoned = True
+            timer.cancel()
+            if job.watcher:
+                job.watcher.cancel()
+            loop.call_soon(metrics.QUEUE_SECONDS.observe, job.waited)  # once the answer is on its way
 
     async def run_steps(self, steps: Iterator[bytes | None], receive: Receive) -> bytes:
         """Run work in several turns, with other requests in between; return the first step that is not None.
@@ -126,32 +134,35 @@ class RequestQueue:
                 raise
             return await asyncio.wrap_future(commit.outcome)
 
-    async def _answer(self, job: Job, receive: Receive) -> bytes:
-        unwatched = min(UNWATCHED_SECONDS, self._deadline)
-        await asyncio.wait({job.answer}, timeout=unwatched)
-        if job.answer.done():
-            return job.answer.result()
+    def _watch(self, job: Job, receive: Receive, seconds: float) -> None:
+        if not job.answer.done():
+            job.watcher = asyncio.create_task(self._end_wait(job, receive, seconds))
+
+    async def _end_wait(self, job: Job, receive: Receive, seconds: float) -> None:
+        """Refuse a request whose client disconnects, or whose answer has not come within so many seconds."""
         disconnect = asyncio.create_task(wait_for_disconnect(receive))
-        futures: set[asyncio.Future[Any]] = {job.answer, disconnect}
         try:
-            await asyncio.wait(futures, timeout=self._deadline - unwatched, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({disconnect}, timeout=seconds)
             if job.answer.done():
-                return job.answer.result()
+                return
             if disconnect.done():
                 metrics.REJECTED.labels("client-gone").inc()
-                raise Problem(499, "client-gone", "The client has closed the connection")
+                job.answer.set_exception(Problem(499, "client-gone", "The client has closed the connection"))
+            else:
+                metrics.REJECTED.labels("deadline").inc()
+                detail = f"There was no answer within {self._deadline:g} s; ask again later"
+                job.answer.set_exception(Problem(504, "deadline", detail))
         finally:
             disconnect.cancel()
-        metrics.REJECTED.labels("deadline").inc()
-        raise Problem(504, "deadline", f"There was no answer within {self._deadline:g} s; ask again later")
 
     def _serve(self) -> None:
         while jobs := self._jobs.take():
             started = time.perf_counter()
             for job in jobs:
-                metrics.QUEUED.dec()
-                metrics.QUEUE_SECONDS.observe(started - job.submitted)
-                tracing.observe_stages({"queue": (started - job.submitted) * 1e3}, job.context)
+                if job.waits:
+                    metrics.QUEUED.dec()
+                job.waited = started - job.submitted
+                tracing.observe_stages({"queue": job.waited * 1e3}, job.context)
             del job  # else its request and its index would live until the next one comes
             encode(jobs)
             while jobs:
@@ -252,7 +263,8 @@ def _make_route(
         request.scope["query"] = pending = query(*args, **kwargs)
 
         def work_as_json() -> bytes:
-            return work(*args, **kwargs).model_dump_json(exclude_unset=True).encode()
+            model = work(*args, **kwargs)
+            return model.__pydantic_serializer__.to_json(model, exclude_unset=True)  # what `model_dump_json` decodes
 
         if commit:
             content = await queue.commit(work_as_json, request.receive)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from indexer.artifacts.store import Store
-from indexer.cache import Cache
+from indexer.cache import Cache, cached_for_owner, owner
 from indexer.inference.encoder import Encoder, _Graph
 
 
@@ -91,3 +91,17 @@ def test_query_vectors_are_bounded_in_bytes(tiny_published):
     for number in range(50):
         encoder.encode_query(f"cat {number}")
     assert 0 < len(encoder._query_vectors) < 5
+
+
+def test_values_for_an_owner_are_computed_once_for_each():
+    """A value is computed once for each owner, who never finds that of another."""
+    computed = []
+    cached = cached_for_owner(lambda word: computed.append(word) or word.upper(), 10)
+    assert [cached("a"), cached("a"), cached("b")] == ["A", "A", "B"]
+    assert computed == ["a", "b"]
+    token = owner.set("another")
+    try:
+        assert cached("a") == "A"
+    finally:
+        owner.reset(token)
+    assert computed == ["a", "b", "a"]

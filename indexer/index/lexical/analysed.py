@@ -91,6 +91,10 @@ class AnalysedWords(ABC):
     def _compared(self) -> Vocabulary:
         return Vocabulary(self.vocabulary, self._analysis.comparable)
 
+    def knows_all(self, text: str) -> bool:  # noqa: ARG002 - of the protocol
+        """Say whether every word of `spellings` is known; this leg does not find out without them."""
+        return False
+
     def spellings(self, text: str) -> list[Spelling]:
         """Return the words of letters in ``text``, each with its place and as the vocabulary spells it."""
         return self._analysis.spellings(text)

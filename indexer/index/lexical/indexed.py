@@ -13,17 +13,20 @@ from typing import Self
 import tantivy
 
 from indexer.artifacts.manifest import WORDS
+from indexer.cache import cached_for_owner
 from indexer.index.lexical.analysed import AnalysedWords
 from indexer.index.lexical.fields import make_schema, other_fields, register
 from indexer.index.terms.analysis import find_analysis
 from indexer.index.terms.columns import COLUMN, TITLE
-from indexer.index.terms.words import is_of_letters
+from indexer.index.terms.words import Words, is_of_letters
 
 MAX_VOCABULARY = 300_000
 """Words among which corrections of a misspelt word are searched."""
 COMMON_PREFIXES = ("con", "tra", "pro", "sta", "ver", "mar")
 """Beginnings of words in most languages. Any term will do to read the average length; tantivy reads all that begin so, and of
 a million documents reading all terms takes a second."""
+CACHED_WORDS = 1 << 15
+"""Words of queries of which is cached whether a document has them."""
 GROWTH = 4
 """Factor by which more terms are read where there are more than were asked for."""
 
@@ -54,6 +57,8 @@ class IndexedWords(AnalysedWords):
             register(index, self._analysis)
             index.config_reader("manual")
             self._searcher = index.searcher()
+        self._is_known = cached_for_owner(self._look_up, CACHED_WORDS)
+        self._are_known = cached_for_owner(self._look_up_all, CACHED_WORDS)
 
     @classmethod
     def open(
@@ -102,6 +107,19 @@ class IndexedWords(AnalysedWords):
 
     def knows(self, word: str) -> bool:
         """Say whether ``word`` occurs in a document, or has no terms to look for, like a stop word."""
+        return self._is_known(word)
+
+    def knows_all(self, text: str) -> bool:
+        """Say whether the leg `knows` every word of `spellings`, several times faster than one by one.
+
+        False may also mean that the index is an older one, whose analysis has to be asked for the whole text.
+        """
+        return isinstance(self._analysis, Words) and all(map(self._are_known, self._analysis.written(text)))
+
+    def _look_up_all(self, written: str) -> bool:
+        return all(self.knows(spelling.word) for spelling in self.spellings(written))
+
+    def _look_up(self, word: str) -> bool:
         terms = self.terms(word)
         fields = ["body", *(COLUMN + name for name in self._columns)]
         return not terms or any(self._searcher.doc_freq(field, term) for term in terms for field in fields)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 import tantivy
@@ -115,7 +116,7 @@ class LexicalIndex(IndexedWords):
         return sum(self.document_frequency(*term) for term in query.all_terms()) <= count
 
     def _any_term(self, query: QueryTerms) -> tantivy.Query:
-        weights = {name: weight for name, weight, _ in self.fields()}
+        weights = self._weights
         terms = [
             self._weighted(name, term, weight)
             for name, weight in weights.items()
@@ -125,6 +126,10 @@ class LexicalIndex(IndexedWords):
             options = [self._option(option, weights) for option in group]
             terms.append(options[0] if len(options) == 1 else tantivy.Query.disjunction_max_query(options))
         return _any_of(terms)
+
+    @cached_property
+    def _weights(self) -> dict[str, float]:
+        return {name: weight for name, weight, _ in self.fields()}
 
     def _option(self, option: Option, weights: Mapping[str, float]) -> tantivy.Query:
         """Return the query of an alternative: the sum of its terms."""

@@ -23,7 +23,7 @@ from typing import NamedTuple, Protocol
 import tantivy
 
 from indexer.index.terms.languages import UNSPACED, language_filters
-from indexer.index.terms.tokens.characters import APOSTROPHES, HAN, WORD, fold, written_words
+from indexer.index.terms.tokens.characters import APOSTROPHES, ASCII_WORD, HAN, WORD, fold, written_words
 from indexer.index.terms.tokens.pieces import Divider, Kind, Piece
 
 CACHED_WORD = 64
@@ -139,7 +139,9 @@ class Words:
 
     def pieces(self, text: str) -> Iterator[Piece]:
         """Yield the words of a text in order, with their places in it."""
-        for match in WORD.finditer(text.translate(APOSTROPHES)):
+        # In ASCII the much simpler pattern finds the same words.
+        runs = ASCII_WORD.finditer(text) if text.isascii() else WORD.finditer(text.translate(APOSTROPHES))
+        for match in runs:
             word, first = match[0], match.start()
             pieces = self._cached_pieces(word) if len(word) <= CACHED_WORD else self._pieces(word)
             for start, end, form, kind in pieces:
@@ -147,9 +149,13 @@ class Words:
 
     def terms(self, text: str) -> Iterator[_Terms]:
         """Yield the terms of each word of a text in order; many times faster than `pieces`."""
-        words = written_words(text, turkish=self._turkish)
+        words = self.written(text)
         cached = max(map(len, words), default=0) <= CACHED_WORD
         return map(self._cached_terms if cached else self._terms, words)
+
+    def written(self, text: str) -> list[str]:
+        """Return the runs of letters and digits of a text, of which each has the terms and spellings that it has alone."""
+        return written_words(text, turkish=self._turkish)
 
     def spellings(self, text: str) -> list[Spelling]:
         """Return the words of letters in a text, as the field of spellings has them."""

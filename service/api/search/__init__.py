@@ -1,7 +1,7 @@
 """Search routes.
 
 routes.py           GET and POST /search
-answer.py           request → response with hits, scores, timings, highlights
+answering/          request → response with hits, scores, timings, highlights
 record.py           searches for the query log
 arrange.py          ranking → page: min_score, sort, re-ranking, diversity, groups
 combine.py          which parts of a search go together

@@ -129,6 +129,8 @@ def eligible_positions(
     The score is the cosine of the dense leg, or BM25 in lexical mode. Scores count as they are shown, with `SCORE_DIGITS`:
     a result of just the score that is given stays.
     """
+    if min_score is None and min_relevance is None:
+        return range(len(ranking.rows))
     scores = ranking.lexical if mode == "lexical" else ranking.dense
     reached = np.ones(len(ranking.rows), dtype=bool)
     if min_score is not None and scores is not None:

@@ -17,7 +17,7 @@ from service.api.dependencies import QUEUED, Live
 from service.api.problem_responses import RESPONSES
 from service.api.schemas import RequestId
 from service.api.search import schemas
-from service.api.search.answer import answer_search
+from service.api.search.answering.answer import answer_search
 from service.api.search.rerank import TimeLeft
 from service.serving.queue import RequestQueue
 

@@ -25,7 +25,7 @@ from indexer.retrieval.retriever import Retriever
 from service.api.dependencies import QUEUED, Live
 from service.api.problem_responses import RESPONSES
 from service.api.search import filtering
-from service.api.search.answer import rank, reranking_of
+from service.api.search.answering.ranked import rank, reranking_of
 from service.api.search.arrange import SCORE_DIGITS, arrange
 from service.api.search.browse import browse_rows
 from service.api.search.combine import check_combination, pages_beyond

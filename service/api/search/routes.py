@@ -13,7 +13,7 @@ from indexer.retrieval.retriever import Retriever
 from service.api.dependencies import QUEUED, Live
 from service.api.problem_responses import RESPONSES
 from service.api.search import schemas
-from service.api.search.answer import answer_search
+from service.api.search.answering.answer import answer_search
 from service.api.search.record import recorded
 from service.serving.batching import PendingQuery
 from service.serving.queue import queued_query

@@ -26,7 +26,7 @@ from service.api.dependencies import QUEUED, Live, row_of
 from service.api.problem_responses import RESPONSES
 from service.api.schemas import AnsweredBy, DocumentId, Query, RequestId, Took
 from service.api.search import filtering, schemas
-from service.api.search.answer import build_results, common_fields, result_of
+from service.api.search.answering.results import build_results, common_fields, result_of
 from service.api.search.arrange import check_columns
 from service.api.search.combine import check_sorted
 from service.api.search.schemas import Paged, TopK

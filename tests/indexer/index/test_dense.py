@@ -10,7 +10,9 @@ import faiss
 import numpy as np
 import pytest
 
-from indexer.index.dense import DenseIndex, unit
+from indexer.cache import owner
+from indexer.index import dense
+from indexer.index.dense import DenseIndex, largest, unit
 from indexer.index.flat_file import write_flat
 
 ROWS, DIMENSION = 500, 24
@@ -142,3 +144,44 @@ def test_a_full_disk_is_noticed(vectors: np.ndarray) -> None:
     for rows in (1, ROWS):
         with pytest.raises(OSError, match="No space left on device"):
             write_flat(Path("/dev/full"), DIMENSION, rows, [vectors[:rows]])
+
+
+def test_kept_cosines_change_nothing(index: DenseIndex, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passages that are scored after a search have the bits that they have without one, for this vector and for others."""
+    one, other = vectors[3], vectors[5]
+    rows = np.array([7, 400, 33, 7])
+    alone = [index.scores(vector, rows) for vector in (one, other)]
+    found = index.search(one, 40)
+    assert np.array_equal(index.scores(one, rows), alone[0])
+    assert np.array_equal(index.scores(other, rows), alone[1])
+    assert np.array_equal(index.scores(one, found[1]), found[0])
+    with pytest.raises(IndexError):
+        index.scores(one, np.array([-1]))
+    monkeypatch.setattr(dense, "MOST_KEPT", 10)
+    scanned = DenseIndex(index._faiss)
+    assert all(np.array_equal(mine, faiss_own) for mine, faiss_own in zip(found, scanned.search(one, 40), strict=True))
+
+
+def test_nobody_finds_the_cosines_of_another(
+    index: DenseIndex, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept of a query is used for its owner alone: a quicker answer would tell that somebody has just asked it."""
+    compared = []
+    compare = DenseIndex._compare
+    monkeypatch.setattr(DenseIndex, "_compare", lambda *args: compared.append(1) or compare(*args))
+    index.search(vectors[3], 5)
+    index.scores(vectors[3], np.array([1]))
+    assert len(compared) == 1
+    token = owner.set("another key")
+    try:
+        index.scores(vectors[3], np.array([1]))
+    finally:
+        owner.reset(token)
+    assert len(compared) == 2
+
+
+@pytest.mark.parametrize("count", [1, 3, 6, 9])
+def test_of_equal_scores_the_lower_rows(count: int) -> None:
+    """Where equal scores stand on both sides of the border, the lower rows are returned, in their order."""
+    scores = np.array([0.5, 0.9, 0.5, 0.1, 0.9, 0.5], dtype=np.float32)
+    assert largest(count, scores)[1].tolist() == [1, 4, 0, 2, 5, 3][:count]

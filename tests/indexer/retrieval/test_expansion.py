@@ -251,3 +251,24 @@ def test_another_prefix_is_never_certain(shop: Retriever) -> None:
     for query, certain in (("krtboard", False), ("keyborda", True), ("keybaordd", True)):
         (found,) = shop.expand(query, typos=True).expansions
         assert found.words == ("keyboard",) and found.certain == certain, query
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "red lamp",
+        "Red LAMP, and a chair?",
+        "red lmap",
+        "the of",
+        "",
+        "_red_lamp_",
+        "lámpara RED 3x 2024",
+        "won't",
+        "日本 red",
+        "ﬁne re\u00add",
+    ],
+)
+def test_known_words_are_found_out_together(shop: Retriever, query: str) -> None:
+    """That all words of a query are known is said of just those queries of which each word is, one by one."""
+    lexical = shop.index.lexical
+    assert lexical.knows_all(query) == all(lexical.knows(each.word) for each in lexical.spellings(query))

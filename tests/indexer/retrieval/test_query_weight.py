@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from indexer.retrieval.fusion import Fusion
-from indexer.retrieval.query_weight import BOUNDS, LIMIT, MIN_CANDIDATES, shifted, weight_shift
+from indexer.retrieval.query_weight import BOUNDS, LIMIT, MIN_CANDIDATES, _contrast, shifted, weight_shift
 
 RNG = np.random.default_rng(0)
 SAMPLE = RNG.normal(0.1, 0.1, 512)
@@ -86,3 +86,12 @@ def test_a_request_names_the_weight_it_wants() -> None:
     assert index.overridden(Fusion(dense_weight=0.7, by_query=True)) == Fusion(dense_weight=0.7, by_query=True)
     assert index.overridden(Fusion(by_query=False)) == Fusion(dense_weight=0.4)
     assert index.overridden(Fusion(method="rrf")) == Fusion(method="rrf", dense_weight=0.4, by_query=True)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_contrast_has_the_bits_of_numpy(kind: type) -> None:
+    """The mean and the deviation are those of numpy to the bit, for any number of scores."""
+    for count in (*range(1, 40), 127, 128, 129, 512, 1000):
+        scores = np.random.default_rng(count).normal(3, 2, count).astype(kind)
+        best, spread = float(scores.max()), float(scores.std())
+        assert _contrast(best, scores) == ((best - float(scores.mean())) / spread if spread > 1e-9 else 0.0)

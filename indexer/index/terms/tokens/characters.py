@@ -69,6 +69,8 @@ _ENCLOSING = "\u0488\u0489\u1abe\u20dd-\u20e0\u20e2-\u20e4\ua670-\ua672"
 ODD = re.compile(f"[{IGNORABLE}{_ENCLOSING}]")
 WORD = re.compile(rf"[\w\u24b6-\u24e9\u3200-\u33ff\u2103\u2109\u2116{_MARKS}{IGNORABLE}]+")
 """Letters, numbers, their marks, what is not shown, and symbols that stand for words («㎏», «№»)."""
+ASCII_WORD = re.compile("[A-Za-z0-9]+")
+"""What `WORD` finds in a text of ASCII without underscores, which separate words as `APOSTROPHES` do."""
 _RARE = re.compile("[^\0-\xac\xae-\u02ba\u02bd-\u02ff\u2010-\u2027\u2030-\u205e\u20a0-\u20bf]")
 """All but Latin letters, punctuation and currencies. Without them, a much simpler pattern finds the same words."""
 _LETTERS = re.compile(r"[^\W_]+")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rapidfuzz.distance import OSA
 from stories import STORIES
 
 from indexer.errors import UserError
@@ -18,6 +19,7 @@ from indexer.index.terms.analysis import find_analysis
 from indexer.index.terms.languages import CHOICES, analyzer, exact_analyzer
 from indexer.index.terms.tokens.characters import fold
 from indexer.index.terms.tokens.pieces import MAX_WORD
+from indexer.index.terms.vocabulary import Vocabulary
 from indexer.index.terms.words import Words
 
 ENGLISH = [text for _, _, text in STORIES]
@@ -162,3 +164,15 @@ def test_an_older_index_is_searched_as_it_was(tmp_path: Path) -> None:
     assert index.spans("CRÈME", ["crème and łódka"]) == [[(0, 5)]]
     with pytest.raises(UserError, match=r"version 3.*update"):
         find_analysis("en", 3)
+
+
+def test_the_nearest_words_are_those_of_all_comparisons() -> None:
+    """Words that differ in too many letters are not compared, and none that is near is lost by that."""
+    dice = random.Random(1)
+    words = {"".join(dice.choices("abcdé€", k=dice.randint(0, 6))) for _ in range(1_500)}
+    vocabulary = Vocabulary(dict.fromkeys(words, 1), str)
+    for word in dice.sample(sorted(words), 60):
+        for edits in (1, 2):
+            near = {(each.edits, each.word) for each in vocabulary.near(word + "a", edits)}
+            distances = {(OSA.distance(word + "a", other), other) for other in words}
+            assert near == {(distance, other) for distance, other in distances if distance <= edits}
