@@ -19,8 +19,8 @@ from indexer.build.metadata.readers.fill import ReaderFiller
 from indexer.build.metadata.sample import Cells, Filler, Sample, read_cells
 from indexer.build.metadata.settings import ExtractSettings
 from indexer.corpus.chunks import make_struct
-from indexer.corpus.corpus import Documents
 from indexer.corpus.columns import parse_names
+from indexer.corpus.corpus import Documents
 from indexer.errors import UserError
 from indexer.inference.token_classifier import read_contract
 from indexer.progress import Bar, say
