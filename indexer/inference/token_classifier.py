@@ -9,42 +9,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tokenizers import Encoding
 
-from indexer.artifacts.manifest import describe_files
-from indexer.errors import UserError
 from indexer.inference.session import load_tokenizer, open_session, padded, run_batches
+from indexer.inference.token_contract import GRAPH, OVERLAP, TokenContract, read_contract
 
-CONTRACT = "token_classifier.json"
-GRAPH = "onnx/model.onnx"
 OUTSIDE = "O"
 """Label of tokens that are in no span."""
 MAX_WINDOWS = 4
 """Inputs that a text is cut into, at most; what stands behind them is not read."""
-OVERLAP = 32
-"""Tokens that neighbouring inputs share: a span that one cuts is whole in the other."""
-
-
-class TokenContract(BaseModel):
-    """How a text becomes input, and what the logits of a token stand for."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: Literal[1] = Field(default=1, description="number of this format")
-    labels: list[str] = Field(
-        min_length=2, description="the labels, in the order of the logits, such as O, B-LOC, I-LOC"
-    )
-    max_tokens: int = Field(ge=OVERLAP + 8, description="longest input in tokens, special tokens included")
-    pad_token_id: int = Field(description="id of the token that fills up a batch")
 
 
 class Span(NamedTuple):
@@ -135,29 +115,6 @@ class TokenClassifier:
                 spans.append(Span(label, start, end, probability))
             inside = label != OUTSIDE
         return spans
-
-
-def read_contract(folder: Path) -> TokenContract:
-    """Read the contract of a token classifier.
-
-    Raises:
-        UserError: the directory holds none, or not all of it.
-    """
-    path, remedy = folder / CONTRACT, "write the directory with `python -m trainer classify tokens MODEL`"
-    try:
-        contract = TokenContract.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        reason = "missing" if isinstance(error, OSError) else "not readable"
-        raise UserError(f"{path}: {reason}; {remedy}") from error
-    if not (folder / GRAPH).is_file():
-        raise UserError(f"{folder / GRAPH}: missing; {remedy}")
-    return contract
-
-
-def model_digest(folder: Path) -> str:
-    """Return the SHA-256 of names and contents of a classifier's files; of a folder without any, that of nothing."""
-    files = describe_files(folder) if folder.is_dir() else {}
-    return hashlib.sha256(repr(sorted((name, entry.sha256) for name, entry in files.items())).encode()).hexdigest()
 
 
 def split_label(label: str) -> tuple[bool, str]:

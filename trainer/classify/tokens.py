@@ -17,7 +17,8 @@ from transformers import (
 )
 
 from indexer.errors import UserError, first_line
-from indexer.inference.token_classifier import CONTRACT, TokenClassifier, TokenContract
+from indexer.inference.token_classifier import TokenClassifier
+from indexer.inference.token_contract import CONTRACT, TokenContract
 from indexer.progress import say, stage
 from trainer.classify.export import MAX_DIFFERENCE, export_classifier
 from trainer.models.base import locate

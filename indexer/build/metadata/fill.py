@@ -22,7 +22,7 @@ from indexer.corpus.chunks import make_struct
 from indexer.corpus.columns import parse_names
 from indexer.corpus.corpus import Documents
 from indexer.errors import UserError
-from indexer.inference.token_classifier import read_contract
+from indexer.inference.token_contract import read_contract
 from indexer.progress import Bar, say
 
 SAMPLE_DOCUMENTS = 20_000

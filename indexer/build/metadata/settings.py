@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from indexer.inference.token_classifier import model_digest
+from indexer.inference.token_contract import model_digest
 
 
 class ExtractSettings(BaseModel):

@@ -9,7 +9,8 @@ from typing import Any
 from indexer.build.metadata.readers.reader import Answers, Said
 from indexer.build.metadata.sample import Texts
 from indexer.errors import UserError
-from indexer.inference.token_classifier import TokenClassifier, model_digest
+from indexer.inference.token_classifier import TokenClassifier
+from indexer.inference.token_contract import model_digest
 
 BATCH_DOCUMENTS = 64
 """Documents that are read together."""
