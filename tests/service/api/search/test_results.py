@@ -242,6 +242,6 @@ def test_a_query_whose_words_find_nothing_gets_a_suggestion(client, mode):
 @pytest.mark.parametrize("body", [{"query": "gardn of the cat"}, {"query": "gardn", "mode": "dense"}])
 def test_no_spelling_is_looked_at_where_words_find_something(client, monkeypatch, body):
     """For a query with a known word, and without the lexical leg, the dictionary is not read."""
-    monkeypatch.delattr("indexer.index.lexical.search.LexicalIndex.vocabulary")
+    monkeypatch.delattr("indexer.index.lexical.indexed.IndexedWords.vocabulary")
     answer = client.post("/search", json={**body, "typos": False})
     assert answer.status_code == 200 and "suggestion" not in answer.json()
