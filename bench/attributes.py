@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from indexer.build.metadata.fill import fill_attributes
+from indexer.build.metadata.settings import ExtractSettings
 from indexer.corpus.corpus import Corpus
 from indexer.progress import say
 
@@ -34,9 +35,22 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.3, help="of the values that are taken out")
     parser.add_argument("--seed", type=int, default=1, help="which values are taken out")
     parser.add_argument("--min-precision", type=float, default=0.95, help="as of `indexer build`")
+    parser.add_argument("--token-model", type=Path, default=None, help="as of `indexer build`")
+    parser.add_argument("--llm", default=None, help="as of `indexer build`")
+    parser.add_argument("--llm-model", default=None, help="as of `indexer build`")
+    parser.add_argument("--limit", type=int, default=None, help="rows that are read")
     options = parser.parse_args()
     columns = options.columns.split(",")
-    corpus = Corpus.check(options.corpus, title_column=options.title, text_column=options.text)
+    settings = ExtractSettings(
+        extract=options.columns,
+        min_precision=options.min_precision,
+        token_model=options.token_model,
+        llm=options.llm,
+        llm_model=options.llm_model,
+        llm_wait=120,
+        llm_timeout=600,
+    )
+    corpus = Corpus.check(options.corpus, title_column=options.title, text_column=options.text, limit=options.limit)
     table = pa.Table.from_batches(list(corpus.batches()))
     rows, draw = table.to_pylist(), random.Random(options.seed)  # noqa: S311 - chooses cells
     removed: dict[str, dict[int, str]] = {name: {} for name in columns}
@@ -48,7 +62,7 @@ def main() -> None:
         flat = [{"id": row["id"], "title": row["title"], "text": row["text"], **row["metadata"]} for row in rows]
         pq.write_table(pa.Table.from_pylist(flat), Path(folder) / "corpus.parquet")
         emptied = Corpus.check(str(Path(folder) / "corpus.parquet"))
-        filled = fill_attributes(emptied, columns, options.min_precision)
+        filled = fill_attributes(emptied, settings)
         cells = [row for batch in filled.batches() for row in batch.column("metadata").to_pylist()]
     for name in columns:
         given = {row: cells[row][name] for row in removed[name] if cells[row][name]}

@@ -41,10 +41,7 @@ def options(settings: type[Settings]) -> Callable[[Callable[..., None]], Callabl
             try:
                 validated = settings.model_validate(fields)
             except ValidationError as error:
-                first = error.errors()[0]
-                raise UserError(
-                    f"{_flag(str(first['loc'][0]))} {first['input']}: {first['msg']}; see --help"
-                ) from error
+                raise UserError(f"{_describe(error)}; see --help") from error
             command(**values, settings=validated)
 
         run.__doc__ = command.__doc__
@@ -54,6 +51,14 @@ def options(settings: type[Settings]) -> Callable[[Callable[..., None]], Callabl
         return run
 
     return decorate
+
+
+def _describe(error: ValidationError) -> str:
+    """Return flag, value and reason of the first fault; flags that do not go together are named by the reason itself."""
+    first = error.errors()[0]
+    if first["loc"]:
+        return f"{_flag(str(first['loc'][0]))} {first['input']}: {first['msg']}"
+    return first["msg"].removeprefix("Value error, ")
 
 
 def _flag(name: str) -> str:

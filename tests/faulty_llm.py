@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
@@ -50,6 +51,8 @@ class FaultyLLM:
         dies_after: completions after which the server is down.
         key: the key that it requires.
         latency: seconds that each answer takes.
+        answer: entry → content of a good answer to a chat; by default queries about it.
+        place: which of the entries in a chat's last message it is about.
     """
 
     def __init__(
@@ -61,7 +64,10 @@ class FaultyLLM:
         key: str | None = None,
         models: tuple[str, ...] = ("tiny",),
         latency: float = 0.0,
+        answer: Callable[[int], str] = lambda number: json.dumps(good(number)),
+        place: int = 0,
     ) -> None:
+        self.answer, self.place = answer, place
         self.faults = {number: list(queue) for number, queue in (faults or {}).items()}
         self.refuses, self.dies_after, self.key, self.models, self.latency = refuses, dies_after, key, models, latency
         self.asked: Counter[int] = Counter()
@@ -120,7 +126,7 @@ class FaultyLLM:
     def complete(self, handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
         """Answer one completion, of a chat or of a prompt, or fail as arranged."""
         asked = body["prompt"] if "prompt" in body else body["messages"][-1]["content"]
-        number = int(re.findall(r"Entry (\d+) tells", asked)[-1 if "prompt" in body else 0])
+        number = int(re.findall(r"Entry (\d+) tells", asked)[-1 if "prompt" in body else self.place])
         wanted = body.get("response_format", {}).get("type", "none")
         with self.lock:
             self.bodies.append(body)
@@ -172,7 +178,7 @@ class FaultyLLM:
                 lines = "\n- ".join(good(number).values())
                 self.reply(handler, 200, {"choices": [{"text": f" {lines}\n\nText: of its own"}]})
                 return
-            content = json.dumps(good(number)) if fault is None else fault
+            content = self.answer(number) if fault is None else fault
             self.reply(handler, 200, {"choices": [{"message": {"role": "assistant", "content": content}}]})
 
     @staticmethod

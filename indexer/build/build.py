@@ -18,7 +18,7 @@ from indexer.build.executors.open import open_executor
 from indexer.build.legs.dense_codes import logged_queries
 from indexer.build.legs.sparse import find_known_sparse
 from indexer.build.legs.words import check_words
-from indexer.build.metadata.fill import fill_attributes
+from indexer.build.metadata.fill import check_columns, fill_attributes, with_columns
 from indexer.build.metadata.labels import Labeller
 from indexer.build.relevance.choose import choose_calibration
 from indexer.build.settings import BuildSettings
@@ -96,7 +96,9 @@ def build(
         SparseEncoder.open(find_sparse_model(settings.sparse_model, data), cores) if settings.sparse_model else None
     )
     # Conflicts of column names, and columns that are not there, are reported before any work.
-    check_words(settings, labeller.schema(corpus.schema) if labeller else corpus.schema)
+    schema = with_columns(corpus.schema, parse_names(settings.extract, "--extract"))
+    check_columns(corpus.schema, settings)
+    check_words(settings, labeller.schema(schema) if labeller else schema)
     recipe, parents = (
         settings.recipe() | corpus.treatment.config(),
         {"model": model.name} | ({"sparse": sparse.name} if sparse else {}),
@@ -113,7 +115,7 @@ def build(
         encoder = Encoder.open(model, settings.precision, cores)
         with open_executor(settings, encoder) as executor:
             assembly = Assembly(
-                _fill_cells(corpus, settings),
+                fill_attributes(corpus, settings, data, cores) if settings.extract else corpus,
                 settings.model_copy(update={"language": choose_language(corpus, settings.language)}),
                 encoder,
                 known or find_known_vectors(indexes, model, settings.precision, corpus.inputs),
@@ -192,11 +194,6 @@ def choose_language(corpus: Documents, language: str) -> str:
     found = detect_language(next(corpus.batches(LANGUAGE_SAMPLE_DOCUMENTS)).column("text").to_pylist())
     say(f"language: {found} (--language sets another)")
     return found
-
-
-def _fill_cells(corpus: Corpus, settings: BuildSettings) -> Documents:
-    columns = parse_names(settings.extract, "--extract")
-    return fill_attributes(corpus, columns, settings.min_precision) if columns else corpus
 
 
 def measure_self_retrieval(index: Index) -> float:

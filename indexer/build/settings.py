@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from indexer.artifacts.manifest import RELEVANCE, WEIGHTING, WORDS, file_sha256
 from indexer.build.executors.settings import ExecutorSettings
+from indexer.build.metadata.settings import ExtractSettings
 from indexer.corpus.settings import CorpusSettings
 from indexer.index.approximate.kinds import RequestedKind
 from indexer.index.terms.column_names import parse_weights
@@ -44,7 +45,7 @@ class ColumnSettings(BaseModel):
         return parse_weights(self.search_columns)
 
 
-class BuildSettings(CorpusSettings, ColumnSettings, ExecutorSettings, StoreSettings):
+class BuildSettings(CorpusSettings, ColumnSettings, ExtractSettings, ExecutorSettings, StoreSettings):
     """What is indexed, and how."""
 
     model: str | None = Field(default=None, description="Id of the model artifact (default: models/CURRENT)")
@@ -123,18 +124,6 @@ class BuildSettings(CorpusSettings, ColumnSettings, ExecutorSettings, StoreSetti
         min_length=1,
         description="Column that --label-with fills; the probabilities go into the column of this name and `_probability`",
     )
-    extract: str | None = Field(
-        default=None,
-        description="Columns, separated by commas, whose empty cells are filled from title and text, as the rows with a value "
-        "say (default: none)",
-    )
-    min_precision: float = Field(
-        default=0.95,
-        gt=0,
-        le=1,
-        description="Share of the cells that --extract fills that have to be right, measured on rows whose value is known; "
-        "what is less sure stays empty",
-    )
     force: bool = Field(default=False, description="Build even if an index of the same inputs and settings exists")
 
     def rule_files(self) -> dict[str, Path]:
@@ -148,11 +137,10 @@ class BuildSettings(CorpusSettings, ColumnSettings, ExecutorSettings, StoreSetti
         optional = ("dense_components", "search_columns", "exact_columns", "encode_columns", *RULE_FILES)
         # An index of an earlier version, which had no such setting, is the same.
         aside |= {name for name in optional if getattr(self, name) is None}
-        if self.extract is None:
-            aside |= {"extract", "min_precision"}
+        aside |= ExtractSettings.model_fields.keys()
         aside |= StoreSettings.model_fields.keys() | ExecutorSettings.model_fields.keys()
         recipe = self.model_dump(exclude=aside) | {"words": WORDS, "weighting": WEIGHTING, "relevance": RELEVANCE}
-        recipe |= {name: file_sha256(path) for name, path in self.rule_files().items()}
+        recipe |= {name: file_sha256(path) for name, path in self.rule_files().items()} | self.extract_recipe()
         if self.sparse_model is None:
             return recipe
         return recipe | {"sparse": {"terms": self.sparse_terms, "weight": self.sparse_weight}}

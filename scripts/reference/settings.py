@@ -24,7 +24,7 @@ OTHERS = """
 | variable | default | |
 |---|---|---|
 | `DOWSE_DATA` | `data` | data directory of indexer and trainer too |
-| `DOWSE_LLM_KEY` | | key of the language model's endpoint, for `trainer queries` and `trainer run` |
+| `DOWSE_LLM_KEY` | | key of the language model's endpoint, for `trainer queries`, `trainer run` and `indexer build --llm` |
 | `PORT` | `8000` | port of `make demo` |
 
 The service sends traces to an OpenTelemetry collector where the standard variables say so, such as

@@ -10,6 +10,7 @@ calibration.py  temperature, Platt scaling, thresholds
 metrics.py      macro-F1 with intervals
 export.py       ONNX graph
 publish.py      artifact
+tokens.py       token classifier for `indexer build --extract`
 predict.py      label a file; evaluate on a file
 report.py       what report.json holds
 report_page.py  plots and report.html

@@ -83,6 +83,26 @@ def predict(
 
 
 @app.command()
+def tokens(
+    model: Annotated[str, typer.Argument(help="Token classifier: a directory of transformers, or a name on the Hub")],
+    *,
+    out: Annotated[
+        Path | None, typer.Option(help="Directory to write (default: $DOWSE_DATA/training/token-classifier)")
+    ] = None,
+) -> None:
+    """Export a token classifier for `indexer build --extract brand --token-model DIRECTORY`. Prints the directory.
+
+    The graph's probabilities are compared with those of transformers before it is written.
+    """
+    from trainer.classify.tokens import export_tokens
+    from trainer.files import training_dir
+
+    out = out or training_dir() / "token-classifier"
+    export_tokens(model, out)
+    typer.echo(out)
+
+
+@app.command()
 @options(ClassifyPublishSettings)
 def publish(
     directory: Annotated[

@@ -36,10 +36,12 @@ class _Graph(torch.nn.Module):
         return logits
 
 
-def export_classifier(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+def export_classifier(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path, *, of_tokens: bool = False
+) -> None:
     """Write ``onnx/model.onnx`` below ``folder``: token ids (batch, tokens) → logits (batch, labels).
 
-    The axes batch and tokens are dynamic.
+    The axes batch and tokens are dynamic. With ``of_tokens`` each token has logits: (batch, tokens, labels).
     """
     features = tokenizer(["a text of some length", "short"], padding=True, return_tensors="pt")
     inputs = [name for name in INPUTS if name in features]
@@ -53,7 +55,8 @@ def export_classifier(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
             str(single_file),
             input_names=inputs,
             output_names=["logits"],
-            dynamic_axes={name: {0: "batch", 1: "tokens"} for name in inputs} | {"logits": {0: "batch"}},
+            dynamic_axes={name: {0: "batch", 1: "tokens"} for name in inputs}
+            | {"logits": {0: "batch", 1: "tokens"} if of_tokens else {0: "batch"}},
             opset_version=OPSET,
             dynamo=False,
         )

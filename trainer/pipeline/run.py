@@ -105,7 +105,7 @@ def _without_secrets(llm: str | None) -> str | None:
     """Return the URL of an endpoint without credentials, for manifest and report."""
     if not llm:
         return None
-    from trainer.queries.llm.openai_api import parse_endpoint
+    from indexer.inference.llm.openai_api import parse_endpoint
 
     return parse_endpoint(llm)[0]
 

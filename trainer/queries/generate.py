@@ -15,11 +15,11 @@ from pathlib import Path
 
 from indexer.errors import UserError
 from indexer.index.terms.languages import detect_language
+from indexer.inference.llm.openai_api import parse_endpoint
 from indexer.progress import Bar
 from trainer.data.frame import FrameRow, Pairs, choose_rows, fill_frame, read_rows, rows_of
 from trainer.queries.llm.ask import Plan, QueryWriting
 from trainer.queries.llm.journal import Entry
-from trainer.queries.llm.openai_api import parse_endpoint
 from trainer.queries.llm.parse import outcome
 from trainer.queries.settings import QueriesSettings
 from trainer.queries.summary import Summary

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 
 from indexer.build.metadata.contexts import Contexts, Words
-from indexer.build.metadata.grams import Grams
+from indexer.build.metadata.grams import Grams, Vocabulary
 from indexer.build.metadata.measure import Measured, measure_contexts, measure_rules
 from indexer.build.metadata.rules import Rules
+from indexer.build.metadata.sample import Sample, Texts
+from indexer.corpus.corpus import Documents
 
 Document = tuple[Grams, list[Words]]
 """Runs of words of a document, and its texts."""
@@ -43,12 +46,17 @@ class Attribute:
     known: int
     learned: Learned | None
 
+    @property
+    def usable(self) -> bool:
+        """Whether any cell can be filled."""
+        return self.learned is not None and self.learned.usable
+
     def describe(self) -> str:
         """Say in one line what the column gets."""
         if self.learned is None:
             return f"{self.name}: stays as it is, since only {self.known} rows have a value; {MIN_KNOWN} are needed"
-        known = _figures(self.learned.by_rule, "whose value other rows have")
-        new = _figures(self.learned.by_context, "as if no other row had their value")
+        known = figures(self.learned.by_rule, "whose value other rows have")
+        new = figures(self.learned.by_context, "as if no other row had their value")
         if not self.learned.usable:
             return f"{self.name}: stays as it is; nothing in the texts says its values surely enough ({known}; {new})"
         return f"{self.name}: empty cells are filled from the text ({known}; {new})"
@@ -70,6 +78,40 @@ class Attribute:
     @cached_property
     def _spellings(self) -> dict[str, str]:
         return {value.casefold(): value for value in self.values}
+
+
+@dataclass
+class RowFiller:
+    """Fills cells as the rows with a value say."""
+
+    vocabulary: Vocabulary
+    attributes: Sequence[Attribute]
+
+    @classmethod
+    def learn(cls, sample: Sample, min_precision: float) -> Self:
+        """Learn from the rows that have a value how to fill the others, and measure how well that succeeds."""
+        vocabulary = Vocabulary()
+        documents = [
+            (vocabulary.read(texts, learn=True), [Words.of(text) for text in texts if text])
+            for texts in sample.documents
+        ]
+        return cls(
+            vocabulary,
+            [learn_attribute(name, documents, cells, min_precision) for name, cells in sample.cells.items()],
+        )
+
+    def prepare(self, corpus: Documents, sample: Sample) -> None:
+        """Do nothing: a document is read in a moment."""
+
+    def find(self, documents: Sequence[Texts], wanted: Sequence[Sequence[str]]) -> list[dict[str, str]]:
+        """Return for each document the values of its ``wanted`` columns that are sure enough."""
+        attributes = {attribute.name: attribute for attribute in self.attributes}
+        found: list[dict[str, str]] = []
+        for texts, names in zip(documents, wanted, strict=True):
+            grams = self.vocabulary.read(texts, learn=False)
+            values = {name: attributes[name].find(grams, texts) for name in names}
+            found.append({name: value for name, value in values.items() if value is not None})
+        return found
 
 
 def learn_attribute(
@@ -95,7 +137,8 @@ def is_empty(value: str | None) -> bool:
     return value is None or not value.strip()
 
 
-def _figures(measured: Measured, of: str) -> str:
+def figures(measured: Measured, of: str) -> str:
+    """Say precision and recall ``of`` some rows."""
     if not measured.precision:
         return f"none of {measured.rows:,} rows {of}"
     return f"precision {measured.precision:.3f}, recall {measured.recall:.3f} of {measured.rows:,} rows {of}"

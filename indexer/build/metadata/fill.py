@@ -1,7 +1,7 @@
 """A corpus whose empty cells are filled from the texts of their rows, before anything is indexed.
 
-The values come from rows that have one. A column is filled only where, on rows with a known value, enough of what would
-be filled is right; what is too unsure stays empty.
+Rows with a value say how well that succeeds. A column is filled only where enough of what would be filled is right; what is
+too unsure stays empty. The texts are read by what the rows themselves teach (attribute.py), or by a model (readers).
 """
 
 from __future__ import annotations
@@ -9,19 +9,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pyarrow as pa
 
-from indexer.build.metadata.attribute import Attribute, Document, is_empty, learn_attribute
-from indexer.build.metadata.contexts import Words
-from indexer.build.metadata.grams import Vocabulary
+from indexer.artifacts.store import data_dir
+from indexer.build.metadata.attribute import RowFiller, is_empty
+from indexer.build.metadata.readers.fill import ReaderFiller
+from indexer.build.metadata.sample import Cells, Filler, Sample, read_cells
+from indexer.build.metadata.settings import ExtractSettings
 from indexer.corpus.chunks import make_struct
+from indexer.corpus.columns import parse_names
 from indexer.corpus.corpus import Documents
 from indexer.errors import UserError
+from indexer.inference.token_classifier import read_contract
 from indexer.progress import Bar, say
 
 SAMPLE_DOCUMENTS = 20_000
-"""Documents from which rules are learned, at most; they come from all over the corpus."""
+"""Documents from which is learned, at most; they come from all over the corpus."""
 
 
 @dataclass
@@ -29,26 +34,21 @@ class FilledDocuments:
     """The documents of a corpus with filled cells. ``filled`` counts those of each column once all are read."""
 
     corpus: Documents
-    vocabulary: Vocabulary
-    attributes: Sequence[Attribute]
+    filler: Filler
     filled: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.inputs, self.rows, self.documents = self.corpus.inputs, self.corpus.rows, self.corpus.documents
         self.rejects, self.id_from, self.text_bytes = self.corpus.rejects, self.corpus.id_from, self.corpus.text_bytes
         self.treatment = self.corpus.treatment
-
-    @property
-    def schema(self) -> pa.Schema:
-        """That of the corpus."""
-        return self.corpus.schema
+        self.schema = with_columns(self.corpus.schema, [attribute.name for attribute in self.filler.attributes])
 
     @property
     def notes(self) -> list[str]:
         """Those of the corpus, and how each column was filled."""
         return [
             *self.corpus.notes,
-            *(f"{attribute.describe()}; {self.filled[attribute.name]:,} filled" for attribute in self.attributes),
+            *(f"{column.describe()}; {self.filled[column.name]:,} filled" for column in self.filler.attributes),
         ]
 
     @notes.setter
@@ -62,72 +62,111 @@ class FilledDocuments:
             yield self._fill(batch)
 
     def _fill(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        cells = {
-            attribute.name: batch.column("metadata").field(attribute.name).to_pylist()
-            for attribute in self.attributes
-            if attribute.learned and attribute.learned.usable
-        }
-        rows = [row for row in range(batch.num_rows) if any(is_empty(column[row]) for column in cells.values())]
-        if not rows:
-            return batch
-        titles, texts = batch.column("title").to_pylist(), batch.column("text").to_pylist()
-        for row in rows:
-            document = titles[row], texts[row]
-            grams = self.vocabulary.read(document, learn=False)
-            for attribute in self.attributes:
-                column = cells.get(attribute.name)
-                if column and is_empty(column[row]) and (value := attribute.find(grams, document)) is not None:
-                    column[row] = value
-                    self.filled[attribute.name] += 1
-        return _with_cells(batch, cells)
+        cells = read_cells(batch, [attribute.name for attribute in self.filler.attributes])
+        usable = [attribute.name for attribute in self.filler.attributes if attribute.usable]
+        empty = {row: [name for name in usable if is_empty(cells[name][row])] for row in range(batch.num_rows)}
+        rows = [row for row, names in empty.items() if names]
+        if rows:
+            titles, texts = batch.column("title").to_pylist(), batch.column("text").to_pylist()
+            found = self.filler.find([(titles[row], texts[row]) for row in rows], [empty[row] for row in rows])
+            for row, values in zip(rows, found, strict=True):
+                for name, value in values.items():
+                    cells[name][row] = value
+                    self.filled[name] += 1
+        return _with_cells(batch, self.schema, cells) if rows or batch.schema != self.schema else batch
 
 
-def fill_attributes(corpus: Documents, columns: Sequence[str], min_precision: float) -> FilledDocuments:
-    """Learn from the rows that have a value in ``columns`` how to fill the others, and say how well that succeeds.
+def fill_attributes(
+    corpus: Documents, settings: ExtractSettings, data: Path | None = None, cores: int | None = None
+) -> FilledDocuments:
+    """Learn how to fill the empty cells of the columns ``--extract``, and say how well that succeeds.
+
+    Args:
+        corpus: the documents.
+        settings: columns, who reads the texts, and how often what is filled has to be right.
+        data: the data directory, where answers of models are kept; by default ``$DOWSE_DATA``.
+        cores: number of cores for a model; by default all.
 
     Raises:
-        UserError: the corpus has no such column, or it does not hold texts.
+        UserError: the corpus has no such column, or it does not hold texts; a model is not there or fails.
     """
-    for name in columns:
-        _check_column(corpus.schema, name)
-    vocabulary = Vocabulary()
-    documents: list[Document] = []
-    cells: dict[str, list[str | None]] = {name: [] for name in columns}
+    columns = parse_names(settings.extract, "--extract")
+    check_columns(corpus.schema, settings)
+    sample = _read_sample(corpus, columns)
+    filler: Filler
+    if settings.asks_llm or settings.token_model:
+        filler = ReaderFiller.learn(sample, settings, data or data_dir(), cores)
+    else:
+        filler = RowFiller.learn(sample, settings.min_precision)
+    for attribute in filler.attributes:
+        say(f"--extract {attribute.describe()}")
+    filler.prepare(corpus, sample)
+    return FilledDocuments(corpus, filler)
+
+
+def check_columns(schema: pa.Schema, settings: ExtractSettings) -> None:
+    """Refuse, before any work, columns that are not there or hold no texts, unless a model may make them unmeasured.
+
+    Raises:
+        UserError: so it is, or ``--token-model`` is no token classifier.
+    """
+    if settings.token_model:
+        read_contract(settings.token_model)
+    position = schema.get_field_index("metadata")
+    types = {} if position < 0 else {column.name: column.type for column in schema.field(position).type}
+    makes = (settings.asks_llm or settings.token_model is not None) and not settings.min_precision
+    for name in parse_names(settings.extract, "--extract"):
+        if name not in types and not makes:
+            names = ", ".join(types) or "none"
+            raise UserError(
+                f"--extract {name}: the corpus has no such column; its columns besides the text are: {names}. A column that "
+                "is not there takes a model (--token-model or --llm) and --min-precision 0, since nothing can measure it"
+            )
+        if name in types and not (pa.types.is_string(types[name]) or pa.types.is_large_string(types[name])):
+            raise UserError(f"--extract {name}: the column holds {types[name]}; only columns of texts can be filled")
+
+
+def with_columns(schema: pa.Schema, columns: Sequence[str]) -> pa.Schema:
+    """Return a corpus's schema with these columns of texts among its metadata."""
+    position = schema.get_field_index("metadata")
+    fields = [] if position < 0 else list(schema.field(position).type)
+    there = {column.name for column in fields}
+    fields += [pa.field(name, pa.string()) for name in columns if name not in there]
+    metadata = pa.field("metadata", pa.struct(fields))
+    return schema.append(metadata) if position < 0 else schema.set(position, metadata)
+
+
+def _read_sample(corpus: Documents, columns: Sequence[str]) -> Sample:
+    """Read documents from all over the corpus, and count rows by the columns that are empty in them."""
+    sample = Sample({name: [] for name in columns})
     step, position = max(-(-corpus.documents // SAMPLE_DOCUMENTS), 1), 0
     with Bar("attributes", corpus.documents, "documents") as bar:
         for batch in corpus.batches():
-            metadata = batch.column("metadata")
-            sampled = pa.array(range(-position % step, batch.num_rows, step), pa.int64())
+            cells = read_cells(batch, columns)
+            sample.empty.update(
+                tuple(name for name in columns if is_empty(cells[name][row])) for row in range(batch.num_rows)
+            )
+            sampled = range(-position % step, batch.num_rows, step)
             for name in columns:
-                cells[name] += metadata.field(name).take(sampled).to_pylist()
-            titles, texts = (batch.column(name).take(sampled).to_pylist() for name in ("title", "text"))
-            documents += [_read(vocabulary, document) for document in zip(titles, texts, strict=True)]
+                sample.cells[name] += [cells[name][row] for row in sampled]
+            rows = pa.array(sampled, pa.int64())
+            titles, texts = (batch.column(name).take(rows).to_pylist() for name in ("title", "text"))
+            sample.documents += zip(titles, texts, strict=True)
             position += batch.num_rows
             bar.advance(batch.num_rows)
-    attributes = [learn_attribute(name, documents, cells[name], min_precision) for name in columns]
-    for attribute in attributes:
-        say(f"--extract {attribute.describe()}")
-    return FilledDocuments(corpus, vocabulary, attributes)
+    return sample
 
 
-def _read(vocabulary: Vocabulary, texts: tuple[str | None, str]) -> Document:
-    return vocabulary.read(texts, learn=True), [Words.of(text) for text in texts if text]
-
-
-def _check_column(schema: pa.Schema, name: str) -> None:
-    position = schema.get_field_index("metadata")
-    types = {} if position < 0 else {column.name: column.type for column in schema.field(position).type}
-    if name not in types:
-        names = ", ".join(types) or "none"
-        raise UserError(f"--extract {name}: the corpus has no such column; its columns besides the text are: {names}")
-    if not (pa.types.is_string(types[name]) or pa.types.is_large_string(types[name])):
-        raise UserError(f"--extract {name}: the column holds {types[name]}; only columns of texts can be filled")
-
-
-def _with_cells(batch: pa.RecordBatch, cells: dict[str, list[str | None]]) -> pa.RecordBatch:
+def _with_cells(batch: pa.RecordBatch, schema: pa.Schema, cells: Cells) -> pa.RecordBatch:
     """Return the documents with other values in some columns of their metadata."""
     position = batch.schema.get_field_index("metadata")
-    metadata = batch.column(position)
-    columns = {column.name: metadata.field(number) for number, column in enumerate(metadata.type)}
-    filled = {name: pa.array(values, columns[name].type) for name, values in cells.items()}
-    return batch.set_column(position, batch.schema.field(position), make_struct(columns | filled))
+    metadata = None if position < 0 else batch.column(position)
+    columns = {} if metadata is None else {kind.name: metadata.field(at) for at, kind in enumerate(metadata.type)}
+    types = {column.name: column.type for column in schema.field("metadata").type}
+    filled = {name: pa.array(values, types[name]) for name, values in cells.items()}
+    struct = make_struct(columns | filled)
+    if position < 0:
+        return pa.RecordBatch.from_arrays([*batch.columns, struct], schema=schema)
+    return pa.RecordBatch.from_arrays(
+        [struct if at == position else column for at, column in enumerate(batch.columns)], schema=schema
+    )

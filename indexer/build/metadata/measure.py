@@ -57,7 +57,7 @@ def measure_rules(documents: Sequence[Grams], values: Numbers, min_precision: fl
         min_precision: least share of the filled cells that are right.
     """
     given, precisions = _fill_folds(documents, values)
-    found = _judge(given >= 0, given == values, precisions, np.zeros(len(values), dtype=bool), min_precision)
+    found = judge(given >= 0, given == values, precisions, np.zeros(len(values), dtype=bool), min_precision)
     used = np.flatnonzero(np.arange(len(values)) % FOLDS)  # as many rows as ``least`` was chosen for
     return learn_rules([documents[row] for row in used.tolist()], values[used]), found
 
@@ -97,12 +97,12 @@ def measure_contexts(
             value, precisions[row] = contexts.apply(texts[row])
             filled[row] = value is not None
             right[row] = filled[row] and (value or "").casefold() == of_rows[row].casefold()
-    found = _judge(filled, right, precisions, by_rule, min_precision)
+    found = judge(filled, right, precisions, by_rule, min_precision)
     used = np.flatnonzero(values % FOLDS).tolist()
     return learn_contexts([texts[row] for row in used], [of_rows[row] for row in used]), found
 
 
-def _judge(filled: Flags, right: Flags, precisions: Shares, wrong: Flags, min_precision: float) -> Measured:
+def judge(filled: Flags, right: Flags, precisions: Shares, wrong: Flags, min_precision: float) -> Measured:
     """Choose the least precision, and measure what it gives.
 
     Args:

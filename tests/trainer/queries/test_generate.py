@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from faulty_llm import KINDS, FaultyLLM, good, unused_port, write_frame
 
-import trainer.queries.llm.endpoint
+import indexer.inference.llm.client
 from indexer.errors import UserError
 from trainer.queries.generate import generate
 from trainer.queries.settings import QueriesSettings
@@ -28,7 +28,7 @@ REPOSITORY = Path(__file__).parents[3]
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Back off for milliseconds instead of seconds."""
-    monkeypatch.setattr(trainer.queries.llm.endpoint, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(indexer.inference.llm.client, "FIRST_WAIT", 0.01)
 
 
 def run(frame: Path, llm: FaultyLLM | str, **settings: Any) -> Summary:

@@ -5,7 +5,6 @@ journal.py     answers kept on disk
 prompts.py     prompts by kind of query
 shots.py       examples from the corpus for base models
 parse.py       answers → clean queries
-endpoint.py    client of an OpenAI-compatible endpoint
-openai_api.py  its protocol
+endpoint.py    what is asked for queries
 local.py       a model in this process
 """

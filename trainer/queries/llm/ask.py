@@ -13,9 +13,10 @@ from typing import Protocol
 import numpy as np
 
 from indexer.errors import UserError
+from indexer.inference.llm.client import EndpointError, Reply
 from indexer.progress import Bar, say
 from trainer.data.frame import FrameRow, Mask, Pairs, fill_frame, read_rows
-from trainer.queries.llm.endpoint import Endpoint, EndpointError, Reply
+from trainer.queries.llm.endpoint import QueryEndpoint
 from trainer.queries.llm.journal import AnswerJournal, Entry
 from trainer.queries.llm.parse import Answer
 from trainer.queries.llm.prompts import PromptPlan, Task, read_examples
@@ -32,7 +33,7 @@ class Model(Protocol):
 
     name: str
 
-    def ask_all(self, tasks: Iterator[Task], done: Callable[[Task, Reply], None]) -> None:
+    def ask_all(self, tasks: Iterator[Task], done: Callable[[Task, Reply[Answer]], None]) -> None:
         """Ask the model for every task, and pass each reply to ``done`` as it comes."""
 
 
@@ -57,7 +58,7 @@ class QueryWriting:
         self._prompts = PromptPlan(settings.count, tuple(settings.kinds.split(",")), examples, settings.seed, shots)
         self._recipe = _recipe(settings, self._prompts)
         # Before anything is read: a wrong URL is refused at once.
-        self._endpoint = None if settings.llm_path else Endpoint(settings)
+        self._endpoint = None if settings.llm_path else QueryEndpoint(settings)
         self._path = plan.out.with_suffix(".journal.jsonl")
         self._error: str | None = None
         summary.source = self._endpoint.name if self._endpoint else Path(settings.llm_path or "").resolve().name
@@ -125,7 +126,7 @@ class QueryWriting:
                 keys[row.id] = self._key(row)
                 yield self._prompts.task(row.id, row.title, row.text, self._plan.language)
 
-        def done(task: Task, reply: Reply) -> None:
+        def done(task: Task, reply: Reply[Answer]) -> None:
             queries, dropped = reply.answer or Answer([], Counter())
             entry = Entry(
                 id=task.id,

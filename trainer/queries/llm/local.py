@@ -14,8 +14,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, 
 from transformers.utils import logging
 
 from indexer.errors import UserError
-from trainer.queries.llm.endpoint import Reply
-from trainer.queries.llm.parse import outcome
+from indexer.inference.llm.client import Reply
+from trainer.queries.llm.parse import Answer, outcome
 from trainer.queries.llm.prompts import END_OF_COMPLETION, Message, Task, read_reply
 from trainer.queries.settings import QueriesSettings
 
@@ -54,7 +54,7 @@ class LocalModel:
         self._start = str(self._tokenizer.bos_token or "")
         self._context = int(getattr(self._model.config, "max_position_embeddings", 0) or 1 << 30)
 
-    def ask_all(self, tasks: Iterator[Task], done: Callable[[Task, Reply], None]) -> None:
+    def ask_all(self, tasks: Iterator[Task], done: Callable[[Task, Reply[Answer]], None]) -> None:
         """Ask the model for every task, in batches, and pass each reply to ``done``."""
         while batch := list(islice(tasks, self._batch_size)):
             completes = self._settings.completes

@@ -10,13 +10,12 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
+
+from indexer.inference.llm.client import Outcome
 
 KINDS = ("question", "claim", "title", "keywords", "search")
 """Kinds of query that a model can write."""
-
-Outcome = Literal["complete", "underfilled", "empty", "refused", "failed"]
-"""Outcome of a row: all queries, fewer, none in the answer, request refused by the server, no answer."""
 
 MAX_QUERY_WORDS = 64  # words
 MAX_ANSWER_CHARACTERS = 20_000  # longer answers are cut

@@ -15,6 +15,7 @@ from indexer.build.metadata.fill import FilledDocuments, fill_attributes
 from indexer.build.metadata.grams import MAX_WORDS, Vocabulary
 from indexer.build.metadata.measure import measure_rules
 from indexer.build.metadata.rules import MIN_ROWS, learn_rules, lower_bound
+from indexer.build.metadata.settings import ExtractSettings
 from indexer.build.settings import BuildSettings
 from indexer.corpus.corpus import Corpus
 from indexer.errors import UserError
@@ -42,7 +43,7 @@ def test_empty_cells_get_what_the_text_says(shop):
     """Brand and colour of 2,000 products: all filled cells are right, and no cell that had a value changes."""
     path, rows = shop
     corpus = read(path)
-    filled = fill_attributes(corpus, ["brand", "colour"], 0.95)
+    filled = fill_attributes(corpus, ExtractSettings(extract="brand,colour"))
     before, after = metadata(corpus), metadata(filled)
     for name in ("brand", "colour"):
         kept = [(old[name], new[name]) for old, new in zip(before, after, strict=True) if old[name]]
@@ -63,7 +64,7 @@ def test_what_cannot_be_told_from_the_text_stays_empty(shop, capsys):
     chance = [None if draw.random() < 0.3 else str(draw.choice(["left", "right"])) for _ in rows]
     pq.write_table(table.append_column("side", pa.array(chance)), path.with_suffix(".parquet"))
     corpus = Corpus.check(str(path.with_suffix(".parquet")))
-    assert [row["side"] for row in metadata(fill_attributes(corpus, ["side"], 0.95))] == chance
+    assert [row["side"] for row in metadata(fill_attributes(corpus, ExtractSettings(extract="side")))] == chance
     assert (
         "side: stays as it is; nothing in the texts says its values surely enough (none of" in capsys.readouterr().err
     )
@@ -73,7 +74,7 @@ def test_few_known_values_are_not_enough(shop, capsys):
     """With 30 rows a precision of .95 cannot be shown."""
     path, _ = shop
     corpus = read(path, limit=30)
-    assert metadata(fill_attributes(corpus, ["brand"], 0.95)) == metadata(corpus)
+    assert metadata(fill_attributes(corpus, ExtractSettings(extract="brand"))) == metadata(corpus)
     assert "rows have a value; 110 are needed" in capsys.readouterr().err
 
 
@@ -83,7 +84,7 @@ def test_few_known_values_are_not_enough(shop, capsys):
 def test_a_column_that_cannot_be_filled_is_refused(shop, column, message):
     """The message names the column, and what there is."""
     with pytest.raises(UserError, match=f"--extract {column}: the c.*{message}"):
-        fill_attributes(read(shop[0], limit=50), [column], 0.95)
+        fill_attributes(read(shop[0], limit=50), ExtractSettings(extract=column))
 
 
 def test_an_index_has_the_filled_cells(shop, tiny_data, tmp_path):

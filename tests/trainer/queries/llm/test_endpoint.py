@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from faulty_llm import KINDS, FaultyLLM, good, unused_port
 
-import trainer.queries.llm.endpoint
+import indexer.inference.llm.client
 from indexer.errors import UserError
-from trainer.queries.llm.endpoint import Endpoint, EndpointError, Reply
-from trainer.queries.llm.openai_api import retry_after
+from indexer.inference.llm.client import EndpointError, Reply
+from indexer.inference.llm.openai_api import retry_after
+from trainer.queries.llm.endpoint import QueryEndpoint
 from trainer.queries.llm.prompts import Task
 from trainer.queries.settings import QueriesSettings
 
@@ -22,7 +23,7 @@ from trainer.queries.settings import QueriesSettings
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Back off for milliseconds instead of seconds."""
-    monkeypatch.setattr(trainer.queries.llm.endpoint, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(indexer.inference.llm.client, "FIRST_WAIT", 0.01)
 
 
 def tasks(number: int, first: int = 0) -> Iterator[Task]:
@@ -35,7 +36,9 @@ def ask(server: FaultyLLM, number: int = 1, **settings: Any) -> dict[str, Reply]
     """Ask about ``number`` rows and return the replies by row."""
     replies: dict[str, Reply] = {}
     chosen: dict[str, Any] = {"llm": server.url, "llm_model": "tiny", "retries": 2, "timeout": 10, **settings}
-    Endpoint(QueriesSettings(**chosen)).ask_all(tasks(number), lambda task, reply: replies.setdefault(task.id, reply))
+    QueryEndpoint(QueriesSettings(**chosen)).ask_all(
+        tasks(number), lambda task, reply: replies.setdefault(task.id, reply)
+    )
     return replies
 
 
@@ -99,7 +102,7 @@ def test_retries_are_bounded(fault: int | str, reason: str) -> None:
 def test_back_off_grows() -> None:
     """Each wait is about twice the one before, and not the same for all requests."""
     with FaultyLLM({0: [500] * 4}) as llm:
-        trainer.queries.llm.endpoint.FIRST_WAIT = 0.1
+        indexer.inference.llm.client.FIRST_WAIT = 0.1
         ask(llm, retries=4)
     waits = [after - before for before, after in zip(llm.moments, llm.moments[1:], strict=False)]
     for number, wait in enumerate(waits):
@@ -172,7 +175,7 @@ def test_concurrency_is_used_and_bounded() -> None:
             yield task
 
     with FaultyLLM(latency=0.03) as llm:
-        endpoint = Endpoint(QueriesSettings(llm=llm.url, llm_model="tiny", concurrency=5))
+        endpoint = QueryEndpoint(QueriesSettings(llm=llm.url, llm_model="tiny", concurrency=5))
         endpoint.ask_all(counted(), lambda _task, _reply: ahead.append(len(taken)))
     assert llm.max_concurrent == 5
     assert all(count <= done + 5 for done, count in enumerate(ahead))
@@ -183,7 +186,7 @@ def test_an_endpoint_that_dies_is_given_up() -> None:
     """After three rows without an answer the others are not tried, so that a dead server costs seconds, not hours."""
     replies: dict[str, Reply] = {}
     with FaultyLLM(dies_after=10) as llm:
-        endpoint = Endpoint(QueriesSettings(llm=llm.url, llm_model="tiny", concurrency=2, retries=1))
+        endpoint = QueryEndpoint(QueriesSettings(llm=llm.url, llm_model="tiny", concurrency=2, retries=1))
         with pytest.raises(EndpointError, match=f"--llm {llm.url}: "):
             endpoint.ask_all(tasks(1000), lambda task, reply: replies.setdefault(task.id, reply))
     outcomes = [reply.outcome for reply in replies.values()]
@@ -195,7 +198,7 @@ def test_answers_in_flight_are_awaited_when_giving_up() -> None:
     """An answer in flight when others failed is awaited and kept."""
     with FaultyLLM({0: ["slow"], **{number: [500] for number in range(1, 9)}}) as llm:
         replies: dict[str, Reply] = {}
-        endpoint = Endpoint(QueriesSettings(llm=llm.url, llm_model="tiny", concurrency=2, retries=0))
+        endpoint = QueryEndpoint(QueriesSettings(llm=llm.url, llm_model="tiny", concurrency=2, retries=0))
         with pytest.raises(EndpointError, match="500"):
             endpoint.ask_all(tasks(9), lambda task, reply: replies.setdefault(task.id, reply))
     assert {row: reply.outcome for row, reply in replies.items()} == {
@@ -228,13 +231,13 @@ def test_endpoint_that_is_down_at_the_start() -> None:
     """One line names the URL, what happened and the remedy; no row is tried."""
     url = f"http://127.0.0.1:{unused_port()}/v1"
     with pytest.raises(UserError, match=rf"^--llm {url}: no connection .*; start the server") as error:
-        Endpoint(QueriesSettings(llm=url, llm_model="tiny")).ask_all(tasks(1), lambda *_: pytest.fail("asked"))
+        QueryEndpoint(QueriesSettings(llm=url, llm_model="tiny")).ask_all(tasks(1), lambda *_: pytest.fail("asked"))
     assert "\n" not in str(error.value)
 
 
 def test_waiting_for_the_endpoint(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """With --llm-wait a server that is starting, or is still fetching the model, is waited for."""
-    monkeypatch.setattr(trainer.queries.llm.endpoint, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(indexer.inference.llm.client, "POLL_SECONDS", 0.02)
     polls: list[float] = []
 
     class Starting(FaultyLLM):
@@ -258,7 +261,7 @@ def test_waiting_ends() -> None:
     started = time.monotonic()
     url = f"http://127.0.0.1:{unused_port()}/v1"
     with pytest.raises(UserError, match="no connection"):
-        Endpoint(QueriesSettings(llm=url, llm_model="tiny", llm_wait=0.3)).ask_all(tasks(1), lambda *_: None)
+        QueryEndpoint(QueriesSettings(llm=url, llm_model="tiny", llm_wait=0.3)).ask_all(tasks(1), lambda *_: None)
     assert 0.3 <= time.monotonic() - started < 5
 
 
@@ -282,7 +285,7 @@ def test_several_models_have_to_be_chosen_from() -> None:
 def test_what_is_no_url_is_refused_without_repeating_it(url: str) -> None:
     """A mistyped address may hold a password."""
     with pytest.raises(UserError, match="--llm: no http or https URL; give one such as") as error:
-        Endpoint(QueriesSettings(llm=url))
+        QueryEndpoint(QueriesSettings(llm=url))
     assert "secret" not in str(error.value)
 
 
@@ -291,7 +294,7 @@ def test_address_without_a_path_gets_the_usual_one() -> None:
     with FaultyLLM() as llm:
         replies = ask(llm, llm=llm.url.removesuffix("/v1"))
     assert replies["d0"].outcome == "complete"
-    assert Endpoint(QueriesSettings(llm=llm.url + "/")).name.endswith(llm.url)
+    assert QueryEndpoint(QueriesSettings(llm=llm.url + "/")).name.endswith(llm.url)
 
 
 @pytest.mark.parametrize(
@@ -310,7 +313,7 @@ def test_a_model_alone_is_asked_of_ollama(monkeypatch: pytest.MonkeyPatch, host:
     monkeypatch.delenv("OLLAMA_HOST", raising=False)
     if host is not None:
         monkeypatch.setenv("OLLAMA_HOST", host)
-    assert Endpoint(QueriesSettings(llm_model="llama3")).name == f"llama3 at {url}"
+    assert QueryEndpoint(QueriesSettings(llm_model="llama3")).name == f"llama3 at {url}"
 
 
 def test_key_is_sent_and_never_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -337,7 +340,7 @@ def test_credentials_of_the_url_are_sent_and_never_shown(monkeypatch: pytest.Mon
     with FaultyLLM({0: [400]}) as llm:
         url = llm.url.replace("http://", "http://ann:pa%24s@") + "?token=hidden"
         reply = ask(llm, llm=url)["d0"]
-        name = Endpoint(QueriesSettings(llm=url, llm_model="tiny")).name
+        name = QueryEndpoint(QueriesSettings(llm=url, llm_model="tiny")).name
     assert set(headers) == {"Basic YW5uOnBhJHM="}  # ann:pa$s
     assert name == f"tiny at {llm.url}"
     assert reply.outcome == "refused" and "pa$s" not in str(reply.error)

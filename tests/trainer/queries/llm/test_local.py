@@ -19,10 +19,10 @@ import torch
 from faulty_llm import KINDS, unused_port, write_frame
 from tiny_llama import make_tiny_llama
 
-import trainer.queries.llm.endpoint
+import indexer.inference.llm.client
 from indexer.errors import UserError
+from indexer.inference.llm.client import Reply
 from trainer.queries.generate import generate
-from trainer.queries.llm.endpoint import Reply
 from trainer.queries.llm.local import LocalModel
 from trainer.queries.llm.prompts import Task
 from trainer.queries.settings import QueriesSettings
@@ -202,7 +202,7 @@ def test_stage_with_a_real_server(
     llama: Path, tmp_path: Path, server: tuple[subprocess.Popen[bytes], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A real OpenAI-compatible server, waited for until it is up, answers every row; killed midway it is given up."""
-    monkeypatch.setattr(trainer.queries.llm.endpoint, "FIRST_WAIT", 0.05)
+    monkeypatch.setattr(indexer.inference.llm.client, "FIRST_WAIT", 0.05)
     process, url = server
     frame = write_frame(tmp_path / "frame.parquet", 5)
     common = {"llm": url, "llm_model": str(llama), "max_tokens": 16, "concurrency": 2, "retries": 1}

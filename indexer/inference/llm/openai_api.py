@@ -1,4 +1,4 @@
-"""OpenAI protocol, as far as query writing needs it: URLs, response formats, and parsing of responses."""
+"""OpenAI protocol, as far as it is needed here: URLs, response formats, and parsing of responses."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import math
 import os
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Literal
 
 import httpx2
 
 from indexer.errors import UserError
-from trainer.queries.llm.prompts import Task
+
+Form = Literal["json_schema", "json_object", "lines"]
+"""What an answer is restricted to: a schema, JSON, or nothing."""
+FORMS: tuple[Form, ...] = ("json_schema", "json_object", "lines")
 
 MAX_RETRY_AFTER = 600.0
 """Longest wait in seconds that a Retry-After header may ask for."""
@@ -53,12 +56,12 @@ def ollama_address() -> str:
     return str(url if url.port or url.scheme == "https" else url.copy_with(port=11434)).rstrip("/") + "/v1"
 
 
-def response_format(name: str, task: Task) -> dict[str, Any]:
-    """Return the part of a request that restricts the answer to a schema, to JSON, or not at all."""
-    if name == "json_schema":
-        schema = {"name": "queries", "strict": True, "schema": task.schema()}
-        return {"response_format": {"type": "json_schema", "json_schema": schema}}
-    return {"response_format": {"type": "json_object"}} if name == "json_object" else {}
+def response_format(form: Form, name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a request that restricts the answer: to the ``schema`` called ``name``, to JSON, or not at all."""
+    if form == "json_schema":
+        named = {"name": name, "strict": True, "schema": schema}
+        return {"response_format": {"type": "json_schema", "json_schema": named}}
+    return {"response_format": {"type": "json_object"}} if form == "json_object" else {}
 
 
 def completion_text(response: httpx2.Response) -> str:
