@@ -183,6 +183,7 @@ def test_trainer_and_indexer_agree_about_the_corpus(asked: Asked) -> None:
             "force",
             "query_encoder",
         }
+        shared = {name for name in shared if not name.startswith("llm")}  # one writes queries, the other fills cells
         assert training.model_dump(include=shared) == building.model_dump(include=shared)
 
 

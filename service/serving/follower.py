@@ -21,6 +21,8 @@ log = logging.getLogger("dowse.service")
 RETRY_SECONDS = 30.0
 """Between attempts to open an artifact after an error of the machine; rare, because each attempt verifies all files."""
 
+COLLECT_SECONDS = 5.0
+"""After an artifact went live, until Python looks once more for circles of references to the one before."""
 STOP_SECONDS = 5.0
 """How long `stop` waits; the thread ends with the process."""
 
@@ -54,6 +56,7 @@ class Follower(Generic[Opened]):
         self._id: str | None = None
         self._tried: tuple[str | None, int] | None = None
         self._retry_at = math.inf
+        self._collect_at = math.inf
         self._reported = ""  # the last line of the log, where the attempt before this one failed
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -96,6 +99,9 @@ class Follower(Generic[Opened]):
     def refresh(self) -> None:
         """Open the live artifact unless it is open already or has failed. No error is raised: `reason` keeps it."""
         with self._lock:
+            if time.monotonic() >= self._collect_at:
+                self._collect_at = math.inf
+                gc.collect()
             try:
                 self._open_current()
             except Exception as error:  # noqa: BLE001 - `_explain` logs it; it must not keep the service from starting
@@ -116,6 +122,8 @@ class Follower(Generic[Opened]):
         self.opened = self._open(self._store.path(current))
         self._id = current
         gc.collect()  # free the previous artifact now, not at some later collection
+        # Requests that were under way hold it still, and those that failed may leave it in a circle of references.
+        self._collect_at = time.monotonic() + COLLECT_SECONDS
         log.info("%s %s is live", name, current)
 
     def _explain(self, error: Exception) -> None:

@@ -109,6 +109,10 @@ class RequestQueue:
             if job.watcher:
                 job.watcher.cancel()
             loop.call_soon(metrics.QUEUE_SECONDS.observe, job.waited)  # once the answer is on its way
+            # A cancelled task and an error keep the frames that they passed, and these the job: in a circle with it, an index
+            # that is no longer served would stay until Python looks for circles.
+            job.watcher = None
+            del job
 
     async def run_steps(self, steps: Iterator[bytes | None], receive: Receive) -> bytes:
         """Run work in several turns, with other requests in between; return the first step that is not None.

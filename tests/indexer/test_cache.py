@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -105,3 +108,24 @@ def test_values_for_an_owner_are_computed_once_for_each():
     finally:
         owner.reset(token)
     assert computed == ["a", "b", "a"]
+
+
+def test_an_object_whose_method_is_cached_is_let_go_at_once():
+    """Its last reference frees it, though it holds the cache of its own method: Python need not look for circles."""
+
+    class Words:
+        def __init__(self):
+            self.known = cached_for_owner(self.look_up, 10)
+
+        def look_up(self, word):
+            return word.upper()
+
+    words = Words()
+    assert words.known("cat") == words.known("cat") == "CAT"
+    gone = weakref.ref(words)
+    gc.disable()
+    try:
+        del words
+        assert gone() is None
+    finally:
+        gc.enable()
