@@ -104,7 +104,6 @@ def cached_for_owner(compute: Callable[[Key], Value], entries: int) -> Callable[
         compute: always returns the same for the same key.
         entries: how many values all owners share.
     """
-
     computing = WeakMethod(compute) if ismethod(compute) else lambda: compute
 
     @lru_cache(entries)
