@@ -18,7 +18,7 @@ from indexer.build.executors.open import open_executor
 from indexer.build.legs.dense_codes import logged_queries
 from indexer.build.legs.sparse import find_known_sparse
 from indexer.build.legs.words import check_words
-from indexer.build.metadata.fill import check_columns, fill_attributes, with_columns
+from indexer.build.metadata.fill import check_columns, fill_attributes, with_texts
 from indexer.build.metadata.labels import Labeller
 from indexer.build.relevance.choose import choose_calibration
 from indexer.build.settings import BuildSettings
@@ -96,7 +96,7 @@ def build(
         SparseEncoder.open(find_sparse_model(settings.sparse_model, data), cores) if settings.sparse_model else None
     )
     # Conflicts of column names, and columns that are not there, are reported before any work.
-    schema = with_columns(corpus.schema, parse_names(settings.extract, "--extract"))
+    schema = with_texts(corpus.schema, parse_names(settings.extract, "--extract"))
     check_columns(corpus.schema, settings)
     check_words(settings, labeller.schema(schema) if labeller else schema)
     recipe, parents = (

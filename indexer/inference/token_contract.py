@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -52,5 +53,11 @@ def read_contract(folder: Path) -> TokenContract:
 
 def model_digest(folder: Path) -> str:
     """Return the SHA-256 of names and contents of a classifier's files; of a folder without any, that of nothing."""
-    files = describe_files(folder) if folder.is_dir() else {}
+    states = tuple((path, path.stat().st_mtime_ns) for path in sorted(folder.rglob("*")) if path.is_file())
+    return _digest(folder, states)
+
+
+@lru_cache(maxsize=8)  # a build asks several times, and reading a large model takes a second
+def _digest(folder: Path, states: tuple[tuple[Path, int], ...]) -> str:
+    files = describe_files(folder) if states else {}
     return hashlib.sha256(repr(sorted((name, entry.sha256) for name, entry in files.items())).encode()).hexdigest()

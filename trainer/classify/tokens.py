@@ -22,7 +22,7 @@ from indexer.inference.token_contract import CONTRACT, TokenContract
 from indexer.progress import say, stage
 from trainer.classify.export import MAX_DIFFERENCE, export_classifier
 from trainer.models.base import locate
-from trainer.models.load import refuse_own_code
+from trainer.models.load import positions_of, refuse_own_code
 from trainer.models.onnx import parity_texts
 from trainer.models.settings import BaseSettings
 from trainer.training.base_model import silence_libraries
@@ -47,12 +47,9 @@ def export_tokens(model: str, out: Path) -> None:
     refuse_own_code(directory)
     loaded, tokenizer = _load(name, directory)
     names: dict[Any, str] = {**(loaded.config.id2label or {})}
-    positions = min(int(tokenizer.model_max_length), int(getattr(loaded.config, "max_position_embeddings", MAX_TOKENS)))
-    if getattr(loaded.config, "model_type", "") in {"roberta", "xlm-roberta", "camembert"}:
-        positions -= 2  # positions begin behind that of the padding
     contract = TokenContract(
         labels=[str(names[number]) for number in range(len(names))],
-        max_tokens=min(positions, MAX_TOKENS),
+        max_tokens=min(positions_of(loaded, loaded.config), int(tokenizer.model_max_length), MAX_TOKENS),
         pad_token_id=tokenizer.pad_token_id or 0,
     )
     out.parent.mkdir(parents=True, exist_ok=True)

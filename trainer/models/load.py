@@ -108,13 +108,18 @@ def prompts_of(model: SentenceTransformer) -> tuple[str, str]:
 
 def max_tokens(model: SentenceTransformer) -> int:
     """Return the longest input: as configured, and no longer than the model has positions for."""
-    config = getattr(getattr(model[0], "auto_model", None), "config", None)
+    positions = positions_of(model, getattr(getattr(model[0], "auto_model", None), "config", None))
+    return int(min(model.max_seq_length or positions, positions))
+
+
+def positions_of(model: torch.nn.Module, config: Any) -> int:
+    """Return how many tokens a model has positions for; 512 where its configuration does not say."""
     positions = int(getattr(config, "max_position_embeddings", 0) or 512)
     for name, module in model.named_modules():
         # RoBERTa, MPNet and XLM-R count positions from the one after that of padding.
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
             positions = min(positions, int(module.num_embeddings) - int(module.padding_idx) - 1)
-    return int(min(model.max_seq_length or positions, positions))
+    return positions
 
 
 def _cut(model: SentenceTransformer, dimensions: int | None) -> None:

@@ -1,6 +1,7 @@
 """Metadata that a build makes: labels of a classifier, and empty cells filled by what the rows with a value or a model say.
 
 settings.py   flags of `--extract`
+columns.py    metadata as columns: types, more of them, other values
 sample.py     what is learned from, and what fills cells
 grams.py      texts → runs of one to three words, as numbers
 rules.py      decision list: run of words → value, with its precision

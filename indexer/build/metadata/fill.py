@@ -15,10 +15,10 @@ import pyarrow as pa
 
 from indexer.artifacts.store import data_dir
 from indexer.build.metadata.attribute import RowFiller, is_empty
+from indexer.build.metadata.columns import column_types, with_columns, with_values
 from indexer.build.metadata.readers.fill import ReaderFiller
-from indexer.build.metadata.sample import Cells, Filler, Sample, read_cells
+from indexer.build.metadata.sample import Filler, Sample, read_cells
 from indexer.build.metadata.settings import ExtractSettings
-from indexer.corpus.chunks import make_struct
 from indexer.corpus.columns import parse_names
 from indexer.corpus.corpus import Documents
 from indexer.errors import UserError
@@ -41,7 +41,7 @@ class FilledDocuments:
         self.inputs, self.rows, self.documents = self.corpus.inputs, self.corpus.rows, self.corpus.documents
         self.rejects, self.id_from, self.text_bytes = self.corpus.rejects, self.corpus.id_from, self.corpus.text_bytes
         self.treatment = self.corpus.treatment
-        self.schema = with_columns(self.corpus.schema, [attribute.name for attribute in self.filler.attributes])
+        self.schema = with_texts(self.corpus.schema, [attribute.name for attribute in self.filler.attributes])
 
     @property
     def notes(self) -> list[str]:
@@ -73,7 +73,10 @@ class FilledDocuments:
                 for name, value in values.items():
                     cells[name][row] = value
                     self.filled[name] += 1
-        return _with_cells(batch, self.schema, cells) if rows or batch.schema != self.schema else batch
+        if not rows and batch.schema == self.schema:
+            return batch
+        types = column_types(self.schema)
+        return with_values(batch, {name: pa.array(values, types[name]) for name, values in cells.items()})
 
 
 def fill_attributes(
@@ -112,8 +115,7 @@ def check_columns(schema: pa.Schema, settings: ExtractSettings) -> None:
     """
     if settings.token_model:
         read_contract(settings.token_model)
-    position = schema.get_field_index("metadata")
-    types = {} if position < 0 else {column.name: column.type for column in schema.field(position).type}
+    types = column_types(schema)
     makes = (settings.asks_llm or settings.token_model is not None) and not settings.min_precision
     for name in parse_names(settings.extract, "--extract"):
         if name not in types and not makes:
@@ -126,14 +128,9 @@ def check_columns(schema: pa.Schema, settings: ExtractSettings) -> None:
             raise UserError(f"--extract {name}: the column holds {types[name]}; only columns of texts can be filled")
 
 
-def with_columns(schema: pa.Schema, columns: Sequence[str]) -> pa.Schema:
+def with_texts(schema: pa.Schema, columns: Sequence[str]) -> pa.Schema:
     """Return a corpus's schema with these columns of texts among its metadata."""
-    position = schema.get_field_index("metadata")
-    fields = [] if position < 0 else list(schema.field(position).type)
-    there = {column.name for column in fields}
-    fields += [pa.field(name, pa.string()) for name in columns if name not in there]
-    metadata = pa.field("metadata", pa.struct(fields))
-    return schema.append(metadata) if position < 0 else schema.set(position, metadata)
+    return with_columns(schema, [(name, pa.string()) for name in columns])
 
 
 def _read_sample(corpus: Documents, columns: Sequence[str]) -> Sample:
@@ -155,18 +152,3 @@ def _read_sample(corpus: Documents, columns: Sequence[str]) -> Sample:
             position += batch.num_rows
             bar.advance(batch.num_rows)
     return sample
-
-
-def _with_cells(batch: pa.RecordBatch, schema: pa.Schema, cells: Cells) -> pa.RecordBatch:
-    """Return the documents with other values in some columns of their metadata."""
-    position = batch.schema.get_field_index("metadata")
-    metadata = None if position < 0 else batch.column(position)
-    columns = {} if metadata is None else {kind.name: metadata.field(at) for at, kind in enumerate(metadata.type)}
-    types = {column.name: column.type for column in schema.field("metadata").type}
-    filled = {name: pa.array(values, types[name]) for name, values in cells.items()}
-    struct = make_struct(columns | filled)
-    if position < 0:
-        return pa.RecordBatch.from_arrays([*batch.columns, struct], schema=schema)
-    return pa.RecordBatch.from_arrays(
-        [struct if at == position else column for at, column in enumerate(batch.columns)], schema=schema
-    )

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from indexer.build.metadata.columns import column_types, with_columns, with_values
 from indexer.errors import UserError
 from indexer.inference.classifier import Classifier, Numbers, find_classifier
 
@@ -75,29 +76,16 @@ class Labeller:
         Raises:
             UserError: the corpus has a column of one of these names.
         """
-        position = schema.get_field_index("metadata")
-        fields = [] if position < 0 else list(schema.field(position).type)
+        there = column_types(schema)
         for name in self.columns:
-            if name in {field.name for field in fields}:
+            if name in there:
                 raise UserError(
                     f"--label-with: the corpus has a column {name!r} already; name another with --label-column"
                 )
-        fields += [pa.field(name, kind) for name, kind in zip(self.columns, label_types(self.classifier), strict=True)]
-        metadata = pa.field("metadata", pa.struct(fields))
-        return schema.append(metadata) if position < 0 else schema.set(position, metadata)
+        return with_columns(schema, zip(self.columns, label_types(self.classifier), strict=True))
 
     def add(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Return documents with their labels; the classifier reads the text, not the title."""
         probabilities = self.classifier.predict(batch.column("text").to_pylist())
-        labels = dict(zip(self.columns, decode_labels(self.classifier, probabilities), strict=True))
-        schema = self.schema(batch.schema)
-        position = batch.schema.get_field_index("metadata")
-        existing: dict[str, pa.Array] = {}
-        if position >= 0:
-            metadata = batch.column(position)
-            existing = {field.name: metadata.field(number) for number, field in enumerate(metadata.type)}
-        metadata = pa.StructArray.from_arrays(
-            [*existing.values(), *labels.values()], fields=list(schema.field("metadata").type)
-        )
-        columns = [batch.column(name) for name in schema.names if name != "metadata"]
-        return pa.RecordBatch.from_arrays([*columns, metadata], schema=schema)
+        self.schema(batch.schema)  # refuses documents that have such columns
+        return with_values(batch, dict(zip(self.columns, decode_labels(self.classifier, probabilities), strict=True)))

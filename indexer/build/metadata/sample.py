@@ -9,6 +9,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from indexer.build.metadata.columns import columns_of
 from indexer.corpus.corpus import Documents
 
 Texts = tuple[str | None, str]
@@ -63,10 +64,5 @@ class Filler(Protocol):
 
 def read_cells(batch: pa.RecordBatch, columns: Sequence[str]) -> Cells:
     """Return the cells of columns of texts; of one that the documents do not have, empty ones."""
-    position = batch.schema.get_field_index("metadata")
-    metadata = None if position < 0 else batch.column(position)
-    there = set() if metadata is None else {column.name for column in metadata.type}
-    return {
-        name: metadata.field(name).to_pylist() if metadata is not None and name in there else [None] * batch.num_rows
-        for name in columns
-    }
+    there = columns_of(batch)
+    return {name: there[name].to_pylist() if name in there else [None] * batch.num_rows for name in columns}

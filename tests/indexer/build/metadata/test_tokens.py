@@ -15,7 +15,8 @@ from indexer.build.metadata.fill import fill_attributes
 from indexer.build.metadata.settings import ExtractSettings
 from indexer.corpus.corpus import Corpus
 from indexer.errors import UserError
-from indexer.inference.token_classifier import Span, TokenClassifier
+from indexer.inference.token_classifier import Span, TokenClassifier, split_label
+from indexer.inference.token_contract import read_contract
 from trainer.classify.tokens import export_tokens
 from trainer.cli import app
 
@@ -117,10 +118,19 @@ def test_what_is_no_token_classifier_is_refused(tiny_model, tmp_path):
         TokenClassifier.open(tiny_model)
 
 
+@pytest.mark.parametrize(
+    ("labels", "found"), [(("O", "BRAND", "BRAND"), ["New Tavira"]), (("O", "B-BRAND", "B-BRAND"), ["New", "Tavira"])]
+)
+def test_runs_of_one_label_are_one_span_unless_each_begins(model, labels, found):
+    """The same answers under other names: without marks both words are one brand, with a begin on each they are two."""
+    contract = read_contract(model).model_copy(update={"labels": list(labels)})
+    text = sentence(1, "New Tavira")
+    (spans,) = TokenClassifier(model, contract).spans([text])
+    assert [text[span.start : span.end] for span in spans] == found
+
+
 def test_labels_without_marks_join_and_a_begin_parts():
     """B- begins another span though the one before touches it; labels without marks are runs of words."""
-    from indexer.inference.token_classifier import split_label
-
     assert split_label("B-LOC") == (True, "LOC")
     assert split_label("I-LOC") == (False, "LOC")
     assert split_label("first-name") == (False, "first-name")
