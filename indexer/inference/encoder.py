@@ -203,8 +203,9 @@ class Encoder:
         if new:
             with self._lock:
                 self._last_contention = time.monotonic()
-            encodings = self._query_tokenizer.encode_batch([self.contract.query_prompt + queries[row] for row in new])
-            vectors[new] = self._queries.run([encoding.ids for encoding in encodings])
+            # One by one: `encode_batch` of the tokenizer hands its few rows to threads that wait for a core.
+            prompted = [self.contract.query_prompt + queries[row] for row in new]
+            vectors[new] = self._queries.run([self._query_tokenizer.encode(text).ids for text in prompted])
             for row in new:
                 self._query_vectors.put(queries[row], _frozen_copy(vectors[row]))
         return vectors

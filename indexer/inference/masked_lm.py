@@ -138,8 +138,13 @@ class MaskedModel:
         vocabulary_size: number of word pieces that the model knows.
     """
 
-    def __init__(self, folder: Path, network: Network) -> None:
+    def __init__(self, folder: Path, network: Network, positions: int | None = None) -> None:
         """Combine the tokenizer of a model directory, in the Hub's format, with a ``network``.
+
+        Args:
+            folder: of the model.
+            network: from token ids to the outputs of the model.
+            positions: how many tokens the network has positions for; by default what config.json says.
 
         Raises:
             UserError: the directory lacks a file, or its tokenizer has no token for masks.
@@ -156,7 +161,7 @@ class MaskedModel:
                 "give a model that was pre-trained to fill masks"
             )
         self._mask_id = int(mask_id)
-        lengths = (config.get("max_position_embeddings"), tokens.get("model_max_length"))
+        lengths = (positions or config.get("max_position_embeddings"), tokens.get("model_max_length"))
         self.max_tokens = int(min([length for length in lengths if length], default=512))
         self.vocabulary_size = self._tokenizer.get_vocab_size()
 

@@ -26,7 +26,7 @@ log = logging.getLogger("dowse.service")
 
 MAX_BATCH = 3
 """Queries encoded in one call: more gain little, and the first of them waits for the last."""
-LOOKAHEAD = 6
+LOOKAHEAD = 4
 """Number of the oldest requests among which similar lengths are looked for: with more, rare lengths wait too long."""
 MAX_BATCH_CHARACTERS = 400
 """Of a batch, each query counted as long as the longest: about a hundred tokens, which keep a core busy."""

@@ -25,6 +25,7 @@ from indexer.errors import UserError, first_line
 from indexer.inference.encoder import MODEL_FILES, Encoder, Vectors
 from indexer.progress import Bar, stage
 from trainer.models.base import locate
+from trainer.models.load import positions_of
 from trainer.training.base_model import silence_libraries
 
 BLOCK = 256
@@ -145,7 +146,7 @@ def load_trainable(
         ) from error
     if not tokenizer.is_fast:
         raise UserError(f"{directory}: its tokenizer has no tokenizer.json; give a --model that has one")
-    positions = int(getattr(config, "max_position_embeddings", 512))
+    positions = positions_of(model, config)
     longest = min(max_tokens or positions, positions, int(tokenizer.model_max_length))
     return TrainableModel(model, tokenizer, longest)
 

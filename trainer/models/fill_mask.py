@@ -32,10 +32,12 @@ def open_masked(model: str | None, data: Path | None = None) -> MaskedModel:
             f"--model {model}: neither a directory nor the id of a published model; "
             "see `python -m indexer list --kind masked`"
         )
+    from trainer.models.load import positions_of
     from trainer.models.masked_lm import load_masked, torch_network
 
     with stage("load the model"):
-        return MaskedModel(directory, torch_network(load_masked(directory)))
+        loaded = load_masked(directory)
+        return MaskedModel(directory, torch_network(loaded), positions_of(loaded, loaded.config))
 
 
 def fill_mask(

@@ -112,9 +112,9 @@ def max_tokens(model: SentenceTransformer) -> int:
     return int(min(model.max_seq_length or positions, positions))
 
 
-def positions_of(model: torch.nn.Module, config: Any) -> int:
-    """Return how many tokens a model has positions for; 512 where its configuration does not say."""
-    positions = int(getattr(config, "max_position_embeddings", 0) or 512)
+def positions_of(model: torch.nn.Module, config: Any, unknown: int = 512) -> int:
+    """Return how many tokens a model has positions for; ``unknown`` where its configuration does not say."""
+    positions = int(getattr(config, "max_position_embeddings", 0) or unknown)
     for name, module in model.named_modules():
         # RoBERTa, MPNet and XLM-R count positions from the one after that of padding.
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:

@@ -7,6 +7,7 @@ is accepted. The next-sentence head of a BERT is left out of the graph.
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from pathlib import Path
@@ -25,6 +26,7 @@ from indexer.index.dense import unit
 from indexer.inference.masked_lm import GRAPH, MaskedModel, Network, Outputs
 from indexer.progress import say, stage
 from trainer.models.base import PublishResult
+from trainer.models.load import positions_of
 from trainer.models.onnx import OPSET, quiet_export
 from trainer.models.settings import PublishMlmSettings
 
@@ -198,6 +200,7 @@ def _write(directory: Path, files: list[Path], folder: Path) -> tuple[dict[str, 
         shutil.copyfile(path, folder / path.name)
     if (directory / REPORT).is_dir():
         shutil.copytree(directory / REPORT, folder / REPORT)
+    _limit_length(folder / "tokenizer_config.json", positions_of(model, model.config))
     with stage("export to ONNX"):
         export_masked(model, folder / GRAPH)
     metrics = check_masked(model, folder)
@@ -210,6 +213,13 @@ def _write(directory: Path, files: list[Path], folder: Path) -> tuple[dict[str, 
         "max_tokens": opened.max_tokens,
     }
     return counts, metrics
+
+
+def _limit_length(path: Path, positions: int) -> None:
+    """Lower the longest input of a tokenizer's settings to the positions of its model; the graph does not tell them."""
+    settings = json.loads(path.read_bytes())
+    settings["model_max_length"] = min(settings.get("model_max_length") or positions, positions)
+    path.write_text(json.dumps(settings, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
 class _Graph(torch.nn.Module):

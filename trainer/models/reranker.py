@@ -16,6 +16,7 @@ from indexer.errors import UserError, first_line
 from indexer.inference.reranker import GRAPH, Reranker
 from indexer.progress import say, stage
 from trainer.models.base import PublishResult, describe_model, locate
+from trainer.models.load import positions_of
 from trainer.models.settings import RerankerSettings
 
 KIND: Kind = "reranker"
@@ -147,7 +148,7 @@ def _write(directory: Path, folder: Path, max_tokens: int) -> tuple[dict[str, in
     """Write model, tokenizer and graph; return counts, metrics and input contract of the manifest."""
     with stage("load the model"):
         network, tokenizer = load_cross_encoder(directory)
-    positions = getattr(network.config, "max_position_embeddings", max_tokens)
+    positions = positions_of(network, network.config, unknown=max_tokens)
     contract = {
         "max_tokens": int(min(max_tokens, positions, tokenizer.model_max_length)),
         "pad_token_id": int(tokenizer.pad_token_id or 0),

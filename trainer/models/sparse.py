@@ -23,7 +23,7 @@ from indexer.errors import UserError
 from indexer.inference.sparse_encoder import GRAPH, QUERY_FOLDER, QUERY_WEIGHTS, Numbers, SparseEncoder
 from indexer.progress import say, stage
 from trainer.models.base import PublishResult, describe_model, locate
-from trainer.models.load import load_on_cpu
+from trainer.models.load import load_on_cpu, positions_of
 from trainer.models.onnx import OPSET, quiet_export
 from trainer.models.settings import SparseSettings
 
@@ -174,7 +174,7 @@ def _write(network: SparseNetwork, folder: Path) -> tuple[EncoderContract, int |
     np.save(folder / QUERY_FOLDER / QUERY_WEIGHTS, network.table, allow_pickle=False)
     with stage("export to ONNX"):
         export_documents(network, folder / GRAPH)
-    positions = getattr(transformer.model.config, "max_position_embeddings", 512)
+    positions = positions_of(transformer.model, transformer.model.config)
     contract = EncoderContract(
         dimension=len(network.table),
         max_tokens=int(min(transformer.max_seq_length or positions, positions)),

@@ -10,10 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
-from transformers import BertForPreTraining, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import BertForPreTraining, PreTrainedTokenizerFast
 
 from indexer.errors import UserError
 from indexer.progress import stage
+from trainer.models.load import positions_of
 from trainer.pretrain.batches import Batcher, Masker, SpecialIds
 from trainer.pretrain.data import PretrainData
 from trainer.pretrain.examples import Recipe, count_blocks, make_examples, make_generator, plan_batches
@@ -91,7 +92,9 @@ def set_up(
             similarity = initialise_segment_comparison(model, log_frequency, tokenizer.cls_token_id)
     set_dropout(model, settings.dropout)
     nsp = not settings.no_nsp and (checkpoint is None or checkpoint.has_nsp_head)
-    recipe = Recipe(_length(settings, model), nsp=nsp, short=settings.short, seed=settings.seed)
+    recipe = Recipe(
+        min(settings.max_length, positions_of(model, model.config)), nsp=nsp, short=settings.short, seed=settings.seed
+    )
     on_gpu = accelerator.device.type == "cuda"
     batcher = Batcher(
         data.train,
@@ -127,13 +130,6 @@ def make_masker(settings: PretrainSettings, tokenizer: PreTrainedTokenizerFast) 
         share=settings.mask,
         whole_words=settings.whole_words,
     )
-
-
-def _length(settings: PretrainSettings, model: PreTrainedModel) -> int:
-    """Return the longest input. Architectures whose positions start after the padding id have fewer of them."""
-    config = model.config
-    offset = 0 if config.model_type == "bert" else (config.pad_token_id or 0) + 1
-    return min(settings.max_length, int(config.max_position_embeddings) - offset)
 
 
 def _count_steps(settings: PretrainSettings, job: Job, processes: int) -> int | None:

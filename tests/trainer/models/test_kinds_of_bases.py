@@ -13,15 +13,18 @@ from sentence_transformers import SentenceTransformer
 from stories import write_corpus
 from tests_support import make_tiny_model
 from tiny_encoders import byte_pairs, gemma_pieces, make_encoder, unigrams
+from transformers import AutoModelForSequenceClassification
 
 from indexer.artifacts.manifest import read_manifest
 from indexer.artifacts.store import Store
 from indexer.errors import UserError
 from indexer.index.dense import unit
 from indexer.inference.encoder import Encoder
+from trainer.classify.base import load_trainable
 from trainer.models.base import publish_base
 from trainer.models.load import load_encoder
-from trainer.models.settings import BaseSettings
+from trainer.models.reranker import publish_reranker
+from trainer.models.settings import BaseSettings, RerankerSettings
 
 TEXTS = ["the bird flies", "a big red house on the sea with the storm " * 12, "cat"]
 QUERY = "the cat and the dog"
@@ -168,3 +171,15 @@ def test_known_architecture_with_code_beside_it(tmp_path: Path) -> None:
     model = make_tiny_model(tmp_path)
     change(model / "config.json", "auto_map", {"AutoModel": "elsewhere/model--modeling_own.OwnModel"})
     assert load_encoder(model).get_embedding_dimension() == 32
+
+
+def test_no_more_tokens_than_positions_to_classify_and_rerank(tmp_path: Path) -> None:
+    """Models that read pairs, and those that learn labels, have as few positions as the encoder that they are made from."""
+    directory = make_encoder(tmp_path, "roberta", byte_pairs(), max_tokens=None)
+    trainable = load_trainable(directory, ["a", "b"], multi_label=False, max_tokens=512, seed=1)
+    assert trainable.max_tokens == 64
+    network = AutoModelForSequenceClassification.from_pretrained(str(directory), num_labels=1)
+    network.save_pretrained(tmp_path / "pairs")
+    byte_pairs().save_pretrained(tmp_path / "pairs")
+    manifest = publish_reranker(str(tmp_path / "pairs"), RerankerSettings(), tmp_path / "data").manifest
+    assert manifest.config["max_tokens"] == 64

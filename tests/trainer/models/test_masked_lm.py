@@ -13,6 +13,7 @@ from indexer.artifacts.store import Store
 from indexer.errors import UserError
 from indexer.inference.masked_lm import GRAPH, MaskedModel
 from trainer.models import masked_lm
+from trainer.models.fill_mask import open_masked
 from trainer.models.masked_lm import publish_mlm
 from trainer.models.settings import PublishMlmSettings
 
@@ -63,7 +64,10 @@ def test_publishing_twice_does_nothing_the_second_time(masked_model, masked_data
 
 @pytest.mark.parametrize("architecture", ["roberta", "distilbert", "albert"])
 def test_other_architectures_are_exported_too(architecture, tmp_path):
-    """Any masked-language model of transformers is exported, also one without segments or with other names for sizes."""
+    """Any masked-language model of transformers is exported, also one without segments or with other names for sizes.
+
+    No text is longer than its positions, of which RoBERTa's begin after that of padding.
+    """
     sizes = {
         "roberta": {"num_hidden_layers": 3, "max_position_embeddings": 50, "type_vocab_size": 1, "hidden_size": 32},
         "distilbert": {"n_layers": 3, "max_position_embeddings": 48, "dim": 32, "n_heads": 2, "hidden_dim": 64},
@@ -72,10 +76,19 @@ def test_other_architectures_are_exported_too(architecture, tmp_path):
     common = {"num_attention_heads": 2, "intermediate_size": 64} if architecture != "distilbert" else {}
     config = AutoConfig.for_model(architecture, vocab_size=len(make_tokenizer()), pad_token_id=0, **sizes, **common)
     AutoModelForMaskedLM.from_config(config).save_pretrained(tmp_path / "model")
-    make_tokenizer().save_pretrained(tmp_path / "model")
+    tokenizer = make_tokenizer()
+    tokenizer.model_max_length = 512
+    tokenizer.save_pretrained(tmp_path / "model")
     manifest = publish_mlm(tmp_path / "model", SETTINGS, tmp_path / "data").manifest
     assert (manifest.counts["layers"], manifest.counts["heads"]) == (3, 2)
     assert manifest.metrics["parity_hidden"] > 0.999
+    longest = 49 if architecture == "roberta" else 48
+    assert manifest.counts["max_tokens"] == longest
+    for opened in (open_masked(str(tmp_path / "model")), open_masked(None, tmp_path / "data")):
+        text = " ".join(["capital"] * (longest - 3) + ["[MASK]"])
+        assert len(opened.read(text).pieces) == longest
+        with pytest.raises(UserError, match=str(longest)):
+            opened.read("capital " + text)
 
 
 def test_a_graph_that_differs_is_not_published(masked_model, tmp_path, monkeypatch):
