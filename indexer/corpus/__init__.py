@@ -9,6 +9,7 @@ chunks.py      bounded pieces of one file, bad rows apart
 files.py       which files a path names
 columns.py     which columns are id, title and text, and those of a flag
 profile.py     types, missing and distinct values of all columns
+names.py       what columns are often called
 guess.py       what columns look like
 inspect.py     table of columns, and the commands that take them
 treatment.py   HTML of texts becomes text, texts with several values become lists

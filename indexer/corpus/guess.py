@@ -10,33 +10,12 @@ import numpy as np
 import pyarrow as pa
 
 from indexer.corpus.columns import ID_COLUMNS
+from indexer.corpus.names import EXACT_NAMES, ID_NAMES, LIST_NAMES, TEXT_NAMES, TITLE_NAMES, is_among, rank
 from indexer.corpus.profile import Column, Profile
 from indexer.corpus.values.markup import LEAST_SHARE
 
-TEXT_NAMES = ("text", "description", "body", "content", "abstract", "summary", "details", "article", "passage", "answer",
-              "review", "message", "comment")  # fmt: skip
-TITLE_NAMES = ("title", "name", "headline", "subject", "heading", "label", "question")
-ID_NAMES = (
-    "id",
-    "sku",
-    "uuid",
-    "guid",
-    "key",
-    "code",
-    "slug",
-    "asin",
-    "isbn",
-    "ean",
-    "gtin",
-    "number",
-    "no",
-    "listing",
-)
-LIST_NAMES = ("tags", "categories", "keywords", "labels", "genres", "topics", "colors", "colours", "sizes", "amenities",
-              "features", "authors", "materials", "tag", "keyword")  # fmt: skip
-EXACT_NAMES = ("sku", "ean", "gtin", "upc", "isbn", "asin", "mpn", "code", "model", "part", "number")
-_WORD = re.compile(r"[^\W_]+")
-_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+MOST_TITLE_WORDS, MOST_TITLE_CHARACTERS = 15, 120
+"""Mean length up to which texts that differ from row to row are titles, whatever their column is called."""
 _CALL = re.compile(r"^\s*\(")
 _SEPARATED = re.compile(r"[,;|\n]")
 _ADDRESS = re.compile(r"^\s*(?:https?://|www\.|\S+@\S+\.\S+\s*$)|\.(?:jpe?g|png|webp|gif|svg)\s*$", re.IGNORECASE)
@@ -123,32 +102,23 @@ def _names(columns: list[Column]) -> tuple[str, ...]:
     return tuple(column.name for column in columns)
 
 
-def _rank(column: Column, names: tuple[str, ...]) -> int:
-    """Return where the name of a column, or one word of it, stands among ``names``; their number where it does not."""
-    words = [word.lower() for word in _WORD.findall(_CAMEL.sub(" ", column.name))]
-    whole = column.name.lower()
-    ranks = [2 * rank + (name != whole) for rank, name in enumerate(names) if name == whole or name in words]
-    return min(ranks, default=2 * len(names))
-
-
-def _is_named(column: Column, names: tuple[str, ...]) -> bool:
-    return _rank(column, names) < 2 * len(names)
-
-
 def _text(columns: list[Column]) -> Column | None:
     """Return the column of the texts: `text`, else one with such a name and sentences in it, else the longest texts."""
     candidates = [column for column in columns if column.is_text and column.present]
     if own := [column for column in candidates if column.name == "text"]:
         return own[0]
     prose = [column for column in candidates if column.words >= 3 and column.share(_ADDRESS) < 0.5]
-    named = [column for column in prose if _is_named(column, TEXT_NAMES)]
+    named = [column for column in prose if is_among(column.name, TEXT_NAMES)]
     if named:
-        return min(named, key=lambda column: (_rank(column, TEXT_NAMES), -column.characters))
+        return min(named, key=lambda column: (rank(column.name, TEXT_NAMES), -column.characters))
     return max(prose, key=lambda column: column.characters, default=None)
 
 
 def _title(columns: list[Column], text: Column | None) -> Column | None:
-    """Return the column of the titles: `title`, else one with such a name whose values are short and mostly differ."""
+    """Return the column of the titles: `title`, else one with such a name whose values are short and mostly differ.
+
+    Else the first one of short texts that nearly all differ, and are longer than a person's name.
+    """
     candidates = [column for column in columns if column.is_text and column.present]
     if own := [column for column in candidates if column.name == "title"]:
         return own[0]
@@ -156,14 +126,28 @@ def _title(columns: list[Column], text: Column | None) -> Column | None:
     fit = [
         column
         for column in candidates
-        if _is_named(column, TITLE_NAMES)
-        and column.present >= column.rows / 2
+        if column.present >= column.rows / 2
         and column.distinct >= column.present / 2
         and 1 <= column.words <= 25
         and column.characters < longest
         and not column.is_code_like
     ]
-    return min(fit, key=lambda column: (_rank(column, TITLE_NAMES), -column.characters), default=None)
+    if named := [column for column in fit if is_among(column.name, TITLE_NAMES)]:
+        return min(named, key=lambda column: (rank(column.name, TITLE_NAMES), -column.characters))
+    return next((column for column in fit if _reads_like_titles(column)), None)
+
+
+def _reads_like_titles(column: Column) -> bool:
+    """Say whether nearly every row has a short text of its own, of several words, that is no list and no address."""
+    return (
+        column.present >= 0.9 * column.rows
+        and column.distinct >= 0.9 * column.present
+        and 2 < column.words <= MOST_TITLE_WORDS
+        and column.characters <= MOST_TITLE_CHARACTERS
+        and column.has_letters
+        and column.share(_ADDRESS) < 0.1
+        and not _is_list(column)
+    )
 
 
 def _id(columns: list[Column]) -> Column | None:
@@ -176,10 +160,10 @@ def _id(columns: list[Column]) -> Column | None:
         if column.is_unique
         and (
             column.is_code_like
-            or (_is_named(column, ID_NAMES) and (pa.types.is_integer(column.kind) or _is_one_word(column)))
+            or (is_among(column.name, ID_NAMES) and (pa.types.is_integer(column.kind) or _is_one_word(column)))
         )
     ]
-    return min(fit, key=lambda column: _rank(column, ID_NAMES), default=None)
+    return min(fit, key=lambda column: rank(column.name, ID_NAMES), default=None)
 
 
 def _is_one_word(column: Column) -> bool:
@@ -200,13 +184,13 @@ def _is_list(column: Column) -> bool:
     repeat = len(Counter(items)) <= len(items) / 2
     vary = len({len(values) for values in lists}) > 1
     words = sum(any(map(str.isalpha, item)) for item in items) >= len(items) / 2
-    return (repeat and vary and words) or _is_named(column, LIST_NAMES)
+    return (repeat and vary and words) or is_among(column.name, LIST_NAMES)
 
 
 def _is_exact(column: Column) -> bool:
     """Say whether a column holds codes that nearly always differ."""
     differ = column.present >= column.rows / 2 and column.distinct >= 0.95 * column.present
-    named = _is_named(column, EXACT_NAMES) and (pa.types.is_integer(column.kind) or _is_one_word(column))
+    named = is_among(column.name, EXACT_NAMES) and (pa.types.is_integer(column.kind) or _is_one_word(column))
     return column.rows > 1 and differ and (column.is_code_like or named) and column.share(_ADDRESS) < 0.5
 
 

@@ -103,6 +103,45 @@ def test_what_a_column_looks_like(tmp_path: Path, column: str, values: list[str]
     )
 
 
+GERMAN = ("Artikelnr", "Artikelbezeichnung", "Produktbeschreibung", "Marke")
+ELSEWHERE = ("référence", "intitulé", "résumé", "marque")
+UNNAMED = ("a", "b", "c", "d")
+
+
+@pytest.mark.parametrize("names", [GERMAN, ELSEWHERE, UNNAMED], ids=["German", "French", "unknown"])
+def test_columns_of_other_languages(tmp_path: Path, names: tuple[str, ...]) -> None:
+    """Ids, titles and texts are found by the names that others give them, and by their values alone."""
+    rows = [
+        dict(
+            zip(
+                names,
+                (f"XR-{row}500", f"Kvist Stehlampe Pro {row}", f"Eine Lampe mit Schirm für Raum {row}. " * 3, brand),
+                strict=True,
+            )
+        )
+        for row, brand in enumerate(["Kvist", "Oxlo", "Brandner"] * 4)
+    ]
+    found = inspect(table(tmp_path / "a.csv", rows)).guess
+    assert (found.id, found.title, found.text, found.search) == (names[0], names[1], names[2], names[3:])
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("author", ["Jane Doe", "John Roe", "Ann Poe", "Max Moe", "Eva Coe", "Jim Noe"]),
+        ("page", [f"https://shop.example/a b c {row}" for row in range(6)]),
+        ("kinds", ["big oak;red", "big oak;new", "red;new", "red", "big oak", "new"] * 2),
+        ("state", ["in stock and new", "not in stock", "in stock and used"] * 2),
+        ("note", ["to be checked by somebody soon", "", "", "", "as new as can be", ""]),
+    ],
+)
+def test_what_is_no_title(tmp_path: Path, column: str, values: list[str]) -> None:
+    """Names of persons, addresses, lists, what repeats and what is mostly empty are not taken for titles."""
+    text = "a sentence that is long enough to be a text, and has more words than any title {}"
+    rows = [{column: value, "text": text.format(row)} for row, value in enumerate(values)]
+    assert inspect(table(tmp_path / "a.csv", rows)).guess.title is None
+
+
 def test_a_price_is_no_id(tmp_path: Path) -> None:
     """Numbers that happen to differ are no ids: row numbers are taken, and said."""
     rows = [{"price": str(10 + row), "text": f"words of row {row}"} for row in range(5)]
