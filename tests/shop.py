@@ -17,8 +17,8 @@ COUNT = 60
 SYNONYMS = "couch, lamp\nbike => bicycle, garden chair\n"
 
 
-def shop_rows() -> list[dict[str, object]]:
-    """Return the documents: id, title, text and metadata."""
+def shop_rows(count: int = COUNT) -> list[dict[str, object]]:
+    """Return ``count`` documents: id, title, text and metadata."""
     return [
         {
             "id": f"P-{number:03}",
@@ -30,7 +30,7 @@ def shop_rows() -> list[dict[str, object]]:
             "sku": row["sku"],
             "ean": number + 4_000_000,
         }
-        for number, row in enumerate(products(count=COUNT))
+        for number, row in enumerate(products(count=count))
     ]
 
 

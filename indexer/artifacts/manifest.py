@@ -24,7 +24,7 @@ WORDS = 2
 """Version of the analysis of words with which an index is built; it keeps its own, and one that names none has 1."""
 WEIGHTING = 2
 """Version of how the weight of the legs is found and adapted to each query; an index of an earlier one is not up to date."""
-RELEVANCE = 1
+RELEVANCE = 2
 """Version of the features of `indexer.retrieval.relevance`: coefficients of another version are not used."""
 UNSET = "0" * 64
 """Stands in place of the manifest's checksum while that is computed."""

@@ -6,7 +6,8 @@ and says whether the index answers such a query at all. The second has a result'
 whether this result does, where one does. Their product is the relevance. Down a ranking it never rises.
 
 The share is a BM25 score divided by the largest one that a document could reach for this query, with every word in it
-as often as one likes. A word that no document has counts fully, so a query of unknown words has a small share.
+as often as one likes. A word that no document has counts fully, so a query of unknown words has a small share. A search
+column counts only for the words that it has: hardly a word stands in every column.
 
 Each index has its own coefficients, for each mode (docs/decisions/retrieval.md). An index without any has no relevance.
 """
@@ -23,7 +24,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from indexer.artifacts.manifest import RELEVANCE
 from indexer.index.legs import LexicalLeg
+from indexer.index.terms.columns import COLUMN
 from indexer.index.terms.words import QueryTerms
+from indexer.retrieval.expansion import Expanded
 from indexer.retrieval.ranking import Mode, Numbers, Ranking
 
 SATURATION = 2.2
@@ -89,7 +92,7 @@ def leg_features(ranking: Ranking, mode: Mode, lexical: LexicalLeg[Any]) -> list
     if mode != "lexical":
         columns.append(nothing if ranking.dense is None else ranking.dense)
     if mode != "dense":
-        most = 0.0 if ranking.expanded is None else largest_score(ranking.expanded.terms, lexical)
+        most = 0.0 if ranking.expanded is None else _largest_score_of(ranking.expanded, lexical)
         columns.append(nothing if ranking.lexical is None or not most else ranking.lexical / most)
     return columns
 
@@ -117,15 +120,45 @@ def _log_ranks(count: int) -> Numbers:
     return logarithms
 
 
+def _largest_score_of(expanded: Expanded, lexical: LexicalLeg[Any]) -> float:
+    """Return the score that no document can exceed; a word that is misspelt for certain counts as what it should be."""
+    misspelt = " ".join(each.word for each in expanded.expansions if each.kind == "typo" and each.certain)
+    if not misspelt:
+        return largest_score(expanded.terms, lexical)
+    left_out = {(name, term) for name, terms in lexical.analyze(misspelt).fields.items() for term in terms}
+    fields = {
+        name: [term for term in terms if (name, term) not in left_out or lexical.document_frequency(name, term)]
+        for name, terms in expanded.terms.fields.items()
+    }
+    return largest_score(expanded.terms._replace(fields=fields), lexical)
+
+
 def largest_score(terms: QueryTerms, lexical: LexicalLeg[Any]) -> float:
-    """Return the BM25 score that no document can exceed for these terms; 0 where there are none."""
+    """Return the BM25 score that no document can exceed for these terms; 0 where there are none.
+
+    A term that no document has counts as the rarest one does, as a word of title or text. One that only search columns
+    have counts in those columns.
+    """
     documents = len(lexical)
     weights = {name: weight for name, weight, _ in lexical.fields()}
+    in_columns = {
+        term
+        for name, term in (terms.all_terms() if lexical.columns else ())
+        if name.startswith(COLUMN) and lexical.document_frequency(name, term)
+    }
+
+    def is_elsewhere(name: str, term: str) -> bool:
+        """Say whether a term that its field does not have is looked for there because others may have it."""
+        return name.startswith(COLUMN) or not in_columns.isdisjoint([term, *lexical.terms(term)])
 
     def most(names_and_terms: Iterable[tuple[str, str]]) -> list[float]:
         pairs = [*names_and_terms]
-        frequencies = np.array([lexical.document_frequency(name, term) for name, term in pairs], dtype=np.float64)
-        of_terms = np.log1p((documents - frequencies + 0.5) / (frequencies + 0.5)).tolist()
+        counted = np.array([lexical.document_frequency(name, term) for name, term in pairs], dtype=np.float64)
+        of_terms = np.log1p((documents - counted + 0.5) / (counted + 0.5)).tolist()
+        if lexical.columns:
+            for place in np.flatnonzero(counted == 0).tolist():
+                if is_elsewhere(*pairs[place]):
+                    of_terms[place] = 0.0
         return [weights.get(name, 0.0) * each for (name, _), each in zip(pairs, of_terms, strict=True)]
 
     total = sum(most((name, term) for name, terms_of in terms.fields.items() for term in terms_of))

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from indexer.build.relevance.questions import Query
+from indexer.build.relevance.questions import Query, searched_text
 from indexer.build.weights.neighbour_questions import without
 from indexer.index.index import Index
+from indexer.index.served import ServedIndex
 from indexer.inference.encoder import Vectors
 from indexer.progress import Bar
-from indexer.retrieval.expansion import Expanded
 from indexer.retrieval.fusion import Fusion
 from indexer.retrieval.ranking import Mode, Numbers
 from indexer.retrieval.relevance import leg_features, query_features, result_features
@@ -59,21 +60,35 @@ def observe(
     expanded = [retriever.expand(query.text, typos=True) for query in queries]
     vectors = (encode or retriever.index.encoder.encode_queries)([each.text for each in expanded])
     found: dict[Mode, list[Observation]] = {mode: [] for mode in MODES}
+    judge = _Judge(retriever.index)
     with Bar("search for queries with and without an answer", len(queries), "queries") as bar:
         for query, searched, vector in zip(queries, expanded, vectors, strict=True):
+            allowed = None if query.left_out is None else without(Index.of(retriever.index), query.left_out)
             for mode in MODES:
-                found[mode].append(_observe(retriever, query, searched, vector, mode, fusion=fusion))
+                ranking = retriever.search(
+                    query.text, mode, fusion, vector=vector, allowed=allowed, expanded=searched, exact=False
+                )
+                columns = leg_features(ranking, mode, retriever.index.lexical)
+                features = query_features(columns), result_features(columns, DEPTH)
+                right = judge.right(query, ranking.rows[:DEPTH].tolist())
+                found[mode].append(Observation(*features, right, bool(query.answers), query.weight))
             bar.advance(1)
     return found
 
 
-def _observe(
-    retriever: Retriever, query: Query, expanded: Expanded, vector: Vectors, mode: Mode, *, fusion: Fusion | None
-) -> Observation:
-    allowed = None if query.left_out is None else without(Index.of(retriever.index), query.left_out)
-    ranking = retriever.search(query.text, mode, fusion, vector=vector, allowed=allowed, expanded=expanded, exact=False)
-    right = np.isin(ranking.rows[:DEPTH], list(query.answers))
-    columns = leg_features(ranking, mode, retriever.index.lexical)
-    return Observation(
-        query_features(columns), result_features(columns, DEPTH), right, bool(query.answers), query.weight
-    )
+class _Judge:
+    """Says which documents of an index answer a made query."""
+
+    def __init__(self, index: ServedIndex) -> None:
+        self._index = index
+        self._terms = cache(self._find_terms)
+
+    def right(self, query: Query, rows: Sequence[int]) -> npt.NDArray[np.bool_]:
+        """Return whether the document in each row answers, shape (rows,)."""
+        asked = frozenset(self._index.lexical.terms(query.text))
+        return np.array(
+            [row in query.answers or (query.by_words and asked <= self._terms(row)) for row in rows], dtype=bool
+        )
+
+    def _find_terms(self, row: int) -> frozenset[str]:
+        return frozenset(self._index.lexical.terms(searched_text(self._index, row)))

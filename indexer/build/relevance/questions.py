@@ -6,6 +6,8 @@ Answered are three kinds. They differ in how much of the answer's words they sha
 - *key words* of a document: some of its rarest words;
 - *halves*: half of the words of a sentence that the document still has.
 
+Other documents with all words of the last two kinds answer them, too: in a catalogue many texts share their sentences.
+
 Not answered are a fixed list of short queries of many domains and languages, and words of the key words of three
 documents, which no document has together. A sentence without its own document is no example: where documents resemble
 each other, others answer it.
@@ -22,6 +24,8 @@ from typing import NamedTuple
 from indexer.build.weights.inverse_cloze import halves
 from indexer.build.weights.neighbour_questions import make_neighbour_questions, pick_sentence
 from indexer.index.index import Index
+from indexer.index.served import ServedIndex
+from indexer.index.terms.columns import COLUMN, column_text
 
 OF_EACH_KIND = 100
 """Queries of each kind, at most."""
@@ -48,12 +52,14 @@ class Query(NamedTuple):
         answers: rows of the documents that answer it; none where the index does not.
         left_out: row of a document that is not searched; None for none.
         weight: of the query among all others.
+        by_words: whether every document that has all of its words answers it.
     """
 
     text: str
     answers: frozenset[int] = frozenset()
     left_out: int | None = None
     weight: float = 1.0
+    by_words: bool = False
 
 
 def make_queries(index: Index, seed: int) -> list[Query]:
@@ -64,7 +70,7 @@ def make_queries(index: Index, seed: int) -> list[Query]:
     with_key_words = list(draw_key_words(index, rng.sample(rows, len(rows)), rng))
     return [
         *(Query(question.text, frozenset(question.answers), question.source) for question in neighbours),
-        *(Query(" ".join(words), frozenset([row])) for row, words in with_key_words),
+        *(Query(" ".join(words), frozenset([row]), by_words=True) for row, words in with_key_words),
         *_halves(index, rng.sample(rows, len(rows)), rng),
         *unanswered_queries([words for _, words in with_key_words], rng),
     ]
@@ -85,13 +91,21 @@ def general_queries() -> tuple[str, ...]:
     return tuple(GENERAL_QUERIES.read_text(encoding="utf-8").splitlines())
 
 
+def searched_text(index: ServedIndex, row: int) -> str:
+    """Return all words of a document that the lexical leg finds: of its title, its text and its search columns."""
+    document = index.document(row)
+    columns = (column_text(document.metadata.get(name)) for name in index.lexical.columns)
+    return "\n".join([document.title or "", document.text, *columns])
+
+
 def key_words(index: Index, row: int) -> list[str]:
     """Return the rarest words of a document as its author writes them, the rarest first; without those of many documents."""
-    document, lexical = index.document(row), index.lexical
+    lexical = index.lexical
+    fields = ["body", *(COLUMN + name for name in lexical.columns)]
     found = {}
-    for word in dict.fromkeys(each.word for each in lexical.spellings(f"{document.title or ''} {document.text}")):
+    for word in dict.fromkeys(each.word for each in lexical.spellings(searched_text(index, row))):
         if len(word) >= MIN_WORD and (terms := lexical.terms(word)):
-            frequency = lexical.document_frequency("body", terms[0])
+            frequency = max(lexical.document_frequency(field, terms[0]) for field in fields)
             if 0 < frequency <= max(MAX_SHARE * len(lexical), 1):
                 found[word] = frequency
     return sorted(found, key=lambda word: (found[word], word))[:RAREST]
@@ -114,4 +128,4 @@ def _halves(index: Index, rows: Sequence[int], rng: random.Random) -> Iterator[Q
     for row in rows[:OF_EACH_KIND]:
         half, _ = halves(pick_sentence(index.document(row).text, rng), rng)
         if half.strip():
-            yield Query(half, frozenset([row]))
+            yield Query(half, frozenset([row]), by_words=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shop import build_shop, shop_rows
 
 from indexer.artifacts.manifest import RELEVANCE
 from indexer.artifacts.store import Store
@@ -104,6 +105,63 @@ def test_an_unknown_word_counts_fully(retriever: Retriever) -> None:
     lexical = retriever.index.lexical
     known = largest_score(lexical.analyze("king"), lexical)
     assert largest_score(lexical.analyze("king qwxz"), lexical) > 2 * known
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> Retriever:
+    """A retriever over a shop whose brands and tags are searched."""
+    data = build_shop(tmp_path_factory.mktemp("shop") / "data", tiny_data)
+    return Retriever(Index.open(Store("index", data).resolve(), cores=1))
+
+
+def best_share(retriever: Retriever, query: str) -> float:
+    """Return the best share of a query's candidates, searched as the service does."""
+    ranking = retriever.search(query, "lexical", expanded=retriever.expand(query, typos=True))
+    return float(leg_features(ranking, "lexical", retriever.index.lexical)[0].max(initial=0.0))
+
+
+def test_columns_count_for_the_words_that_they_have(shop: Retriever) -> None:
+    """A word that stands in one column alone has a share as good as any: it cannot stand in the others."""
+    lexical, row = shop.index.lexical, shop_rows()[0]
+    for column in ("brand", "tags"):
+        value = row[column]
+        word = str(value[0] if isinstance(value, list) else value)
+        parts = shop.lexical_parts(shop.search(word, "lexical"), [0])[0]
+        terms = lexical.analyze(word)
+        possible = sum(most for name, most in largest_by_field(shop, word).items() if name in parts)
+        assert largest_score(terms, lexical) == pytest.approx(possible)
+        assert best_share(shop, word) > 0.3
+
+
+def largest_by_field(retriever: Retriever, word: str) -> dict[str, float]:
+    """Return the largest score of each field that has a word."""
+    lexical = retriever.index.lexical
+    weights, documents = {name: weight for name, weight, _ in lexical.fields()}, len(lexical)
+    found = {
+        name: sum(
+            2.2 * weights[name] * np.log1p((documents - count + 0.5) / (count + 0.5))
+            for term in terms
+            if (count := lexical.document_frequency(name, term))
+        )
+        for name, terms in lexical.analyze(word).fields.items()
+    }
+    return {name: most for name, most in found.items() if most}
+
+
+def test_an_unknown_word_counts_as_one_of_a_text(shop: Retriever, retriever: Retriever) -> None:
+    """However many columns are searched, it counts in title and text alone."""
+    for each in (shop, retriever):
+        lexical = each.index.lexical
+        of_fields = 2.2 * (1 + 0.5) * np.log1p((len(lexical) + 0.5) / 0.5)
+        assert largest_score(lexical.analyze("qwxz"), lexical) == pytest.approx(of_fields)
+
+
+def test_a_misspelt_word_counts_as_what_it_should_be(retriever: Retriever) -> None:
+    """Corrected for certain, it lowers the share a little; one that may be meant as it stands lowers it as an unknown one."""
+    right, wrong = best_share(retriever, "castle"), best_share(retriever, "castla")
+    assert retriever.expand("castla", typos=True).expansions[0].certain
+    assert 0.7 * right < wrong < right
+    assert best_share(retriever, "castle qwxz") < 0.5 * right
 
 
 def test_queries_without_results_or_terms(retriever: Retriever) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from shop import build_shop, shop_rows
 from tales import write_named_tales, write_tales
 
 from indexer.artifacts.manifest import Manifest, read_manifest, write_manifest
@@ -15,7 +16,15 @@ from indexer.artifacts.store import Store
 from indexer.build.build import build
 from indexer.build.compact import compact
 from indexer.build.relevance.choose import MIN_DOCUMENTS, SAMPLE
-from indexer.build.relevance.questions import MIN_WORD, general_queries, key_words, make_queries
+from indexer.build.relevance.observe import observe
+from indexer.build.relevance.questions import (
+    MIN_WORD,
+    Query,
+    general_queries,
+    key_words,
+    make_queries,
+    searched_text,
+)
 from indexer.build.settings import BuildSettings
 from indexer.index.index import Index
 from indexer.live.log import WriteLog
@@ -76,6 +85,23 @@ def test_an_index_is_calibrated(built: tuple[Path, Path, Manifest], index: Index
         assert own.relevance[0] > 2 * foreign.relevance[0]
 
 
+def test_one_word_of_a_catalogue_is_answered(tmp_path: Path, tiny_data: Path) -> None:
+    """Texts that resemble each other answer alike: brands, tags and kinds of products are relevant, and other words are not."""
+    rows = shop_rows(400)
+    data = build_shop(tmp_path / "data", tiny_data, rows)
+    retriever = Retriever(Index.open(Store("index", data).resolve(), cores=1))
+
+    def first(query: str) -> float:
+        ranking = retriever.search(query, expanded=retriever.expand(query, typos=True))
+        retriever.judge(ranking)
+        return float(ranking.relevance[0])
+
+    for row in rows[::40]:
+        asked = [str(row["brand"]), str(row["tags"][0]), str(row["text"]).split(" that ")[0]]  # type: ignore[index]
+        assert min(map(first, filter(None, asked))) > 0.25
+    assert max(map(first, ("qwxz", "qwxz vlkprt", "zzzyx of the qqqq"))) < 0.05
+
+
 def test_few_documents_are_not_calibrated(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An index of few documents has no calibration; the build says so, and why."""
     manifest = make(data, write_tales(tmp_path / "few.parquet", MIN_DOCUMENTS - 1))
@@ -133,6 +159,23 @@ def test_queries_have_their_answers(index: Index) -> None:
             words = index.document(row).text.lower()
             assert all(word.strip(".").lower() in words for word in query.text.split())
     assert make_queries(index, 0) == queries
+
+
+def test_copies_answer_what_their_original_does(index: Index) -> None:
+    """Documents with all words of a query made from one document answer it, too; those with some of them do not."""
+    text = " ".join(index.document(0).text.rstrip(".").split()[-2:])  # its beginning is names, which no other has
+    seen: set[bool] = set()
+    for query in (Query(text, frozenset([0]), by_words=True), Query(text, frozenset([0]))):
+        for mode, (observation,) in observe(Retriever(index), [query]).items():
+            rows = Retriever(index).search(query.text, mode, exact=False).rows[: len(observation.right)].tolist()
+            asked = set(index.lexical.terms(query.text))
+            has_all = [asked <= set(index.lexical.terms(searched_text(index, row))) for row in rows]
+            assert sum(has_all) > 1
+            seen.update(has_all)
+            assert observation.right.tolist() == [
+                row == 0 or (query.by_words and has) for row, has in zip(rows, has_all, strict=True)
+            ]
+    assert seen == {True, False}
 
 
 def test_key_words_are_rare(index: Index) -> None:
