@@ -4,8 +4,8 @@ import { numberOf } from "../exact.js";
 
 const MOST_CHOICES = 50; // values of a column that are asked for
 const LONGEST_CHOICE = 48; // characters; longer texts are prose and no values to choose from
-const LATITUDE = /^(.*?)(lat|latitude)$/i;
-const LONGITUDES = ["lon", "lng", "long", "longitude"];
+const LATITUDE = /^(.*?)(lat|latitude|latitud|latitudine|breitengrad)$/i;
+const LONGITUDES = ["lon", "lng", "long", "longitude", "longitud", "longitudine", "längengrad", "laengengrad"];
 const STEPS = 24; // roughly how many steps a slider has
 const MOST_EDGES = 50; // the API counts at most 50 ranges
 const SKEW = 40; // a column that spans more than this many times its smallest step gets a logarithmic slider

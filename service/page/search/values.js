@@ -7,10 +7,10 @@ import { make } from "../nodes.js";
 
 const LONG = 60; // characters from which on a value is only shown where its result is unfolded
 const LINK_NAME = /^(?:(?:product|page|item|listing|article|canonical|detail|source)_?)?(?:url|link|href|uri|permalink|web_?page|website|homepage)$/i;
-const IMAGE_NAME = /^(?:[a-z]+_)?(?:image|img|picture|photo|thumbnail|thumb|cover)s?(?:_?(?:url|link|uri|src))?s?$/i;
+const IMAGE_NAME = /^(?:(?:[a-z]+_)?(?:image|img|picture|photo|foto|thumbnail|thumb|cover|imagen|immagine|imagem|afbeelding)|[a-z]*bild)s?(?:_?(?:url|link|uri|src))?s?$/i;
 const IMAGE_FILE = /\.(?:avif|gif|jpe?g|png|svg|webp)$/i;
-const PRICE_NAME = /(?:^|_)(?:price|cost|costs|amount|fee|fare|rent|salary)(?:_|$)/i;
-const CURRENCY_NAME = /(?:^|_)currency(?:_code)?$/i;
+const PRICE_NAME = /(?:(?:^|[^a-z])(?:price|costs?|amount|fee|fare|rent|salary|kosten|betrag|prix|precio|prezzo|preco)|preis|prijs)(?:[^a-z]|$)/i;
+const CURRENCY_NAME = /(?:^|_)(?:currency|wahrung|waehrung|devise|moneda|valuta|moeda)(?:_code)?$/i;
 const CURRENCY_END = /_(usd|eur|gbp|chf|jpy|cad|aud|inr|cny|sek|nok|dkk|pln)$/i;
 
 /** The address that a value is, null where it is none of the web. Nothing else ever becomes a link: `javascript:` runs. */
@@ -32,7 +32,7 @@ const addressesOf = (metadata) => Object.entries(metadata).flatMap(([field, valu
   const address = webAddress(Array.isArray(value) ? value[0] : value);
   return address ? [{ field, address }] : [];
 });
-const isImage = ({ field, address }) => IMAGE_NAME.test(field) || IMAGE_FILE.test(address.pathname);
+const isImage = ({ field, address }) => IMAGE_NAME.test(plain(field)) || IMAGE_FILE.test(address.pathname);
 
 /** Where a result's title leads: { field, address }, of the column that the service names, or one that is called so, or
  *  the only one with an address. */
@@ -48,7 +48,7 @@ export function imageOf(metadata, named, sources = []) {
   if (!sources.length) return null;
   const found = addressesOf(metadata).filter(({ address }) => sources.some((source) => allows(source, address)));
   if (named) return found.find(({ field }) => field === named) ?? null;
-  return found.find(({ field }) => IMAGE_NAME.test(field)) ?? found.find(isImage) ?? null;
+  return found.find(({ field }) => IMAGE_NAME.test(plain(field))) ?? found.find(isImage) ?? null;
 }
 
 /** Whether a source of the policy, such as https://*.example.com, allows an address: what it refuses is not asked for. */
@@ -59,7 +59,7 @@ function allows(source, { protocol, host, origin }) {
 
 /** The metadata of a result, each column as a name and its value. `aside` are columns that are shown elsewhere. */
 export function metadataNodes(metadata, columns, aside) {
-  const [named, currency] = Object.entries(metadata).find(([field, value]) => CURRENCY_NAME.test(field) && typeof value === "string") ?? [];
+  const [named, currency] = Object.entries(metadata).find(([field, value]) => CURRENCY_NAME.test(plain(field)) && typeof value === "string") ?? [];
   const priced = Object.keys(metadata).some((field) => isPrice(field, columns.types[field] ?? ""));
   const hidden = new Set([...aside, ...(priced ? [named] : [])]); // a price says its currency itself
   return Object.entries(metadata).flatMap(([field, value]) => {
@@ -76,7 +76,9 @@ export function metadataNodes(metadata, columns, aside) {
   });
 }
 
-const isPrice = (field, type) => isNumber(type) && PRICE_NAME.test(field);
+/** The name of a column without accents, the words of camelCase apart. */
+const plain = (field) => field.normalize("NFD").replace(/\p{M}/gu, "").replace(/(\p{Ll})(\p{Lu})/gu, "$1_$2");
+const isPrice = (field, type) => isNumber(type) && PRICE_NAME.test(plain(field));
 
 function asItem(node) {
   const item = make("span", "", "item");

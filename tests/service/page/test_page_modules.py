@@ -2,7 +2,7 @@
 
 import pytest
 
-IMPORT = "const [columns, geo, view] = await Promise.all(['filters/columns', 'filters/geo', 'view'].map(name => import(`/page/${name}.js`)));"
+IMPORT = "const [columns, geo, view, values] = await Promise.all(['filters/columns', 'filters/geo', 'view', 'search/values'].map(name => import(`/page/${name}.js`)));"
 
 
 @pytest.fixture
@@ -97,6 +97,30 @@ def test_columns_are_told_by_their_types(evaluate):
         ["kind", "pets", "tags", "flags", "some", "three", "seen_on", "deep"], ["price"], ["day", "seen"],
         {"latitude": "geo_lat", "longitude": "geo_lng"}, True, 2.5, "7", 7, {"lt": "2025-01-01"},
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("latitude", "longitude"),
+    [("lat", "lon"), ("geo_latitude", "geo_Longitude"), ("Breitengrad", "Längengrad"), ("latitud", "longitud")],
+)
+def test_coordinates_of_other_languages(evaluate, latitude, longitude):
+    """Columns of coordinates are found by the names that others give them; a width and a length are none."""
+    types = {"Breite": "double", "Länge": "double", latitude: "double", longitude: "float"}
+    assert evaluate("return new columns.Columns(given).place;", types) == {
+        "latitude": latitude,
+        "longitude": longitude,
+    }
+
+
+def test_prices_and_pictures_of_other_languages(evaluate):
+    """Prices and pictures are told by the words of a column's name, in several languages; words that only begin so are none."""
+    numbers = ["price", "list_price", "unitPrice", "Verkaufspreis", "prix_ttc", "Preço", "priceless", "rental", "prize"]
+    body = """return given.filter(name => /^7\\.00$/.test(
+        values.metadataNodes({ [name]: 7 }, { types: { [name]: "double" } }, [])[0].querySelector("dd").textContent));"""
+    assert evaluate(body, numbers) == numbers[:6]
+    pictures = ["image", "thumbnail_url", "Produktbild", "Bild", "foto", "bildung", "source"]
+    body = """return given.filter(name => values.imageOf({ [name]: "https://a.example/1" }, null, ["https:"]));"""
+    assert evaluate(body, pictures) == pictures[:5]
 
 
 @pytest.mark.parametrize(

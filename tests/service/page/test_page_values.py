@@ -47,6 +47,7 @@ def shop(host: str) -> dict[str, list[object]]:
         "title": ["Red lamp", "Tea kettle", "Office chair", "Odd thing"],
         "text": ["A red lamp.", "A kettle for tea.", "A chair for the office.", "A thing that is odd."],
         "price": [19.5, 1204.0, 80.0, 1.0],
+        "Verkaufspreis": [20.5, 1300.0, 90.0, 2.0],
         "currency": ["EUR", "EUR", None, "not a currency"],
         "in_stock": [True, False, True, True],
         "released": [date(2025, 8, 30), None, date(1999, 1, 1), date(2000, 2, 29)],
@@ -105,6 +106,7 @@ def test_values_are_shown_as_people_read_them(open_page, shop_service):
     assert "Currency" not in shown and "Url" not in shown and "Image" not in shown
     shown = meta(page, "Tea kettle")
     assert (shown["Price"], shown["In stock"]) == ("€1,204.00", "no")
+    assert shown["Verkaufspreis"] == "€1,300.00"
     assert meta(page, "Office chair")["Price"] == "80.00"
     assert meta(page, "Odd thing")["Price"] == "1.00"
     assert meta(page, "Odd thing")["Released"] == "February 29, 2000"
