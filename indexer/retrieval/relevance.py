@@ -121,11 +121,16 @@ def _log_ranks(count: int) -> Numbers:
 
 
 def _largest_score_of(expanded: Expanded, lexical: LexicalLeg[Any]) -> float:
-    """Return the score that no document can exceed; a word that is misspelt for certain counts as what it should be."""
-    misspelt = " ".join(each.word for each in expanded.expansions if each.kind == "typo" and each.certain)
-    if not misspelt:
+    """Return the score that no document can exceed.
+
+    A word half typed, and one that is misspelt for certain, count as what they stand for, and not as unknown words.
+    """
+    replaced = " ".join(
+        each.word for each in expanded.expansions if each.kind == "prefix" or (each.kind == "typo" and each.certain)
+    )
+    if not replaced:
         return largest_score(expanded.terms, lexical)
-    left_out = {(name, term) for name, terms in lexical.analyze(misspelt).fields.items() for term in terms}
+    left_out = {(name, term) for name, terms in lexical.analyze(replaced).fields.items() for term in terms}
     fields = {
         name: [term for term in terms if (name, term) not in left_out or lexical.document_frequency(name, term)]
         for name, terms in expanded.terms.fields.items()
@@ -163,7 +168,9 @@ def largest_score(terms: QueryTerms, lexical: LexicalLeg[Any]) -> float:
 
     total = sum(most((name, term) for name, terms_of in terms.fields.items() for term in terms_of))
     for group in terms.groups:  # as if each word were written as it was typed: a corrected one counts for less
-        total += max((sum(most((name, term) for name, term, _ in option)) for option in group), default=0.0)
+        options = [[(name, term) for name, term, _ in option] for option in group]
+        found = [option for option in options if any(lexical.document_frequency(*each) for each in option)]
+        total += max((sum(most(option)) for option in found or options), default=0.0)
     return SATURATION * total
 
 

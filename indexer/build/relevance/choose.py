@@ -7,6 +7,7 @@ nearly all those of an earlier index takes that one's calibration over.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,14 @@ import numpy as np
 
 from indexer.artifacts.manifest import read_manifest
 from indexer.build.assemble import Assembly
-from indexer.build.relevance.fit import cross_validate, enough, fit
-from indexer.build.relevance.observe import observe
+from indexer.build.relevance.fit import cross_validate, enough, fit, in_other_words
+from indexer.build.relevance.observe import Observation, observe
 from indexer.build.relevance.questions import make_queries
 from indexer.build.weights.choose import SAME_SHARE, Digests, digest_sample, estimated_for
 from indexer.build.weights.dense_weight import POOL_DOCUMENTS
 from indexer.index.index import Index, open_documents
 from indexer.progress import say, stage
-from indexer.retrieval.relevance import Calibration
+from indexer.retrieval.relevance import Calibration, Regressions
 from indexer.retrieval.retriever import Retriever
 
 SAMPLE = "relevance_sample.npy"
@@ -64,9 +65,9 @@ def calibrate(index: Index) -> dict[str, Any] | None:
         say("relevance: none, as too few queries can be made from these documents to calibrate it")
         return None
     for mode, found in fitted.items():
-        if (quality := cross_validate(found)) is not None:
+        if (quality := cross_validate(found, _fit_made)) is not None:
             say(f"relevance, {mode}: AUC {quality.auc:.3f}, calibration error {quality.ece:.3f} on made queries")
-    modes = {mode: fit(found) for mode, found in fitted.items()}
+    modes = {mode: _fit_made(found) for mode, found in fitted.items()}
     return Calibration(fitted_on="questions", modes=modes).model_dump(mode="json")
 
 
@@ -74,6 +75,10 @@ def keep_calibration_sample(source: Path, folder: Path) -> None:
     """Copy the digests of an index to another one with the same calibration."""
     if (source / SAMPLE).is_file():
         shutil.copyfile(source / SAMPLE, folder / SAMPLE)
+
+
+def _fit_made(observations: Sequence[Observation]) -> Regressions:
+    return fit(in_other_words(observations))
 
 
 def _earlier(assembly: Assembly, index: Index, sample: Digests) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ or share never makes a result less probable, nor does a better rank.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,8 +26,14 @@ BINS = 10
 """Bins of the calibration error."""
 DIGITS = 6
 """Decimals of a coefficient."""
+BOTH_LEGS = 2
+"""Features of a query in hybrid mode: cosine and share."""
 MIN_ANSWERED, MIN_UNANSWERED, MIN_RIGHT = 30, 30, 10
 """Queries of either kind, and right results, without which nothing is fitted."""
+
+
+OTHER_WORDS = 0.1
+"""Share of a made query's weight with which it counts as if it were asked in other words."""
 
 
 class Quality(NamedTuple):
@@ -47,6 +53,26 @@ def enough(observations: Sequence[Observation]) -> bool:
     answered = sum(observation.answered for observation in observations)
     right = sum(int(observation.right.sum()) for observation in observations)
     return answered >= MIN_ANSWERED and len(observations) - answered >= MIN_UNANSWERED and right >= MIN_RIGHT
+
+
+def in_other_words(observations: Sequence[Observation]) -> list[Observation]:
+    """Return observations of made queries, those with an answer also as people would see them who use other words.
+
+    Made queries have the words of their documents, and people's have not always: a fit on them alone believes no cosine
+    without the words beside it. So each counts a second time, with less weight, and with a random part of its words'
+    shares. Only hybrid mode has both.
+    """
+    rng, found = np.random.default_rng(0), []
+    for each in observations:
+        if not each.answered or len(each.query) < BOTH_LEGS:
+            found.append(each)
+            continue
+        part, query, results = rng.random(), each.query.copy(), each.results.copy()
+        query[1] *= part
+        results[:, 1] *= part
+        found.append(each._replace(weight=(1 - OTHER_WORDS) * each.weight))
+        found.append(each._replace(query=query, results=results, weight=OTHER_WORDS * each.weight))
+    return found
 
 
 def fit(observations: Sequence[Observation]) -> Regressions:
@@ -99,14 +125,16 @@ def logistic(
     return tuple(np.round([found[0] - slopes @ mean, *slopes], DIGITS).tolist())
 
 
-def cross_validate(observations: Sequence[Observation]) -> Quality | None:
+def cross_validate(
+    observations: Sequence[Observation], fitted_with: Callable[[Sequence[Observation]], Regressions] = fit
+) -> Quality | None:
     """Return the quality on either half of the queries of a fit on the other half; None where these are too few."""
     halves = observations[::2], observations[1::2]
     if not all(map(enough, halves)):
         return None
     relevance, right, answered = [], [], []
     for fitted, measured in (halves, halves[::-1]):
-        regressions = fit(fitted)
+        regressions = fitted_with(fitted)
         relevance += [first_relevance(regressions, observation) for observation in measured]
         right += [bool(observation.right[:1].any()) for observation in measured]
         answered += [observation.answered for observation in measured]

@@ -164,6 +164,15 @@ def test_a_misspelt_word_counts_as_what_it_should_be(retriever: Retriever) -> No
     assert best_share(retriever, "castle qwxz") < 0.5 * right
 
 
+def test_a_half_typed_word_counts_as_what_it_stands_for(retriever: Retriever) -> None:
+    """While one types, the share does not fall below that of the whole word by more than the spelling's part."""
+    for half, whole in (("cast", "castle"), ("the gard", "the garden")):
+        expanded = retriever.expand(half, prefix=True)
+        ranking = retriever.search(half, "lexical", expanded=expanded)
+        share = leg_features(ranking, "lexical", retriever.index.lexical)[0].max()
+        assert share == pytest.approx(best_share(retriever, whole), rel=0.2)
+
+
 def test_queries_without_results_or_terms(retriever: Retriever) -> None:
     """A query that finds nothing has no relevances, and one of stop words has those of its vector."""
     assert judged(retriever, "qwxz", "lexical").relevance.tolist() == []

@@ -12,6 +12,7 @@ from indexer.build.relevance.fit import (
     enough,
     first_relevance,
     fit,
+    in_other_words,
     logistic,
 )
 from indexer.build.relevance.observe import Observation
@@ -98,6 +99,31 @@ def test_cross_validation_measures_what_was_not_fitted() -> None:
     quality = cross_validate(noise)
     assert quality is not None
     assert quality.auc == pytest.approx(0.5, abs=0.1)
+
+
+def with_shares(found: list[Observation]) -> list[Observation]:
+    """Return observations of hybrid mode: those with an answer have all of its words, the others none."""
+    return [
+        each._replace(
+            query=np.append(each.query, 0.9 * each.answered),
+            results=np.insert(each.results, 1, 0.9 * each.answered * each.right, axis=1),
+        )
+        for each in found
+    ]
+
+
+def test_an_answer_in_other_words_is_believed() -> None:
+    """With words alone that tell all made queries apart, a good cosine still says something where the words are others."""
+    found = with_shares(observations())
+    made = in_other_words(found)
+    assert sum(each.weight for each in made) == pytest.approx(len(found))
+    assert [each for each in made if not each.answered] == [each for each in found if not each.answered]
+    good, bad = np.array([[0.6, 0.0]]), np.array([[0.2, 0.0]])
+    alone, taught = fit(found).query, fit(made).query
+    assert predict(taught, good)[0] > 2 * predict(alone, good)[0]
+    assert predict(taught, bad)[0] < 0.1
+    dense = observations()
+    assert in_other_words(dense) == dense
 
 
 def test_too_few_queries_are_not_enough() -> None:
