@@ -30,6 +30,7 @@ def test_passages_of_documents(few: int, share: float, monkeypatch: pytest.Monke
 
 def test_what_is_kept_of_an_index_goes_with_it() -> None:
     """Masks of one index share what they need of its passages, and another index in the same place has its own."""
+    gc.collect()  # of other tests' indexes, or they would go meanwhile
     before = len(document_mask._layouts)
     for lengths in ([1, 2, 3], [3, 2, 1]):
         first_passage = np.concatenate([[0], np.cumsum(lengths)])
