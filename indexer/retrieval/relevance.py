@@ -14,7 +14,7 @@ Each index has its own coefficients, for each mode (docs/decisions/retrieval.md)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from indexer.artifacts.manifest import RELEVANCE
 from indexer.index.legs import LexicalLeg
 from indexer.index.terms.columns import COLUMN
-from indexer.index.terms.words import QueryTerms
+from indexer.index.terms.words import QueryTerms, inverse_frequency
 from indexer.retrieval.expansion import Expanded
 from indexer.retrieval.ranking import Mode, Numbers, Ranking
 
@@ -146,31 +146,24 @@ def largest_score(terms: QueryTerms, lexical: LexicalLeg[Any]) -> float:
     """
     documents = len(lexical)
     weights = {name: weight for name, weight, _ in lexical.fields()}
-    in_columns = {
-        term
-        for name, term in (terms.all_terms() if lexical.columns else ())
-        if name.startswith(COLUMN) and lexical.document_frequency(name, term)
-    }
+    having = {each: lexical.document_frequency(*each) for each in dict.fromkeys(terms.all_terms())}
+    in_columns = {term for (name, term), count in having.items() if count and name.startswith(COLUMN)}
 
     def is_elsewhere(name: str, term: str) -> bool:
         """Say whether a term that its field does not have is looked for there because others may have it."""
-        return name.startswith(COLUMN) or not in_columns.isdisjoint([term, *lexical.terms(term)])
+        return name.startswith(COLUMN) or bool(in_columns and not in_columns.isdisjoint([term, *lexical.terms(term)]))
 
-    def most(names_and_terms: Iterable[tuple[str, str]]) -> list[float]:
-        pairs = [*names_and_terms]
-        counted = np.array([lexical.document_frequency(name, term) for name, term in pairs], dtype=np.float64)
-        of_terms = np.log1p((documents - counted + 0.5) / (counted + 0.5)).tolist()
-        if lexical.columns:
-            for place in np.flatnonzero(counted == 0).tolist():
-                if is_elsewhere(*pairs[place]):
-                    of_terms[place] = 0.0
-        return [weights.get(name, 0.0) * each for (name, _), each in zip(pairs, of_terms, strict=True)]
+    def most(name: str, term: str) -> float:
+        count = having[name, term]
+        if not count and is_elsewhere(name, term):
+            return 0.0
+        return weights.get(name, 0.0) * inverse_frequency(documents, count)
 
-    total = sum(most((name, term) for name, terms_of in terms.fields.items() for term in terms_of))
+    total = sum(most(name, term) for name, terms_of in terms.fields.items() for term in terms_of)
     for group in terms.groups:  # as if each word were written as it was typed: a corrected one counts for less
         options = [[(name, term) for name, term, _ in option] for option in group]
-        found = [option for option in options if any(lexical.document_frequency(*each) for each in option)]
-        total += max((sum(most(option)) for option in found or options), default=0.0)
+        found = [option for option in options if any(having[each] for each in option)]
+        total += max((sum(most(*each) for each in option) for option in found or options), default=0.0)
     return SATURATION * total
 
 

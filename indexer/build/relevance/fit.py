@@ -28,12 +28,10 @@ DIGITS = 6
 """Decimals of a coefficient."""
 BOTH_LEGS = 2
 """Features of a query in hybrid mode: cosine and share."""
-MIN_ANSWERED, MIN_UNANSWERED, MIN_RIGHT = 30, 30, 10
-"""Queries of either kind, and right results, without which nothing is fitted."""
-
-
 OTHER_WORDS = 0.1
 """Share of a made query's weight with which it counts as if it were asked in other words."""
+MIN_ANSWERED, MIN_UNANSWERED, MIN_RIGHT = 30, 30, 10
+"""Queries of either kind, and right results, without which nothing is fitted."""
 
 
 class Quality(NamedTuple):

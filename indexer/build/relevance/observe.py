@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -81,14 +80,17 @@ class _Judge:
 
     def __init__(self, index: ServedIndex) -> None:
         self._index = index
-        self._terms = cache(self._find_terms)
+        self._terms: dict[int, frozenset[str]] = {}
 
     def right(self, query: Query, rows: Sequence[int]) -> npt.NDArray[np.bool_]:
         """Return whether the document in each row answers, shape (rows,)."""
-        asked = frozenset(self._index.lexical.terms(query.text))
-        return np.array(
-            [row in query.answers or (query.by_words and asked <= self._terms(row)) for row in rows], dtype=bool
-        )
+        right = np.isin(rows, list(query.answers))
+        if query.by_words:
+            asked = set(self._index.lexical.terms(query.text))
+            right |= np.array([asked <= self._terms_of(row) for row in rows], dtype=bool)
+        return right
 
-    def _find_terms(self, row: int) -> frozenset[str]:
-        return frozenset(self._index.lexical.terms(searched_text(self._index, row)))
+    def _terms_of(self, row: int) -> frozenset[str]:
+        if row not in self._terms:
+            self._terms[row] = frozenset(self._index.lexical.terms(searched_text(self._index, row)))
+        return self._terms[row]
